@@ -1,1 +1,3 @@
 //! roomcast-server
+
+pub mod config;

@@ -1,0 +1,66 @@
+//! Which listener offers what: DESIGN's safe defaults, worked out per address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Config, ServerSettings};
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// From which setting it is.
+    pub role: Role,
+    /// Whether the pages are served.
+    pub pages: bool,
+    /// Whether `/metrics` is served.
+    pub metrics: bool,
+    /// Whether only this machine can reach it.
+    pub loopback: bool,
+    /// Whether the server may start without it: `[::1]` by default, which a machine without IPv6 lacks.
+    pub optional: bool,
+}
+
+/// From which setting a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `server.listen`
+    Main,
+    /// `admin.listen`
+    Admin,
+}
+
+impl Config {
+    /// The listeners to open and what each offers. `/ws`, `/healthz` and `/readyz` are on all of them.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let server = &self.server;
+        let own_admin = !self.admin.listen.is_empty();
+        let preset = server.listen == ServerSettings::default().listen;
+        let main = server.listen.iter().map(|&address| {
+            let loopback = is_loopback(address.ip());
+            let private = loopback && !own_admin;
+            Listener {
+                address,
+                role: Role::Main,
+                pages: server.pages.unwrap_or(private || server.public_demo),
+                metrics: server.metrics.unwrap_or(private),
+                loopback,
+                optional: preset && address.is_ipv6(),
+            }
+        });
+        let admin = self.admin.listen.iter().map(|&address| Listener {
+            address,
+            role: Role::Admin,
+            pages: true,
+            metrics: true,
+            loopback: is_loopback(address.ip()),
+            optional: false,
+        });
+        main.chain(admin).collect()
+    }
+}
+
+/// Whether only this machine can reach `address`.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
