@@ -1,0 +1,348 @@
+// The demo page as its users meet it: in a browser, against the real server. Screenshots are kept in artifacts/.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { artifacts, startBrowser, startServer, until } from "./support.mjs";
+
+const COLOURS = { 1: "#ff6a4d", 2: "#3f8cff", 3: "#22b07d" }; // of the first players, as arena.js has them
+const DESKTOP = { width: 1360, height: 860 };
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+
+describe("the demo page", { timeout: 180_000 }, () => {
+  let server, browser;
+
+  before(async () => {
+    server = await startServer();
+    browser = await startBrowser();
+  });
+
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  test("opens with two players who see each other, without an error or a foreign request", async () => {
+    await using(async (page, { problems, requests }) => {
+      for (const index of [0, 1]) await membersAre(page, index, 2);
+      const [first, second] = await Promise.all([0, 1].map((index) => name(page, index)));
+      assert.notEqual(first, second);
+      for (const index of [0, 1]) {
+        const shown = (await memberNames(page, index)).sort();
+        assert.deepEqual(shown, [first, second].sort());
+      }
+      await until("a round trip time", async () => /\d ms/.test(await figure(page, 0, "rtt")));
+      assert.deepEqual(problems, []);
+      assert.deepEqual(requests.filter((url) => new URL(url).host !== new URL(server.url).host), []);
+    });
+  });
+
+  test("shows each player's steps to the other", async () => {
+    await using(async (page) => {
+      for (const [mover, key, axis, sign] of [
+        [0, "KeyD", "x", 1],
+        [0, "KeyW", "y", -1],
+        [1, "ArrowLeft", "x", -1],
+        [1, "ArrowDown", "y", 1],
+      ]) {
+        const colour = await colourOf(page, mover);
+        const watcher = 1 - mover;
+        const start = await until("the other player", () => spot(page, watcher, colour));
+        await page.keyboard.down(key);
+        await until(`${key} to move player ${mover} on the other's screen`, async () => {
+          const at = await spot(page, watcher, colour);
+          return at && (at[axis] - start[axis]) * sign > 15;
+        });
+        await page.keyboard.up(key);
+      }
+    });
+  });
+
+  test("comes to rest at the same place on both screens", async () => {
+    await using(async (page) => {
+      const colour = await colourOf(page, 0);
+      const start = await until("the player", () => spot(page, 0, colour));
+      await page.keyboard.down("KeyD");
+      await until("a few steps", async () => (await spot(page, 0, colour))?.x - start.x > 40);
+      await page.keyboard.up("KeyD");
+      await until("both to agree", async () => {
+        const [own, seen] = await Promise.all([spot(page, 0, colour), spot(page, 1, colour)]);
+        return own && seen && Math.hypot(own.x - seen.x, own.y - seen.y) < 3;
+      });
+    });
+  });
+
+  test("brings what one says to both", async () => {
+    await using(async (page) => {
+      await say(page, 0, "Hello <b>there</b> & everywhere");
+      await say(page, 1, "Grüße 🎉");
+      for (const index of [0, 1]) {
+        await hears(page, index, `${await name(page, 0)} Hello <b>there</b> & everywhere`);
+        await hears(page, index, `${await name(page, 1)} Grüße 🎉`);
+      }
+    });
+  });
+
+  test("lets a third player in by the link, and sees it leave", async () => {
+    await using(async (page, { context }) => {
+      await membersAre(page, 0, 2);
+      const [third] = await Promise.all([context.waitForEvent("page"), page.click("#open")]);
+      await third.waitForSelector('.status[data-state="open"]');
+      assert.equal(await third.locator(".pane").count(), 1);
+      assert.equal(await third.textContent("#room"), await page.textContent("#room"));
+      await membersAre(third, 0, 3);
+      for (const index of [0, 1]) await membersAre(page, index, 3);
+      const guest = await name(third, 0);
+      await say(third, 0, "May I play?");
+      for (const index of [0, 1]) await hears(page, index, `${guest} May I play?`);
+      await third.close();
+      for (const index of [0, 1]) {
+        await membersAre(page, index, 2);
+        await hears(page, index, `${guest} left`);
+      }
+    });
+  });
+
+  test("counts a victory for the one who attacked", async () => {
+    await using(async (page) => {
+      // A tap on somebody walks there and attacks; from then on, the key.
+      const target = await until("the target", async () => spot(page, 0, await colourOf(page, 1)));
+      await page.locator(".arena").nth(0).click({ position: target });
+      await until(
+        "the score of the first player",
+        async () => {
+          await page.keyboard.press("Space");
+          const winner = page.locator(".pane").nth(1).locator(".members li", { hasText: await name(page, 0) });
+          return (await winner.locator(".score").count()) === 1;
+        },
+        30_000,
+      );
+    });
+  });
+
+  test("comes back to its room after the connection was cut", async () => {
+    await using(async (page) => {
+      await membersAre(page, 1, 2);
+      await pane(page, 0).getByRole("button", { name: "Cut connection" }).click();
+      await pane(page, 0).locator('.status[data-state="waiting"]').waitFor();
+      await pane(page, 0).locator('.status[data-state="open"]').waitFor();
+      await hears(page, 0, "Back in the room");
+      await membersAre(page, 0, 2);
+      await say(page, 0, "Here again");
+      await hears(page, 1, `${await name(page, 0)} Here again`);
+    });
+  });
+
+  test("comes back when the server does", async () => {
+    const own = await startServer();
+    let next;
+    try {
+      await using(async (page, { problems }) => {
+        await own.stop();
+        await pane(page, 0).locator('.status[data-state="waiting"]').waitFor();
+        next = await startServer({ port: own.port });
+        for (const index of [0, 1]) {
+          await pane(page, index).locator('.status[data-state="open"]').waitFor();
+          await membersAre(page, index, 2);
+        }
+        problems.length = 0; // the browser reports each connection that was refused meanwhile
+      }, { url: own.url });
+    } finally {
+      await own.stop();
+      await next?.stop();
+    }
+  });
+
+  test("obeys the close codes", async () => {
+    await using(async (page) => {
+      const closed = (code, reason) => page.evaluate(([code, reason]) => window.closeAll(code, reason), [code, reason]);
+      await closed(4001, "slow_reader; retry_after_ms=60000");
+      await pane(page, 0).getByText(/Next try in (6\d) s/).waitFor();
+      await pane(page, 0).getByRole("button", { name: "Connect now" }).click();
+      await pane(page, 0).locator('.status[data-state="open"]').waitFor();
+      await closed(4500, "too_many_errors");
+      await pane(page, 0).getByText("for good: too_many_errors (4500)").waitFor();
+      const verdicts = await page.evaluate(async () => {
+        const { comesBack } = await import("/roomcast.js");
+        return [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011, 1013, 4000, 4499, 4500, 4999].filter(comesBack);
+      });
+      assert.deepEqual(verdicts, [1000, 1001, 1006, 1011, 1013, 4000, 4499]);
+    }, { init: closeFromOutside });
+  });
+
+  test("waits longer after each failure, never in step with others", async () => {
+    await using(async (page) => {
+      const [least, most] = await page.evaluate(async () => {
+        const { backoff } = await import("/roomcast.js");
+        return [() => 0, () => 1].map((random) => [0, 1, 2, 3, 10, 2000].map((attempt) => backoff(attempt, random)));
+      });
+      assert.deepEqual(least, [250, 500, 1000, 2000, 7500, 7500]);
+      assert.deepEqual(most, [500, 1000, 2000, 4000, 15000, 15000]);
+    });
+  });
+
+  test("plays on a phone: one player, by touch, nothing wider than the screen", async () => {
+    await using(async (page, { context }) => {
+      assert.equal(await page.locator(".pane").count(), 1);
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= PHONE.viewport.width, `the page is ${width} wide`);
+
+      const colour = await colourOf(page, 0);
+      await until("the player", () => spot(page, 0, colour));
+      const watcher = await open(context, await page.getAttribute("#open", "href"));
+      const seenAt = await until("the player on another screen", () => spot(watcher, 0, colour));
+      await page.bringToFront();
+
+      // A drag to the upper left steers there for as long as it lasts.
+      const touch = await context.newCDPSession(page);
+      const box = await page.locator(".arena").boundingBox();
+      const finger = (type, x, y) => touch.send("Input.dispatchTouchEvent", { type, touchPoints: x ? [{ x: box.x + x, y: box.y + y }] : [] });
+      await finger("touchStart", 120, 200);
+      for (const step of [10, 20, 30, 40]) await finger("touchMove", 120 - step, 200 - step);
+      await watcher.bringToFront();
+      await until("the drag to move the player", async () => {
+        const at = await spot(watcher, 0, colour);
+        return at && seenAt.x - at.x + (seenAt.y - at.y) > 20;
+      });
+      await page.bringToFront();
+      await finger("touchEnd");
+      await watcher.close();
+      await screenshot(page, "page-phone");
+    }, { ...PHONE });
+  });
+
+  for (const [scheme, file] of [["light", "page"], ["dark", "page-dark"]]) {
+    test(`looks like this, ${scheme}`, async () => {
+      await using(async (page, { context }) => {
+        const third = await open(context, await page.getAttribute("#open", "href"));
+        await page.bringToFront();
+        await membersAre(page, 0, 3);
+        await say(page, 0, "Catch me if you can!");
+        await say(page, 1, "On my way, hold still");
+        for (const key of ["KeyS", "ArrowLeft"]) {
+          const mover = key === "KeyS" ? 0 : 1;
+          const start = await until("the player", async () => spot(page, mover, await colourOf(page, mover)));
+          await page.keyboard.down(key);
+          await until("a few steps", async () => {
+            const at = await spot(page, mover, await colourOf(page, mover));
+            return at && Math.hypot(at.x - start.x, at.y - start.y) > 25;
+          });
+          await page.keyboard.up(key);
+        }
+        await until("a few round trips", async () => (await pane(page, 1).locator("polyline").getAttribute("points")).split(" ").length > 4);
+        await page.evaluate(() => document.activeElement.blur());
+        await screenshot(page, file);
+        await third.close();
+      }, { colorScheme: scheme });
+    });
+  }
+
+  // --- Helpers ---
+
+  /** Runs `steps` on a fresh page whose players are all connected, and checks that it logged no error. */
+  async function using(steps, { url = server.url, init, ...options } = {}) {
+    const context = await browser.newContext({ viewport: DESKTOP, ...options });
+    context.setDefaultTimeout(15_000);
+    await context.addInitScript(sameChoices);
+    if (init) await context.addInitScript(init);
+    const problems = [];
+    const requests = [];
+    context.on("page", (page) => {
+      page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));
+      page.on("pageerror", (error) => problems.push(String(error.stack)));
+      page.on("request", (request) => requests.push(request.url()));
+    });
+    try {
+      const page = await open(context, `${url}/`);
+      await steps(page, { context, problems, requests });
+      assert.deepEqual(problems, []);
+    } finally {
+      await context.close();
+    }
+  }
+
+  async function open(context, url) {
+    const page = await context.newPage();
+    await page.goto(url);
+    const panes = await page.locator(".pane").count();
+    assert.ok(panes > 0, "no pane");
+    for (let index = 0; index < panes; index += 1) {
+      await pane(page, index).locator('.status[data-state="open"]').waitFor();
+      await until("the player's number", () => pane(page, index).getAttribute("data-num"));
+    }
+    return page;
+  }
+});
+
+/** Makes Math.random give the same numbers each time: names and places are then known to differ. */
+function sameChoices() {
+  let state = 20_251_111 + (location.search ? 77 : 0);
+  Math.random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
+
+/** Lets a test close the page's WebSockets as if the server had. */
+function closeFromOutside() {
+  const sockets = new Set();
+  const Original = window.WebSocket;
+  window.WebSocket = class extends Original {
+    constructor(...args) {
+      super(...args);
+      sockets.add(this);
+    }
+  };
+  window.closeAll = (code, reason) => {
+    for (const socket of sockets) {
+      sockets.delete(socket);
+      const { onclose } = socket;
+      socket.onclose = null;
+      socket.close();
+      onclose(new CloseEvent("close", { code, reason }));
+    }
+  };
+}
+
+const pane = (page, index) => page.locator(".pane").nth(index);
+const name = (page, index) => pane(page, index).locator(".name").textContent();
+const memberNames = (page, index) => pane(page, index).locator(".members .who").allTextContents();
+const figure = (page, index, which) => pane(page, index).locator(`[data-figure="${which}"]`).textContent();
+const colourOf = async (page, index) => COLOURS[await pane(page, index).getAttribute("data-num")];
+const screenshot = (page, file) => page.screenshot({ path: `${artifacts}/${file}.png` });
+
+async function membersAre(page, index, count) {
+  await until(`${count} members in the list`, async () => (await memberNames(page, index)).length === count);
+  assert.equal(await pane(page, index).locator(".count").textContent(), String(count));
+}
+
+async function say(page, index, text) {
+  const input = pane(page, index).locator("input");
+  await input.fill(text);
+  await input.press("Enter");
+  await input.press("Escape");
+}
+
+async function hears(page, index, text) {
+  const lines = pane(page, index).locator(".log p");
+  await until(`"${text}" in the chat`, async () => (await lines.allTextContents()).includes(text));
+}
+
+/** Where a colour is on a pane's canvas, in CSS pixels: the middle of a player's disc; null if it isn't there. */
+function spot(page, index, colour) {
+  return pane(page, index)
+    .locator("canvas")
+    .evaluate((canvas, colour) => {
+      const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+      const { width, height } = canvas;
+      const pen = (window.reader ??= new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true }));
+      Object.assign(pen.canvas, { width, height });
+      pen.drawImage(canvas, 0, 0);
+      const { data } = pen.getImageData(0, 0, width, height);
+      let [count, x, y] = [0, 0, 0];
+      for (let at = 0; at < data.length; at += 4) {
+        if (Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue) > 12) continue;
+        count += 1;
+        x += (at / 4) % width;
+        y += Math.floor(at / 4 / width);
+      }
+      const ratio = width / canvas.clientWidth;
+      return count > 150 ? { x: x / count / ratio, y: y / count / ratio } : null;
+    }, colour);
+}

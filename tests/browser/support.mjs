@@ -1,0 +1,98 @@
+// What the tests here share: a real server, a browser, and waiting for something with a deadline.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const repository = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Where screenshots are kept. */
+export const artifacts = process.env.ROOMCAST_ARTIFACTS ?? `${repository}artifacts`;
+mkdirSync(artifacts, { recursive: true });
+
+/** Starts the server on a port of its choice (or on `port`) and waits until it says where it listens. */
+export async function startServer({ port = 0, args = [] } = {}) {
+  const program = process.env.ROOMCAST_BIN ?? `${repository}target/release/roomcast`;
+  const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...args], {
+    cwd: artifacts, // where no roomcast.toml lies
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  const bound = new Promise((resolve, reject) => {
+    const take = (data) => {
+      output += data;
+      const match = /127\.0\.0\.1:([1-9]\d*)/.exec(output);
+      if (match) resolve(Number(match[1]));
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`the server ended with ${code}:\n${output}`)));
+  });
+  try {
+    port = await deadline(bound, 20_000, () => `the server did not say where it listens:\n${output}`);
+  } catch (error) {
+    child.kill("SIGKILL");
+    throw error;
+  }
+  return {
+    port,
+    url: `http://127.0.0.1:${port}`,
+    async stop(signal = "SIGKILL") {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, "exit");
+      child.kill(signal);
+      await exited;
+    },
+  };
+}
+
+/** Starts Debian's Chromium (or the one that CHROMIUM names). */
+export function startBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** An empty page on a port of its own: another origin than the server's. */
+export async function startEmptyPage() {
+  const server = createServer((_, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end("<!doctype html><title>empty</title><link rel=icon href=data:,>");
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://localhost:${server.address().port}/`, stop: () => server.close() };
+}
+
+/** Waits until `check` gives something true, and returns it. Fails after the deadline with what was waited for. */
+export async function until(what, check, milliseconds = 10_000) {
+  const end = performance.now() + milliseconds;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (performance.now() > end) throw new Error(`waited ${milliseconds} ms in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 15));
+  }
+}
+
+function deadline(promise, milliseconds, message) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(message())), milliseconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
