@@ -1,1 +1,57 @@
-//! roomcast-protocol
+//! The wire of Roomcast: its messages, their JSON and Protobuf codecs, error and close codes.
+//!
+//! Nothing in here does I/O, knows a clock or is random. [`decode`] reads what a client sends, [`encode`] writes what
+//! the server sends, and [`client`] has the other side of both. `docs/protocol.md` describes the protocol for those who
+//! write a client.
+
+mod action;
+pub mod client;
+mod close;
+mod error;
+mod incoming;
+mod limits;
+mod message_type;
+pub mod names;
+mod outgoing;
+mod payload;
+pub mod presence;
+
+pub use action::GameAction;
+pub use close::{CloseCode, comes_back};
+pub use error::{BadMessage, ErrorCode};
+pub use incoming::{
+    Hello, HistoryRequest, Incoming, JoinRoom, LogPosition, MembersRequest, Request, RoomPosition,
+    Skip,
+};
+pub use limits::{Limits, MAX_EPOCH, MAX_NUMBER};
+pub use message_type::MessageType;
+pub use outgoing::{
+    Body, ErrorBody, Ids, Joined, Member, Outgoing, PlayerState, Players, Position, StateSync,
+    Velocity, Welcome, WelcomeLimits,
+};
+pub use payload::{Format, IncomingPayload, Payload, PayloadKind};
+pub use presence::PresenceUpdate;
+
+/// The version of the protocol, in `hello` and `welcome`.
+pub const VERSION: u32 = 1;
+
+/// Our messages as a Protobuf schema: the text of `gameproto.proto`.
+pub const PROTO: &str = include_str!("../proto/gameproto.proto");
+
+/// Reads one message from a client: a text frame's UTF-8, or a binary frame.
+///
+/// # Errors
+/// What is wrong with it, for the `error` that answers it. Fields that it does not know are ignored.
+pub fn decode<'a>(
+    format: Format,
+    message: &'a [u8],
+    limits: &Limits,
+) -> Result<Incoming<'a>, BadMessage> {
+    let _ = (format, message, limits);
+    Err(BadMessage::new(ErrorCode::NotSupported, "not yet"))
+}
+
+/// Appends one message to a client.
+pub fn encode(format: Format, message: &Outgoing<'_>, out: &mut Vec<u8>) {
+    let _ = (format, message, out);
+}

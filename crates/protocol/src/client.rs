@@ -1,0 +1,207 @@
+//! The client's side of the codec: for SDKs, benchmarks and tests.
+
+use std::borrow::Cow;
+
+use crate::{BadMessage, ErrorCode, Format, GameAction, Incoming, IncomingPayload, MessageType};
+
+/// What a client sends is what the server decodes.
+pub type ClientMessage<'a> = Incoming<'a>;
+
+/// Appends a client's message.
+pub fn encode_request(format: Format, message: &ClientMessage<'_>, out: &mut Vec<u8>) {
+    let _ = (format, message, out);
+}
+
+/// Reads a message from the server.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn decode_server(format: Format, message: &[u8]) -> Result<ServerMessage<'_>, BadMessage> {
+    let _ = (format, message);
+    Err(BadMessage::new(ErrorCode::NotSupported, "not yet"))
+}
+
+/// A message from the server. Fields that are unset are empty or 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerMessage<'a> {
+    /// The session that sent it.
+    pub from_client_id: Cow<'a, str>,
+    /// The session that a direct message is for.
+    pub to_client_id: Cow<'a, str>,
+    /// The user that a direct message is for.
+    pub to_user_id: Cow<'a, str>,
+    /// The room that it belongs to.
+    pub room_id: Cow<'a, str>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// The sender's.
+    pub seq: u64,
+    /// The place in the room's log.
+    pub offset: u64,
+    /// The log that `offset` belongs to.
+    pub epoch: Cow<'a, str>,
+    /// Not in the log.
+    pub ephemeral: bool,
+    /// What it says.
+    pub body: ServerBody<'a>,
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerBody<'a> {
+    /// The answer to `hello`.
+    Welcome(Welcome),
+    /// The answer to `join_room`.
+    Joined(Joined),
+    /// A player came.
+    PlayerJoined(Member),
+    /// A player left.
+    PlayerLeft {
+        /// Who.
+        player_id: String,
+        /// The player's number in the room.
+        player_num: u32,
+    },
+    /// The whole entry of one player.
+    Presence(Member),
+    /// How many players are in the room.
+    PresenceCount {
+        /// So many.
+        total: u64,
+    },
+    /// The state that the server owns.
+    Sync(StateSync),
+    /// Something said.
+    Chat(IncomingPayload<'a>),
+    /// An event with any payload.
+    Event {
+        /// Its name.
+        name: Cow<'a, str>,
+        /// Its payload, or [`IncomingPayload::NONE`].
+        payload: IncomingPayload<'a>,
+    },
+    /// Something done in a game.
+    GameAction(GameAction<'a>),
+    /// Each `seq` with the offset that it got.
+    Ack(Vec<(u64, u64)>),
+    /// A refusal.
+    Error(ErrorBody),
+    /// The answer to `ping`; the message's timestamp is the server's clock.
+    Pong(IncomingPayload<'a>),
+    /// A page of members.
+    Members {
+        /// In the order of their numbers.
+        members: Vec<Member>,
+        /// How many the room has.
+        total: u64,
+        /// Where the next page begins; 0: this is the last.
+        next: u32,
+    },
+    /// Please connect again.
+    Reconnect {
+        /// After this many milliseconds.
+        delay_ms: u64,
+        /// Where; empty is the same place.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ServerBody<'_> {
+    /// The type of the message.
+    pub const fn message_type(&self) -> MessageType {
+        match self {
+            ServerBody::Welcome(_) => MessageType::Welcome,
+            ServerBody::Joined(_) => MessageType::Joined,
+            ServerBody::PlayerJoined(_) => MessageType::PlayerJoined,
+            ServerBody::PlayerLeft { .. } => MessageType::PlayerLeft,
+            ServerBody::Presence(_) | ServerBody::PresenceCount { .. } => MessageType::Presence,
+            ServerBody::Sync(_) => MessageType::Sync,
+            ServerBody::Chat(_) => MessageType::Chat,
+            ServerBody::Event { .. } => MessageType::Event,
+            ServerBody::GameAction(_) => MessageType::GameAction,
+            ServerBody::Ack(_) => MessageType::Ack,
+            ServerBody::Error(_) => MessageType::Error,
+            ServerBody::Pong(_) => MessageType::Pong,
+            ServerBody::Members { .. } => MessageType::Members,
+            ServerBody::Reconnect { .. } => MessageType::Reconnect,
+        }
+    }
+}
+
+/// See [`crate::Welcome`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct Welcome {
+    pub client_id: String,
+    pub resume_token: String,
+    pub resumed: bool,
+    pub ping_interval_ms: u64,
+    pub limits: crate::WelcomeLimits,
+    pub server_time: i64,
+    pub version: u32,
+    pub seq_acked: bool,
+}
+
+/// See [`crate::Joined`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct Joined {
+    pub player_id: String,
+    pub player_num: u32,
+    pub mode: String,
+    pub presence: String,
+    pub total: u64,
+    pub epoch: String,
+    pub offset: u64,
+    pub recovered: bool,
+    pub repeats_possible: bool,
+    pub members: Vec<Member>,
+}
+
+/// See [`crate::Member`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct Member {
+    pub player_id: String,
+    pub player_num: u32,
+    pub nickname: String,
+    pub presence: String,
+    pub connected: bool,
+}
+
+/// See [`crate::StateSync`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct StateSync {
+    pub frame_num: i64,
+    pub players: Vec<PlayerState>,
+    pub timestamp: i64,
+    pub full: bool,
+    pub left: Vec<String>,
+    pub offset: u64,
+}
+
+/// See [`crate::PlayerState`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct PlayerState {
+    pub player_id: String,
+    pub position: crate::Position,
+    pub velocity: crate::Velocity,
+    pub health: i32,
+    pub score: i32,
+    pub player_num: i32,
+}
+
+/// See [`crate::ErrorBody`]. The code and the type are texts: a server may know more of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs, reason = "the fields are those of the type it mirrors")]
+pub struct ErrorBody {
+    pub code: String,
+    pub message: String,
+    pub seq: u64,
+    pub retry_after_ms: u64,
+    pub request: String,
+}

@@ -1,0 +1,150 @@
+//! Close codes: why a connection ended, and whether to come back.
+
+/// Why the server closes a connection: RFC 6455 section 7.4.1 below 4000, Roomcast's own from there.
+///
+/// 4000-4499 say "come back", 4500-4999 "don't". Of the RFC's, a client does not come back after 1002, 1003, 1007 and
+/// 1009: it would do the same again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum CloseCode {
+    /// The client said goodbye, and the server answers.
+    Normal = 1000,
+    /// The server is going away.
+    GoingAway = 1001,
+    /// A breach of RFC 6455.
+    ProtocolError = 1002,
+    /// A frame of a type that the connection's format does not have, again and again.
+    UnsupportedData = 1003,
+    /// A text frame that is not UTF-8.
+    InvalidText = 1007,
+    /// A message that is too large to be read past.
+    TooBig = 1009,
+    /// A fault of the server.
+    InternalError = 1011,
+    /// The server shuts down or moves its clients: see `reconnect`.
+    Reconnect = 4000,
+    /// The client reads more slowly than its rooms speak, and a lane is full.
+    SlowReader = 4001,
+    /// Nothing was heard for `heartbeat.timeout`.
+    HeartbeatTimeout = 4002,
+    /// In no room, and not used for `pool.max_idle`.
+    Idle = 4003,
+    /// In no room, and older than `pool.max_lifetime`.
+    MaxLifetime = 4004,
+    /// The socket took no byte for `heartbeat.write_timeout`.
+    WriteTimeout = 4005,
+    /// The server has no room for the connection.
+    Overloaded = 4006,
+    /// Too many messages were refused in a short time.
+    TooManyErrors = 4500,
+    /// The session was resumed on another connection.
+    TakenOver = 4501,
+    /// The token is not, or no longer, good.
+    Unauthorized = 4502,
+    /// The operator or the app closed it for good.
+    Kicked = 4503,
+}
+
+impl CloseCode {
+    /// All codes, in the order of their numbers.
+    pub const ALL: [CloseCode; 18] = [
+        CloseCode::Normal,
+        CloseCode::GoingAway,
+        CloseCode::ProtocolError,
+        CloseCode::UnsupportedData,
+        CloseCode::InvalidText,
+        CloseCode::TooBig,
+        CloseCode::InternalError,
+        CloseCode::Reconnect,
+        CloseCode::SlowReader,
+        CloseCode::HeartbeatTimeout,
+        CloseCode::Idle,
+        CloseCode::MaxLifetime,
+        CloseCode::WriteTimeout,
+        CloseCode::Overloaded,
+        CloseCode::TooManyErrors,
+        CloseCode::TakenOver,
+        CloseCode::Unauthorized,
+        CloseCode::Kicked,
+    ];
+
+    /// The number in the close frame.
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The code with this number, if it is one that the server sends.
+    pub fn from_code(code: u16) -> Option<CloseCode> {
+        CloseCode::ALL
+            .into_iter()
+            .find(|known| known.code() == code)
+    }
+
+    /// The name, with which the close frame's reason begins.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CloseCode::Normal => "normal",
+            CloseCode::GoingAway => "going_away",
+            CloseCode::ProtocolError => "protocol_error",
+            CloseCode::UnsupportedData => "unsupported_data",
+            CloseCode::InvalidText => "invalid_text",
+            CloseCode::TooBig => "too_big",
+            CloseCode::InternalError => "internal_error",
+            CloseCode::Reconnect => "reconnect",
+            CloseCode::SlowReader => "slow_reader",
+            CloseCode::HeartbeatTimeout => "heartbeat_timeout",
+            CloseCode::Idle => "idle",
+            CloseCode::MaxLifetime => "max_lifetime",
+            CloseCode::WriteTimeout => "write_timeout",
+            CloseCode::Overloaded => "overloaded",
+            CloseCode::TooManyErrors => "too_many_errors",
+            CloseCode::TakenOver => "taken_over",
+            CloseCode::Unauthorized => "unauthorized",
+            CloseCode::Kicked => "kicked",
+        }
+    }
+
+    /// Whether the client should connect again.
+    pub const fn comes_back(self) -> bool {
+        comes_back(self.code())
+    }
+
+    /// The close frame's reason: the name and, for a code that comes back, when. At most 123 bytes (RFC 6455 section
+    /// 5.5).
+    pub fn reason(self, retry_after_ms: u64) -> String {
+        if self.comes_back() && retry_after_ms > 0 {
+            format!("{}; retry_after_ms={retry_after_ms}", self.as_str())
+        } else {
+            self.as_str().to_owned()
+        }
+    }
+}
+
+/// Whether a client should connect again after a close with this code, known or not. 1006, a connection that just broke,
+/// comes back.
+pub const fn comes_back(code: u16) -> bool {
+    !matches!(code, 1002 | 1003 | 1007 | 1009 | 4500..=4999)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_say_whether_to_come_back() {
+        for code in CloseCode::ALL {
+            assert_eq!(CloseCode::from_code(code.code()), Some(code));
+            if code.code() >= 4000 {
+                assert_eq!(code.comes_back(), code.code() < 4500, "{code:?}");
+            }
+            assert!(code.reason(u64::MAX).len() <= 123);
+        }
+        assert!(comes_back(1006) && CloseCode::GoingAway.comes_back());
+        assert!(!CloseCode::TooBig.comes_back() && !CloseCode::InvalidText.comes_back());
+        assert_eq!(
+            CloseCode::SlowReader.reason(1000),
+            "slow_reader; retry_after_ms=1000"
+        );
+        assert_eq!(CloseCode::Kicked.reason(1000), "kicked");
+    }
+}

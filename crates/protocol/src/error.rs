@@ -1,0 +1,214 @@
+//! Error codes: why a message was refused.
+
+use std::borrow::Cow;
+
+use crate::MessageType;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a message was refused. The text is stable: programs may rely on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ErrorCode {
+            /// All codes, in the order of their numbers, which begin at 0.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name),*];
+
+            /// The text on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(ErrorCode::$name => $text,)*
+                }
+            }
+
+            /// The code with this text.
+            pub fn from_name(name: &str) -> Option<ErrorCode> {
+                match name {
+                    $($text => Some(ErrorCode::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// A JSON connection sent what is not one JSON object.
+    InvalidJson = "invalid_json",
+    /// A Protobuf connection sent what is not a `gameproto.Message`: cut short, a bad tag, a wrong wire type.
+    InvalidProtobuf = "invalid_protobuf",
+    /// A text is not UTF-8, or has half of a surrogate pair.
+    InvalidUtf8 = "invalid_utf8",
+    /// A binary frame on a JSON connection, or a text frame on a Protobuf connection.
+    WrongFormat = "wrong_format",
+    /// The `type` is none that a client sends.
+    UnknownType = "unknown_type",
+    /// A field that the message needs is not there.
+    MissingField = "missing_field",
+    /// A field has a value of another type.
+    WrongType = "wrong_type",
+    /// A field's value is out of its range, or two fields contradict each other.
+    InvalidValue = "invalid_value",
+    /// A name or id is empty, too long, or has characters that it may not have.
+    InvalidName = "invalid_name",
+    /// Objects and arrays are nested too deeply.
+    TooDeep = "too_deep",
+    /// A list or map has too many entries.
+    TooMany = "too_many",
+    /// The message, or a field of it, has too many bytes.
+    TooLarge = "too_large",
+    /// The presence would have too many keys or bytes.
+    PresenceTooLarge = "presence_too_large",
+    /// The protocol version of a `hello` is none that the server speaks.
+    UnsupportedVersion = "unsupported_version",
+    /// The message is known, but not possible now: a `hello` that is not the first message.
+    Unexpected = "unexpected",
+    /// The server knows the message, and does not do this yet or is not configured to.
+    NotSupported = "not_supported",
+    /// The message needs a token, or its token is not good.
+    Unauthorized = "unauthorized",
+    /// The sender is not in that room, or in none.
+    NotInRoom = "not_in_room",
+    /// The room has as many players as its kind takes.
+    RoomFull = "room_full",
+    /// The room's kind is not configured, and this server takes only those that are.
+    UnknownKind = "unknown_kind",
+    /// The session is in as many rooms as it may be.
+    TooManyRooms = "too_many_rooms",
+    /// Nobody has the id that a direct message names.
+    RecipientNotFound = "recipient_not_found",
+    /// Too many messages in a short time.
+    RateLimited = "rate_limited",
+    /// The server can't do it at the moment.
+    Unavailable = "unavailable",
+    /// A `seq` before this one is missing.
+    SeqGap = "seq_gap",
+    /// Too many messages to this room wait for their answers.
+    TooManyUnanswered = "too_many_unanswered",
+    /// Nobody in the room has that `target_id`, or none that can be a target now.
+    TargetNotFound = "target_not_found",
+    /// The position, or the distance to the target, is beyond what the room allows.
+    OutOfRange = "out_of_range",
+    /// The action was done a moment ago and takes time to be possible again.
+    OnCooldown = "on_cooldown",
+    /// The room's logic says no.
+    ActionRefused = "action_refused",
+    /// The room's logic failed, and the room was closed.
+    RoomFailed = "room_failed",
+    /// A fault of the server.
+    Internal = "internal",
+}
+
+impl ErrorCode {
+    /// The place in [`ErrorCode::ALL`].
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether the same message, sent again later, may be taken.
+    pub const fn retryable(self) -> bool {
+        matches!(
+            self,
+            ErrorCode::RoomFull
+                | ErrorCode::RecipientNotFound
+                | ErrorCode::RateLimited
+                | ErrorCode::Unavailable
+                | ErrorCode::SeqGap
+                | ErrorCode::TooManyUnanswered
+                | ErrorCode::OnCooldown
+                | ErrorCode::Internal
+        )
+    }
+
+    /// Whether the refusal is final for the message's `seq`. If not, the next message must not use the next `seq` before
+    /// this one was sent again or given up with `skip`.
+    pub const fn uses_seq(self) -> bool {
+        !matches!(
+            self,
+            ErrorCode::RateLimited
+                | ErrorCode::Unavailable
+                | ErrorCode::SeqGap
+                | ErrorCode::TooManyUnanswered
+        )
+    }
+
+    /// Whether the client broke the protocol: what a repeat offender is closed for. A refusal by a room's logic, a full
+    /// room or a busy server is none.
+    pub const fn is_offence(self) -> bool {
+        matches!(
+            self,
+            ErrorCode::InvalidJson
+                | ErrorCode::InvalidProtobuf
+                | ErrorCode::InvalidUtf8
+                | ErrorCode::WrongFormat
+                | ErrorCode::UnknownType
+                | ErrorCode::MissingField
+                | ErrorCode::WrongType
+                | ErrorCode::InvalidValue
+                | ErrorCode::InvalidName
+                | ErrorCode::TooDeep
+                | ErrorCode::TooMany
+                | ErrorCode::TooLarge
+                | ErrorCode::PresenceTooLarge
+                | ErrorCode::UnsupportedVersion
+                | ErrorCode::Unexpected
+                | ErrorCode::Unauthorized
+                | ErrorCode::NotInRoom
+        )
+    }
+}
+
+/// Why a message could not be decoded, and what could be read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMessage {
+    /// The code for the `error` that answers it.
+    pub code: ErrorCode,
+    /// A sentence for a developer. Names the key to change where a limit is the reason.
+    pub message: Cow<'static, str>,
+    /// Its `seq`, if it was read.
+    pub seq: Option<u64>,
+    /// Its type, if it was read.
+    pub request: Option<MessageType>,
+    /// Its room, if it was read.
+    pub room_id: Option<String>,
+}
+
+impl BadMessage {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> BadMessage {
+        BadMessage {
+            code,
+            message: message.into(),
+            seq: None,
+            request: None,
+            room_id: None,
+        }
+    }
+}
+
+impl std::fmt::Display for BadMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for BadMessage {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_numbers_and_names_of_their_own() {
+        for (index, code) in ErrorCode::ALL.iter().enumerate() {
+            assert_eq!(usize::from(code.number()), index);
+            assert_eq!(ErrorCode::from_name(code.as_str()), Some(*code));
+            assert!(
+                code.uses_seq() || code.retryable(),
+                "{code:?} leaves its seq open for ever"
+            );
+        }
+    }
+}
