@@ -1,3 +1,6 @@
 //! roomcast-server
 
 pub mod config;
+mod handover;
+mod http;
+mod limits;

@@ -4,6 +4,7 @@
 //! its shard and gives the share back when it is dropped, on whatever thread that is.
 
 mod address;
+pub(crate) mod descriptors;
 mod memory;
 
 use std::net::IpAddr;
@@ -68,7 +69,10 @@ impl Admission {
     pub(crate) fn admit(self: &Arc<Admission>) -> Result<ConnectionPermit, Refusal> {
         // Counted first, so that two threads cannot both take the last place.
         let others = self.connections.fetch_add(1, Ordering::Relaxed);
-        let permit = ConnectionPermit { admission: Arc::clone(self), address: AddressKey::NONE };
+        let permit = ConnectionPermit {
+            admission: Arc::clone(self),
+            address: AddressKey::NONE,
+        };
         if self.limits.connections != 0 && others >= self.limits.connections {
             return Err(Refusal::Connections);
         }
@@ -79,6 +83,10 @@ impl Admission {
             return Err(Refusal::Memory);
         }
         Ok(permit)
+    }
+
+    pub(crate) fn limits(&self) -> ConnectionLimits {
+        self.limits
     }
 
     /// Connections that hold a permit now.
@@ -117,5 +125,116 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.admission.addresses.give_back(self.address);
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(connections: usize, per_address: u32, memory: u64) -> Arc<Admission> {
+        Admission::new(
+            ConnectionLimits {
+                connections,
+                per_address,
+                memory,
+            },
+            0,
+        )
+    }
+
+    #[test]
+    fn connections_in_all() {
+        let admission = admission(2, 0, 0);
+        let first = admission.admit().unwrap();
+        let _second = admission.admit().unwrap();
+        assert_eq!(admission.admit().unwrap_err(), Refusal::Connections);
+        assert_eq!(admission.connections(), 2);
+        drop(first);
+        assert!(admission.admit().is_ok());
+    }
+
+    #[test]
+    fn descriptors() {
+        let admission = Admission::new(ConnectionLimits::default(), 1);
+        let _first = admission.admit().unwrap();
+        assert_eq!(admission.admit().unwrap_err(), Refusal::FileDescriptors);
+    }
+
+    #[test]
+    fn nothing_is_limited_by_zero() {
+        let admission = admission(0, 0, 0);
+        let permits: Vec<_> = (0..1000)
+            .map(|_| {
+                let mut permit = admission.admit().unwrap();
+                permit.count_address("192.0.2.7".parse().unwrap()).unwrap();
+                permit
+            })
+            .collect();
+        assert_eq!(admission.connections(), 1000);
+        drop(permits);
+        assert_eq!(admission.connections(), 0);
+    }
+
+    #[test]
+    fn per_address() {
+        let admission = admission(0, 2, 0);
+        let open = |address: &str| {
+            let mut permit = admission.admit().unwrap();
+            permit
+                .count_address(address.parse().unwrap())
+                .map(|()| permit)
+        };
+        let first = open("192.0.2.7").unwrap();
+        let _second = open("::ffff:192.0.2.7").unwrap();
+        assert_eq!(open("192.0.2.7").unwrap_err(), Refusal::Address);
+        let _other = open("192.0.2.8").unwrap();
+        // One customer's network of 64 bits is one address.
+        let _third = open("2001:db8:0:7::1").unwrap();
+        let _fourth = open("2001:db8:0:7:ffff::2").unwrap();
+        assert_eq!(open("2001:db8:0:7::3").unwrap_err(), Refusal::Address);
+        let _fifth = open("2001:db8:0:8::1").unwrap();
+        drop(first);
+        assert!(open("192.0.2.7").is_ok());
+    }
+
+    #[test]
+    fn a_permit_moves_from_the_proxys_address_to_the_clients() {
+        let admission = admission(0, 1, 0);
+        let mut permit = admission.admit().unwrap();
+        permit.count_address("10.0.0.1".parse().unwrap()).unwrap();
+        permit.count_address("192.0.2.7".parse().unwrap()).unwrap();
+        permit.count_address("192.0.2.7".parse().unwrap()).unwrap();
+        let mut other = admission.admit().unwrap();
+        other.count_address("10.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!(
+            other.count_address("192.0.2.7".parse().unwrap()),
+            Err(Refusal::Address)
+        );
+        drop((permit, other));
+        assert_eq!(admission.addresses.known(), 0);
+    }
+
+    #[test]
+    fn memory() {
+        let admission = admission(0, 0, 1024 * 1024);
+        if memory::resident_bytes().is_some() {
+            assert_eq!(admission.admit().unwrap_err(), Refusal::Memory);
+        }
+        assert_eq!(admission.connections(), 0);
+    }
+
+    #[test]
+    fn many_newcomers_between_two_looks_are_counted() {
+        if let Some(resident) = memory::resident_bytes() {
+            let gauge = MemoryGauge::new(resident + resident / 8 + 64 * 1024 * 1024);
+            let admitted = (0..1_000_000).take_while(|_| gauge.has_room()).count();
+            assert!(admitted < 1_000_000);
+        }
+    }
+
+    #[test]
+    fn a_permit_is_small() {
+        assert!(size_of::<ConnectionPermit>() <= 16);
     }
 }

@@ -34,7 +34,10 @@ pub(super) struct Addresses {
 impl Addresses {
     /// 0 switches the limit off.
     pub(super) fn new(limit: u32) -> Addresses {
-        Addresses { limit, counts: Mutex::default() }
+        Addresses {
+            limit,
+            counts: Mutex::default(),
+        }
     }
 
     /// Counts one more; false when the address has no place left.
@@ -71,6 +74,9 @@ impl Addresses {
 
     #[cfg(test)]
     pub(super) fn known(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 }

@@ -43,7 +43,8 @@ impl MemoryGauge {
         if looked == 0 || now >= looked + LOOK_EVERY {
             self.looked.store(now, Ordering::Relaxed);
             // Where the system doesn't say what is in use, this limit does not hold.
-            self.used.store(resident_bytes().unwrap_or(0), Ordering::Relaxed);
+            self.used
+                .store(resident_bytes().unwrap_or(0), Ordering::Relaxed);
         }
         let used = self.used.fetch_add(NEWCOMER, Ordering::Relaxed);
         used < self.limit - self.limit / 16

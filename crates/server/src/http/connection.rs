@@ -1,0 +1,248 @@
+//! One connection from its first byte to its end, or to its hand-over to a shard.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use roomcast_websocket::close::{CloseFrame, code};
+use roomcast_websocket::frame::write_close;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::service::{Accepted, Service};
+use super::stats::RefusedBy;
+use super::wordless::Wordless;
+use super::{Site, proxy_protocol, response};
+use crate::config::{Listener, ProxyProtocol, Role};
+use crate::handover::Upgraded;
+use crate::limits::{ConnectionPermit, Refusal};
+
+/// A connection that is still HTTP after so long is cut: pages are read in less, and come back by a new one.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// What a client whose request was not read to its end has time for to read the answer, and to send the rest.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// Speaks HTTP until the connection ends or is a shard's.
+pub(super) async fn serve(
+    site: Arc<Site>,
+    listener: Listener,
+    stream: TcpStream,
+    peer: SocketAddr,
+    admitted: Result<ConnectionPermit, Refusal>,
+) {
+    let work = serve_http(&site, listener, stream, peer.ip().to_canonical(), admitted);
+    let Ok(Some((stream, leftover, accepted))) = timeout(LIFETIME, work).await else {
+        return;
+    };
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let Accepted {
+        format,
+        deflate,
+        permit,
+    } = accepted;
+    hand_over(
+        &site,
+        Upgraded {
+            stream,
+            format,
+            deflate,
+            leftover,
+            permit,
+        },
+    )
+    .await;
+}
+
+type HandedOver = (TcpStream, Vec<u8>, Accepted);
+
+async fn serve_http(
+    site: &Arc<Site>,
+    listener: Listener,
+    mut stream: TcpStream,
+    peer: IpAddr,
+    mut admitted: Result<ConnectionPermit, Refusal>,
+) -> Option<HandedOver> {
+    let direct = match who(site, listener, &mut stream, peer).await {
+        Ok(direct) => direct,
+        Err(sentence) => {
+            site.refused(RefusedBy::ProxyHeader);
+            return end_with(stream, StatusCode::BAD_REQUEST, &sentence).await;
+        }
+    };
+    // A client on this machine isn't counted by address, and a proxy that is trusted names the client in its request.
+    if let Ok(permit) = &mut admitted
+        && !direct.is_loopback()
+        && !site.trusted.contains(direct)
+        && let Err(refusal) = permit.count_address(direct)
+    {
+        admitted = Err(refusal);
+    }
+
+    let service = Service::new(Arc::clone(site), listener, direct, admitted);
+    let io = TokioIo::new(Wordless::new(stream));
+    let mut connection = site.http.serve_connection(io, service);
+    let result = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+
+    let parts = connection.into_parts();
+    let wordless = parts.io.into_inner();
+    let (withheld, behind) = (wordless.withheld(), wordless.is_behind());
+    let stream = wordless.into_inner();
+    let state = parts.service.into_state();
+    match result {
+        Ok(()) => match state.accepted {
+            Some(_) if behind => None,
+            Some(accepted) => Some((stream, parts.read_buf.to_vec(), accepted)),
+            None => linger(stream).await,
+        },
+        Err(error) if error.is_timeout() => {
+            if parts.read_buf.is_empty() && state.requests > 0 {
+                return None; // kept alive for nothing
+            }
+            site.refused(RefusedBy::Timeout);
+            let sentence = format!(
+                "The request did not arrive within {} ms (http.handshake_timeout).",
+                site.handshake_timeout.as_millis()
+            );
+            end_with(stream, StatusCode::REQUEST_TIMEOUT, &sentence).await
+        }
+        Err(error) if error.is_parse() => {
+            site.refused(RefusedBy::Request);
+            let (status, sentence) = unreadable(site, withheld, &parts.read_buf, &error);
+            end_with(stream, status, &sentence).await
+        }
+        Err(_) => None,
+    }
+}
+
+/// The other end: the peer itself, or whom a trusted proxy names with the PROXY protocol.
+///
+/// A trusted proxy has to send the header on every connection: were it optional, a proxy that sends none would let its
+/// clients write one.
+async fn who(
+    site: &Site,
+    listener: Listener,
+    stream: &mut TcpStream,
+    peer: IpAddr,
+) -> Result<IpAddr, String> {
+    let expected = site.proxy_protocol == ProxyProtocol::V2
+        && listener.role == Role::Main
+        && site.trusted.contains(peer);
+    if !expected {
+        return Ok(peer);
+    }
+    match timeout(site.handshake_timeout, proxy_protocol::read(stream)).await {
+        Ok(Ok(Some(named))) => Ok(named.ip()),
+        Ok(Ok(None)) => Ok(peer),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(format!(
+            "A connection from this proxy has to begin with a PROXY protocol v2 header: {error}."
+        )),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("The PROXY protocol header did not arrive in time.".to_owned()),
+    }
+}
+
+/// Says why a request could not be read.
+fn unreadable(
+    site: &Site,
+    withheld: Option<u16>,
+    bytes: &[u8],
+    error: &hyper::Error,
+) -> (StatusCode, String) {
+    let status = withheld.and_then(|status| StatusCode::from_u16(status).ok());
+    let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+    let sentence = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => format!(
+            "A request may have {} header lines (http.max_headers) of {} bytes together (http.max_header_size).",
+            site.max_headers, site.max_header_size
+        ),
+        StatusCode::URI_TOO_LONG => "The request's address is too long.".to_owned(),
+        // The first bytes of a TLS handshake record.
+        _ if bytes.starts_with(&[0x16, 0x03]) => {
+            "This port speaks plain HTTP: use http:// and ws://, or a proxy that ends TLS."
+                .to_owned()
+        }
+        _ => format!("This is not a well-formed HTTP/1.1 request: {error}."),
+    };
+    (status, sentence)
+}
+
+/// A last answer, outside of hyper.
+async fn end_with(mut stream: TcpStream, status: StatusCode, sentence: &str) -> Option<HandedOver> {
+    // A client that does not read in that time isn't waited for.
+    let answer = response::raw(status, sentence, None);
+    let _ = timeout(LINGER, stream.write_all(&answer)).await;
+    linger(stream).await
+}
+
+/// Ends our side and reads what the client still sends: bytes that are left unread at the end make the system reset
+/// the connection, and the client might then lose the answer.
+async fn linger(mut stream: TcpStream) -> Option<HandedOver> {
+    let drain = async {
+        let mut waste = [0; 1024];
+        let mut rest = LINGER_BYTES;
+        stream.shutdown().await?;
+        while rest > 0 {
+            match stream.read(&mut waste).await? {
+                0 => break,
+                count => rest = rest.saturating_sub(count),
+            }
+        }
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, drain).await;
+    None
+}
+
+/// Brings a connection to a shard, trying again while all queues are full.
+async fn hand_over(site: &Site, mut upgraded: Upgraded) {
+    let deadline = Instant::now() + site.handshake_timeout;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match site.shards.hand_over(upgraded) {
+            Ok(()) => return site.stats.count_upgraded(),
+            Err(back) => upgraded = back,
+        }
+        if Instant::now() >= deadline {
+            site.refused(RefusedBy::ShardsBusy);
+            let mut frame = Vec::new();
+            let close = CloseFrame {
+                code: code::TRY_AGAIN_LATER,
+                reason: "overloaded",
+            };
+            write_close(&mut frame, Some(close), None);
+            let _ = io::Write::write(&mut upgraded.stream, &frame);
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// How hyper is to speak HTTP/1.1.
+pub(super) fn builder(
+    handshake_timeout: Duration,
+    max_headers: usize,
+    max_header_size: usize,
+) -> http1::Builder {
+    /// hyper's smallest.
+    const MIN_BUFFER: usize = 8 * 1024;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(handshake_timeout)
+        .max_headers(max_headers)
+        .max_header_size(max_header_size)
+        .max_buf_size(max_header_size.max(MIN_BUFFER))
+        .half_close(true)
+        .writev(false);
+    builder
+}

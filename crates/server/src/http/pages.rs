@@ -1,0 +1,234 @@
+//! The pages: those inside the binary, and those of the program that embeds the server.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+
+use super::response::Answer;
+
+/// Where the server's own answers are.
+const RESERVED: [&str; 4] = ["/ws", "/healthz", "/readyz", "/metrics"];
+
+/// The built-in pages need nothing but themselves: their scripts and styles are files, their WebSocket is here.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+);
+
+macro_rules! built_in {
+    ($($path:literal $file:literal $content_type:literal)*) => {
+        &[$(($path, $content_type, include_bytes!(concat!("../../web/", $file)).as_slice())),*]
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+/// Path, content type, content.
+const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
+    "/" "index.html" "text/html; charset=utf-8"
+    "/app.js" "app.js" "text/javascript; charset=utf-8"
+    "/arena.js" "arena.js" "text/javascript; charset=utf-8"
+    "/pane.js" "pane.js" "text/javascript; charset=utf-8"
+    "/roomcast.js" "roomcast.js" "text/javascript; charset=utf-8"
+    "/world.js" "world.js" "text/javascript; charset=utf-8"
+    "/style.css" "style.css" "text/css; charset=utf-8"
+    "/favicon.svg" "favicon.svg" "image/svg+xml"
+};
+
+/// The script that a page of an embedding program is likely to import.
+const SHARED_SCRIPT: &str = "/roomcast.js";
+
+/// A page that the embedding program gives.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    path: String,
+    content_type: HeaderValue,
+    content: Bytes,
+}
+
+impl Page {
+    /// # Errors
+    /// A sentence that says what is wrong with the path or the content type.
+    pub(crate) fn new(path: &str, content_type: &str, content: Bytes) -> Result<Page, String> {
+        if !path.starts_with('/') || path.contains(['?', '#', ' ']) {
+            return Err(format!(
+                "the path of a page begins with / and has no query: {path:?}"
+            ));
+        }
+        if RESERVED.contains(&path) {
+            return Err(format!("{path} is the server's own"));
+        }
+        // A page that doesn't say how it is encoded is UTF-8, as Rust's strings are.
+        let content_type = if content_type == "text/html" {
+            HTML
+        } else {
+            content_type
+        };
+        let content_type = HeaderValue::from_str(content_type)
+            .map_err(|_| format!("not a content type: {content_type:?}"))?;
+        Ok(Page {
+            path: path.to_owned(),
+            content_type,
+            content,
+        })
+    }
+}
+
+/// Everything that can be had with GET by its path.
+#[derive(Debug)]
+pub(super) struct Pages {
+    assets: HashMap<String, Asset>,
+}
+
+#[derive(Debug)]
+struct Asset {
+    built_in: bool,
+    /// Served on listeners whose built-in pages are off, too.
+    always: bool,
+    content: Bytes,
+    content_type: HeaderValue,
+    etag: HeaderValue,
+}
+
+impl Pages {
+    /// A page of `extra` takes the place of a built-in one.
+    pub(super) fn new(extra: Vec<Page>) -> Pages {
+        let embedded = !extra.is_empty();
+        let built_in = BUILT_IN.iter().map(|(path, content_type, content)| {
+            let asset = Asset {
+                built_in: true,
+                always: embedded && *path == SHARED_SCRIPT,
+                content: Bytes::from_static(content),
+                content_type: HeaderValue::from_static(content_type),
+                etag: etag(content),
+            };
+            ((*path).to_owned(), asset)
+        });
+        let extra = extra.into_iter().map(|page| {
+            let asset = Asset {
+                built_in: false,
+                always: true,
+                etag: etag(&page.content),
+                content: page.content,
+                content_type: page.content_type,
+            };
+            (page.path, asset)
+        });
+        Pages {
+            assets: built_in.chain(extra).collect(),
+        }
+    }
+
+    /// What is at that path; `built_in` says whether the built-in pages are on.
+    pub(super) fn get(&self, path: &str, built_in: bool, headers: &HeaderMap) -> Option<Answer> {
+        let asset = self.assets.get(path)?;
+        (built_in || asset.always).then(|| asset.answer(headers))
+    }
+}
+
+impl Asset {
+    fn answer(&self, request: &HeaderMap) -> Answer {
+        let fresh = request
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.etag);
+        let mut answer = Response::new(Full::default());
+        let headers = answer.headers_mut();
+        headers.insert(ETAG, self.etag.clone());
+        // Kept by the browser, asked for again each time: a new version of the server is a new page at once.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if fresh {
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            return answer;
+        }
+        headers.insert(CONTENT_TYPE, self.content_type.clone());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // What a game's own page loads is the game's business.
+        if self.built_in {
+            headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+        }
+        *answer.body_mut() = Full::new(self.content.clone());
+        answer
+    }
+}
+
+/// Names a content; no secret, so a plain hash does.
+fn etag(content: &[u8]) -> HeaderValue {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"0\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_web_directory_is_served() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
+        for file in std::fs::read_dir(directory).unwrap() {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            let path = if name == "index.html" {
+                "/".to_owned()
+            } else {
+                format!("/{name}")
+            };
+            assert!(
+                BUILT_IN.iter().any(|(known, ..)| *known == path),
+                "{path} is not in BUILT_IN"
+            );
+        }
+    }
+
+    #[test]
+    fn extra_pages_come_first_and_bring_the_script() {
+        let headers = HeaderMap::new();
+        let page = Page::new("/", "text/html", Bytes::from_static(b"mine")).unwrap();
+        let pages = Pages::new(vec![page]);
+        let mine = pages.get("/", false, &headers).unwrap();
+        assert_eq!(mine.headers()[CONTENT_TYPE], HTML);
+        assert!(!mine.headers().contains_key(CONTENT_SECURITY_POLICY));
+        assert!(pages.get("/roomcast.js", false, &headers).is_some());
+        assert!(pages.get("/app.js", false, &headers).is_none());
+        assert!(pages.get("/app.js", true, &headers).is_some());
+        assert!(
+            Pages::new(Vec::new())
+                .get("/roomcast.js", false, &headers)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn paths_and_types_are_checked() {
+        let page = |path, content_type| Page::new(path, content_type, Bytes::new()).map(|_| ());
+        assert!(page("/game", "text/html").is_ok());
+        assert!(
+            page("game", "text/html")
+                .unwrap_err()
+                .contains("begins with /")
+        );
+        assert!(
+            page("/ws", "text/html")
+                .unwrap_err()
+                .contains("server's own")
+        );
+        assert!(page("/a?b", "text/html").is_err());
+        assert!(
+            page("/game", "text/html\r\n")
+                .unwrap_err()
+                .contains("content type")
+        );
+    }
+}

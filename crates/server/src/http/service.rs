@@ -1,0 +1,256 @@
+//! From a request to its answer. Nothing here waits: every answer is in memory.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::{Method, Request, StatusCode, request};
+use roomcast_protocol::Format;
+
+use super::Site;
+use super::client_address::Client;
+use super::origin::Seen;
+use super::response::{Answer, last_text, method_not_allowed, text, with_header};
+use super::stats::RefusedBy;
+use super::upgrade::{Handshake, Refused};
+use crate::config::Listener;
+use crate::limits::{ConnectionPermit, Refusal};
+
+/// A declared body beyond this is refused as such, whatever else is wrong with its request.
+const LARGE_BODY: u64 = 64 * 1024;
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Service {
+    site: Arc<Site>,
+    listener: Listener,
+    /// Who made the connection, or whom the PROXY protocol named.
+    direct: IpAddr,
+    state: RefCell<State>,
+}
+
+/// What changes while a connection speaks HTTP.
+#[derive(Debug)]
+pub(super) struct State {
+    /// The connection's share of the limits until it is upgraded, or the limit that leaves no room for it.
+    admitted: Result<ConnectionPermit, Refusal>,
+    /// Set when the last answer was a 101.
+    pub(super) accepted: Option<Accepted>,
+    /// Requests answered.
+    pub(super) requests: u64,
+}
+
+/// What the 101 agreed to.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) format: Format,
+    pub(super) deflate: bool,
+    pub(super) permit: ConnectionPermit,
+}
+
+impl Service {
+    pub(super) fn new(
+        site: Arc<Site>,
+        listener: Listener,
+        direct: IpAddr,
+        admitted: Result<ConnectionPermit, Refusal>,
+    ) -> Service {
+        let state = State {
+            admitted,
+            accepted: None,
+            requests: 0,
+        };
+        Service {
+            site,
+            listener,
+            direct,
+            state: RefCell::new(state),
+        }
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state.into_inner()
+    }
+
+    fn answer(&self, request: &request::Parts) -> Answer {
+        self.site.stats.count_request();
+        self.state.borrow_mut().requests += 1;
+        let body = declared_body(request);
+        if body > LARGE_BODY && body != u64::MAX {
+            return self.refuse(body_refused());
+        }
+        match request.uri.path() {
+            "/ws" => match self.upgrade(request, body) {
+                Ok(answer) => answer,
+                Err(refused) => self.refuse(refused),
+            },
+            path => self.page(path, request, body),
+        }
+    }
+
+    fn refuse(&self, refused: Refused) -> Answer {
+        self.site.stats.count_refused(refused.cause);
+        refused.answer
+    }
+
+    fn page(&self, path: &str, request: &request::Parts, body: u64) -> Answer {
+        let page = match path {
+            "/healthz" => Some(text(StatusCode::OK, "ok")),
+            "/readyz" if self.site.is_ready() => Some(text(StatusCode::OK, "ready")),
+            "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "shutting down")),
+            "/metrics" if self.listener.metrics => Some(self.metrics()),
+            "/metrics" => {
+                return text(
+                    StatusCode::NOT_FOUND,
+                    "Metrics are off on this address: set `server.metrics = true`, or give them an address of their \
+                     own with `admin.listen`.",
+                );
+            }
+            _ => None,
+        };
+        let page = match page {
+            Some(page) => page,
+            None => match self.state.borrow().admitted {
+                Err(refusal) => return self.refuse(self.site.full(refusal)),
+                Ok(_) => {
+                    let pages = &self.site.pages;
+                    match pages.get(path, self.listener.pages, &request.headers) {
+                        Some(page) => page,
+                        None => return self.not_found(path),
+                    }
+                }
+            },
+        };
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return method_not_allowed(path, "GET, HEAD");
+        }
+        if body > 0 {
+            return self.refuse(body_refused());
+        }
+        page
+    }
+
+    fn metrics(&self) -> Answer {
+        const EXPOSITION: HeaderValue =
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        let mut answer = text(StatusCode::OK, String::new());
+        *answer.body_mut() = (self.site.metrics)().into();
+        with_header(answer, CONTENT_TYPE, EXPOSITION)
+    }
+
+    fn not_found(&self, path: &str) -> Answer {
+        let sentence = if path == "/" {
+            "This is a Roomcast server: WebSocket clients connect to /ws. Its demo page is off on this address; \
+             `server.pages = true` turns it on."
+        } else {
+            "There is nothing at this path: WebSocket clients connect to /ws."
+        };
+        text(StatusCode::NOT_FOUND, sentence)
+    }
+
+    fn upgrade(&self, request: &request::Parts, body: u64) -> Result<Answer, Refused> {
+        if request.method != Method::GET {
+            let answer = method_not_allowed("/ws", "GET");
+            return Err(Refused {
+                cause: RefusedBy::Handshake,
+                answer,
+            });
+        }
+        if body > 0 {
+            return Err(body_refused());
+        }
+        let site = &self.site;
+        let handshake = Handshake::check(request, site.compression)?;
+        let client = site.trusted.client(self.direct, &request.headers);
+        self.check_origin(&handshake, client)?;
+        if client.unbelieved && self.direct.is_loopback() {
+            site.notices.unbelieved_proxy(self.direct);
+        }
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let permit = state
+            .admitted
+            .as_mut()
+            .map_err(|refusal| site.full(*refusal))?;
+        if !client.loopback {
+            permit
+                .count_address(client.address)
+                .map_err(|refusal| site.full(refusal))?;
+        }
+        if !site.takes_newcomers() {
+            return Err(site.busy(RefusedBy::ShuttingDown, "This server is shutting down."));
+        }
+        if !site.shards.has_room() {
+            return Err(site.busy(RefusedBy::ShardsBusy, "Too many newcomers at once."));
+        }
+        // From here on the connection is the shard's: what is left of HTTP has no claim to the permit.
+        let gone = Err(Refusal::Connections);
+        if let Ok(permit) = std::mem::replace(&mut state.admitted, gone) {
+            let (format, deflate) = (handshake.format, handshake.deflate());
+            state.accepted = Some(Accepted {
+                format,
+                deflate,
+                permit,
+            });
+        }
+        Ok(handshake.answer())
+    }
+
+    fn check_origin(&self, handshake: &Handshake<'_>, client: Client) -> Result<(), Refused> {
+        let Some(origin) = handshake.origin() else {
+            return Ok(());
+        };
+        let seen = origin.map(|origin| Seen {
+            origin,
+            host: handshake.host(),
+            loopback: self.listener.loopback && client.loopback,
+        });
+        if seen.is_some_and(|seen| self.site.origins.allow(seen)) {
+            return Ok(());
+        }
+        let origin = origin.unwrap_or("?");
+        self.site.notices.origin(origin);
+        let sentence = format!(
+            "Pages of this origin may not connect here: add {origin:?} to `server.origins` to let them."
+        );
+        Err(Refused {
+            cause: RefusedBy::Origin,
+            answer: text(StatusCode::FORBIDDEN, sentence),
+        })
+    }
+}
+
+fn body_refused() -> Refused {
+    let sentence = "This server takes no request bodies.";
+    let answer = last_text(StatusCode::PAYLOAD_TOO_LARGE, sentence);
+    Refused {
+        cause: RefusedBy::Request,
+        answer,
+    }
+}
+
+/// The length of the body that a request announces; `u64::MAX` when it doesn't say.
+fn declared_body(request: &request::Parts) -> u64 {
+    if request.headers.contains_key(TRANSFER_ENCODING) {
+        return u64::MAX;
+    }
+    let length = request
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Ready<Result<Answer, Infallible>>;
+
+    fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
+        let (parts, _body) = request.into_parts();
+        ready(Ok(self.answer(&parts)))
+    }
+}
