@@ -46,7 +46,7 @@ describe("the demo page", { timeout: 180_000 }, () => {
       ]) {
         const colour = await colourOf(page, mover);
         const watcher = 1 - mover;
-        const start = await until("the other player", () => spot(page, watcher, colour));
+        const start = await settled(page, colour);
         await page.keyboard.down(key);
         await until(`${key} to move player ${mover} on the other's screen`, async () => {
           const at = await spot(page, watcher, colour);
@@ -60,14 +60,11 @@ describe("the demo page", { timeout: 180_000 }, () => {
   test("comes to rest at the same place on both screens", async () => {
     await using(async (page) => {
       const colour = await colourOf(page, 0);
-      const start = await until("the player", () => spot(page, 0, colour));
+      const start = await settled(page, colour);
       await page.keyboard.down("KeyD");
       await until("a few steps", async () => (await spot(page, 0, colour))?.x - start.x > 40);
       await page.keyboard.up("KeyD");
-      await until("both to agree", async () => {
-        const [own, seen] = await Promise.all([spot(page, 0, colour), spot(page, 1, colour)]);
-        return own && seen && Math.hypot(own.x - seen.x, own.y - seen.y) < 3;
-      });
+      assert.ok((await settled(page, colour)).x - start.x > 30);
     });
   });
 
@@ -105,7 +102,7 @@ describe("the demo page", { timeout: 180_000 }, () => {
   test("counts a victory for the one who attacked", async () => {
     await using(async (page) => {
       // A tap on somebody walks there and attacks; from then on, the key.
-      const target = await until("the target", async () => spot(page, 0, await colourOf(page, 1)));
+      const target = await settled(page, await colourOf(page, 1));
       await page.locator(".arena").nth(0).click({ position: target });
       await until(
         "the score of the first player",
@@ -214,22 +211,19 @@ describe("the demo page", { timeout: 180_000 }, () => {
     test(`looks like this, ${scheme}`, async () => {
       await using(async (page, { context }) => {
         const third = await open(context, await page.getAttribute("#open", "href"));
+        await third.locator(".arena").click({ position: { x: 640, y: 330 } });
+        await rests(third, 0, COLOURS[3], { x: 640, y: 330 });
         await page.bringToFront();
         await membersAre(page, 0, 3);
-        await say(page, 0, "Catch me if you can!");
-        await say(page, 1, "On my way, hold still");
-        for (const key of ["KeyS", "ArrowLeft"]) {
-          const mover = key === "KeyS" ? 0 : 1;
-          const start = await until("the player", async () => spot(page, mover, await colourOf(page, mover)));
-          await page.keyboard.down(key);
-          await until("a few steps", async () => {
-            const at = await spot(page, mover, await colourOf(page, mover));
-            return at && Math.hypot(at.x - start.x, at.y - start.y) > 25;
-          });
-          await page.keyboard.up(key);
-        }
+        const meeting = [{ x: 230, y: 235 }, { x: 325, y: 205 }];
+        for (const index of [0, 1]) await page.locator(".arena").nth(index).click({ position: meeting[index] });
+        for (const index of [0, 1]) await rests(page, index, await colourOf(page, index), meeting[index]);
         await until("a few round trips", async () => (await pane(page, 1).locator("polyline").getAttribute("points")).split(" ").length > 4);
+        await say(page, 0, "Catch me if you can!");
+        await say(page, 1, "Right behind you");
+        await hears(page, 0, `${await name(page, 1)} Right behind you`);
         await page.evaluate(() => document.activeElement.blur());
+        for (const key of ["Space", "Enter"]) await page.keyboard.press(key);
         await screenshot(page, file);
         await third.close();
       }, { colorScheme: scheme });
@@ -322,6 +316,22 @@ async function say(page, index, text) {
 async function hears(page, index, text) {
   const lines = pane(page, index).locator(".log p");
   await until(`"${text}" in the chat`, async () => (await lines.allTextContents()).includes(text));
+}
+
+/** Waits until both panes show a player's disc at the same place, and returns that. */
+function settled(page, colour) {
+  return until("both screens to agree", async () => {
+    const [one, other] = await Promise.all([spot(page, 0, colour), spot(page, 1, colour)]);
+    return one && other && Math.hypot(one.x - other.x, one.y - other.y) < 3 && one;
+  });
+}
+
+/** Waits until a player's disc has come to a place on its own canvas. */
+async function rests(page, index, colour, { x, y }) {
+  await until("a player to arrive", async () => {
+    const at = await spot(page, index, colour);
+    return at && Math.hypot(at.x - x, at.y - y) < 6;
+  });
 }
 
 /** Where a colour is on a pane's canvas, in CSS pixels: the middle of a player's disc; null if it isn't there. */

@@ -58,7 +58,6 @@ export class Arena {
   // --- Pointers: a drag steers, a tap walks there or attacks whom it touches ---
 
   #down(event) {
-    this.#canvas.focus({ preventScroll: true });
     if (this.#finger || event.button > 0) return;
     this.#canvas.setPointerCapture(event.pointerId);
     const at = { x: event.offsetX, y: event.offsetY };
@@ -261,7 +260,9 @@ export class Arena {
     if (effect.kind === "zap") {
       pen.lineCap = "round";
       pen.lineWidth = 6 * (1 - age) + 1;
-      line(pen, from.x, from.y, to.x, to.y);
+      const gap = (RADIUS + 5) / Math.max(distance(from, to), 2 * RADIUS + 10);
+      const [dx, dy] = [(to.x - from.x) * gap, (to.y - from.y) * gap];
+      line(pen, from.x + dx, from.y + dy, to.x - dx, to.y - dy);
       pen.lineWidth = 3;
       ring(pen, to.x, to.y, RADIUS + 3 + (calm.matches ? 4 : 20 * age));
     } else if (effect.kind === "miss") {

@@ -1,7 +1,7 @@
 // One player: a connection of its own, the arena, who is there, the chat, and what it costs.
 
 import { Arena, colour } from "./arena.js";
-import { Roomcast, merge } from "./roomcast.js";
+import { Roomcast } from "./roomcast.js";
 import { World } from "./world.js";
 
 const WASD = { KeyW: "up", KeyA: "left", KeyS: "down", KeyD: "right", Space: "attack" };
@@ -22,7 +22,7 @@ export class Pane {
   #client = new Roomcast();
   #world;
   #arena;
-  #members = new Map(); // player_id → { nickname, player_num, presence, typing }
+  #members = new Map(); // player_id → what the server says of a member, and until when they are typing
   #total = 0;
   #membersChanged = true;
   #held = new Set(); // directions whose keys are down
@@ -178,8 +178,9 @@ export class Pane {
     this.#greeted = true;
   }
 
-  #setMember({ player_id, ...details }) {
-    this.#members.set(player_id, merge(this.#members.get(player_id), details));
+  #setMember({ player_id, ...member }) {
+    member.typing = this.#members.get(player_id)?.typing ?? 0;
+    this.#members.set(player_id, member);
     this.#membersChanged = true;
   }
 
@@ -187,6 +188,7 @@ export class Pane {
     const text = typeof payload === "string" ? payload : JSON.stringify(payload);
     const member = this.#members.get(from);
     if (member) member.typing = 0;
+    this.#membersChanged = true;
     this.#arena.say(from, text);
     const line = document.createElement("p");
     const name = document.createElement("b");
@@ -288,7 +290,8 @@ export class Pane {
     const rows = sorted.map(([id, member]) => {
       const mine = id === this.#world.selfId;
       const score = this.#world.players.get(id)?.score ?? 0;
-      const state = member.typing > now ? "typing…" : member.presence?.away ? "away" : mine ? "you" : "";
+      const lost = member.connected === false;
+      const state = lost ? "offline" : member.typing > now ? "typing…" : member.presence?.away ? "away" : mine ? "you" : "";
       return { id, num: member.player_num, name: this.#nameOf(id), state, score };
     });
     const more = Math.max(0, this.#total - rows.length);

@@ -319,7 +319,7 @@ export class Roomcast {
 }
 
 /** `current` with the keys of `update` set, and those that are null removed. What the server does with `presence`. */
-export function merge(current, update) {
+function merge(current, update) {
   const merged = { ...current, ...update };
   for (const key of Object.keys(merged)) if (merged[key] === null) delete merged[key];
   return merged;
