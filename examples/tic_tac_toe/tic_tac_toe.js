@@ -70,8 +70,7 @@ function show() {
     button.textContent = mark;
     button.dataset.mark = mark;
     button.setAttribute("aria-label", `Row ${Math.floor(cell / 3) + 1}, column ${(cell % 3) + 1}: ${mark || "empty"}`);
-    // Not `disabled`: a wrong move is for the server to refuse, and the button keeps its focus.
-    button.setAttribute("aria-disabled", !myTurn || mark !== "");
+    button.dataset.open = myTurn && mark === ""; // only a look: a wrong move is for the server to refuse
   });
   part("again").hidden = !board?.winner || !side;
   if (board) part("state").textContent = sentence(side, myTurn);
