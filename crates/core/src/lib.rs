@@ -1,1 +1,39 @@
-//! roomcast-core
+//! The heart of Roomcast: connections, rooms, lanes and room logic as state machines.
+//!
+//! No sockets, no clock, no randomness: bytes, time and random numbers come in as arguments, bytes
+//! go out. So whole nodes run under a virtual clock in a test. [`Shard`] is the way in.
+
+mod batcher;
+mod chunk;
+mod context;
+mod edge;
+pub mod engine;
+mod home;
+mod host;
+mod id;
+mod kinds;
+mod lane;
+mod link;
+mod logic;
+mod pool;
+mod rate;
+pub mod settings;
+mod shard;
+mod state;
+mod stats;
+mod time;
+mod wheel;
+
+pub use batcher::BatcherLimits;
+pub use edge::{Received, Written};
+pub use host::{Control, Encoding, Host, Notice};
+pub use id::{ClientId, ConnId, ConnRef};
+pub use kinds::{Kinds, LogicFactory, kind_name};
+pub use link::ShardMessage;
+pub use logic::{
+    Outcome, Player, PlayerNum, Refusal, RelayLogic, RoomContext, RoomLogic, StateLogic,
+};
+pub use shard::{Shard, ShardConfig};
+pub use state::PlayerBody;
+pub use stats::{Histogram, Stats};
+pub use time::Now;

@@ -1,0 +1,256 @@
+//! Encoded bytes that many connections share, and the free lists they come from and return to.
+//!
+//! A room's events of one turn are encoded once per encoding into one chunk; every receiver's lane
+//! holds a range of it. Within a shard references are counted without atomics, by [`ChunkTable`].
+
+use std::sync::Arc;
+
+/// Bytes on their way to sockets: whole WebSocket frames, one after the other.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    bytes: Vec<u8>,
+    /// Microseconds at which what caused the oldest of these bytes was read.
+    born: u64,
+}
+
+impl Chunk {
+    /// The frames.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Microseconds ([`crate::Now::micros`]) at which what caused these bytes was read.
+    pub fn born(&self) -> u64 {
+        self.born
+    }
+
+    /// Memory that the chunk holds, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+const SMALLEST: usize = 128;
+const LARGEST: usize = 64 * 1024;
+const STEPS: usize = 4;
+/// Four sizes a doubling: a chunk wastes at most a quarter of what it holds.
+const CLASSES: usize = STEPS * 9 + 1;
+/// Free memory that a shard keeps for reuse, in bytes.
+const KEPT: usize = 8 * 1024 * 1024;
+
+fn class_size(class: usize) -> usize {
+    let doubling = SMALLEST << (class / STEPS);
+    doubling + doubling / STEPS * (class % STEPS)
+}
+
+/// The smallest class that holds `size`, if there is one.
+fn class_for(size: usize) -> Option<usize> {
+    if size <= SMALLEST {
+        return Some(0);
+    }
+    if size > LARGEST {
+        return None;
+    }
+    let doubling = (size - 1).ilog2() as usize - SMALLEST.ilog2() as usize;
+    let base = SMALLEST << doubling;
+    let step = base / STEPS;
+    Some(doubling * STEPS + (size - base).div_ceil(step))
+}
+
+/// Free chunks by size: the object pool of the data path.
+#[derive(Debug)]
+pub(crate) struct ChunkPool {
+    free: Vec<Vec<Arc<Chunk>>>,
+    kept: usize,
+}
+
+impl ChunkPool {
+    pub(crate) fn new() -> ChunkPool {
+        ChunkPool {
+            free: (0..CLASSES).map(|_| Vec::new()).collect(),
+            kept: 0,
+        }
+    }
+
+    /// An empty chunk that holds at least `size` bytes, owned by nobody else.
+    fn take(&mut self, size: usize) -> Arc<Chunk> {
+        let Some(class) = class_for(size) else {
+            return Arc::new(Chunk {
+                bytes: Vec::with_capacity(size),
+                born: 0,
+            });
+        };
+        if let Some(chunk) = self.free.get_mut(class).and_then(Vec::pop) {
+            self.kept -= chunk.held();
+            return chunk;
+        }
+        Arc::new(Chunk {
+            bytes: Vec::with_capacity(class_size(class)),
+            born: 0,
+        })
+    }
+
+    /// Takes a chunk back if nobody else holds it.
+    pub(crate) fn give_back(&mut self, mut chunk: Arc<Chunk>) {
+        let Some(own) = Arc::get_mut(&mut chunk) else {
+            return;
+        };
+        own.bytes.clear();
+        let held = own.held();
+        if held < SMALLEST || held > LARGEST || self.kept + held > KEPT {
+            return;
+        }
+        // A buffer that grew past its class goes to the one that it fills whole.
+        let class = match class_for(held) {
+            Some(class) if class_size(class) == held => class,
+            Some(class) => class.saturating_sub(1),
+            None => return,
+        };
+        self.kept += held;
+        if let Some(list) = self.free.get_mut(class) {
+            list.push(chunk);
+        }
+    }
+}
+
+/// A chunk that is being written.
+#[derive(Debug)]
+pub(crate) struct ChunkBuilder {
+    chunk: Arc<Chunk>,
+}
+
+impl ChunkBuilder {
+    pub(crate) fn new(pool: &mut ChunkPool, size: usize, born: u64) -> ChunkBuilder {
+        let mut chunk = pool.take(size);
+        if let Some(own) = Arc::get_mut(&mut chunk) {
+            own.born = born;
+        }
+        ChunkBuilder { chunk }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.chunk.bytes.len()
+    }
+
+    /// The bytes to append to, with room for `more`.
+    pub(crate) fn reserve(&mut self, pool: &mut ChunkPool, more: usize) -> &mut Vec<u8> {
+        let needed = self.len() + more;
+        if needed > self.chunk.bytes.capacity() {
+            let mut bigger = pool.take(needed.max(2 * self.chunk.held()));
+            let own = Arc::get_mut(&mut bigger).expect("a chunk from the pool has one owner");
+            own.bytes.extend_from_slice(&self.chunk.bytes);
+            own.born = self.chunk.born;
+            pool.give_back(std::mem::replace(&mut self.chunk, bigger));
+        }
+        &mut Arc::get_mut(&mut self.chunk)
+            .expect("a chunk being written has one owner")
+            .bytes
+    }
+
+    /// The finished chunk, in the smallest buffer that holds it: it may wait on a slow connection.
+    pub(crate) fn finish(self, pool: &mut ChunkPool) -> Arc<Chunk> {
+        let len = self.len();
+        let fits = class_for(len).map(class_size);
+        if fits.is_none_or(|fits| fits >= self.chunk.held()) {
+            return self.chunk;
+        }
+        let mut exact = ChunkBuilder::new(pool, len, self.chunk.born);
+        exact
+            .reserve(pool, len)
+            .extend_from_slice(&self.chunk.bytes);
+        pool.give_back(self.chunk);
+        exact.chunk
+    }
+}
+
+/// The chunks that lanes of this shard refer to, with counts that need no atomics.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkTable {
+    slots: slab::Slab<(Arc<Chunk>, u32)>,
+}
+
+impl ChunkTable {
+    /// Enters a chunk with one reference, the caller's.
+    pub(crate) fn insert(&mut self, chunk: Arc<Chunk>) -> u32 {
+        self.slots.insert((chunk, 1)) as u32
+    }
+
+    pub(crate) fn get(&self, id: u32) -> &Chunk {
+        &self.slots[id as usize].0
+    }
+
+    pub(crate) fn retain(&mut self, id: u32) {
+        self.slots[id as usize].1 += 1;
+    }
+
+    pub(crate) fn release(&mut self, id: u32, pool: &mut ChunkPool) {
+        let (_, references) = &mut self.slots[id as usize];
+        *references -= 1;
+        if *references == 0 {
+            let (chunk, _) = self.slots.remove(id as usize);
+            pool.give_back(chunk);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_size_gets_the_smallest_class_that_holds_it() {
+        for size in 1..=LARGEST {
+            let class = class_for(size).unwrap();
+            assert!(class_size(class) >= size, "{size}");
+            assert!(class == 0 || class_size(class - 1) < size, "{size}");
+        }
+        assert_eq!(class_for(LARGEST), Some(CLASSES - 1));
+        assert_eq!(class_for(LARGEST + 1), None);
+    }
+
+    #[test]
+    fn a_finished_chunk_wastes_at_most_a_quarter() {
+        let mut pool = ChunkPool::new();
+        for len in [1, 129, 500, 700, 5_000, 40_000, 70_000, 300_000] {
+            let mut builder = ChunkBuilder::new(&mut pool, 1, 7);
+            for _ in 0..len {
+                builder.reserve(&mut pool, 1).push(b'x');
+            }
+            let chunk = builder.finish(&mut pool);
+            assert_eq!(chunk.bytes().len(), len);
+            assert_eq!(chunk.born(), 7);
+            assert!(
+                chunk.held() <= (len + len / 4).max(SMALLEST) || len > LARGEST,
+                "{len}: {}",
+                chunk.held()
+            );
+            pool.give_back(chunk);
+        }
+    }
+
+    #[test]
+    fn a_chunk_returns_when_its_last_reader_is_done() {
+        let mut pool = ChunkPool::new();
+        let mut table = ChunkTable::default();
+        let id = table.insert(ChunkBuilder::new(&mut pool, 100, 0).finish(&mut pool));
+        table.retain(id);
+        table.release(id, &mut pool);
+        assert_eq!((table.len(), pool.kept), (1, 0));
+        table.release(id, &mut pool);
+        assert_eq!((table.len(), pool.kept), (0, SMALLEST));
+    }
+
+    #[test]
+    fn the_pool_keeps_a_bounded_amount() {
+        let mut pool = ChunkPool::new();
+        let chunks: Vec<_> = (0..2 * KEPT / LARGEST)
+            .map(|_| pool.take(LARGEST))
+            .collect();
+        chunks.into_iter().for_each(|chunk| pool.give_back(chunk));
+        assert_eq!(pool.kept, KEPT);
+    }
+}

@@ -1,0 +1,447 @@
+//! What rooms' homes send to the connections of this shard.
+
+use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
+
+use crate::context::{Context, Fault};
+use crate::edge::conn::{Phase, Stage};
+use crate::edge::receive::NO_RECIPIENT;
+use crate::edge::{Edge, mark_dirty, may_read, over_lane};
+use crate::host::{Encoding, Host};
+use crate::id::ConnId;
+use crate::lane::{Lane, Piece};
+use crate::link::{Delivery, DirectMessage, Encoded, Joined, ToEdge};
+use crate::time::Now;
+
+impl Edge {
+    pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
+        match message {
+            ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
+            ToEdge::Joined(joined) => self.joined(ctx, now, *joined),
+            ToEdge::JoinRefused {
+                conn,
+                edge_room,
+                error,
+                code,
+            } => {
+                self.push_control(ctx, now, conn, error);
+                self.forget(conn, edge_room.slot, true);
+                self.offence(ctx, now, conn, code);
+            }
+            ToEdge::Left {
+                conn,
+                edge_room,
+                farewell,
+            } => {
+                if let Some(farewell) = farewell {
+                    self.push_whole(ctx, now, conn, Lane::Event, farewell, Piece::NO_ROOM, 0);
+                }
+                if self.rooms.current(edge_room).is_some() {
+                    self.forget(conn, edge_room.slot, false);
+                }
+            }
+            ToEdge::Answer {
+                conn,
+                answer,
+                offence,
+                ordered,
+            } => {
+                let lane = if ordered { Lane::Event } else { Lane::Control };
+                self.push_whole(ctx, now, conn, lane, answer, Piece::NO_ROOM, 0);
+                if let Some(code) = offence {
+                    self.offence(ctx, now, conn, code);
+                }
+            }
+            ToEdge::Accepted { conn, window } => self.accepted(ctx, conn, window),
+            ToEdge::CaughtUp {
+                conn,
+                edge_room,
+                version,
+                state,
+            } => {
+                if self.rooms.current(edge_room).is_none() {
+                    return;
+                }
+                let Some(known) = self.conn_mut(conn) else {
+                    return;
+                };
+                let blocked = known.blocked;
+                let Some(membership) = known.membership(edge_room.slot) else {
+                    return;
+                };
+                membership.asked = false;
+                // Still too slow: what comes later is newer.
+                if blocked {
+                    return;
+                }
+                membership.stale = false;
+                let base = std::mem::replace(&mut membership.version, version);
+                if let Some(state) = state {
+                    self.push_whole(ctx, now, conn, Lane::State, state, edge_room.slot, base);
+                }
+            }
+        }
+    }
+
+    /// Queues a room's turn for each of its receivers: by reference, each one's in its encoding.
+    fn deliver<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, delivery: Delivery) {
+        let Delivery {
+            edge_room,
+            events,
+            state,
+            version,
+            mut exclusions,
+            bytes: _,
+        } = delivery;
+        let Edge {
+            conns,
+            rooms,
+            table,
+            arena,
+            batcher,
+            ..
+        } = self;
+        let Some(room) = rooms.current(edge_room) else {
+            events
+                .into_iter()
+                .chain(state)
+                .flatten()
+                .for_each(|chunk| ctx.pool.give_back(chunk));
+            return;
+        };
+        // One reference each is ours until all receivers have theirs.
+        let mut enter = |encoded: Encoded| {
+            encoded.map(|chunk| {
+                let chunk = chunk?;
+                let (length, held) = (chunk.bytes().len() as u32, chunk.held() as u32);
+                Some((table.insert(chunk), length, held))
+            })
+        };
+        let (events, state) = (enter(events), enter(state));
+        for exclusion in &exclusions {
+            if exclusion.conn.shard == ctx.index
+                && let Some(conn) = conns.get_mut(exclusion.conn.conn.slot() as usize)
+            {
+                conn.excluded = conn.id == exclusion.conn.conn;
+            }
+        }
+        let mut overflow = false;
+        for slot in &room.receivers {
+            let Some(conn) = conns.get_mut(*slot as usize) else {
+                continue;
+            };
+            if conn.phase == Phase::Closing {
+                continue;
+            }
+            let encoding = conn.encoding.index();
+            let before = conn.lanes.bytes();
+            if let Some((chunk, length, held)) = events[encoding] {
+                let whole = Piece {
+                    chunk,
+                    start: 0,
+                    end: length,
+                    charge: held,
+                    lane: Lane::Event,
+                    room: Piece::NO_ROOM,
+                    base: 0,
+                };
+                let mut push = |piece| {
+                    table.retain(chunk);
+                    conn.lanes.push(arena, piece);
+                    ctx.stats.deliveries += 1;
+                };
+                if conn.excluded {
+                    let own = exclusions
+                        .iter()
+                        .filter(|it| it.conn.conn == conn.id && !it.state_lane);
+                    split(whole, own.map(|it| (it.start, it.end)), push);
+                } else {
+                    push(whole);
+                }
+                overflow |= over_lane(conn, &ctx.settings);
+            }
+            if let Some((chunk, length, held)) = state[encoding] {
+                let blocked = conn.blocked;
+                let membership = conn
+                    .memberships
+                    .iter_mut()
+                    .find(|it| it.room == edge_room.slot);
+                let Some(membership) = membership else {
+                    continue;
+                };
+                if blocked || membership.stale {
+                    if version.is_some() {
+                        membership.stale = true;
+                        ctx.stats.state_replaced += 1;
+                    } else {
+                        ctx.stats.ephemeral_dropped += 1;
+                    }
+                } else {
+                    let base = membership.version;
+                    membership.version = version.unwrap_or(base);
+                    let whole = Piece {
+                        chunk,
+                        start: 0,
+                        end: length,
+                        charge: held,
+                        lane: Lane::State,
+                        room: if version.is_some() {
+                            edge_room.slot
+                        } else {
+                            Piece::NO_ROOM
+                        },
+                        base,
+                    };
+                    let mut push = |piece| {
+                        table.retain(chunk);
+                        conn.lanes.push(arena, piece);
+                        ctx.stats.deliveries += 1;
+                    };
+                    if conn.excluded {
+                        let own = exclusions
+                            .iter()
+                            .filter(|it| it.conn.conn == conn.id && it.state_lane);
+                        split(whole, own.map(|it| (it.start, it.end)), push);
+                    } else {
+                        push(whole);
+                    }
+                }
+            }
+            if conn.lanes.bytes() > before {
+                mark_dirty(conn, batcher, now, before);
+            }
+        }
+        let full: Vec<ConnId> = if overflow {
+            let over = |slot: &u32| {
+                conns
+                    .get(*slot as usize)
+                    .filter(|conn| over_lane(conn, &ctx.settings))
+            };
+            room.receivers
+                .iter()
+                .filter_map(over)
+                .map(|conn| conn.id)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        for exclusion in &exclusions {
+            if let Some(conn) = conns.get_mut(exclusion.conn.conn.slot() as usize) {
+                conn.excluded = false;
+            }
+        }
+        for (chunk, ..) in events.into_iter().chain(state).flatten() {
+            table.release(chunk, &mut ctx.pool);
+        }
+        if exclusions.capacity() > 0 {
+            exclusions.clear();
+            ctx.spare_exclusions.push(exclusions);
+        }
+        for conn in full {
+            self.slow_reader(ctx, now, conn);
+        }
+    }
+
+    fn joined<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, joined: Joined) {
+        let Joined {
+            conn: id,
+            edge_room,
+            room: home,
+            player,
+            version,
+            answer,
+            state,
+        } = joined;
+        let Some(room) = self.rooms.current(edge_room) else {
+            return;
+        };
+        room.home = home;
+        let Some(conn) = self
+            .conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id)
+        else {
+            return;
+        };
+        let Some(membership) = conn.membership(edge_room.slot) else {
+            return;
+        };
+        let is_new = membership.player != player;
+        membership.player = player;
+        if membership.stage == Stage::Joining {
+            membership.stage = Stage::Joined;
+        }
+        if is_new {
+            membership.version = version;
+            membership.stale = false;
+            membership.asked = false;
+            room.receivers.push(id.slot());
+        }
+        self.push_whole(ctx, now, id, Lane::Event, answer, Piece::NO_ROOM, 0);
+        if let Some(state) = state {
+            // Dropped unsent, all of it is missed.
+            self.push_whole(ctx, now, id, Lane::State, state, edge_room.slot, 0);
+        }
+    }
+
+    /// The connection is out of the room, unless it is on its way back in.
+    fn forget(&mut self, id: ConnId, slot: u32, refused: bool) {
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id)
+        else {
+            return;
+        };
+        let Some(at) = conn.memberships.iter().position(|it| it.room == slot) else {
+            return;
+        };
+        let membership = &mut conn.memberships[at];
+        if refused && membership.player != 0 {
+            return;
+        }
+        if let Some(room) = rooms.get_mut(slot)
+            && membership.player != 0
+        {
+            room.remove_receiver(id.slot());
+        }
+        membership.player = 0;
+        if membership.stage == Stage::Rejoining && !refused {
+            membership.stage = Stage::Joining;
+            return;
+        }
+        conn.memberships.remove(at);
+        conn.pooled.in_use = !conn.memberships.is_empty();
+        rooms.exit(slot);
+    }
+
+    fn accepted<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, window: u32) {
+        let Some(conn) = self
+            .conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id)
+        else {
+            return;
+        };
+        let was_full = !may_read(conn, &ctx.settings);
+        conn.window = conn.window.saturating_sub(window);
+        if was_full && may_read(conn, &ctx.settings) {
+            self.readable.push(id);
+        }
+    }
+
+    /// A direct message for a client whose id is at home here.
+    pub(crate) fn take_direct<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        message: DirectMessage,
+    ) {
+        let DirectMessage {
+            to,
+            from,
+            from_encoding,
+            from_client,
+            born,
+            publish,
+        } = message;
+        let conns = &self.conns;
+        let is_it = |slot: u32| {
+            conns
+                .get(slot as usize)
+                .is_some_and(|conn| conn.pooled.client_id == to && conn.phase != Phase::Closing)
+        };
+        let slot = self.pool.get(ctx.names.hash(to.as_str()), is_it);
+        let target = slot
+            .and_then(|slot| conns.get(slot as usize))
+            .map(|conn| (conn.id, conn.encoding));
+        let Some((id, encoding)) = target else {
+            let fault = Fault {
+                seq: publish.seq,
+                request: Some(publish.message_type),
+                ..Fault::new(ErrorCode::RecipientNotFound, NO_RECIPIENT)
+            };
+            ctx.refuse(from, from_encoding, born, now.unix_ms, fault);
+            return ctx.recycle(publish.bytes);
+        };
+        self.put_direct(
+            ctx,
+            now,
+            (id, encoding),
+            from_client.as_str(),
+            to.as_str(),
+            born,
+            &publish,
+        );
+        ctx.recycle(publish.bytes);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a message's parts")]
+    fn put_direct<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (id, encoding): (ConnId, Encoding),
+        from: &str,
+        to: &str,
+        born: u64,
+        publish: &crate::link::Publish,
+    ) {
+        let payload = Payload {
+            kind: publish.payload_kind,
+            data: publish.payload(),
+        };
+        let body = match publish.message_type {
+            MessageType::Chat => Body::Chat(payload),
+            _ => Body::Event {
+                name: publish.name(),
+                payload,
+            },
+        };
+        let message = Outgoing {
+            from_client_id: from,
+            to_client_id: to,
+            timestamp: now.unix_ms,
+            seq: publish.seq,
+            ephemeral: publish.ephemeral,
+            body,
+            ..Outgoing::default()
+        };
+        // What is ephemeral is the first to be dropped.
+        if publish.ephemeral && self.conn(id).is_some_and(|conn| conn.blocked) {
+            ctx.stats.ephemeral_dropped += 1;
+            return;
+        }
+        let frame = ctx.single(encoding, born, &message);
+        let lane = if publish.ephemeral {
+            Lane::State
+        } else {
+            Lane::Event
+        };
+        self.push_whole(ctx, now, id, lane, frame, Piece::NO_ROOM, 0);
+    }
+}
+
+/// Cuts the ranges out of a piece. The first part is charged with all that the chunk holds: even
+/// a small part keeps the whole.
+fn split(whole: Piece, without: impl Iterator<Item = (u32, u32)>, mut push: impl FnMut(Piece)) {
+    let mut at = whole.start;
+    let mut charge = whole.charge;
+    for (start, end) in without {
+        if start > at {
+            push(Piece {
+                start: at,
+                end: start,
+                charge: std::mem::take(&mut charge),
+                ..whole
+            });
+        }
+        at = end;
+    }
+    if at < whole.end {
+        push(Piece {
+            start: at,
+            charge,
+            ..whole
+        });
+    }
+}

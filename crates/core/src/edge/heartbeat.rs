@@ -1,0 +1,140 @@
+//! What a connection's silence means: pings, timeouts, and the pool's limits, all on one wheel.
+
+use roomcast_protocol::CloseCode;
+
+use crate::chunk::ChunkBuilder;
+use crate::context::Context;
+use crate::edge::conn::Phase;
+use crate::edge::{Edge, may_read};
+use crate::host::{Control, Host};
+use crate::id::ConnId;
+use crate::pool::Expiry;
+use crate::time::{Now, micros};
+
+impl Edge {
+    pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.run(now.micros, &mut fired);
+        for slot in fired.drain(..) {
+            self.look(ctx, now, slot);
+        }
+        self.fired = fired;
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        [self.wheel.next_wake(), self.batcher.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due for a connection, and sets the time of the next look.
+    fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, slot: u32) {
+        let pool_limits = self.pool_limits;
+        let Some(conn) = self.conns.get_mut(slot as usize) else {
+            return;
+        };
+        let id = conn.id;
+        if conn.phase == Phase::Closing {
+            // It had its time to take the close frame.
+            return self.closing.push(id);
+        }
+        let settings = &ctx.settings;
+        let write_end = conn
+            .progress_at
+            .saturating_add(micros(settings.write_timeout));
+        if conn.blocked && settings.write_timeout > 0 && now.micros >= write_end {
+            ctx.stats.write_timeouts += 1;
+            return self.close_with(ctx, now, id, CloseCode::WriteTimeout);
+        }
+        // Time in which we don't read is not held against it.
+        if !may_read(conn, settings) {
+            conn.last_seen = now.micros;
+        }
+        let silence_end = conn.last_seen.saturating_add(micros(settings.pong_timeout));
+        if settings.pong_timeout > 0 && now.micros >= silence_end {
+            ctx.stats.heartbeat_timeouts += 1;
+            return self.close_with(ctx, now, id, CloseCode::HeartbeatTimeout);
+        }
+        match pool_limits.check(&conn.pooled, now.micros) {
+            Ok(_) => {}
+            Err(Expiry::Idle) => {
+                ctx.stats.pool_idle += 1;
+                return self.close_with(ctx, now, id, CloseCode::Idle);
+            }
+            Err(Expiry::Lifetime) => {
+                ctx.stats.pool_lifetime += 1;
+                return self.close_with(ctx, now, id, CloseCode::MaxLifetime);
+            }
+        }
+        let ping_at = conn.last_seen.saturating_add(conn.ping_after);
+        if settings.ping_interval > 0 && now.micros >= ping_at && !conn.pinged && !conn.blocked {
+            self.send_ping(ctx, now, id);
+        }
+        self.schedule(ctx, now, slot);
+    }
+
+    fn send_ping<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        // A tenth less or nothing, so that those who answer together drift apart.
+        let interval = micros(ctx.settings.ping_interval).max(1);
+        let ping_after = interval - ctx.host.random() % (interval / 10 + 1);
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        conn.pinged = true;
+        conn.ping_after = ping_after;
+        ctx.stats.pings += 1;
+        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
+        let out = builder.reserve(&mut ctx.pool, 16);
+        ctx.host.control(Control::Ping, out);
+        let frame = builder.finish(&mut ctx.pool);
+        self.push_control(ctx, now, id, frame);
+    }
+
+    /// Sets the wheel for the connection's next look: whatever is due first.
+    pub(super) fn schedule<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, slot: u32) {
+        let Some(conn) = self.conns.get(slot as usize) else {
+            return;
+        };
+        let settings = &ctx.settings;
+        let mut due = self
+            .pool_limits
+            .check(&conn.pooled, now.micros)
+            .unwrap_or(now.micros);
+        if settings.pong_timeout > 0 {
+            due = due.min(conn.last_seen.saturating_add(micros(settings.pong_timeout)));
+        }
+        if settings.ping_interval > 0 && !conn.pinged {
+            due = due.min(
+                conn.last_seen
+                    .saturating_add(conn.ping_after)
+                    .max(now.micros + 1),
+            );
+        }
+        // A sign of life after a ping moves the next ping; look again by then.
+        if settings.ping_interval > 0 && conn.pinged {
+            due = due.min(now.micros.saturating_add(conn.ping_after));
+        }
+        if conn.blocked && settings.write_timeout > 0 {
+            due = due.min(
+                conn.progress_at
+                    .saturating_add(micros(settings.write_timeout)),
+            );
+        }
+        // In a room, the pool has no say; when it leaves, the next look sees it.
+        if due == u64::MAX && (settings.max_idle > 0 || settings.max_lifetime > 0) {
+            due = now.micros.saturating_add(60_000_000);
+        }
+        if due != u64::MAX {
+            self.wheel.set(slot, due);
+        }
+    }
+
+    /// Closes everybody.
+    pub(crate) fn close_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, code: CloseCode) {
+        let ids: Vec<ConnId> = self.ids();
+        for id in ids {
+            self.close_with(ctx, now, id, code);
+        }
+    }
+}

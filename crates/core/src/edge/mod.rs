@@ -1,0 +1,415 @@
+//! The connections of this shard: their messages in, their lanes out, their timers.
+
+mod conn;
+mod deliver;
+mod heartbeat;
+mod receive;
+mod rooms;
+mod write;
+
+use roomcast_protocol::{CloseCode, ErrorCode};
+
+use crate::batcher::Batcher;
+use crate::chunk::{ChunkBuilder, ChunkTable};
+use crate::context::{Context, Fault};
+use crate::host::{Control, Encoding, Host, Notice};
+use crate::id::{ClientId, ConnId, ConnRef, NameHash};
+use crate::lane::{Lane, LaneArena, Lanes, Piece};
+use crate::link::{Op, OpKind};
+use crate::pool::{ConnectionPool, PoolLimits, Pooled};
+use crate::rate::{Quota, Rate};
+use crate::settings::Settings;
+use crate::time::{Now, micros};
+use crate::wheel::Wheel;
+use conn::{Conn, Phase};
+use rooms::EdgeRooms;
+
+pub use receive::Received;
+pub use write::Written;
+
+/// Granularity of the timer wheel in microseconds, at most.
+const COARSEST_TICK: u64 = 100_000;
+/// Room that the largest answer to one message takes in the control lane, in bytes.
+const LARGEST_ANSWER: usize = 1_536;
+
+pub(crate) struct Edge {
+    conns: slab::Slab<Conn>,
+    /// How often each slot was used.
+    generations: Vec<u32>,
+    rooms: EdgeRooms,
+    pool: ConnectionPool,
+    pool_limits: PoolLimits,
+    wheel: Wheel,
+    table: ChunkTable,
+    arena: LaneArena,
+    pub(crate) batcher: Batcher,
+    closing: Vec<ConnId>,
+    readable: Vec<ConnId>,
+    quotas: Quotas,
+    /// Entries of the wheel that have fired.
+    fired: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Quotas {
+    messages: Quota,
+    offences: Quota,
+}
+
+impl Edge {
+    pub(crate) fn new(settings: &Settings) -> Edge {
+        let shortest = [
+            settings.ping_interval,
+            settings.pong_timeout,
+            settings.write_timeout,
+            settings.max_idle,
+        ]
+        .into_iter()
+        .filter(|time| *time > 0)
+        .min();
+        let tick = micros(shortest.unwrap_or(1_000)) / 10;
+        let second = 1_000_000;
+        Edge {
+            conns: slab::Slab::new(),
+            generations: Vec::new(),
+            rooms: EdgeRooms::default(),
+            pool: ConnectionPool::default(),
+            pool_limits: PoolLimits::new(settings.max_idle, settings.max_lifetime),
+            wheel: Wheel::new(tick.clamp(1_000, COARSEST_TICK)),
+            table: ChunkTable::default(),
+            arena: LaneArena::default(),
+            batcher: Batcher::default(),
+            closing: Vec::new(),
+            readable: Vec::new(),
+            quotas: Quotas {
+                messages: Quota::new(settings.messages_per_second, second, settings.burst),
+                offences: Quota::new(settings.max_offences, 10 * second, settings.max_offences),
+            },
+            fired: Vec::new(),
+        }
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    pub(crate) fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Pieces that wait in all lanes, and chunks that are held for them.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.arena.waiting(), self.table.len())
+    }
+
+    pub(crate) fn open<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        encoding: Encoding,
+    ) -> ConnId {
+        let (client_id, hash) = new_client_id(ctx);
+        let slot = self.conns.vacant_key() as u32;
+        if self.generations.len() <= slot as usize {
+            self.generations.resize(slot as usize + 1, 0);
+        }
+        let id = ConnId::new(slot, self.generations[slot as usize]);
+        let created = now.micros;
+        let last_used = created;
+        self.conns.insert(Conn {
+            id,
+            encoding,
+            phase: Phase::Silent,
+            queued: false,
+            blocked: false,
+            pinged: false,
+            excluded: false,
+            pooled: Pooled {
+                client_id,
+                hash,
+                created,
+                last_used,
+                in_use: false,
+            },
+            last_seen: now.micros,
+            ping_after: first_ping(ctx),
+            progress_at: now.micros,
+            messages: Rate::default(),
+            refusals: Rate::default(),
+            offences: Rate::default(),
+            window: 0,
+            memberships: smallvec::SmallVec::new(),
+            lanes: Lanes::default(),
+        });
+        let conns = &self.conns;
+        self.pool.put(slot, hash, |slot| {
+            conns.get(slot as usize).map_or(0, |conn| conn.pooled.hash)
+        });
+        self.schedule(ctx, now, slot);
+        id
+    }
+
+    /// The socket is gone.
+    pub(crate) fn closed<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        if self.conn(id).is_none() {
+            return;
+        }
+        self.leave_all(ctx, now, id);
+        let mut conn = self.conns.remove(id.slot() as usize);
+        conn.lanes
+            .clear(&mut self.arena, &mut self.table, &mut ctx.pool);
+        self.pool.remove(id.slot(), conn.pooled.hash);
+        self.wheel.remove(id.slot());
+        if let Some(generation) = self.generations.get_mut(id.slot() as usize) {
+            *generation = generation.wrapping_add(1);
+        }
+    }
+
+    /// Queues a close frame; what waits besides is dropped.
+    pub(crate) fn close<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        code: u16,
+        reason: &str,
+    ) {
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        conn.phase = Phase::Closing;
+        ctx.stats.close(code);
+        let Edge {
+            conns,
+            arena,
+            table,
+            ..
+        } = self;
+        if let Some(conn) = conns.get_mut(id.slot() as usize) {
+            conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
+        }
+        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
+        let out = builder.reserve(&mut ctx.pool, 128);
+        ctx.host.control(Control::Close { code, reason }, out);
+        let frame = builder.finish(&mut ctx.pool);
+        self.push_control(ctx, now, id, frame);
+        self.leave_all(ctx, now, id);
+        self.closing.push(id);
+        self.wheel.set(
+            id.slot(),
+            now.micros
+                .saturating_add(micros(ctx.settings.write_timeout)),
+        );
+    }
+
+    /// With one of our codes: its name is the reason, and says when to come back.
+    pub(crate) fn close_with<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        code: CloseCode,
+    ) {
+        let spread = 1_000;
+        let retry = if code.comes_back() {
+            1 + ctx.host.random() % spread
+        } else {
+            0
+        };
+        self.close(ctx, now, id, code.code(), &code.reason(retry));
+    }
+
+    pub(crate) fn next_closing(&mut self) -> Option<ConnId> {
+        self.closing.pop()
+    }
+
+    pub(crate) fn next_readable(&mut self) -> Option<ConnId> {
+        self.readable.pop()
+    }
+
+    /// Whether the connection's next message has room: for its answer, and in its publish window.
+    pub(crate) fn may_read<H>(&self, ctx: &Context<H>, id: ConnId) -> bool {
+        self.conn(id)
+            .is_some_and(|conn| may_read(conn, &ctx.settings))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnId> {
+        self.conns.iter().map(|(_, conn)| conn.id).collect()
+    }
+
+    fn conn(&self, id: ConnId) -> Option<&Conn> {
+        self.conns
+            .get(id.slot() as usize)
+            .filter(|conn| conn.id == id)
+    }
+
+    fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id)
+    }
+
+    /// Tells all rooms' homes that the connection is gone.
+    fn leave_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let (encoding, memberships) = (conn.encoding, std::mem::take(&mut conn.memberships));
+        conn.pooled.in_use = false;
+        for membership in memberships {
+            let Some(room) = self.rooms.get_mut(membership.room) else {
+                continue;
+            };
+            room.remove_receiver(id.slot());
+            let reference = room.reference();
+            let conn = ConnRef {
+                shard: ctx.index,
+                conn: id,
+            };
+            // One that leaves already is told so twice; the second finds nobody.
+            ctx.to_home(Op {
+                room: reference,
+                conn,
+                encoding,
+                player: membership.player,
+                born: now.micros,
+                window: 0,
+                request: OpKind::Leave { gone: true },
+            });
+            self.rooms.exit(membership.room);
+        }
+    }
+
+    /// Queues an answer: it overtakes events and state.
+    fn push_control<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        frame: std::sync::Arc<crate::chunk::Chunk>,
+    ) {
+        self.push_whole(ctx, now, id, Lane::Control, frame, Piece::NO_ROOM, 0);
+    }
+
+    /// Queues a chunk that is one connection's alone.
+    #[expect(clippy::too_many_arguments, reason = "a piece's parts")]
+    fn push_whole<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        lane: Lane,
+        chunk: std::sync::Arc<crate::chunk::Chunk>,
+        room: u32,
+        base: u64,
+    ) {
+        let Edge {
+            conns,
+            arena,
+            table,
+            batcher,
+            ..
+        } = self;
+        let conn = conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id);
+        let Some(conn) = conn else {
+            return ctx.pool.give_back(chunk);
+        };
+        let (end, charge) = (chunk.bytes().len() as u32, chunk.held() as u32);
+        let chunk = table.insert(chunk);
+        let before = conn.lanes.bytes();
+        conn.lanes.push(
+            arena,
+            Piece {
+                chunk,
+                start: 0,
+                end,
+                charge,
+                lane,
+                room,
+                base,
+            },
+        );
+        mark_dirty(conn, batcher, now, before);
+        if lane == Lane::Event && over_lane(conn, &ctx.settings) {
+            self.slow_reader(ctx, now, id);
+        }
+    }
+
+    /// Answers with an `error`; too many of them end the connection.
+    fn fault<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, fault: Fault<'_>) {
+        let Some(encoding) = self.conn(id).map(|conn| conn.encoding) else {
+            return;
+        };
+        let error = ctx.error(encoding, now.micros, now.unix_ms, fault);
+        self.push_control(ctx, now, id, error);
+        self.offence(ctx, now, id, fault.code);
+    }
+
+    fn offence<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, code: ErrorCode) {
+        let (quota, patience) = (self.quotas.offences, self.quotas.messages);
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        // As many messages may be refused by the rate limit as may be sent: after that somebody
+        // does not heed `retry_after_ms`.
+        let harmless = match code {
+            ErrorCode::RateLimited => conn.refusals.take(now.micros, patience).is_ok(),
+            code => !code.is_offence(),
+        };
+        if !harmless && conn.offences.take(now.micros, quota).is_err() {
+            ctx.host.notice(Notice::TooManyErrors { code });
+            self.close_with(ctx, now, id, CloseCode::TooManyErrors);
+        }
+    }
+
+    /// The event lane is full.
+    fn slow_reader<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let waiting = self.conn(id).map_or(0, |conn| conn.lanes.event_bytes());
+        ctx.stats.slow_readers += 1;
+        ctx.host.notice(Notice::SlowReader { waiting });
+        self.close_with(ctx, now, id, CloseCode::SlowReader);
+    }
+}
+
+fn mark_dirty(conn: &mut Conn, batcher: &mut Batcher, now: Now, before: usize) {
+    if conn.blocked {
+        return;
+    }
+    if !conn.queued {
+        conn.queued = true;
+        batcher.add(conn.id, now.micros);
+    }
+    batcher.grew(conn.id, before, conn.lanes.bytes());
+}
+
+fn over_lane(conn: &Conn, settings: &Settings) -> bool {
+    settings.event_lane > 0 && conn.lanes.event_bytes() > settings.event_lane
+}
+
+fn may_read(conn: &Conn, settings: &Settings) -> bool {
+    conn.phase != Phase::Closing
+        && (conn.window as usize) < settings.publish_window.max(1)
+        && conn.lanes.control_bytes() + LARGEST_ANSWER <= settings.control_lane.max(LARGEST_ANSWER)
+}
+
+/// Drawn until this shard is its home, so that whoever has the id knows where to find the client.
+fn new_client_id<H: Host>(ctx: &mut Context<H>) -> (ClientId, u64) {
+    loop {
+        let id = ClientId::from_random([ctx.host.random(), ctx.host.random()]);
+        let hash = ctx.names.hash(id.as_str());
+        if NameHash::home(hash, ctx.count) == ctx.index {
+            return (id, hash);
+        }
+    }
+}
+
+/// Connections made in one second must not beat in one second.
+fn first_ping<H: Host>(ctx: &mut Context<H>) -> u64 {
+    let interval = micros(ctx.settings.ping_interval).max(1);
+    interval / 10 + ctx.host.random() % (interval - interval / 10)
+}

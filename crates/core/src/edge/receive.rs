@@ -1,0 +1,663 @@
+//! What clients send: checked, counted, and sent on its way.
+
+use std::borrow::Cow;
+
+use roomcast_protocol::{
+    Body, CloseCode, ErrorCode, Format, GameAction, Incoming, IncomingPayload, JoinRoom,
+    MessageType, Outgoing, PayloadKind, PresenceUpdate, Request, VERSION, Welcome, WelcomeLimits,
+    decode,
+};
+
+use crate::chunk::ChunkBuilder;
+use crate::context::{Context, Fault};
+use crate::edge::Edge;
+use crate::edge::conn::{Membership, Phase, Stage};
+use crate::host::{Control, Encoding, Host, Notice};
+use crate::id::{ClientId, ConnId, ConnRef, NameHash};
+use crate::link::{DirectMessage, Join, Letter, Op, OpKind, Publish, ShardMessage};
+use crate::time::Now;
+
+/// Largest payload of a `ping`, in bytes: its answer must fit into the control lane.
+const LARGEST_PING: usize = 1_024;
+/// Bytes of a publish window that a message takes beside its payload.
+const PUBLISH_OVERHEAD: usize = 128;
+
+/// What a connection's socket has brought.
+#[derive(Clone, Copy, Debug)]
+pub enum Received<'a> {
+    /// A whole message in the connection's format.
+    Message(&'a [u8]),
+    /// A text frame on a Protobuf connection or a binary frame on a JSON one.
+    WrongFormat,
+    /// A message over the limit, which was read past.
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A ping frame.
+    Ping(&'a [u8]),
+}
+
+/// The parts of a message's envelope that outlive its dispatch.
+struct Envelope<'a> {
+    id: ConnId,
+    seq: u64,
+    request: MessageType,
+    room_id: Option<Cow<'a, str>>,
+}
+
+impl Envelope<'_> {
+    fn fault<'f>(&'f self, code: ErrorCode, message: &'f str) -> Fault<'f> {
+        let room = self.room_id.as_deref().unwrap_or("");
+        Fault {
+            seq: self.seq,
+            request: Some(self.request),
+            room,
+            ..Fault::new(code, message)
+        }
+    }
+}
+
+impl Edge {
+    /// Bytes have arrived: a sign of life.
+    pub(crate) fn touched(&mut self, now: Now, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.last_seen = now.micros;
+            conn.pinged = false;
+        }
+    }
+
+    pub(crate) fn receive<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        received: Received<'_>,
+    ) {
+        let Some(conn) = self.conn(id).filter(|conn| conn.phase != Phase::Closing) else {
+            return;
+        };
+        let encoding = conn.encoding;
+        match received {
+            Received::Message(bytes) => self.message(ctx, now, id, encoding, bytes),
+            Received::Ping(data) => {
+                let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
+                let out = builder.reserve(&mut ctx.pool, data.len() + 16);
+                ctx.host.control(Control::Pong(data), out);
+                let frame = builder.finish(&mut ctx.pool);
+                self.push_control(ctx, now, id, frame);
+            }
+            Received::WrongFormat => {
+                let message = match encoding.format {
+                    Format::Json => {
+                        "this connection speaks JSON in text frames; ask for the subprotocol gameproto.v1.protobuf for binary ones"
+                    }
+                    Format::Protobuf => {
+                        "this connection speaks Protobuf in binary frames; ask for the subprotocol gameproto.v1.json for text ones"
+                    }
+                };
+                self.counted_fault(ctx, now, id, Fault::new(ErrorCode::WrongFormat, message));
+            }
+            Received::TooLarge { size } => {
+                let limit = ctx.settings.max_message;
+                let message = format!("the message has {size} bytes; the limit is {limit}");
+                self.counted_fault(ctx, now, id, Fault::new(ErrorCode::TooLarge, &message));
+            }
+        }
+    }
+
+    /// A message that could not be read counts as a message.
+    fn counted_fault<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        fault: Fault<'_>,
+    ) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.phase = Phase::Open;
+        }
+        match self.take_message(now, id) {
+            Ok(()) => self.fault(ctx, now, id, fault),
+            Err(wait) => self.rate_limited(ctx, now, id, wait, None),
+        }
+    }
+
+    fn message<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        encoding: Encoding,
+        bytes: &[u8],
+    ) {
+        let decoded = decode(encoding.format, bytes, &ctx.settings.message);
+        let request = match &decoded {
+            Ok(incoming) => Some(incoming.request.message_type()),
+            Err(bad) => bad.request,
+        };
+        ctx.stats.read(encoding.format, request, bytes.len());
+        if let Err(wait) = self.take_message(now, id) {
+            return self.rate_limited(ctx, now, id, wait, Some(&decoded));
+        }
+        match decoded {
+            Ok(incoming) => self.dispatch(ctx, now, id, incoming),
+            Err(bad) => {
+                if let Some(conn) = self.conn_mut(id) {
+                    conn.phase = Phase::Open;
+                }
+                let fault = Fault {
+                    seq: bad.seq.unwrap_or(0),
+                    request: bad.request,
+                    room: bad.room_id.as_deref().unwrap_or(""),
+                    ..Fault::new(bad.code, &bad.message)
+                };
+                self.fault(ctx, now, id, fault);
+            }
+        }
+    }
+
+    /// Takes one message of the connection's rate. Refused, the milliseconds to wait.
+    fn take_message(&mut self, now: Now, id: ConnId) -> Result<(), u64> {
+        let quota = self.quotas.messages;
+        let Some(conn) = self.conn_mut(id) else {
+            return Ok(());
+        };
+        conn.messages
+            .take(now.micros, quota)
+            .map_err(|wait| wait.div_ceil(1_000))
+    }
+
+    fn rate_limited<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        wait: u64,
+        message: Option<&Result<Incoming<'_>, roomcast_protocol::BadMessage>>,
+    ) {
+        ctx.stats.rate_limited += 1;
+        ctx.host.notice(Notice::RateLimited);
+        let (seq, request, room) = match message {
+            Some(Ok(incoming)) => (
+                incoming.seq,
+                Some(incoming.request.message_type()),
+                incoming.room_id.as_deref(),
+            ),
+            Some(Err(bad)) => (bad.seq, bad.request, bad.room_id.as_deref()),
+            None => (None, None, None),
+        };
+        let fault = Fault {
+            seq: seq.unwrap_or(0),
+            retry_after_ms: wait,
+            request,
+            room: room.unwrap_or(""),
+            ..Fault::new(
+                ErrorCode::RateLimited,
+                "too many messages; send this one again after `retry_after_ms`",
+            )
+        };
+        self.fault(ctx, now, id, fault);
+    }
+
+    fn dispatch<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        incoming: Incoming<'_>,
+    ) {
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let first = std::mem::replace(&mut conn.phase, Phase::Open) == Phase::Silent;
+        conn.pooled.last_used = now.micros;
+        let Incoming {
+            room_id,
+            to_client_id,
+            to_user_id,
+            seq,
+            ephemeral,
+            no_echo,
+            request,
+        } = incoming;
+        let envelope = Envelope {
+            id,
+            seq: seq.unwrap_or(0),
+            request: request.message_type(),
+            room_id,
+        };
+        let to = to_client_id.or(to_user_id);
+        let flags = (ephemeral, no_echo);
+        match request {
+            Request::Hello(hello) if !first => {
+                let _ = hello;
+                let fault = envelope.fault(
+                    ErrorCode::Unexpected,
+                    "`hello` is the first message of a connection",
+                );
+                self.fault(ctx, now, id, fault);
+            }
+            Request::Hello(hello) => self.hello(ctx, now, &envelope, hello.version),
+            Request::JoinRoom(join) => self.join(ctx, now, envelope, join),
+            Request::LeaveRoom => self.leave(ctx, now, envelope),
+            Request::Chat(payload) => {
+                let message = Message::new(MessageType::Chat, "", &payload, flags);
+                self.publish(ctx, now, envelope, to, message);
+            }
+            Request::Event { name, payload } => {
+                let message = Message::new(MessageType::Event, &name, &payload, flags);
+                self.publish(ctx, now, envelope, to, message);
+            }
+            Request::GameAction(action) => {
+                let message = Message::action(&action, flags);
+                self.publish(ctx, now, envelope, None, message);
+            }
+            Request::Presence(update) => {
+                let request = OpKind::Presence(into_owned(update));
+                self.to_room(ctx, now, &envelope, 0, |_| request);
+            }
+            Request::Members(members) => {
+                let request = OpKind::Members {
+                    after: members.after,
+                    limit: members.limit,
+                };
+                self.to_room(ctx, now, &envelope, 0, |_| request);
+            }
+            Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
+            Request::History(_) | Request::Skip(_) => {
+                let fault = envelope.fault(
+                    ErrorCode::NotSupported,
+                    "this server keeps no history; `welcome` says that `seq` is not acked",
+                );
+                self.fault(ctx, now, id, fault);
+            }
+        }
+    }
+
+    fn hello<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        version: u32,
+    ) {
+        let id = envelope.id;
+        if version > VERSION {
+            let fault = envelope.fault(
+                ErrorCode::UnsupportedVersion,
+                "this server speaks version 1 of the protocol",
+            );
+            return self.fault(ctx, now, id, fault);
+        }
+        let Some(conn) = self.conn(id) else { return };
+        let settings = &ctx.settings;
+        let welcome = Welcome {
+            client_id: conn.pooled.client_id.as_str(),
+            ping_interval_ms: settings.ping_interval,
+            limits: WelcomeLimits {
+                max_message: settings.max_message as u64,
+                max_rooms: settings.max_rooms,
+                messages_per_second: settings.messages_per_second,
+                burst: settings.burst,
+                max_presence: settings.message.max_presence as u64,
+                max_name: settings.message.max_name as u32,
+                max_unanswered: 0,
+            },
+            server_time: now.unix_ms,
+            version: VERSION,
+            ..Welcome::default()
+        };
+        let message = Outgoing {
+            timestamp: now.unix_ms,
+            body: Body::Welcome(welcome),
+            ..Outgoing::default()
+        };
+        let answer = ctx.single(conn.encoding, now.micros, &message);
+        self.push_control(ctx, now, id, answer);
+    }
+
+    fn ping<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        payload: &IncomingPayload<'_>,
+    ) {
+        if payload.data.len() > LARGEST_PING {
+            let fault = envelope.fault(
+                ErrorCode::TooLarge,
+                "a `ping` takes a payload of at most 1024 bytes",
+            );
+            return self.fault(ctx, now, envelope.id, fault);
+        }
+        let Some(conn) = self.conn(envelope.id) else {
+            return;
+        };
+        let body = Body::Pong {
+            payload: payload.as_payload(),
+            server_time: now.unix_ms,
+        };
+        let message = Outgoing {
+            timestamp: now.unix_ms,
+            body,
+            ..Outgoing::default()
+        };
+        let answer = ctx.single(conn.encoding, now.micros, &message);
+        self.push_control(ctx, now, envelope.id, answer);
+    }
+
+    fn join<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: Envelope<'_>,
+        join: JoinRoom<'_>,
+    ) {
+        let id = envelope.id;
+        let Some(name) = envelope.room_id.as_deref() else {
+            let fault = envelope.fault(
+                ErrorCode::MissingField,
+                "`join_room` names a room in `room_id`",
+            );
+            return self.fault(ctx, now, id, fault);
+        };
+        let hash = ctx.names.hash(name);
+        let known = self.rooms.find(name, hash);
+        let most = ctx.settings.max_rooms as usize;
+        let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
+            return;
+        };
+        let at = known.and_then(|room| conn.memberships.iter().position(|it| it.room == room));
+        let room = match at {
+            Some(at) => {
+                // Joined last is what a message without a room means.
+                let mut membership = conn.memberships.remove(at);
+                if membership.stage == Stage::Leaving {
+                    membership.stage = Stage::Rejoining;
+                }
+                conn.memberships.push(membership);
+                membership.room
+            }
+            None if most > 0 && conn.memberships.len() >= most => {
+                let fault = envelope.fault(
+                    ErrorCode::TooManyRooms,
+                    "leave a room first; `welcome` tells the limit",
+                );
+                return self.fault(ctx, now, id, fault);
+            }
+            None => {
+                let room = self.rooms.enter(name, hash);
+                conn.memberships.push(Membership {
+                    room,
+                    player: 0,
+                    stage: Stage::Joining,
+                    stale: false,
+                    asked: false,
+                    version: 0,
+                });
+                conn.pooled.in_use = true;
+                room
+            }
+        };
+        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let Some(room) = self.rooms.get(room) else {
+            return;
+        };
+        let request = OpKind::Join(Box::new(Join {
+            client_id,
+            nickname: join.nickname.as_deref().unwrap_or("").into(),
+            presence: into_owned(join.presence),
+            edge_room: room.id,
+        }));
+        let conn = ConnRef {
+            shard: ctx.index,
+            conn: id,
+        };
+        let (room, born) = (room.reference(), now.micros);
+        ctx.to_home(Op {
+            room,
+            conn,
+            encoding,
+            player: 0,
+            born,
+            window: 0,
+            request,
+        });
+    }
+
+    fn leave<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, envelope: Envelope<'_>) {
+        let sent = self.to_room(ctx, now, &envelope, 0, |membership| {
+            membership.stage = Stage::Leaving;
+            OpKind::Leave { gone: false }
+        });
+        let _ = sent;
+    }
+
+    fn publish<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: Envelope<'_>,
+        to: Option<Cow<'_, str>>,
+        message: Message<'_>,
+    ) {
+        let mut bytes = ctx.buffer();
+        bytes.extend_from_slice(message.name.as_bytes());
+        bytes.extend_from_slice(message.payload);
+        let window = bytes.len() + PUBLISH_OVERHEAD;
+        let publish = Publish {
+            message_type: message.message_type,
+            format: message.format,
+            payload_kind: message.payload_kind,
+            bytes,
+            name_length: message.name.len() as u32,
+            seq: envelope.seq,
+            ephemeral: message.ephemeral,
+            no_echo: message.no_echo,
+        };
+        if let Some(to) = to {
+            return self.direct(ctx, now, &envelope, &to, publish);
+        }
+        let mut publish = Some(publish);
+        self.to_room(ctx, now, &envelope, window as u32, |_| {
+            // Called at most once.
+            publish.take().map_or(
+                OpKind::Members {
+                    after: u32::MAX,
+                    limit: 1,
+                },
+                OpKind::Publish,
+            )
+        });
+        if let Some(publish) = publish {
+            ctx.recycle(publish.bytes);
+        }
+    }
+
+    /// Sends a request to the room that a message names, or to the one joined last.
+    fn to_room<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        window: u32,
+        request: impl FnOnce(&mut Membership) -> OpKind,
+    ) -> bool {
+        let id = envelope.id;
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+            return false;
+        };
+        let named = |membership: &Membership| match (&envelope.room_id, rooms.get(membership.room))
+        {
+            (Some(name), Some(room)) => *room.name == **name,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let membership = conn
+            .memberships
+            .iter_mut()
+            .rev()
+            .find(|membership| membership.is_open() && named(membership));
+        let Some(membership) = membership else {
+            let message = match &envelope.room_id {
+                Some(_) => "you are not in this room; send `join_room` first",
+                None => "you are in no room; send `join_room` first, or name one in `room_id`",
+            };
+            self.fault(ctx, now, id, envelope.fault(ErrorCode::NotInRoom, message));
+            return false;
+        };
+        let player = membership.player;
+        let request = request(membership);
+        let Some(room) = rooms.get(membership.room) else {
+            return false;
+        };
+        let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
+        conn.window = conn.window.saturating_add(window);
+        let full = conn.window as usize >= ctx.settings.publish_window.max(1);
+        ctx.stats.reads_paused += u64::from(full);
+        let conn = ConnRef {
+            shard: ctx.index,
+            conn: id,
+        };
+        ctx.to_home(Op {
+            room,
+            conn,
+            encoding,
+            player,
+            born,
+            window,
+            request,
+        });
+        true
+    }
+
+    /// A message to one client, wherever it is.
+    fn direct<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        to: &str,
+        publish: Publish,
+    ) {
+        let id = envelope.id;
+        let Some(target) = ClientId::parse(to) else {
+            ctx.recycle(publish.bytes);
+            return self.fault(
+                ctx,
+                now,
+                id,
+                envelope.fault(ErrorCode::RecipientNotFound, NO_RECIPIENT),
+            );
+        };
+        let Some(conn) = self.conn(id) else { return };
+        let message = DirectMessage {
+            to: target,
+            from: ConnRef {
+                shard: ctx.index,
+                conn: id,
+            },
+            from_encoding: conn.encoding,
+            from_client: conn.pooled.client_id,
+            born: now.micros,
+            publish,
+        };
+        let home = NameHash::home(ctx.names.hash(to), ctx.count);
+        if home == ctx.index {
+            self.take_direct(ctx, now, message);
+        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
+            outbox.push(ShardMessage(Letter::Direct(Box::new(message))));
+        }
+    }
+}
+
+pub(super) const NO_RECIPIENT: &str = "nobody with this id is connected";
+
+/// A chat, event or action, as it is read.
+struct Message<'a> {
+    message_type: MessageType,
+    format: Format,
+    name: &'a str,
+    payload_kind: PayloadKind,
+    payload: &'a [u8],
+    ephemeral: bool,
+    no_echo: Option<bool>,
+}
+
+impl<'a> Message<'a> {
+    fn new(
+        message_type: MessageType,
+        name: &'a str,
+        payload: &'a IncomingPayload<'_>,
+        (ephemeral, no_echo): (bool, Option<bool>),
+    ) -> Message<'a> {
+        let (payload_kind, payload) = (payload.kind, &*payload.data);
+        Message {
+            message_type,
+            format: Format::Json,
+            name,
+            payload_kind,
+            payload,
+            ephemeral,
+            no_echo,
+        }
+    }
+
+    fn action(action: &GameAction<'a>, (ephemeral, no_echo): (bool, Option<bool>)) -> Message<'a> {
+        Message {
+            message_type: MessageType::GameAction,
+            format: action.format(),
+            name: "",
+            payload_kind: PayloadKind::Bytes,
+            payload: action.raw(),
+            ephemeral,
+            no_echo,
+        }
+    }
+}
+
+fn into_owned(update: PresenceUpdate<'_>) -> PresenceUpdate<'static> {
+    let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+    let keys = update
+        .keys
+        .into_iter()
+        .map(|(key, value)| (own(key), value.map(own)));
+    PresenceUpdate {
+        keys: keys.collect(),
+    }
+}
+
+impl Edge {
+    /// Asks everybody to come back, each after a delay of its own within `spread_ms`.
+    pub(crate) fn announce_reconnect<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        spread_ms: u64,
+    ) {
+        for id in self.ids() {
+            let Some(encoding) = self
+                .conn(id)
+                .filter(|c| c.phase == Phase::Open)
+                .map(|c| c.encoding)
+            else {
+                continue;
+            };
+            let delay_ms = ctx.host.random() % spread_ms.max(1);
+            let body = Body::Reconnect {
+                delay_ms,
+                url: "",
+                reason: CloseCode::Reconnect.as_str(),
+            };
+            let message = Outgoing {
+                timestamp: now.unix_ms,
+                body,
+                ..Outgoing::default()
+            };
+            let frame = ctx.single(encoding, now.micros, &message);
+            self.push_control(ctx, now, id, frame);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The rooms that are at home on this shard: who is in them, their order, their state.
+//!
+//! Operations wait in their room and are served in rounds by bytes, so that a busy room delays a
+//! quiet one by at most a round. What a room sends in a turn is encoded once per encoding and
+//! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
+
+mod join;
+mod member;
+mod output;
+mod publish;
+mod room;
+mod state_sync;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use hashbrown::HashTable;
+use roomcast_protocol::ErrorCode;
+
+use crate::context::{Context, Fault};
+use crate::engine::Engine;
+use crate::host::{Host, Notice};
+use crate::link::{Op, OpKind, RoomId, RoomRef, ToEdge};
+use crate::time::Now;
+pub(crate) use member::Member;
+use room::Room;
+
+/// Bytes of fan-out that a room may cause in one round.
+const QUANTUM: i64 = 256 * 1024;
+
+pub(crate) struct Home<E> {
+    engine: E,
+    rooms: slab::Slab<Room>,
+    /// How often each slot was used.
+    generations: Vec<u32>,
+    by_name: HashTable<u32>,
+    /// The room's slot for each of the engine's logs.
+    by_log: Vec<u32>,
+    /// Rooms with operations that wait, in the order in which they are served.
+    active: VecDeque<u32>,
+    /// Rooms that have something to hand out before the turn ends.
+    touched: Vec<u32>,
+    timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
+}
+
+impl<E: Engine> Home<E> {
+    pub(crate) fn new(engine: E) -> Home<E> {
+        Home {
+            engine,
+            rooms: slab::Slab::new(),
+            generations: Vec::new(),
+            by_name: HashTable::new(),
+            by_log: Vec::new(),
+            active: VecDeque::new(),
+            touched: Vec::new(),
+            timers: BinaryHeap::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Queues an operation in its room, which is made where somebody joins one that is not there.
+    pub(crate) fn enqueue<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
+        let slot = match self.find(&op.room) {
+            Some(slot) => slot,
+            None if matches!(op.request, OpKind::Join(_)) => match self.open(ctx, now, &op.room) {
+                Some(slot) => slot,
+                None => return refuse_kind(ctx, now, op),
+            },
+            None => return refuse_stranger(ctx, now, op),
+        };
+        let Some(room) = self.rooms.get_mut(slot as usize) else {
+            return;
+        };
+        room.pending.push_back(op);
+        if !room.queued {
+            room.queued = true;
+            self.active.push_back(slot);
+        }
+    }
+
+    /// Serves rooms in rounds until none waits or the turn's bytes are spent. Returns whether
+    /// there is more that could be served.
+    pub(crate) fn serve<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        budget: &mut i64,
+    ) -> bool {
+        self.complete(ctx, now);
+        let mut stuck = 0;
+        while *budget > 0 && stuck < self.active.len() {
+            let Some(slot) = self.active.pop_front() else {
+                break;
+            };
+            let Some(room) = self.rooms.get_mut(slot as usize) else {
+                continue;
+            };
+            if room.waits_for_link(ctx) {
+                self.active.push_back(slot);
+                stuck += 1;
+                continue;
+            }
+            let (before, waiting) = (*budget, room.pending.len());
+            room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
+            while room.deficit > 0 && !room.waits_for_engine() {
+                let Some(op) = room.pending.pop_front() else {
+                    break;
+                };
+                let cost = room.process(ctx, &mut self.engine, now, op);
+                room.deficit -= cost;
+                *budget -= cost;
+            }
+            if room.pending.is_empty() {
+                room.queued = false;
+                room.deficit = 0;
+                room.shrink();
+            } else {
+                self.active.push_back(slot);
+            }
+            let idle = *budget == before && waiting == room.pending.len();
+            stuck = if idle { stuck + 1 } else { 0 };
+            self.touch(slot);
+        }
+        *budget <= 0 && !self.active.is_empty()
+    }
+
+    /// Hands out what the rooms have made in this turn, and closes those that are empty.
+    pub(crate) fn seal<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some(slot) = self.touched.pop() {
+            let Some(room) = self.rooms.get_mut(slot as usize) else {
+                continue;
+            };
+            room.touched = false;
+            room.flush_state(ctx, now);
+            room.seal(ctx);
+            match room.next_timer() {
+                Some(at) if at < room.timer_at => {
+                    room.timer_at = at;
+                    self.timers.push(Reverse((at, slot, room.id.generation)));
+                }
+                _ => {}
+            }
+            if room.is_over() {
+                self.close(now, slot);
+            }
+        }
+    }
+
+    /// Wakes rooms whose time has come.
+    pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some(Reverse((at, slot, generation))) = self.timers.peek().copied() {
+            if at > now.micros {
+                break;
+            }
+            self.timers.pop();
+            let room = self.rooms.get_mut(slot as usize);
+            if let Some(room) = room.filter(|room| room.id.generation == generation) {
+                room.timer_at = u64::MAX;
+                room.wake(ctx, now);
+                self.touch(slot);
+            }
+        }
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<u64> {
+        self.timers.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Takes what a slow engine has completed since the last turn.
+    fn complete<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some((log, submitted)) = self.engine.poll(now) {
+            let slot = self.by_log.get(log.0 as usize).copied().unwrap_or(u32::MAX);
+            if let Some(room) = self.rooms.get_mut(slot as usize) {
+                room.completed(ctx, now, submitted);
+                self.touch(slot);
+            }
+        }
+    }
+
+    fn touch(&mut self, slot: u32) {
+        let Some(room) = self.rooms.get_mut(slot as usize) else {
+            return;
+        };
+        if !room.touched {
+            room.touched = true;
+            self.touched.push(slot);
+        }
+        // Logic may have queued events of the room's own.
+        if !room.queued && !room.pending.is_empty() {
+            room.queued = true;
+            self.active.push_back(slot);
+        }
+    }
+
+    fn find(&self, room: &RoomRef) -> Option<u32> {
+        let known = self.rooms.get(room.id.slot as usize);
+        if known.is_some_and(|known| known.id == room.id) {
+            return Some(room.id.slot);
+        }
+        let is_it = |slot: &u32| {
+            self.rooms
+                .get(*slot as usize)
+                .is_some_and(|it| it.name == room.name)
+        };
+        self.by_name.find(room.hash, is_it).copied()
+    }
+
+    fn open<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, room: &RoomRef) -> Option<u32> {
+        let entry = ctx.kinds.of_room(&room.name)?.clone();
+        let opened = self.engine.open(now, &room.name, ctx.host.random());
+        let slot = self.rooms.vacant_key();
+        if self.generations.len() <= slot {
+            self.generations.resize(slot + 1, 0);
+        }
+        let id = RoomId {
+            slot: slot as u32,
+            generation: self.generations[slot],
+        };
+        let opened = Room::new(room.name.clone(), room.hash, id, entry, opened, now);
+        let log = opened.log.0 as usize;
+        if self.by_log.len() <= log {
+            self.by_log.resize(log + 1, u32::MAX);
+        }
+        self.by_log[log] = id.slot;
+        self.rooms.insert(opened);
+        let rooms = &self.rooms;
+        let hash_of = |slot: &u32| rooms.get(*slot as usize).map_or(0, |room| room.hash);
+        self.by_name.insert_unique(room.hash, id.slot, hash_of);
+        Some(id.slot)
+    }
+
+    fn close(&mut self, now: Now, slot: u32) {
+        let Some(room) = self.rooms.try_remove(slot as usize) else {
+            return;
+        };
+        self.engine.close(now, room.log);
+        if let Some(by_log) = self.by_log.get_mut(room.log.0 as usize) {
+            *by_log = u32::MAX;
+        }
+        if let Some(generation) = self.generations.get_mut(slot as usize) {
+            *generation = generation.wrapping_add(1);
+        }
+        if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+}
+
+/// A room of this kind may not be made.
+fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+    ctx.host.notice(Notice::UnknownKind);
+    let OpKind::Join(join) = op.request else {
+        return;
+    };
+    let fault = Fault {
+        request: Some(roomcast_protocol::MessageType::JoinRoom),
+        room: &op.room.name,
+        ..Fault::new(
+            ErrorCode::UnknownKind,
+            "no room of this kind is configured; add it to `kinds` or set `rooms.unknown_kinds`",
+        )
+    };
+    let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
+    let (conn, edge_room, code) = (op.conn.conn, join.edge_room, ErrorCode::UnknownKind);
+    ctx.to_edge(
+        op.conn.shard,
+        ToEdge::JoinRefused {
+            conn,
+            edge_room,
+            error,
+            code,
+        },
+    );
+}
+
+/// Something for a room that is not there: it was left, or closed, while this was on its way.
+fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+    room::refuse_stranger(ctx, now, op);
+}

@@ -1,0 +1,153 @@
+//! What a room has made in a turn and not handed out yet.
+
+use roomcast_protocol::Outgoing;
+use smallvec::SmallVec;
+
+use crate::chunk::ChunkBuilder;
+use crate::context::Context;
+use crate::host::{Encoding, Host};
+use crate::id::ConnRef;
+use crate::link::{Delivery, Encoded, Exclusion, RoomId, ToEdge};
+use crate::settings::Compression;
+
+/// A chunk of this size is handed out at once: larger ones would not fit a slow lane's bound.
+const CHUNK_LIMIT: usize = 32 * 1024;
+
+/// The lane that a broadcast goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// Ordered events.
+    Events,
+    /// State; what is ephemeral goes here as well, as the first to be dropped.
+    State,
+}
+
+/// A shard on which a room has members.
+#[derive(Debug)]
+pub(crate) struct EdgeLink {
+    pub(crate) shard: u16,
+    pub(crate) edge_room: RoomId,
+    pub(crate) receivers: [u32; Encoding::COUNT],
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    events: [Option<ChunkBuilder>; Encoding::COUNT],
+    state: [Option<ChunkBuilder>; Encoding::COUNT],
+    version: Option<u64>,
+    exclusions: Vec<Exclusion>,
+    largest: usize,
+}
+
+impl Output {
+    /// Encodes a message for everybody but `except`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a room that a broadcast reads"
+    )]
+    pub(crate) fn broadcast<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        via: Via,
+        receivers: &[u32; Encoding::COUNT],
+        compression: &Compression,
+        born: u64,
+        message: &Outgoing<'_>,
+        except: Option<(ConnRef, Encoding)>,
+    ) {
+        if except.is_some() && self.exclusions.capacity() == 0 {
+            self.exclusions = ctx.spare_exclusions.pop().unwrap_or_default();
+        }
+        let Output {
+            events,
+            state,
+            exclusions,
+            largest,
+            ..
+        } = self;
+        let builders = match via {
+            Via::Events => events,
+            Via::State => state,
+        };
+        ctx.broadcast(
+            receivers,
+            compression,
+            born,
+            message,
+            builders,
+            |encoding, start, end| {
+                *largest = (*largest).max(end as usize);
+                if let Some((conn, of)) = except
+                    && of.index() == encoding
+                {
+                    exclusions.push(Exclusion {
+                        conn,
+                        state_lane: via == Via::State,
+                        start,
+                        end,
+                    });
+                }
+            },
+        );
+    }
+
+    /// The state that was broadcast brings receivers to this version.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = Some(version);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.largest >= CHUNK_LIMIT
+    }
+
+    /// Hands everything out to the shards with members.
+    pub(crate) fn seal<H: Host>(&mut self, ctx: &mut Context<H>, edges: &SmallVec<[EdgeLink; 1]>) {
+        if self.largest == 0 {
+            return;
+        }
+        self.largest = 0;
+        let version = self.version.take();
+        let exclusions = std::mem::take(&mut self.exclusions);
+        let mut finish = |builders: &mut [Option<ChunkBuilder>; Encoding::COUNT]| -> Encoded {
+            builders
+                .each_mut()
+                .map(|builder| Some(builder.take()?.finish(&mut ctx.pool)))
+        };
+        let (events, state) = (finish(&mut self.events), finish(&mut self.state));
+        let mut whole = Some((events, state, exclusions));
+        for (nth, edge) in edges.iter().enumerate() {
+            let last = nth + 1 == edges.len();
+            let Some((events, state, exclusions)) =
+                (if last { whole.take() } else { whole.clone() })
+            else {
+                return;
+            };
+            let lengths = |encoded: &Encoded| -> usize {
+                encoded
+                    .iter()
+                    .flatten()
+                    .map(|chunk| chunk.bytes().len())
+                    .sum()
+            };
+            let bytes = lengths(&events) + lengths(&state);
+            let edge_room = edge.edge_room;
+            let delivery = Delivery {
+                edge_room,
+                events,
+                state,
+                version,
+                exclusions,
+                bytes,
+            };
+            ctx.to_edge(edge.shard, ToEdge::Deliver(delivery));
+        }
+        // A room that everybody left while it spoke.
+        if let Some((events, state, _)) = whole {
+            events
+                .into_iter()
+                .chain(state)
+                .flatten()
+                .for_each(|chunk| ctx.pool.give_back(chunk));
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! What members send: chat, events, actions, presence; and what they ask for.
+
+use roomcast_protocol::{
+    Body, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, presence,
+};
+
+use crate::context::{Context, Fault};
+use crate::engine::Engine;
+use crate::home::output::Via;
+use crate::home::room::{Room, refuse_stranger};
+use crate::host::{Encoding, Host};
+use crate::id::{ConnId, ConnRef};
+use crate::link::{Op, OpKind, Publish, RoomRef, ToEdge};
+use crate::logic::{Outcome, PlayerNum};
+use crate::settings::{Mode, PresenceMode};
+use crate::time::Now;
+
+/// Most members in one page of a list.
+pub(crate) const PAGE: usize = 100;
+
+/// Whose a room's own events are: no connection's.
+const NOBODY: ConnRef = ConnRef {
+    shard: u16::MAX,
+    conn: ConnId::NONE,
+};
+
+impl Room {
+    pub(super) fn publish<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        mut op: Op,
+    ) {
+        if op.conn != NOBODY {
+            match self.player_of(&op) {
+                Some(player) => op.player = player,
+                None => return refuse_stranger(ctx, now, Op { window: 0, ..op }),
+            }
+        }
+        let OpKind::Publish(publish) = &op.request else {
+            return;
+        };
+        if publish.message_type == MessageType::GameAction && !self.relays(ctx, now, &op, publish) {
+            if let OpKind::Publish(publish) = op.request {
+                ctx.recycle(publish.bytes);
+            }
+            return;
+        }
+        if publish.ephemeral {
+            return self.complete_ephemeral(ctx, now, op);
+        }
+        self.submit(ctx, engine, now, op);
+    }
+
+    /// Lets the logic have an action first. Whether it is to be relayed.
+    fn relays<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &Op,
+        publish: &Publish,
+    ) -> bool {
+        let limits = &ctx.settings.message;
+        let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
+            return false;
+        };
+        let outcome = self.with_logic(ctx, now, |logic, room| {
+            logic.action(room, op.player, &action)
+        });
+        self.note_changes(now);
+        match outcome {
+            Some(Outcome::Relay) => true,
+            Some(Outcome::Handled) | None => false,
+            Some(Outcome::Refused(refusal)) => {
+                let fault = Fault {
+                    code: refusal.code,
+                    message: &refusal.message,
+                    seq: publish.seq,
+                    retry_after_ms: refusal.retry_after_ms,
+                    request: Some(MessageType::GameAction),
+                    room: &self.name,
+                };
+                let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
+                // The rules of a game are not the protocol's: to break them is no offence.
+                let (conn, offence, ordered) = (op.conn.conn, None, false);
+                ctx.to_edge(
+                    op.conn.shard,
+                    ToEdge::Answer {
+                        conn,
+                        answer,
+                        offence,
+                        ordered,
+                    },
+                );
+                false
+            }
+        }
+    }
+
+    fn complete_ephemeral<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        self.complete(ctx, now, op, None);
+    }
+
+    /// Broadcasts a publish that has its place in the order.
+    pub(super) fn deliver<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        conn: ConnRef,
+        player: PlayerNum,
+        born: u64,
+        publish: &Publish,
+    ) {
+        let sender = self
+            .members
+            .get(&player)
+            .filter(|member| member.conn == conn);
+        let kind = &self.entry.kind;
+        let silent = publish.no_echo.unwrap_or(kind.no_echo);
+        let except = sender
+            .filter(|_| silent)
+            .map(|member| (conn, member.encoding));
+        let payload = Payload {
+            kind: publish.payload_kind,
+            data: publish.payload(),
+        };
+        let action;
+        let body = match publish.message_type {
+            MessageType::Chat => Body::Chat(payload),
+            MessageType::GameAction => {
+                let limits = &ctx.settings.message;
+                match GameAction::parse(publish.format, publish.payload(), limits) {
+                    Ok(parsed) => action = parsed,
+                    Err(_) => return,
+                }
+                Body::GameAction(&action)
+            }
+            _ => Body::Event {
+                name: publish.name(),
+                payload,
+            },
+        };
+        let logged = !publish.ephemeral;
+        let message = Outgoing {
+            from_client_id: sender.map_or("", |member| member.client_id.as_str()),
+            room_id: &self.name,
+            timestamp: self.timestamp,
+            seq: publish.seq,
+            offset: if logged { self.offset } else { 0 },
+            epoch: if logged { self.epoch.as_str() } else { "" },
+            ephemeral: publish.ephemeral,
+            body,
+            ..Outgoing::default()
+        };
+        let via = if logged { Via::Events } else { Via::State };
+        let (receivers, compression) = (&self.receivers, &kind.compression);
+        self.output
+            .broadcast(ctx, via, receivers, compression, born, &message, except);
+    }
+
+    /// Queues an event of the room's own, behind what waits.
+    pub(super) fn queue_own<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        name: &str,
+        json: &str,
+    ) {
+        let mut bytes = ctx.buffer();
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(json.as_bytes());
+        let publish = Publish {
+            message_type: MessageType::Event,
+            format: Format::Json,
+            payload_kind: PayloadKind::Json,
+            bytes,
+            name_length: name.len() as u32,
+            seq: 0,
+            ephemeral: false,
+            no_echo: None,
+        };
+        self.pending.push_back(Op {
+            room: RoomRef {
+                name: self.name.clone(),
+                hash: self.hash,
+                id: self.id,
+            },
+            conn: NOBODY,
+            encoding: Encoding::ALL[0],
+            player: 0,
+            born: now.micros,
+            window: 0,
+            request: OpKind::Publish(publish),
+        });
+    }
+
+    /// Sends an event of the room's own to one player, in order.
+    pub(super) fn send_own<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        to: PlayerNum,
+        name: &str,
+        json: &str,
+    ) {
+        self.seal(ctx);
+        let Some(member) = self.members.get(&to) else {
+            return;
+        };
+        let payload = Payload::json(json);
+        let message = Outgoing {
+            to_client_id: member.client_id.as_str(),
+            room_id: &self.name,
+            timestamp: self.timestamp.max(now.unix_ms),
+            body: Body::Event { name, payload },
+            ..Outgoing::default()
+        };
+        let (to, encoding) = (member.conn, member.encoding);
+        let answer = ctx.single(encoding, now.micros, &message);
+        let (conn, offence, ordered) = (to.conn, None, true);
+        ctx.to_edge(
+            to.shard,
+            ToEdge::Answer {
+                conn,
+                answer,
+                offence,
+                ordered,
+            },
+        );
+    }
+
+    pub(super) fn update_presence<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
+        let Some(player) = self.player_of(&op) else {
+            return refuse_stranger(ctx, now, op);
+        };
+        let OpKind::Presence(update) = op.request else {
+            return;
+        };
+        let mode = self.presence();
+        let Some(member) = self.members.get_mut(&player) else {
+            return;
+        };
+        match presence::merge(&member.presence, &update, &ctx.settings.message) {
+            Ok(merged) => member.presence = merged.into_boxed_str(),
+            Err(code) => {
+                let fault = Fault {
+                    request: Some(MessageType::Presence),
+                    room: &self.name,
+                    ..Fault::new(
+                        code,
+                        "a member's presence has at most 2 KiB; remove a key by setting it to null",
+                    )
+                };
+                return ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
+            }
+        }
+        member.presence_version = self.syncer.next_version();
+        if mode != PresenceMode::Full {
+            return;
+        }
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let message = Outgoing {
+            from_client_id: member.client_id.as_str(),
+            room_id: &self.name,
+            timestamp: self.timestamp,
+            body: Body::Presence(member.listed(player)),
+            ..Outgoing::default()
+        };
+        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
+        self.output.broadcast(
+            ctx,
+            Via::State,
+            receivers,
+            compression,
+            op.born,
+            &message,
+            None,
+        );
+        self.output.set_version(self.syncer.version());
+    }
+
+    pub(super) fn list_members<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
+        let Some(player) = self.player_of(&op) else {
+            return refuse_stranger(ctx, now, op);
+        };
+        let OpKind::Members { after, limit } = op.request else {
+            return;
+        };
+        let page = if limit == 0 {
+            PAGE
+        } else {
+            (limit as usize).min(PAGE)
+        };
+        let listed: Vec<_> = if self.presence() == PresenceMode::None {
+            self.members
+                .get(&player)
+                .map(|member| member.listed(player))
+                .into_iter()
+                .collect()
+        } else {
+            let behind = self.members.range(after.saturating_add(1)..);
+            behind
+                .take(page)
+                .map(|(num, member)| member.listed(*num))
+                .collect()
+        };
+        let last = listed.last().map_or(0, |member| member.player_num);
+        let more = self.presence() != PresenceMode::None
+            && self
+                .members
+                .range(last.saturating_add(1)..)
+                .next()
+                .is_some();
+        let message = Outgoing {
+            room_id: &self.name,
+            timestamp: self.timestamp.max(now.unix_ms),
+            body: Body::Members {
+                members: &listed,
+                total: self.told_total(),
+                next: if more && last > 0 { last } else { 0 },
+            },
+            ..Outgoing::default()
+        };
+        let answer = ctx.single(op.encoding, op.born, &message);
+        let (conn, offence, ordered) = (op.conn.conn, None, true);
+        ctx.to_edge(
+            op.conn.shard,
+            ToEdge::Answer {
+                conn,
+                answer,
+                offence,
+                ordered,
+            },
+        );
+    }
+
+    /// How many there are, as far as members are told.
+    pub(super) fn told_total(&self) -> u64 {
+        if self.presence() == PresenceMode::None {
+            1
+        } else {
+            self.members.len() as u64
+        }
+    }
+
+    /// Whether a `game_action` may end in a `sync` here.
+    pub(super) fn keeps_state(&self) -> bool {
+        self.entry.kind.mode == Mode::State
+    }
+}

@@ -1,0 +1,130 @@
+//! What a shard needs from whoever runs it: frames, randomness, a stopwatch, a log.
+
+use roomcast_protocol::{ErrorCode, Format};
+
+use crate::settings::Compression;
+
+/// What a connection understands: a format, and whether its messages may be compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// JSON in text frames or Protobuf in binary ones.
+    pub format: Format,
+    /// permessage-deflate was agreed, without context takeover.
+    pub deflate: bool,
+}
+
+impl Encoding {
+    /// How many encodings there are.
+    pub const COUNT: usize = 4;
+
+    /// All of them, by [`Encoding::index`].
+    pub const ALL: [Encoding; Encoding::COUNT] = [
+        Encoding {
+            format: Format::Json,
+            deflate: false,
+        },
+        Encoding {
+            format: Format::Json,
+            deflate: true,
+        },
+        Encoding {
+            format: Format::Protobuf,
+            deflate: false,
+        },
+        Encoding {
+            format: Format::Protobuf,
+            deflate: true,
+        },
+    ];
+
+    /// Place in a table of [`Encoding::COUNT`].
+    pub fn index(self) -> usize {
+        let format = match self.format {
+            Format::Json => 0,
+            Format::Protobuf => 2,
+        };
+        format + usize::from(self.deflate)
+    }
+}
+
+/// A control frame of RFC 6455 section 5.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control<'a> {
+    /// An empty ping.
+    Ping,
+    /// A pong with the ping's application data.
+    Pong(&'a [u8]),
+    /// A close frame.
+    Close {
+        /// Status code.
+        code: u16,
+        /// Reason; cut to what fits.
+        reason: &'a str,
+    },
+}
+
+/// Something that whoever runs the server should read in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// A connection sent more messages than `messages_per_second` and `burst` allow.
+    RateLimited,
+    /// A connection's event lane was full; it is closed.
+    SlowReader {
+        /// Bytes that waited for it.
+        waiting: usize,
+    },
+    /// A connection caused too many errors and is closed.
+    TooManyErrors {
+        /// The last of them.
+        code: ErrorCode,
+    },
+    /// Somebody was refused because a room is full.
+    RoomFull {
+        /// The room's kind, whose `max_players` says so.
+        kind: &'a str,
+    },
+    /// A room of a kind that nobody configured was refused.
+    UnknownKind,
+    /// A call of room logic took longer than its budget.
+    SlowLogic {
+        /// The room's kind.
+        kind: &'a str,
+        /// Microseconds that the call took.
+        micros: u64,
+    },
+    /// Room logic panicked; the room is closed.
+    LogicPanicked {
+        /// The room's kind.
+        kind: &'a str,
+    },
+    /// The way to another shard is full; rooms with members there wait.
+    LinkFull {
+        /// The other shard.
+        shard: u16,
+    },
+}
+
+/// Given to a shard by whoever runs it.
+pub trait Host {
+    /// Appends `message` as one whole WebSocket message: text for JSON, binary for Protobuf,
+    /// compressed where `encoding` and `compression` allow and it gets smaller.
+    fn frame(
+        &mut self,
+        encoding: Encoding,
+        compression: &Compression,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    );
+
+    /// Appends a control frame.
+    fn control(&mut self, control: Control<'_>, out: &mut Vec<u8>);
+
+    /// A random number that nobody can guess.
+    fn random(&mut self) -> u64;
+
+    /// Microseconds of a running clock, to measure calls of room logic with.
+    fn stopwatch(&mut self) -> u64;
+
+    /// Something for the log. Called as often as it happens: the host limits the rate.
+    fn notice(&mut self, notice: Notice<'_>);
+}

@@ -1,0 +1,109 @@
+//! Names of connections and clients.
+
+use std::fmt;
+
+/// A connection of one shard: a slot and how often the slot was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// Names no connection.
+    pub(crate) const NONE: ConnId = ConnId(u64::MAX);
+
+    pub(crate) fn new(slot: u32, generation: u32) -> ConnId {
+        ConnId(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// The slot: small, used again after the connection is gone.
+    pub fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// As a number, for instance a poll's token.
+    pub fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The reverse of [`ConnId::to_u64`]; a number that never was one names no connection.
+    pub fn from_u64(number: u64) -> ConnId {
+        ConnId(number)
+    }
+}
+
+/// A connection of any shard of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnRef {
+    /// The shard that it lives on.
+    pub shard: u16,
+    /// Its name there.
+    pub conn: ConnId,
+}
+
+/// A client's name on the wire: 20 characters that nobody can guess (100 bits, Crockford's base 32).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientId([u8; ClientId::LENGTH]);
+
+impl ClientId {
+    /// Characters of a client id.
+    pub const LENGTH: usize = 20;
+
+    /// From 128 random bits, of which 100 are used.
+    pub fn from_random(random: [u64; 2]) -> ClientId {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let bits = u128::from(random[0]) << 64 | u128::from(random[1]);
+        ClientId(std::array::from_fn(|i| {
+            ALPHABET[(bits >> (5 * i)) as usize % ALPHABET.len()]
+        }))
+    }
+
+    /// A client id as it stands in a message.
+    pub fn parse(text: &str) -> Option<ClientId> {
+        let bytes: [u8; ClientId::LENGTH] = text.as_bytes().try_into().ok()?;
+        bytes
+            .iter()
+            .all(u8::is_ascii_alphanumeric)
+            .then_some(ClientId(bytes))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Both constructors let only ASCII in.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Keyed hash (SipHash-1-3) for names that clients choose: which shard is home, and table lookups.
+///
+/// The key is drawn at start, so that nobody can aim at one shard or one bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NameHash {
+    key: [u64; 2],
+}
+
+impl NameHash {
+    pub(crate) fn new(key: [u64; 2]) -> NameHash {
+        NameHash { key }
+    }
+
+    pub(crate) fn hash(&self, name: &str) -> u64 {
+        use std::hash::Hasher;
+        let mut hasher = siphasher::sip::SipHasher13::new_with_keys(self.key[0], self.key[1]);
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    }
+
+    /// The shard, of `count`, that a name is at home on.
+    pub(crate) fn home(hash: u64, count: u16) -> u16 {
+        ((u128::from(hash) * u128::from(count.max(1))) >> 64) as u16
+    }
+}

@@ -1,0 +1,112 @@
+//! The kinds of rooms that are configured, with the logic of each.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::logic::{RelayLogic, RoomLogic, StateLogic};
+use crate::settings::{Kind, Mode};
+
+/// Makes the logic of a new room, given the room's name.
+pub type LogicFactory = Arc<dyn Fn(&str) -> Box<dyn RoomLogic> + Send + Sync>;
+
+/// All kinds of a node.
+#[derive(Clone)]
+pub struct Kinds {
+    default: Arc<KindEntry>,
+    by_name: HashMap<String, Arc<KindEntry>>,
+    refuse_unknown: bool,
+}
+
+/// One kind and what makes its rooms' logic.
+pub(crate) struct KindEntry {
+    pub(crate) kind: Kind,
+    logic: Option<LogicFactory>,
+}
+
+impl KindEntry {
+    pub(crate) fn new_logic(&self, room: &str) -> Box<dyn RoomLogic> {
+        match (&self.logic, self.kind.mode) {
+            (Some(logic), _) => logic(room),
+            (None, Mode::State) => Box::new(StateLogic::default()),
+            (None, Mode::Relay) => Box::new(RelayLogic),
+        }
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+impl Kinds {
+    /// Only `default`, with its default settings.
+    pub fn new(refuse_unknown: bool) -> Kinds {
+        let default = Arc::new(KindEntry {
+            kind: Kind::default(),
+            logic: None,
+        });
+        Kinds {
+            default,
+            by_name: HashMap::new(),
+            refuse_unknown,
+        }
+    }
+
+    /// Adds a kind, or replaces the one of that name; `logic` replaces what its mode would do.
+    pub fn insert(&mut self, kind: Kind, logic: Option<LogicFactory>) {
+        let entry = Arc::new(KindEntry { kind, logic });
+        if entry.kind.name == "default" {
+            self.default = Arc::clone(&entry);
+        }
+        self.by_name.insert(entry.kind.name.clone(), entry);
+    }
+
+    /// The settings of a room, or nothing where its kind is refused.
+    pub(crate) fn of_room(&self, room: &str) -> Option<&Arc<KindEntry>> {
+        let kind = kind_name(room);
+        match self.by_name.get(kind) {
+            Some(entry) => Some(entry),
+            None if kind == "default" || !self.refuse_unknown => Some(&self.default),
+            None => None,
+        }
+    }
+}
+
+/// The kind in a room's name: what stands before the first `:`.
+pub fn kind_name(room: &str) -> &str {
+    room.split_once(':').map_or("default", |(kind, _)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_of_the_kind_before_the_first_colon() {
+        assert_eq!(kind_name("arena:42:x"), "arena");
+        assert_eq!(kind_name("room-123"), "default");
+        assert_eq!(kind_name(":x"), "");
+    }
+
+    #[test]
+    fn an_unknown_kind_takes_the_settings_of_default_or_is_refused() {
+        let mut kinds = Kinds::new(false);
+        kinds.insert(
+            Kind {
+                max_players: 2,
+                ..Kind::default()
+            },
+            None,
+        );
+        assert_eq!(
+            kinds.of_room("what:1").map(|entry| entry.kind.max_players),
+            Some(2)
+        );
+        kinds.refuse_unknown = true;
+        assert!(kinds.of_room("what:1").is_none());
+        assert!(kinds.of_room("default:1").is_some());
+        assert!(kinds.of_room("room").is_some());
+    }
+}

@@ -1,0 +1,381 @@
+//! What waits for a connection: three lists of pieces, taken from one arena a shard.
+//!
+//! A list costs a connection eight bytes and no memory of its own; a piece is a range of a shared
+//! chunk. The *control* list (acks, errors, pongs) goes out first, then *events* in their order,
+//! then *state*, which is only worth its newest value: what of it was not begun when the socket
+//! stops taking bytes is dropped, and the room is asked for what is newest once it drains.
+
+use crate::chunk::{ChunkPool, ChunkTable};
+
+const NONE: u32 = u32::MAX;
+
+/// The lane that a piece belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Control,
+    Event,
+    State,
+}
+
+/// A range of a chunk that waits for one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    /// Holds one reference to this entry of the chunk table.
+    pub(crate) chunk: u32,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    /// Bytes that the lane is charged while the piece waits.
+    pub(crate) charge: u32,
+    pub(crate) lane: Lane,
+    /// Of a state piece: the shard's room, or [`Piece::NO_ROOM`] for what nobody asks for again.
+    pub(crate) room: u32,
+    /// Of a state piece: the room's state version that the receiver had before it.
+    pub(crate) base: u64,
+}
+
+impl Piece {
+    pub(crate) const NO_ROOM: u32 = u32::MAX;
+
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// First and last piece of a list in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    head: u32,
+    tail: u32,
+}
+
+impl Default for List {
+    fn default() -> List {
+        List {
+            head: NONE,
+            tail: NONE,
+        }
+    }
+}
+
+impl List {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+}
+
+/// The pieces of all connections of a shard. Grows to the most that ever waited at once.
+#[derive(Debug, Default)]
+pub(crate) struct LaneArena {
+    nodes: Vec<(Piece, u32)>,
+    free: Vec<u32>,
+}
+
+impl LaneArena {
+    fn push(&mut self, list: &mut List, piece: Piece) {
+        let node = match self.free.pop() {
+            Some(node) => {
+                self.nodes[node as usize] = (piece, NONE);
+                node
+            }
+            None => {
+                self.nodes.push((piece, NONE));
+                (self.nodes.len() - 1) as u32
+            }
+        };
+        if list.is_empty() {
+            list.head = node;
+        } else {
+            self.nodes[list.tail as usize].1 = node;
+        }
+        list.tail = node;
+    }
+
+    fn pop(&mut self, list: &mut List) -> Option<Piece> {
+        if list.is_empty() {
+            return None;
+        }
+        let (piece, next) = self.nodes[list.head as usize];
+        self.free.push(list.head);
+        list.head = next;
+        Some(piece)
+    }
+
+    /// Appends all of `from` to `list`; `from` is empty then.
+    fn append(&mut self, list: &mut List, from: &mut List) {
+        if from.is_empty() {
+            return;
+        }
+        if list.is_empty() {
+            list.head = from.head;
+        } else {
+            self.nodes[list.tail as usize].1 = from.head;
+        }
+        list.tail = from.tail;
+        *from = List::default();
+    }
+
+    fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
+        let mut node = list.head;
+        std::iter::from_fn(move || {
+            let (piece, next) = self.nodes.get(node as usize)?;
+            node = *next;
+            Some(piece)
+        })
+    }
+
+    /// Pieces that wait now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+}
+
+/// What waits for one connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lanes {
+    /// Handed to the socket in this order; all of a batch before the next.
+    sending: List,
+    control: List,
+    event: List,
+    state: List,
+    /// Bytes of the first piece of `sending` that the socket took.
+    begun: u32,
+    event_bytes: u32,
+    control_bytes: u32,
+    state_bytes: u32,
+}
+
+impl Lanes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sending.is_empty()
+            && self.control.is_empty()
+            && self.event.is_empty()
+            && self.state.is_empty()
+    }
+
+    /// Bytes of events that wait, by what they hold in memory.
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes as usize
+    }
+
+    /// Bytes of answers that wait.
+    pub(crate) fn control_bytes(&self) -> usize {
+        self.control_bytes as usize
+    }
+
+    /// Bytes that wait in all lanes.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.event_bytes + self.control_bytes + self.state_bytes) as usize
+    }
+
+    fn charge(&mut self, lane: Lane) -> &mut u32 {
+        match lane {
+            Lane::Control => &mut self.control_bytes,
+            Lane::Event => &mut self.event_bytes,
+            Lane::State => &mut self.state_bytes,
+        }
+    }
+
+    /// Queues a piece, whose reference to its chunk the lane takes over.
+    pub(crate) fn push(&mut self, arena: &mut LaneArena, piece: Piece) {
+        let charge = self.charge(piece.lane);
+        *charge = charge.saturating_add(piece.charge);
+        let list = match piece.lane {
+            Lane::Control => &mut self.control,
+            Lane::Event => &mut self.event,
+            Lane::State => &mut self.state,
+        };
+        arena.push(list, piece);
+    }
+
+    /// Puts what waits in the order in which it is sent, behind what is being sent.
+    pub(crate) fn batch(&mut self, arena: &mut LaneArena) {
+        if self.sending.is_empty() {
+            arena.append(&mut self.sending, &mut self.control);
+            arena.append(&mut self.sending, &mut self.event);
+            arena.append(&mut self.sending, &mut self.state);
+        }
+    }
+
+    /// The pieces of the batch that are to be sent, the first one from where the socket stopped.
+    pub(crate) fn pieces<'a>(&self, arena: &'a LaneArena) -> impl Iterator<Item = Piece> + use<'a> {
+        let mut skip = self.begun;
+        let sending = self.sending;
+        let mut node = sending.head;
+        std::iter::from_fn(move || {
+            let (piece, next) = arena.nodes.get(node as usize)?;
+            node = *next;
+            let mut piece = *piece;
+            piece.start += std::mem::take(&mut skip);
+            Some(piece)
+        })
+    }
+
+    /// The socket took `bytes` of the batch; calls `done` for each piece that is through, which
+    /// then owns the piece's reference.
+    pub(crate) fn advance(
+        &mut self,
+        arena: &mut LaneArena,
+        mut bytes: usize,
+        mut done: impl FnMut(Piece),
+    ) {
+        while let Some(first) = arena
+            .nodes
+            .get(self.sending.head as usize)
+            .map(|node| node.0)
+        {
+            let left = first.len() - self.begun as usize;
+            if bytes < left {
+                self.begun += bytes as u32;
+                return;
+            }
+            bytes -= left;
+            self.begun = 0;
+            arena.pop(&mut self.sending);
+            let charge = self.charge(first.lane);
+            *charge = charge.saturating_sub(first.charge);
+            done(first);
+        }
+    }
+
+    /// Takes the state pieces out that no byte was sent of.
+    pub(crate) fn drop_state(&mut self, arena: &mut LaneArena, mut dropped: impl FnMut(Piece)) {
+        let mut all = std::mem::take(&mut self.sending);
+        let mut begun = self.begun > 0;
+        while let Some(piece) = arena.pop(&mut all) {
+            if piece.lane == Lane::State && !begun {
+                self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
+                dropped(piece);
+            } else {
+                arena.push(&mut self.sending, piece);
+            }
+            begun = false;
+        }
+        while let Some(piece) = arena.pop(&mut self.state) {
+            self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
+            dropped(piece);
+        }
+    }
+
+    /// Takes everything out that no byte was sent of: the connection is about to be closed.
+    pub(crate) fn drop_unsent(
+        &mut self,
+        arena: &mut LaneArena,
+        table: &mut ChunkTable,
+        pool: &mut ChunkPool,
+    ) {
+        let mut all = std::mem::take(&mut self.sending);
+        if self.begun > 0
+            && let Some(piece) = arena.pop(&mut all)
+        {
+            arena.push(&mut self.sending, piece);
+        }
+        for list in [
+            &mut all,
+            &mut self.control,
+            &mut self.event,
+            &mut self.state,
+        ] {
+            while let Some(piece) = arena.pop(list) {
+                table.release(piece.chunk, pool);
+            }
+        }
+        (self.control_bytes, self.event_bytes, self.state_bytes) = (0, 0, 0);
+        let kept: Option<Piece> = arena.iter(&self.sending).next().copied();
+        if let Some(piece) = kept {
+            *self.charge(piece.lane) = piece.charge;
+        }
+    }
+
+    /// Gives all memory back: the connection is gone.
+    pub(crate) fn clear(
+        &mut self,
+        arena: &mut LaneArena,
+        table: &mut ChunkTable,
+        pool: &mut ChunkPool,
+    ) {
+        self.begun = 0;
+        self.drop_unsent(arena, table, pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(lane: Lane, chunk: u32, len: u32) -> Piece {
+        Piece {
+            chunk,
+            start: 0,
+            end: len,
+            charge: len,
+            lane,
+            room: 3,
+            base: 9,
+        }
+    }
+
+    fn chunks(lanes: &Lanes, arena: &LaneArena) -> Vec<(u32, u32)> {
+        lanes
+            .pieces(arena)
+            .map(|piece| (piece.chunk, piece.start))
+            .collect()
+    }
+
+    #[test]
+    fn answers_go_before_events_and_events_before_state() {
+        let (mut arena, mut lanes) = (LaneArena::default(), Lanes::default());
+        for (lane, chunk) in [
+            (Lane::State, 1),
+            (Lane::Event, 2),
+            (Lane::Control, 3),
+            (Lane::Event, 4),
+        ] {
+            lanes.push(&mut arena, piece(lane, chunk, 10));
+        }
+        lanes.batch(&mut arena);
+        assert_eq!(chunks(&lanes, &arena), [(3, 0), (2, 0), (4, 0), (1, 0)]);
+    }
+
+    #[test]
+    fn a_begun_piece_goes_on_where_it_stopped() {
+        let (mut arena, mut lanes) = (LaneArena::default(), Lanes::default());
+        lanes.push(&mut arena, piece(Lane::Event, 1, 10));
+        lanes.push(&mut arena, piece(Lane::Event, 2, 10));
+        lanes.batch(&mut arena);
+        let mut done = Vec::new();
+        lanes.advance(&mut arena, 14, |piece| done.push(piece.chunk));
+        assert_eq!((done.as_slice(), lanes.event_bytes()), (&[1][..], 10));
+        assert_eq!(chunks(&lanes, &arena), [(2, 4)]);
+        lanes.push(&mut arena, piece(Lane::Control, 3, 5));
+        lanes.batch(&mut arena);
+        assert_eq!(
+            chunks(&lanes, &arena),
+            [(2, 4)],
+            "a frame begun is finished first"
+        );
+        lanes.advance(&mut arena, 6, |_| ());
+        lanes.batch(&mut arena);
+        assert_eq!(chunks(&lanes, &arena), [(3, 0)]);
+        lanes.advance(&mut arena, 5, |_| ());
+        assert!(lanes.is_empty());
+        assert_eq!((lanes.bytes(), arena.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn only_state_that_was_not_begun_is_dropped() {
+        let (mut arena, mut lanes) = (LaneArena::default(), Lanes::default());
+        for (lane, chunk) in [(Lane::State, 1), (Lane::State, 2)] {
+            lanes.push(&mut arena, piece(lane, chunk, 10));
+        }
+        lanes.batch(&mut arena);
+        lanes.advance(&mut arena, 1, |_| ());
+        lanes.push(&mut arena, piece(Lane::Event, 3, 10));
+        lanes.push(&mut arena, piece(Lane::State, 4, 10));
+        let mut dropped = Vec::new();
+        lanes.drop_state(&mut arena, |piece| dropped.push(piece.chunk));
+        assert_eq!(dropped, [2, 4]);
+        assert_eq!(chunks(&lanes, &arena), [(1, 1)]);
+        assert_eq!(lanes.bytes(), 20);
+        assert_eq!(arena.waiting(), 2);
+    }
+}

@@ -1,0 +1,207 @@
+//! What goes from shard to shard: operations to a room's home, deliveries and answers back.
+
+use std::sync::Arc;
+
+use crate::chunk::Chunk;
+use crate::host::Encoding;
+use crate::id::{ClientId, ConnId, ConnRef};
+use crate::logic::PlayerNum;
+use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind, PresenceUpdate};
+
+/// A message between two shards of a node. Opaque; carry it in order.
+#[derive(Debug)]
+pub struct ShardMessage(pub(crate) Letter);
+
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Op(Op),
+    Edge(ToEdge),
+    /// A direct message to a client whose id is at home on the other shard.
+    Direct(Box<DirectMessage>),
+    /// Bytes of deliveries that the sender of this has taken over: the link has room again.
+    Credit(usize),
+}
+
+/// What a connection asks of a room, on its way to the room's home.
+#[derive(Debug)]
+pub(crate) struct Op {
+    pub(crate) room: RoomRef,
+    pub(crate) conn: ConnRef,
+    pub(crate) encoding: Encoding,
+    /// 0 where the home has not told it yet.
+    pub(crate) player: PlayerNum,
+    /// Microseconds at which it was read.
+    pub(crate) born: u64,
+    /// Bytes that it takes of its connection's publish window until the home has accepted it.
+    pub(crate) window: u32,
+    pub(crate) request: OpKind,
+}
+
+/// A room, by the number that its home gave it or, before that is known, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomRef {
+    pub(crate) name: Arc<str>,
+    pub(crate) hash: u64,
+    pub(crate) id: RoomId,
+}
+
+/// A home's number for a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoomId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+impl RoomId {
+    pub(crate) const UNKNOWN: RoomId = RoomId {
+        slot: u32::MAX,
+        generation: 0,
+    };
+}
+
+#[derive(Debug)]
+pub(crate) enum OpKind {
+    Join(Box<Join>),
+    /// `gone`: the connection is closed and wants no answer.
+    Leave {
+        gone: bool,
+    },
+    Publish(Publish),
+    Presence(PresenceUpdate<'static>),
+    Members {
+        after: PlayerNum,
+        limit: u32,
+    },
+    /// What is newest of the room's state, for a connection that missed some.
+    CatchUp {
+        since: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) client_id: ClientId,
+    pub(crate) nickname: Box<str>,
+    pub(crate) presence: PresenceUpdate<'static>,
+    /// The edge's number for the room.
+    pub(crate) edge_room: RoomId,
+}
+
+/// A chat, an event or an action, with everything in one reused buffer.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) message_type: MessageType,
+    /// The form in which an action was sent.
+    pub(crate) format: Format,
+    pub(crate) payload_kind: PayloadKind,
+    /// The event's name, then the payload.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) name_length: u32,
+    pub(crate) seq: u64,
+    pub(crate) ephemeral: bool,
+    pub(crate) no_echo: Option<bool>,
+}
+
+impl Publish {
+    pub(crate) fn name(&self) -> &str {
+        let name = self
+            .bytes
+            .get(..self.name_length as usize)
+            .unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes
+            .get(self.name_length as usize..)
+            .unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct DirectMessage {
+    pub(crate) to: ClientId,
+    pub(crate) from: ConnRef,
+    pub(crate) from_encoding: Encoding,
+    pub(crate) from_client: ClientId,
+    pub(crate) born: u64,
+    pub(crate) publish: Publish,
+}
+
+/// From a room's home to a shard with members.
+#[derive(Debug)]
+pub(crate) enum ToEdge {
+    Deliver(Delivery),
+    Joined(Box<Joined>),
+    /// A join was refused, with the error that says why.
+    JoinRefused {
+        conn: ConnId,
+        edge_room: RoomId,
+        error: Arc<Chunk>,
+        code: ErrorCode,
+    },
+    /// The connection is out of the room, with what tells it so.
+    Left {
+        conn: ConnId,
+        edge_room: RoomId,
+        farewell: Option<Arc<Chunk>>,
+    },
+    /// An answer that needs no room.
+    Answer {
+        conn: ConnId,
+        answer: Arc<Chunk>,
+        offence: Option<ErrorCode>,
+        ordered: bool,
+    },
+    /// Publishes were accepted, or refused for good: their bytes leave the connection's window.
+    Accepted {
+        conn: ConnId,
+        window: u32,
+    },
+    /// The newest state, for a connection that missed some.
+    CaughtUp {
+        conn: ConnId,
+        edge_room: RoomId,
+        version: u64,
+        state: Option<Arc<Chunk>>,
+    },
+}
+
+/// A room's events and state of one turn, encoded once for each encoding in use.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) edge_room: RoomId,
+    pub(crate) events: Encoded,
+    pub(crate) state: Encoded,
+    /// The room's state version with this delivery, where it carries versioned state.
+    pub(crate) version: Option<u64>,
+    /// Ranges that their senders don't get.
+    pub(crate) exclusions: Vec<Exclusion>,
+    /// Bytes that this delivery is counted with on its link.
+    pub(crate) bytes: usize,
+}
+
+pub(crate) type Encoded = [Option<Arc<Chunk>>; Encoding::COUNT];
+
+/// A range of the chunk in the sender's encoding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exclusion {
+    pub(crate) conn: ConnRef,
+    pub(crate) state_lane: bool,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) conn: ConnId,
+    pub(crate) edge_room: RoomId,
+    pub(crate) room: RoomId,
+    pub(crate) player: PlayerNum,
+    /// The room's state version that `state` shows.
+    pub(crate) version: u64,
+    /// The `joined` message, and what else only the joiner gets, in order.
+    pub(crate) answer: Arc<Chunk>,
+    /// The room's whole state.
+    pub(crate) state: Option<Arc<Chunk>>,
+}

@@ -1,0 +1,138 @@
+//! What logic sees of its room, and what it can do there.
+
+use std::collections::BTreeMap;
+
+use crate::home::Member;
+use crate::logic::PlayerNum;
+use crate::settings::Kind;
+use crate::state::PlayerBody;
+use crate::time::{Now, micros};
+
+/// Something that logic wants done after its call.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Broadcast {
+        name: Box<str>,
+        json: Box<str>,
+    },
+    Send {
+        to: PlayerNum,
+        name: Box<str>,
+        json: Box<str>,
+    },
+}
+
+/// The parts of a room that logic reaches.
+pub(crate) struct Scene<'a> {
+    pub(crate) now: Now,
+    pub(crate) name: &'a str,
+    pub(crate) kind: &'a Kind,
+    pub(crate) members: &'a mut BTreeMap<PlayerNum, Member>,
+    /// Players whose state changed since the last `sync`.
+    pub(crate) changed: &'a mut Vec<PlayerNum>,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) wake_at: &'a mut u64,
+    pub(crate) random: &'a mut dyn FnMut() -> u64,
+}
+
+/// A room, as its logic sees it.
+pub struct RoomContext<'a> {
+    pub(crate) scene: Scene<'a>,
+}
+
+/// Somebody in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Player<'a> {
+    /// The number that the room gave.
+    pub num: PlayerNum,
+    /// The user's id, `player_id` on the wire.
+    pub id: &'a str,
+    /// The nickname; may be empty.
+    pub nickname: &'a str,
+}
+
+impl RoomContext<'_> {
+    /// Milliseconds of a clock that never falls.
+    pub fn now_ms(&self) -> u64 {
+        self.scene.now.micros / 1_000
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn unix_ms(&self) -> i64 {
+        self.scene.now.unix_ms
+    }
+
+    /// A random number.
+    pub fn random(&mut self) -> u64 {
+        (self.scene.random)()
+    }
+
+    /// The room's name.
+    pub fn name(&self) -> &str {
+        self.scene.name
+    }
+
+    /// The settings of the room's kind.
+    pub fn kind(&self) -> &Kind {
+        self.scene.kind
+    }
+
+    /// How many players there are.
+    pub fn player_count(&self) -> usize {
+        self.scene.members.len()
+    }
+
+    /// The players, in the order in which they joined.
+    pub fn players(&self) -> impl Iterator<Item = Player<'_>> {
+        self.scene
+            .members
+            .iter()
+            .map(|(num, member)| member.player(*num))
+    }
+
+    /// One of them.
+    pub fn player(&self, num: PlayerNum) -> Option<Player<'_>> {
+        self.scene
+            .members
+            .get(&num)
+            .map(|member| member.player(num))
+    }
+
+    /// The state of a player, as `sync` shows it.
+    pub fn state(&self, num: PlayerNum) -> Option<&PlayerBody> {
+        self.scene.members.get(&num).map(|member| &member.body)
+    }
+
+    /// The state of a player, to change it; in a `state` room the next `sync` shows it to all.
+    pub fn state_mut(&mut self, num: PlayerNum) -> Option<&mut PlayerBody> {
+        let member = self.scene.members.get_mut(&num)?;
+        member.mark_changed(num, self.scene.changed);
+        Some(&mut member.body)
+    }
+
+    /// Sends an `event` to everybody in the room: ordered and numbered like all events.
+    ///
+    /// `json` is the payload; it must be valid JSON. Names that begin with `roomcast.` are the server's.
+    pub fn broadcast(&mut self, name: &str, json: &str) {
+        self.scene.effects.push(Effect::Broadcast {
+            name: name.into(),
+            json: json.into(),
+        });
+    }
+
+    /// Sends an `event` to one player: in order, but not part of the room's log.
+    pub fn send(&mut self, to: PlayerNum, name: &str, json: &str) {
+        self.scene.effects.push(Effect::Send {
+            to,
+            name: name.into(),
+            json: json.into(),
+        });
+    }
+
+    /// Asks for a call of [`wake`](crate::RoomLogic::wake) after `ms` milliseconds. One time waits at
+    /// once: the earliest that was asked for.
+    pub fn wake_in(&mut self, ms: u64) {
+        let at = self.scene.now.micros.saturating_add(micros(ms));
+        *self.scene.wake_at = at.min(*self.scene.wake_at);
+    }
+}

@@ -1,0 +1,87 @@
+//! Room logic: what a room of a kind does with actions, time and those who come and go.
+//!
+//! Logic is deterministic: it sees the time, a random source and its inputs as arguments and does
+//! no I/O. One call has a time budget; a longer one is counted and logged, as it holds up every
+//! room of its shard. The modes of DESIGN are its first implementers, a game of one's own the next.
+
+mod context;
+mod state;
+
+use std::borrow::Cow;
+
+use roomcast_protocol::{ErrorCode, GameAction};
+
+pub(crate) use context::{Effect, Scene};
+pub use context::{Player, RoomContext};
+pub use state::StateLogic;
+
+/// A player's number in its room, from 1; given once in a room's life.
+pub type PlayerNum = u32;
+
+/// What logic made of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; whoever acted gets no answer beyond what changed.
+    Handled,
+    /// Not known here: the room relays it to its members as a `game_action`.
+    Relay,
+    /// Against the rules: whoever acted gets an `error`.
+    Refused(Refusal),
+}
+
+/// Why an action was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable code.
+    pub code: ErrorCode,
+    /// A sentence for whoever acted.
+    pub message: Cow<'static, str>,
+    /// Milliseconds after which another try may pass; 0 where waiting doesn't help.
+    pub retry_after_ms: u64,
+}
+
+impl Outcome {
+    /// A refusal with the code `action_refused`.
+    pub fn refused(message: impl Into<Cow<'static, str>>) -> Outcome {
+        Outcome::refused_with(ErrorCode::ActionRefused, message)
+    }
+
+    /// A refusal with a code of one's choice.
+    pub fn refused_with(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Outcome {
+        Outcome::Refused(Refusal {
+            code,
+            message: message.into(),
+            retry_after_ms: 0,
+        })
+    }
+}
+
+/// The logic of one room. Each room gets an instance of its own.
+pub trait RoomLogic: Send {
+    /// Somebody has joined; the player is in the room already.
+    fn join(&mut self, _room: &mut RoomContext<'_>, _player: PlayerNum) {}
+
+    /// Somebody leaves; the player is still in the room.
+    fn leave(&mut self, _room: &mut RoomContext<'_>, _player: PlayerNum) {}
+
+    /// Somebody acts.
+    fn action(
+        &mut self,
+        room: &mut RoomContext<'_>,
+        player: PlayerNum,
+        action: &GameAction<'_>,
+    ) -> Outcome;
+
+    /// The time that was asked for with [`RoomContext::wake_in`] has come.
+    fn wake(&mut self, _room: &mut RoomContext<'_>) {}
+}
+
+/// The logic of `relay` rooms: every action goes to the members.
+#[derive(Debug, Default)]
+pub struct RelayLogic;
+
+impl RoomLogic for RelayLogic {
+    fn action(&mut self, _: &mut RoomContext<'_>, _: PlayerNum, _: &GameAction<'_>) -> Outcome {
+        Outcome::Relay
+    }
+}

@@ -1,0 +1,208 @@
+//! What can be set: limits and timings of a shard, and the kinds of rooms.
+//!
+//! Durations are milliseconds, sizes are bytes, and 0 switches a limit off, unless a field says otherwise.
+
+use roomcast_protocol::Limits;
+
+/// Settings that hold for every connection and room of a node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits of a single message: names, nesting, maps.
+    pub message: Limits,
+    /// Largest message taken from a client and told to it in `welcome`. Enforced by the WebSocket layer.
+    pub max_message: usize,
+    /// Rooms that one session may be in.
+    pub max_rooms: u32,
+    /// Messages a second that a connection may send in the long run.
+    pub messages_per_second: u32,
+    /// Messages that it may send at once.
+    pub burst: u32,
+    /// Errors that a connection may cause in ten seconds before it is closed as a repeat offender.
+    pub max_offences: u32,
+    /// Bytes of events that may wait for one connection.
+    pub event_lane: usize,
+    /// Bytes of answers (acks, errors, pongs) that may wait for one connection. Never off.
+    pub control_lane: usize,
+    /// Bytes that one connection may have published that their rooms have not yet taken. Never off.
+    pub publish_window: usize,
+    /// Bytes that may be on their way from one shard to another. Never off.
+    pub link_window: usize,
+    /// Bytes of publishes that a shard's rooms take in one turn before it writes. Never off.
+    pub turn_bytes: usize,
+    /// Heartbeat: a ping after this much silence.
+    pub ping_interval: u64,
+    /// Heartbeat: gone after this much silence.
+    pub pong_timeout: u64,
+    /// A socket that took no byte for so long while something waited is closed.
+    pub write_timeout: u64,
+    /// Pool: a connection in no room is closed after so long without use.
+    pub max_idle: u64,
+    /// Pool: a connection in no room is closed at this age.
+    pub max_lifetime: u64,
+    /// Time that one call of room logic should take at most; a longer one is counted and logged.
+    pub logic_budget: u64,
+    /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
+    pub refuse_unknown_kinds: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            message: Limits::default(),
+            max_message: 64 * 1024,
+            max_rooms: 64,
+            messages_per_second: 120,
+            burst: 240,
+            max_offences: 32,
+            event_lane: 256 * 1024,
+            control_lane: 4 * 1024,
+            publish_window: 128 * 1024,
+            link_window: 8 * 1024 * 1024,
+            turn_bytes: 4 * 1024 * 1024,
+            ping_interval: 30_000,
+            pong_timeout: 60_000,
+            write_timeout: 10_000,
+            max_idle: 5 * 60_000,
+            max_lifetime: 30 * 60_000,
+            logic_budget: 5,
+            refuse_unknown_kinds: false,
+        }
+    }
+}
+
+/// What a room does with `game_action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The server owns a `PlayerState` for each player.
+    State,
+    /// Events only: every action is relayed.
+    Relay,
+}
+
+impl Mode {
+    /// The name in messages and in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Mode::State => "state",
+            Mode::Relay => "relay",
+        }
+    }
+}
+
+/// How much a room tells about who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresenceMode {
+    /// Everybody sees everybody come, go and change.
+    Full,
+    /// Everybody sees how many there are.
+    Count,
+    /// Nobody is told anything.
+    None,
+}
+
+impl PresenceMode {
+    /// The name in messages and in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PresenceMode::Full => "full",
+            PresenceMode::Count => "count",
+            PresenceMode::None => "none",
+        }
+    }
+}
+
+/// The settings of one kind of room: the part of a room's name before the first `:`.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// The kind's name.
+    pub name: String,
+    /// What a room does with `game_action`.
+    pub mode: Mode,
+    /// Players that a room takes.
+    pub max_players: u32,
+    /// How much members learn about each other.
+    pub presence: PresenceMode,
+    /// Members above which `full` becomes `count` for the rest of the room's life.
+    pub full_presence_limit: u32,
+    /// Whether a sender does not get its own events, where the message does not say.
+    pub no_echo: bool,
+    /// Time between two `sync`s of a room. Never off.
+    pub tick: u64,
+    /// Rules of a `state` room.
+    pub rules: StateRules,
+    /// Compression of what this kind of room sends, for connections that agreed to it.
+    pub compression: Compression,
+}
+
+impl Default for Kind {
+    fn default() -> Kind {
+        Kind {
+            name: "default".to_owned(),
+            mode: Mode::State,
+            max_players: 0,
+            presence: PresenceMode::Full,
+            full_presence_limit: 256,
+            no_echo: false,
+            tick: 50,
+            rules: StateRules::default(),
+            compression: Compression::default(),
+        }
+    }
+}
+
+/// The rules of the built-in `state` logic.
+#[derive(Clone, Debug)]
+pub struct StateRules {
+    /// Coordinates are within `-bounds..=bounds` on every axis.
+    pub bounds: f64,
+    /// Distance a second that a `move` may cover.
+    pub max_speed: f64,
+    /// Health of a player who joins.
+    pub max_health: i32,
+    /// Farthest distance at which an `attack` hits.
+    pub attack_range: f64,
+    /// Time between two attacks of one player.
+    pub attack_cooldown: u64,
+    /// Health that an attack takes.
+    pub attack_damage: i32,
+    /// Score for taking the last of somebody's health.
+    pub score_per_kill: i32,
+    /// Time after which a player without health is back with all of it; 0 is at once.
+    pub respawn_after: u64,
+}
+
+impl Default for StateRules {
+    fn default() -> StateRules {
+        StateRules {
+            bounds: 1_000_000.0,
+            max_speed: 0.0,
+            max_health: 100,
+            attack_range: 100.0,
+            attack_cooldown: 500,
+            attack_damage: 10,
+            score_per_kill: 1,
+            respawn_after: 3_000,
+        }
+    }
+}
+
+/// Compression of outgoing messages (permessage-deflate).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// Whether anything is compressed.
+    pub enabled: bool,
+    /// Shortest message that is compressed.
+    pub threshold: usize,
+    /// Level, 1 (fast) to 9 (small).
+    pub level: u8,
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        Compression {
+            enabled: true,
+            threshold: 256,
+            level: 1,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A shard: the connections that live on it, and the rooms that are at home on it.
+//!
+//! One turn of whoever runs it: hand in what sockets, other shards and the clock brought
+//! ([`Shard::receive`], [`Shard::from_shard`], [`Shard::run_timers`]), let the rooms do their work
+//! ([`Shard::run_rooms`]), write to each connection that has something ([`Shard::next_dirty`],
+//! [`Shard::gather`], [`Shard::written`]), send the outboxes, and sleep until [`Shard::next_wake`].
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use roomcast_protocol::CloseCode;
+
+use crate::batcher::BatcherLimits;
+use crate::context::Context;
+use crate::edge::{Edge, Received, Written};
+use crate::engine::Engine;
+use crate::home::Home;
+use crate::host::{Encoding, Host};
+use crate::id::{ConnId, NameHash};
+use crate::kinds::Kinds;
+use crate::link::{Letter, ShardMessage, ToEdge};
+use crate::settings::Settings;
+use crate::stats::Stats;
+use crate::time::Now;
+
+/// What a shard is made from.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Its number among the node's shards, from 0.
+    pub index: u16,
+    /// How many shards the node has.
+    pub count: u16,
+    /// The same for all of them.
+    pub settings: Arc<Settings>,
+    /// The same for all of them.
+    pub kinds: Arc<Kinds>,
+    /// The batcher's settings.
+    pub batcher: BatcherLimits,
+    /// Random, the same for all shards of the node: which shard a name is at home on.
+    pub hash_key: [u64; 2],
+}
+
+/// One single-threaded worker of a node, without its sockets, clock and randomness.
+pub struct Shard<H, E> {
+    ctx: Context<H>,
+    edge: Edge,
+    home: Home<E>,
+}
+
+impl<H: Host, E: Engine> Shard<H, E> {
+    /// A shard without connections.
+    pub fn new(config: ShardConfig, host: H, engine: E) -> Shard<H, E> {
+        let ShardConfig {
+            index,
+            count,
+            settings,
+            kinds,
+            batcher,
+            hash_key,
+        } = config;
+        let mut edge = Edge::new(&settings);
+        edge.batcher.limits = batcher;
+        let names = NameHash::new(hash_key);
+        let ctx = Context::new((index, count), settings, kinds, names, host);
+        Shard {
+            ctx,
+            edge,
+            home: Home::new(engine),
+        }
+    }
+
+    /// A connection was made.
+    pub fn open(&mut self, now: Now, encoding: Encoding) -> ConnId {
+        self.edge.open(&mut self.ctx, now, encoding)
+    }
+
+    /// Bytes arrived, whole messages or not: a sign of life.
+    pub fn touched(&mut self, now: Now, conn: ConnId) {
+        self.edge.touched(now, conn);
+    }
+
+    /// Takes what a connection sent. Ask [`Shard::may_read`] before each.
+    pub fn receive(&mut self, now: Now, conn: ConnId, received: Received<'_>) {
+        self.edge.receive(&mut self.ctx, now, conn, received);
+    }
+
+    /// Whether the connection's next message has room. If not, don't read from it until
+    /// [`Shard::next_readable`] names it.
+    pub fn may_read(&self, conn: ConnId) -> bool {
+        self.edge.may_read(&self.ctx, conn)
+    }
+
+    /// A connection that may be read from again. May name one that was never stopped.
+    pub fn next_readable(&mut self) -> Option<ConnId> {
+        self.edge.next_readable()
+    }
+
+    /// Closes a connection: a close frame is queued, and [`Shard::next_closing`] will name it.
+    pub fn close(&mut self, now: Now, conn: ConnId, code: u16, reason: &str) {
+        self.edge.close(&mut self.ctx, now, conn, code, reason);
+    }
+
+    /// A connection whose socket is to be closed once what waits for it is written. Named a second
+    /// time when it had its time to take that.
+    pub fn next_closing(&mut self) -> Option<ConnId> {
+        self.edge.next_closing()
+    }
+
+    /// The connection's socket is gone; its slot is free.
+    pub fn closed(&mut self, now: Now, conn: ConnId) {
+        self.edge.closed(&mut self.ctx, now, conn);
+    }
+
+    /// Serves the rooms that have something to do, and hands out what they made. `true`: there is
+    /// more, take another turn without sleeping.
+    pub fn run_rooms(&mut self, now: Now) -> bool {
+        let mut budget = i64::try_from(self.ctx.settings.turn_bytes.max(1)).unwrap_or(i64::MAX);
+        let mut more = false;
+        loop {
+            let mut ops = std::mem::take(&mut self.ctx.local_ops);
+            for op in ops.drain(..) {
+                self.home.enqueue(&mut self.ctx, now, op);
+            }
+            self.ctx.local_ops = ops;
+            more |= self.home.serve(&mut self.ctx, now, &mut budget);
+            self.home.seal(&mut self.ctx, now);
+            let mut messages = std::mem::take(&mut self.ctx.local_edge);
+            for message in messages.drain(..) {
+                self.edge.apply(&mut self.ctx, now, message);
+            }
+            self.ctx.local_edge = messages;
+            if self.ctx.local_ops.is_empty() || budget <= 0 {
+                break;
+            }
+        }
+        more |= !self.ctx.local_ops.is_empty();
+        self.ctx.stats.turns_cut += u64::from(more);
+        more
+    }
+
+    /// A connection that has something to write now.
+    pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
+        self.edge.next_dirty(now)
+    }
+
+    /// Fills `slices` with what the connection is to be sent next; returns how many it filled.
+    pub fn gather<'a>(&'a mut self, conn: ConnId, slices: &mut [IoSlice<'a>]) -> usize {
+        self.edge.gather(conn, slices)
+    }
+
+    /// The socket took `bytes` of what was gathered, and nothing more for now if `blocked`.
+    pub fn written(&mut self, now: Now, conn: ConnId, bytes: usize, blocked: bool) -> Written {
+        self.edge.written(&mut self.ctx, now, conn, bytes, blocked)
+    }
+
+    /// Messages for another shard; take them and hand them to its [`Shard::from_shard`] in order.
+    pub fn outbox(&mut self, shard: u16) -> Option<&mut Vec<ShardMessage>> {
+        self.ctx.outboxes.get_mut(usize::from(shard))
+    }
+
+    /// Takes a message from another shard.
+    pub fn from_shard(&mut self, now: Now, from: u16, message: ShardMessage) {
+        match message.0 {
+            Letter::Op(op) => self.ctx.local_ops.push(op),
+            Letter::Edge(message) => {
+                if let ToEdge::Deliver(delivery) = &message
+                    && let Some(outbox) = self.ctx.outboxes.get_mut(usize::from(from))
+                {
+                    outbox.push(ShardMessage(Letter::Credit(delivery.bytes)));
+                }
+                self.edge.apply(&mut self.ctx, now, message);
+            }
+            Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
+            Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
+        }
+    }
+
+    /// Does what the clock asks for: heartbeats, the pool's clean-up, rooms' ticks.
+    pub fn run_timers(&mut self, now: Now) {
+        self.edge.run_timers(&mut self.ctx, now);
+        self.home.run_timers(&mut self.ctx, now);
+    }
+
+    /// Microseconds at which [`Shard::run_timers`] has something to do.
+    pub fn next_wake(&self) -> Option<u64> {
+        [self.edge.next_wake(), self.home.next_wake()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Asks everybody to come back, each after a delay of its own within `spread_ms`.
+    pub fn announce_reconnect(&mut self, now: Now, spread_ms: u64) {
+        self.edge.announce_reconnect(&mut self.ctx, now, spread_ms);
+    }
+
+    /// Closes everybody with a code.
+    pub fn close_all(&mut self, now: Now, code: CloseCode) {
+        self.edge.close_all(&mut self.ctx, now, code);
+    }
+
+    /// How many connections live here.
+    pub fn connections(&self) -> usize {
+        self.edge.connections()
+    }
+
+    /// How many rooms are at home here, and in how many the connections here are.
+    pub fn rooms(&self) -> (usize, usize) {
+        (self.home.len(), self.edge.rooms())
+    }
+
+    /// What was counted.
+    pub fn stats(&mut self) -> &Stats {
+        (self.ctx.stats.lane_pieces, self.ctx.stats.chunks) = self.edge.waiting();
+        &self.ctx.stats
+    }
+
+    /// The host that was given.
+    pub fn host(&mut self) -> &mut H {
+        &mut self.ctx.host
+    }
+}
