@@ -163,7 +163,28 @@ describe("the demo page", { timeout: 180_000 }, () => {
         return [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011, 1013, 4000, 4499, 4500, 4999].filter(comesBack);
       });
       assert.deepEqual(verdicts, [1000, 1001, 1006, 1011, 1013, 4000, 4499]);
-    }, { init: closeFromOutside });
+    }, { init: actAsServer });
+  });
+
+  test("goes when the server asks it to, and comes back when it said", async () => {
+    await using(async (page) => {
+      const [code, waited] = await page.evaluate(async () => {
+        const { Roomcast } = await import("/roomcast.js");
+        const client = new Roomcast();
+        const next = (state) => new Promise((resolve) => client.on("status", (status) => status.state === state && resolve(status)));
+        const open = next("open");
+        client.connect();
+        await open;
+        const [asked, waiting, again] = [performance.now(), next("waiting"), next("open")];
+        window.sayToAll({ type: "reconnect", payload: { delay_ms: 700, reason: "drain" } });
+        const { code } = await waiting;
+        await again;
+        client.close();
+        return [code, performance.now() - asked];
+      });
+      assert.equal(code, 1006);
+      assert.ok(waited >= 700, `it came back after ${waited} ms`);
+    }, { init: actAsServer });
   });
 
   test("waits longer after each failure, never in step with others", async () => {
@@ -273,8 +294,8 @@ function sameChoices() {
   Math.random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
 
-/** Lets a test close the page's WebSockets as if the server had. */
-function closeFromOutside() {
+/** Lets a test speak to the page and close its WebSockets as if it were the server. */
+function actAsServer() {
   const sockets = new Set();
   const Original = window.WebSocket;
   window.WebSocket = class extends Original {
@@ -282,6 +303,10 @@ function closeFromOutside() {
       super(...args);
       sockets.add(this);
     }
+  };
+  window.sayToAll = (message) => {
+    const data = JSON.stringify(message);
+    for (const socket of sockets) socket.onmessage(new MessageEvent("message", { data }));
   };
   window.closeAll = (code, reason) => {
     for (const socket of sockets) {

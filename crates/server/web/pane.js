@@ -214,8 +214,8 @@ export class Pane {
 
   #refused({ code, message, request }) {
     if (request === "join_room") this.#veil(`${message} (${code})`);
-    // An attack that came too early or from too far is part of the game.
-    if (code === "on_cooldown" || code === "out_of_range") return;
+    // An attack that comes too early or from too far, a step of somebody who is down: part of the game.
+    if (["on_cooldown", "out_of_range", "target_not_found", "action_refused"].includes(code)) return;
     this.#note(`${message} (${code})`, "bad");
   }
 
@@ -232,7 +232,7 @@ export class Pane {
     element.setAttribute("aria-label", this.#nickname);
     name.textContent = this.#nickname;
     input.setAttribute("aria-label", `Say something as ${this.#nickname}`);
-    canvas.setAttribute("role", "img");
+    canvas.setAttribute("role", "application");
     canvas.setAttribute("aria-label", `Arena: ${said}. A drag steers, a tap walks there or attacks whom it touches.`);
     keys.replaceChildren(...[...shown, attackKey].map(kbd));
     const touch = matchMedia("(pointer: coarse)").matches;

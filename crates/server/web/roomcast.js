@@ -65,11 +65,11 @@ export class Roomcast {
   #socket = null;
   #resumeToken = null;
   #attempt = 0;
-  #timer = 0; // of the next try
+  #timer = 0; // of the next try, or of the end that `reconnect` asked for
   #heartbeat = 0;
   #opened = 0; // when the connection opened
   #heard = 0; // when anything came last
-  #planned = null; // what the server's `reconnect` asked for
+  #planned = null; // when and where the server's `reconnect` asked us to come back
 
   /** Our id: what others see as `from_client_id` and, without auth, as `player_id`. Set by `welcome`. */
   clientId = null;
@@ -105,7 +105,9 @@ export class Roomcast {
       }
       this.#write({ type: "hello", payload: hello });
     };
-    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onmessage = ({ data }) => {
+      if (socket === this.#socket) this.#receive(data); // not what comes late from one that we gave up
+    };
     socket.onclose = ({ code, reason }) => {
       if (socket === this.#socket) this.#lost(code, reason);
     };
@@ -113,7 +115,6 @@ export class Roomcast {
 
   /** Ends the connection for good. */
   close() {
-    clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#forgetConnection();
     socket?.close(1000);
@@ -121,10 +122,10 @@ export class Roomcast {
   }
 
   /** Closes the connection as a bad network would, and comes back. For trying what a drop is like. */
-  drop() {
+  drop(reason = "dropped by hand") {
     const socket = this.#socket;
     if (!socket) return;
-    this.#lost(1006, "dropped by hand");
+    this.#lost(1006, reason);
     socket.close();
   }
 
@@ -226,10 +227,13 @@ export class Roomcast {
       case "pong":
         this.#answerPing(message.payload, true);
         break;
-      case "reconnect":
-        // The server is about to go: it names the time and sometimes the place, then closes.
-        this.#planned = message.payload ?? {};
+      case "reconnect": {
+        // The server is about to go, and says when to come back and sometimes where. It closes, or we do.
+        const { delay_ms: delay = 0, url } = message.payload;
+        this.#planned = { at: performance.now() + delay, url };
+        this.#timer = setTimeout(() => this.drop("asked to reconnect"), delay);
         break;
+      }
     }
     this.#emit(message.type, message);
   }
@@ -257,9 +261,7 @@ export class Roomcast {
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       if (performance.now() - this.#heard > 2 * interval) {
-        const socket = this.#socket;
-        this.#lost(1006, "heard nothing");
-        socket?.close();
+        this.drop("heard nothing");
       } else {
         this.ping();
       }
@@ -279,14 +281,16 @@ export class Roomcast {
     }
     if (planned?.url) this.#url = planned.url;
     // The server may say how long to wait: in `reconnect`, or in the reason, as "slow_reader; retry_after_ms=1000".
-    const asked = planned?.delay_ms ?? Number(/retry_after_ms=(\d+)/.exec(reason)?.[1] ?? 0);
-    const wait = asked + backoff(this.#attempt++);
+    const hint = Number(/retry_after_ms=(\d+)/.exec(reason)?.[1] ?? 0);
+    const asked = planned ? planned.at - performance.now() : hint;
+    const wait = Math.max(0, asked) + backoff(this.#attempt++);
     this.#status("waiting", { code, reason, wait });
     this.#timer = setTimeout(() => this.connect(), wait);
   }
 
   #forgetConnection() {
     clearInterval(this.#heartbeat);
+    clearTimeout(this.#timer);
     this.#socket = null;
     this.ready = false;
     this.#planned = null;
