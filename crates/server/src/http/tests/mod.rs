@@ -1,0 +1,9 @@
+//! The HTTP side over real sockets, with shards that only collect what they are given.
+
+mod descriptors;
+mod handshake;
+mod harness;
+mod limits;
+mod pages;
+mod proxies;
+mod requests;
