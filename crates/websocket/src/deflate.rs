@@ -224,7 +224,8 @@ impl Inflater {
         room: &mut Vec<u8>,
         produced: impl FnMut(usize) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        if self.ended {
+        // A final block that ends inside the tail is a fault, as it is in `finish`.
+        if self.ended && unread == TAIL.len() {
             self.restart(&[]);
             return Ok(());
         }
