@@ -1,0 +1,114 @@
+//! One connection of the load generator: its socket, how far it has got, and what is left over of reads and writes.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections from one loopback address: well below what a source has of ephemeral ports, half of which are slow to
+/// find.
+const PER_SOURCE: u32 = 10_000;
+
+/// How far a connection has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The socket is connecting.
+    Connecting,
+    /// The upgrade was asked for.
+    Upgrading,
+    /// The WebSocket is open; so many rooms have not answered yet.
+    Joining(u32),
+    /// In all its rooms.
+    Ready,
+    /// In all its rooms, and reading nothing more.
+    Stalled,
+    /// Over.
+    Closed,
+}
+
+/// A connection.
+pub(crate) struct Conn {
+    /// The socket; `None` once it is closed.
+    pub(crate) stream: Option<TcpStream>,
+    /// How far it has got.
+    pub(crate) phase: Phase,
+    /// Where in a message the last stamp was.
+    pub(crate) place: u16,
+    /// The beginning of a frame whose end has not come.
+    pub(crate) partial: Vec<u8>,
+    /// What the socket has not taken yet.
+    pub(crate) out: Vec<u8>,
+}
+
+impl Conn {
+    /// Begins to connect, without waiting. A small receive buffer is for connections that will stall.
+    pub(crate) fn connect(number: u32, to: SocketAddr, small_buffer: bool) -> io::Result<Conn> {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if small_buffer {
+            socket.set_recv_buffer_size(4096)?;
+        }
+        let source = number / PER_SOURCE;
+        if source > 0 && to.ip() == Ipv4Addr::LOCALHOST {
+            let address = Ipv4Addr::new(127, 0, 0, 1 + (source % 250) as u8);
+            socket.bind(&SocketAddr::from((address, 0)).into())?;
+        }
+        match socket.connect(&to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Conn {
+            stream: Some(socket.into()),
+            phase: Phase::Connecting,
+            place: 0,
+            partial: Vec::new(),
+            out: Vec::new(),
+        })
+    }
+
+    /// Writes `bytes`, or keeps what the socket doesn't take. Returns whether all that there was is written.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        if !self.out.is_empty() {
+            self.out.extend_from_slice(bytes);
+            return Ok(false);
+        }
+        let written = self.try_write(bytes)?;
+        self.out.extend_from_slice(&bytes[written..]);
+        Ok(self.out.is_empty())
+    }
+
+    /// Writes what an earlier write left. Returns whether nothing is left.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        let out = std::mem::take(&mut self.out);
+        let written = self.try_write(&out)?;
+        self.out.extend_from_slice(&out[written..]);
+        Ok(self.out.is_empty())
+    }
+
+    /// Closes the socket at once and leaves no port waiting, which would be missing in the next run.
+    pub(crate) fn reset(&mut self) {
+        self.phase = Phase::Closed;
+        if let Some(stream) = self.stream.take() {
+            // A socket that can't be told so is closed in the usual way.
+            let _ = Socket::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.partial = Vec::new();
+        self.out = Vec::new();
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(stream) = &self.stream else {
+            return Ok(bytes.len());
+        };
+        let mut stream: &TcpStream = stream;
+        match stream.write(bytes) {
+            Ok(written) => Ok(written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();

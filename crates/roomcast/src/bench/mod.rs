@@ -1,0 +1,113 @@
+//! `roomcast bench`: a load generator, and the benchmarks made with it.
+//!
+//! The load generator and the server each get a processor of their own. What a figure is compared with is measured in the
+//! same run, in turns. Every delivery is checked.
+
+mod baseline;
+mod client;
+mod error;
+mod options;
+mod proc;
+mod report;
+mod runner;
+mod scenario;
+mod svg;
+mod target;
+
+use std::fs;
+use std::process::ExitCode;
+
+use error::{Error, Result};
+use options::Options;
+use runner::Bench;
+use scenario::{compression, fanout, growth, idle, rooms, stalled, storm};
+
+/// Measure a server: its memory, its speed, and whether it loses anything.
+///
+/// Starts a server of its own with its limits off, on one processor, and puts the load on from another; or drives one
+/// that is running (--url). Connects to this machine only, unless --allow-remote is given. The exit code is 1 when
+/// the server lost, repeated or mixed up a message, whatever the figures are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    benchmark: Benchmark,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Benchmark {
+    /// Memory and processor time of connections that do nothing.
+    Idle(idle::Args),
+    /// What a delivery costs, and how many one core makes.
+    Fanout(fanout::Args),
+    /// Latency in many small rooms at a game's pace, in `relay` and in `state`.
+    Rooms(rooms::Args),
+    /// How the cost of a delivery grows with members and with rooms.
+    Growth(growth::Args),
+    /// Connections made all at once: time, failures, memory after.
+    Storm(storm::Args),
+    /// Connections that stopped reading, among others that read.
+    Stalled(stalled::Args),
+    /// What compression saves, and what it costs.
+    Compression(compression::Args),
+    /// All of them: the tables of docs/benchmarks.md, in about a quarter of an hour.
+    All(growth::Args),
+    /// One of the bare loops that servers are compared with, on a free port of loopback.
+    #[command(hide = true)]
+    Baseline {
+        /// When it writes.
+        #[arg(long, value_enum)]
+        mode: baseline::Mode,
+    },
+}
+
+/// Runs a benchmark.
+pub(crate) fn run(args: Args) -> ExitCode {
+    match measure(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            runner::progress_done();
+            eprintln!("roomcast bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether nothing was lost.
+fn measure(args: Args) -> Result<bool> {
+    if let Benchmark::Baseline { mode } = args.benchmark {
+        baseline::serve(mode)?;
+        return Ok(true);
+    }
+    let json = args.options.json.clone();
+    let mut bench = Bench::new(args.options);
+    let machine = proc::machine();
+    println!("{machine}\n");
+    match &args.benchmark {
+        Benchmark::Idle(args) => idle::run(&mut bench, args)?,
+        Benchmark::Fanout(args) => fanout::run(&mut bench, args)?,
+        Benchmark::Rooms(args) => rooms::run(&mut bench, args)?,
+        Benchmark::Growth(args) => growth::run(&mut bench, args)?,
+        Benchmark::Storm(args) => storm::run(&mut bench, args)?,
+        Benchmark::Stalled(args) => stalled::run(&mut bench, args)?,
+        Benchmark::Compression(args) => compression::run(&mut bench, args)?,
+        Benchmark::All(growth) => {
+            idle::run(&mut bench, &Default::default())?;
+            fanout::run(&mut bench, &Default::default())?;
+            rooms::run(&mut bench, &Default::default())?;
+            storm::run(&mut bench, &Default::default())?;
+            stalled::run(&mut bench, &Default::default())?;
+            compression::run(&mut bench, &Default::default())?;
+            growth::run(&mut bench, growth)?;
+        }
+        Benchmark::Baseline { .. } => {}
+    }
+    if let Some(path) = json {
+        let text = format!("{:#}\n", bench.report.json(&machine));
+        fs::write(&path, text)
+            .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+    }
+    Ok(!bench.faulty)
+}

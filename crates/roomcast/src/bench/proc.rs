@@ -1,0 +1,97 @@
+//! What a process has used, from /proc, and where it may run.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Processor time that a process has used since it began, its threads together.
+///
+/// schedstat counts nanoseconds, and time in the kernel for the process is part of it, the network's receiving side on
+/// loopback included.
+pub(crate) fn cpu(pid: u32) -> Option<Duration> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let Ok(stat) = fs::read_to_string(task.ok()?.path().join("schedstat")) else {
+            continue;
+        };
+        sum += stat.split(' ').next()?.parse::<u64>().ok()?;
+    }
+    Some(Duration::from_nanos(sum))
+}
+
+/// Processor time that this process has used.
+pub(crate) fn own_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Proportional set size of a process in bytes: its own memory and its part of what it shares, the kernel's memory (its
+/// sockets' buffers) not counted.
+pub(crate) fn pss(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find(|line| line.starts_with("Pss:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Threads of a process.
+pub(crate) fn threads(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/task")).ok()?.count())
+}
+
+/// Open file descriptors of a process, nearly all of which are its connections.
+pub(crate) fn descriptors(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it.
+pub(crate) fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    // What can't be raised is found out when a connection is refused for it.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The processors that this process may use.
+pub(crate) fn processors() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..CpuSet::MAX_CPU)
+        .filter(|&cpu| set.is_set(cpu))
+        .collect()
+}
+
+/// Keeps this thread, and the processes that it starts from now on, to these processors.
+pub(crate) fn run_on(processors: &[usize]) {
+    let mut set = CpuSet::new();
+    for &processor in processors {
+        set.set(processor);
+    }
+    // Where it isn't allowed the figures are only less steady.
+    let _ = sched_setaffinity(None::<Pid>, &set);
+}
+
+/// What the machine is, in a line.
+pub(crate) fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{model}, {} cores, Linux {}",
+        processors().len(),
+        kernel.trim()
+    )
+}

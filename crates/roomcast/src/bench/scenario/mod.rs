@@ -1,0 +1,9 @@
+//! The benchmarks, one file each.
+
+pub(crate) mod compression;
+pub(crate) mod fanout;
+pub(crate) mod growth;
+pub(crate) mod idle;
+pub(crate) mod rooms;
+pub(crate) mod stalled;
+pub(crate) mod storm;
