@@ -4,3 +4,4 @@ pub mod config;
 mod handover;
 mod http;
 mod limits;
+pub mod log;

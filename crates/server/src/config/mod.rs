@@ -3,13 +3,31 @@
 //! Every setting is one row of a table, which says its name, its place in [`Config`], what it takes and what it means.
 //! Reading, checking, `roomcast check`, `docs/configuration.md` and `roomcast.example.toml` all come from that table.
 
+mod check;
+mod document;
+mod environment;
+pub mod exit;
+mod field;
+mod file;
+mod items;
+mod keys;
 mod listeners;
+mod load;
 mod machine;
+mod raw;
 mod settings;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod units;
 
+pub use document::{example, reference};
 pub use ipnet::IpNet;
 pub use listeners::{Listener, Role};
+pub use load::{Flag, Loaded, Sources};
 pub use settings::{
     Admin, Batcher, Config, ConnectionLimits, Http, Log, LogFormat, ProxyProtocol, ServerSettings,
     Shutdown, Socket,
 };
+pub use source::{Problem, Problems, Source};

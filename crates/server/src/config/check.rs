@@ -1,0 +1,160 @@
+//! What single values cannot tell: settings that contradict each other, and addresses that are not safe.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::listeners::is_loopback;
+use super::load::Loaded;
+use super::source::{Problem, Source};
+use super::units::Unit;
+use super::{Config, ProxyProtocol};
+
+/// Checks a configuration as a whole.
+pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
+    let mut found = Found {
+        sources: &loaded.sources,
+        problems,
+    };
+    addresses(&loaded.config, &mut found);
+    timings(&loaded.config, &mut found);
+    queues(&loaded.config, &mut found);
+    proxies(&loaded.config, &mut found);
+    warn(&loaded.config, &mut loaded.warnings);
+}
+
+struct Found<'a> {
+    sources: &'a BTreeMap<String, Source>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Found<'_> {
+    /// Something is wrong with these keys; the first one that somebody set is where to look.
+    fn push(&mut self, keys: &[&str], message: String) {
+        let source = keys.iter().find_map(|key| self.sources.get(*key)).cloned();
+        self.problems.push(Problem {
+            source: source.unwrap_or(Source::Default),
+            message,
+        });
+    }
+}
+
+fn addresses(config: &Config, found: &mut Found<'_>) {
+    if config.server.listen.is_empty() {
+        let message = "server.listen = [] is empty: it takes at least one address, such as \"127.0.0.1:8080\"";
+        found.push(&["server.listen"], message.to_owned());
+    }
+    let main = config
+        .server
+        .listen
+        .iter()
+        .map(|address| ("server.listen", address));
+    let admin = config
+        .admin
+        .listen
+        .iter()
+        .map(|address| ("admin.listen", address));
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    for (key, &address) in main.chain(admin) {
+        if !config.server.public_demo && !is_loopback(address.ip()) {
+            let message = format!(
+                "{key} has \"{address}\" in it, which other machines can reach, and nothing asks clients who they \
+                 are: give --public-demo (server.public_demo = true) to let everybody in, or listen on \
+                 \"127.0.0.1:{}\" (an auth setting comes with a later version)",
+                address.port()
+            );
+            found.push(&[key], message);
+        }
+        if address.port() != 0 && seen.contains(&address) {
+            found.push(
+                &[key],
+                format!("{key} has \"{address}\" in it, which is there twice"),
+            );
+        }
+        seen.push(address);
+    }
+}
+
+fn timings(config: &Config, found: &mut Found<'_>) {
+    let (ping, pong) = (config.core.ping_interval, config.core.pong_timeout);
+    let keys = ["heartbeat.pong_timeout", "heartbeat.ping_interval"];
+    if ping == 0 && pong != 0 {
+        let message = "heartbeat.pong_timeout needs a heartbeat.ping_interval: without pings a silent client would be \
+                       taken for gone; set both, or both to 0";
+        found.push(&keys, message.to_owned());
+    } else if pong != 0 && pong <= ping {
+        let message = format!(
+            "heartbeat.pong_timeout ({}) is not longer than heartbeat.ping_interval ({}): a client needs time to \
+             answer; twice the interval is usual",
+            Unit::Millis.show(pong),
+            Unit::Millis.show(ping)
+        );
+        found.push(&keys, message);
+    }
+    let shutdown = &config.shutdown;
+    if shutdown.delay >= shutdown.deadline {
+        let message = format!(
+            "shutdown.delay ({:?}) is not shorter than shutdown.deadline ({:?}): nothing would be left to end in",
+            shutdown.delay, shutdown.deadline
+        );
+        found.push(&["shutdown.delay", "shutdown.deadline"], message);
+    }
+}
+
+/// Bytes in a binary payload take a third more in JSON, and the envelope comes on top; so twice is enough.
+fn queues(config: &Config, found: &mut Found<'_>) {
+    let core = &config.core;
+    let message = core.max_message;
+    let bounds = [
+        (
+            "queues.event_lane",
+            core.event_lane,
+            message.saturating_mul(2),
+            "twice limits.max_message",
+        ),
+        (
+            "queues.publish_window",
+            core.publish_window,
+            message,
+            "limits.max_message",
+        ),
+        (
+            "queues.link_window",
+            core.link_window,
+            message.saturating_mul(2),
+            "twice limits.max_message",
+        ),
+    ];
+    for (key, bound, least, name) in bounds {
+        if bound != 0 && bound < least {
+            let message = format!(
+                "{key} ({}) is less than {name} ({}): the largest message would never fit",
+                Unit::Bytes.show(bound as u64),
+                Unit::Bytes.show(least as u64)
+            );
+            found.push(&[key, "limits.max_message"], message);
+        }
+    }
+}
+
+fn proxies(config: &Config, found: &mut Found<'_>) {
+    let server = &config.server;
+    if server.proxy_protocol == ProxyProtocol::V2 && server.trusted_proxies.is_empty() {
+        let message =
+            "server.proxy_protocol = \"v2\" needs server.trusted_proxies: only their word is taken";
+        found.push(&["server.proxy_protocol"], message.to_owned());
+    }
+}
+
+fn warn(config: &Config, warnings: &mut Vec<String>) {
+    let public = config.listeners().iter().any(|listener| !listener.loopback);
+    if public && config.server.public_demo {
+        let message = "--public-demo: everybody who can reach this server may join any room";
+        warnings.push(message.to_owned());
+    }
+    if config.server.origins.iter().any(|origin| origin == "*") {
+        warnings.push("server.origins has \"*\" in it: any web page may connect".to_owned());
+    }
+    if config.core.max_message == 0 {
+        warnings.push("limits.max_message is off: one client can use up the memory".to_owned());
+    }
+}

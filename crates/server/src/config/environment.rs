@@ -1,0 +1,142 @@
+//! The environment as a list of paths and values: `ROOMCAST_SECTION_KEY`, and `…_FILE` for a file to read the value
+//! from.
+
+use std::collections::BTreeMap;
+
+use super::file::Entry;
+use super::keys::{KIND_KEYS, SECTIONS};
+use super::raw::Raw;
+use super::source::{Problem, Source};
+use super::suggest;
+
+/// What all variables begin with.
+pub(crate) const PREFIX: &str = "ROOMCAST_";
+/// The variable that names the configuration file.
+pub(crate) const CONFIG: &str = "ROOMCAST_CONFIG";
+
+/// The variable of a key: `limits.max_message` is `ROOMCAST_LIMITS_MAX_MESSAGE`.
+pub(crate) fn variable(path: &str) -> String {
+    let upper = path.to_ascii_uppercase();
+    format!("{PREFIX}{}", upper.replace(['.', '-'], "_"))
+}
+
+/// Reads all variables. An empty one counts as not set.
+pub(super) fn read(
+    variables: &[(String, String)],
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Vec<Entry> {
+    let ours = variables
+        .iter()
+        .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG && !value.is_empty());
+    let ours: BTreeMap<&str, &str> = ours.map(|(name, value)| (&**name, &**value)).collect();
+    let mut entries = Vec::new();
+    for (&name, &value) in &ours {
+        let source = Source::Variable(name.to_owned());
+        if let Some(path) = path_of(name) {
+            entries.push(Entry {
+                path,
+                value: Some(Raw::Plain(value.to_owned())),
+                source,
+            });
+            continue;
+        }
+        let plain = name.strip_suffix("_FILE");
+        let Some((plain, path)) = plain.and_then(|plain| Some((plain, path_of(plain)?))) else {
+            unknown(name, source, problems, warnings);
+            continue;
+        };
+        if ours.contains_key(plain) {
+            let message = format!("{plain} is set as well; set one of them");
+            problems.push(Problem { source, message });
+            continue;
+        }
+        match std::fs::read_to_string(value) {
+            Ok(text) => {
+                let text = text.trim_end_matches(['\n', '\r']).to_owned();
+                let source = Source::VariableFile {
+                    variable: name.to_owned(),
+                    path: value.to_owned(),
+                };
+                entries.push(Entry {
+                    path,
+                    value: Some(Raw::Plain(text)),
+                    source,
+                });
+            }
+            Err(error) => {
+                problems.push(Problem {
+                    source,
+                    message: format!("cannot read {value}: {error}"),
+                });
+            }
+        }
+    }
+    entries
+}
+
+/// The key that a variable sets. In `ROOMCAST_KINDS_NAME_KEY` the name is in lower case.
+fn path_of(variable_name: &str) -> Option<Vec<String>> {
+    for section in SECTIONS {
+        for key in section.keys {
+            let path = format!("{}.{}", section.name, key.name);
+            if variable(&path) == variable_name {
+                return Some(vec![section.name.to_owned(), key.name.to_owned()]);
+            }
+        }
+    }
+    let rest = variable_name.strip_prefix(PREFIX)?.strip_prefix("KINDS_")?;
+    let matching = KIND_KEYS.iter().filter_map(|key| {
+        let suffix = key.name.to_ascii_uppercase().replace('.', "_");
+        let kind = rest.strip_suffix(&suffix)?.strip_suffix('_')?;
+        (!kind.is_empty()).then(|| (kind.to_ascii_lowercase(), key.name))
+    });
+    // The longest key wins: the shorter one would leave a part of the key in the kind's name.
+    let (kind, key) = matching.max_by_key(|(_, key)| key.len())?;
+    let mut path = vec!["kinds".to_owned(), kind];
+    path.extend(key.split('.').map(str::to_owned));
+    Some(path)
+}
+
+/// A wrong name in one of our sections is an error. Others are only mentioned: they may belong to somebody else.
+fn unknown(name: &str, source: Source, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+    if is_service_link(name) {
+        return;
+    }
+    let rest = name
+        .strip_prefix(PREFIX)
+        .unwrap_or(name)
+        .to_ascii_lowercase();
+    let in_section = |section: &str| {
+        rest.strip_prefix(section)
+            .is_some_and(|rest| rest.starts_with('_'))
+    };
+    let known = SECTIONS.iter().map(|section| section.name).chain(["kinds"]);
+    let ours = known.into_iter().any(in_section);
+    let mut message = "sets nothing: there is no such key".to_owned();
+    let names = suggest::paths()
+        .map(|path| variable(&path))
+        .collect::<Vec<_>>();
+    if let Some(close) = suggest::closest(name, names.iter().map(|name| &**name)) {
+        message.push_str(&format!("; did you mean {close}?"));
+    }
+    if ours {
+        problems.push(Problem { source, message });
+    } else {
+        warnings.push(format!("{name} {message}"));
+    }
+}
+
+/// Kubernetes sets such variables in every pod next to a service named `roomcast`: `ROOMCAST_SERVICE_HOST`,
+/// `ROOMCAST_PORT_8080_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let protocol = |part: &str| part == "TCP" || part == "UDP" || part == "SCTP";
+    let parts: Vec<&str> = name.split('_').collect();
+    let numbered = parts.windows(3).any(|three| {
+        matches!(three, ["PORT", port, kind] if port.parse::<u16>().is_ok() && protocol(kind))
+    });
+    numbered
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || parts.last() == Some(&"PORT")
+}

@@ -1,0 +1,311 @@
+//! The text of every error: what somebody reads who made a mistake.
+
+use super::*;
+
+#[test]
+fn a_file_that_a_variable_names_must_be_there_and_alone() {
+    let error = without_file()
+        .variable("ROOMCAST_LIMITS_BURST_FILE", "/nowhere/burst")
+        .error();
+    assert!(
+        error.starts_with("ROOMCAST_LIMITS_BURST_FILE: cannot read /nowhere/burst: "),
+        "{error}"
+    );
+    let error = without_file()
+        .variable("ROOMCAST_LIMITS_BURST_FILE", "/nowhere/burst")
+        .variable("ROOMCAST_LIMITS_BURST", "1")
+        .error();
+    assert_eq!(
+        error,
+        "ROOMCAST_LIMITS_BURST_FILE: ROOMCAST_LIMITS_BURST is set as well; set one of them"
+    );
+}
+
+#[test]
+fn a_misspelt_variable_is_an_error_where_it_is_surely_ours() {
+    let error = without_file()
+        .variable("ROOMCAST_LIMITS_BRUST", "1")
+        .error();
+    assert_eq!(
+        error,
+        "ROOMCAST_LIMITS_BRUST: sets nothing: there is no such key; did you mean ROOMCAST_LIMITS_BURST?"
+    );
+    let warnings = without_file().variable("ROOMCAST_BIN", "x").load().warnings;
+    assert_eq!(
+        warnings,
+        ["ROOMCAST_BIN sets nothing: there is no such key"]
+    );
+}
+
+#[test]
+fn a_variable_and_a_flag_with_a_wrong_value_are_named() {
+    let error = without_file()
+        .variable("ROOMCAST_LIMITS_BURST", "many")
+        .error();
+    assert_eq!(
+        error,
+        "ROOMCAST_LIMITS_BURST: limits.burst = \"many\" is not a number: it takes a number from 1 to 10000000; \
+         the default is 240"
+    );
+    let error = without_file()
+        .flag("--shards", "server.shards", &["0"])
+        .error();
+    assert_eq!(
+        error,
+        "--shards: server.shards = \"0\" is too small: it takes a number from 1 to 256, or \"auto\" (one for each \
+         core that the process may use); the default is \"auto\""
+    );
+    let error = without_file()
+        .flag("--listen", "server.listen", &["127.0.0.1:1", "8080"])
+        .error();
+    assert_eq!(
+        error,
+        "--listen: server.listen = [\"127.0.0.1:1\", \"8080\"] has \"8080\" in it, which has no address (write \
+         \"127.0.0.1:8080\" for this machine, \"0.0.0.0:8080\" for all): it takes a list of addresses with ports, \
+         such as [\"127.0.0.1:8080\", \"[::1]:8080\"]; the default is [\"127.0.0.1:8080\", \"[::1]:8080\"]"
+    );
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let errors =
+        with_file("[limits]\nburst = -1\nmax_rooms = 1.5\n[heartbeat]\nping_interval = 30\n")
+            .variable("ROOMCAST_LOG_FORMAT", "xml")
+            .errors();
+    assert_eq!(
+        errors,
+        [
+            "roomcast.toml:2: limits.burst = -1 is negative: it takes a number from 1 to 10000000; the default is 240",
+            "roomcast.toml:3: limits.max_rooms = 1.5 is not a whole number: it takes a number from 1 to 1000000, or 0 \
+             (off); the default is 64",
+            "roomcast.toml:5: heartbeat.ping_interval = 30 has no unit: it takes a time from 50ms to 1h, or 0 (off); \
+             the default is \"30s\"",
+            "ROOMCAST_LOG_FORMAT: log.format = \"xml\" is none of them: it takes \"auto\", \"text\" or \"json\"; the \
+             default is \"auto\"",
+        ]
+    );
+}
+
+#[test]
+fn wrong_values_of_every_type_are_told() {
+    let cases = [
+        (
+            "limits.max_message = \"64KB\"",
+            "limits.max_message = \"64KB\" has the unit \"KB\": it takes a size from 256B to 16MiB, or 0 (off); the \
+             default is \"64KiB\"",
+        ),
+        (
+            "limits.max_message = \"1GiB\"",
+            "limits.max_message = \"1GiB\" is too large: it takes a size from 256B to 16MiB, or 0 (off); the default \
+             is \"64KiB\"",
+        ),
+        (
+            "limits.burst = \"5\"",
+            "limits.burst = \"5\" is a text: it takes a number from 1 to 10000000; the default is 240",
+        ),
+        (
+            "server.public_demo = \"true\"",
+            "server.public_demo = \"true\" is a text: it takes true or false; the default is false",
+        ),
+        (
+            "server.metrics = 1",
+            "server.metrics = 1 is neither: it takes true, false or \"auto\" (on loopback while `admin.listen` is \
+             empty); the default is \"auto\"",
+        ),
+        (
+            "log.level = \"loud\"",
+            "log.level = \"loud\" is not a level: it takes \"off\", \"error\", \"warn\", \"info\", \"debug\" or \
+             \"trace\", or such a level for parts, such as \"warn,roomcast_server=debug\"; the default is \"info\"",
+        ),
+        (
+            "server.origins = [1]",
+            "server.origins = [1] is not a list of texts: it takes a list of origins, such as \
+             [\"https://game.example\", \"http://localhost:5173\"]; the default is []",
+        ),
+        (
+            "server.trusted_proxies = [\"proxy\"]",
+            "server.trusted_proxies = [\"proxy\"] has \"proxy\" in it, which is not a network: it takes a list of \
+             networks or addresses, such as [\"10.0.0.0/8\", \"fd00::1\"]; the default is []",
+        ),
+        (
+            "kinds.arena.state.bounds = inf",
+            "kinds.arena.state.bounds = inf is not a number: it takes a number from 0.001 to 1000000000000, or 0 (off); the \
+             default is 1000000.0",
+        ),
+        (
+            "kinds.arena.mode = \"lockstep\"",
+            "kinds.arena.mode = \"lockstep\" is none of them: it takes \"state\" or \"relay\"; the default is \
+             \"state\"",
+        ),
+        (
+            "limits.burst = 2026-01-01",
+            "limits.burst = 2026-01-01 is not a number: it takes a number from 1 to 10000000; the default is 240",
+        ),
+    ];
+    for (line, error) in cases {
+        assert_eq!(error_in(line), format!("roomcast.toml:1: {error}"));
+    }
+}
+
+#[test]
+fn unknown_keys_come_with_a_suggestion() {
+    let cases = [
+        (
+            "[limits]\nbrust = 1",
+            "2: unknown key limits.brust; did you mean limits.burst?",
+        ),
+        (
+            "burst = 1",
+            "1: unknown key burst; did you mean limits.burst?",
+        ),
+        (
+            "[server]\nmax_message = 1",
+            "2: unknown key server.max_message; did you mean limits.max_message?",
+        ),
+        (
+            "server.ping_intervall = 1",
+            "1: unknown key server.ping_intervall; did you mean heartbeat.ping_interval?",
+        ),
+        (
+            "[limit]\nburst = 1\nmax_rooms = 1",
+            "1: unknown table [limit]; did you mean [limits]?",
+        ),
+        ("[redis]", "1: unknown table [redis]"),
+        (
+            "limits = 5",
+            "1: limits is a table: write its keys below [limits]",
+        ),
+        (
+            "[kinds.arena]\nmax_player = 1",
+            "2: unknown key kinds.arena.max_player; did you mean kinds.arena.max_players?",
+        ),
+        (
+            "[kinds.arena]\nmax_speed = 1",
+            "2: unknown key kinds.arena.max_speed; did you mean kinds.arena.state.max_speed?",
+        ),
+        (
+            "kinds.max_players = 1",
+            "1: kinds.max_players is a table: write its keys below [kinds.max_players]",
+        ),
+        ("server.colour = \"green\"", "1: unknown key server.colour"),
+    ];
+    for (text, error) in cases {
+        assert_eq!(error_in(text), format!("roomcast.toml:{error}"));
+    }
+}
+
+#[test]
+fn a_kind_needs_a_name_that_rooms_can_have() {
+    let error = error_in("[kinds.\"a:b\"]\nmax_players = 1");
+    assert_eq!(
+        error,
+        "roomcast.toml:2: the name of the kind \"a:b\" has a ':' in it: a kind is the part of a room's name before that"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_told_with_its_line() {
+    let error = error_in("[limits]\nburst 5\n");
+    assert!(error.starts_with("roomcast.toml:2: not TOML: "), "{error}");
+    let error = error_in("[limits]\nburst = 5\nburst = 6\n");
+    assert!(
+        error.starts_with("roomcast.toml:3: not TOML: duplicate key"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_be_there_and_the_usual_one_need_not() {
+    let mut tried = without_file();
+    let path = tried.directory.path().join("roomcast.toml");
+    tried.sources.usual_file = Some(path.clone());
+    assert_eq!(tried.load().file, None);
+    tried.sources.file = Some(path);
+    let error = tried.error();
+    assert!(
+        error.starts_with("roomcast.toml: cannot read this file: No such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_public_address_needs_somebody_to_say_so() {
+    let error = without_file()
+        .flag("--listen", "server.listen", &["0.0.0.0:9000"])
+        .error();
+    assert_eq!(
+        error,
+        "--listen: server.listen has \"0.0.0.0:9000\" in it, which other machines can reach, and nothing asks clients \
+         who they are: give --public-demo (server.public_demo = true) to let everybody in, or listen on \
+         \"127.0.0.1:9000\" (an auth setting comes with a later version)"
+    );
+    for public in ["[::]:9000", "192.168.1.2:9000", "[::ffff:10.0.0.1]:9000"] {
+        assert_eq!(
+            without_file()
+                .flag("--listen", "server.listen", &[public])
+                .errors()
+                .len(),
+            1
+        );
+    }
+    for local in ["127.9.9.9:9000", "[::1]:9000", "[::ffff:127.0.0.1]:9000"] {
+        without_file()
+            .flag("--listen", "server.listen", &[local])
+            .load();
+    }
+    let error = error_in("[admin]\nlisten = [\"0.0.0.0:9090\"]");
+    assert!(
+        error.starts_with("roomcast.toml:2: admin.listen has \"0.0.0.0:9090\" in it"),
+        "{error}"
+    );
+    let loaded = without_file()
+        .flag("--listen", "server.listen", &["0.0.0.0:9000"])
+        .flag("--public-demo", "server.public_demo", &["true"])
+        .load();
+    assert_eq!(
+        loaded.warnings,
+        ["--public-demo: everybody who can reach this server may join any room"]
+    );
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_told() {
+    let cases = [
+        (
+            "heartbeat.pong_timeout = \"20s\"",
+            "heartbeat.pong_timeout (20s) is not longer than heartbeat.ping_interval (30s): a client needs time to \
+             answer; twice the interval is usual",
+        ),
+        (
+            "heartbeat.ping_interval = 0",
+            "heartbeat.pong_timeout needs a heartbeat.ping_interval: without pings a silent client would be taken for \
+             gone; set both, or both to 0",
+        ),
+        (
+            "shutdown.delay = \"25s\"",
+            "shutdown.delay (25s) is not shorter than shutdown.deadline (25s): nothing would be left to end in",
+        ),
+        (
+            "queues.event_lane = \"100KiB\"",
+            "queues.event_lane (100KiB) is less than twice limits.max_message (128KiB): the largest message would \
+             never fit",
+        ),
+        (
+            "server.proxy_protocol = \"v2\"",
+            "server.proxy_protocol = \"v2\" needs server.trusted_proxies: only their word is taken",
+        ),
+        (
+            "server.listen = []",
+            "server.listen = [] is empty: it takes at least one address, such as \"127.0.0.1:8080\"",
+        ),
+        (
+            "admin.listen = [\"127.0.0.1:8080\"]",
+            "admin.listen has \"127.0.0.1:8080\" in it, which is there twice",
+        ),
+    ];
+    for (line, error) in cases {
+        assert_eq!(error_in(line), format!("roomcast.toml:1: {error}"));
+    }
+    with_file("server.listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]").load();
+    with_file("heartbeat = { ping_interval = 0, pong_timeout = 0 }").load();
+}
