@@ -147,7 +147,7 @@ fn case_5_fragmentation() {
     for fin in [true, false] {
         let stray = masked(Opcode::Continuation, fin, b"non-continuation payload");
         let unexpected = Some(ProtocolError::UnexpectedContinuation);
-        assert_eq!(run(&[stray.clone()]), (vec![], unexpected));
+        assert_eq!(run(std::slice::from_ref(&stray)), (vec![], unexpected));
         let hello = masked(Opcode::Text, true, HELLO.as_bytes());
         assert_eq!(
             run(&[hello.clone(), stray.clone(), hello]),

@@ -3,6 +3,9 @@
 //! `cargo test --release -p roomcast-websocket --test fuzz`: 100,000 fresh inputs a target. `ROOMCAST_FUZZ_RUNS` sets
 //! another number, `ROOMCAST_FUZZ_SEED` repeats a run (the seed is in the message of a failure).
 
+// The helpers of tests may unwrap as the tests do.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../fuzz_targets/mod.rs"]
 mod fuzz_targets;
 
