@@ -3,6 +3,7 @@
 //! Every setting is one row of a table, which says its name, its place in [`Config`], what it takes and what it means.
 //! Reading, checking, `roomcast check`, `docs/configuration.md` and `roomcast.example.toml` all come from that table.
 
+mod banner;
 mod check;
 mod document;
 mod environment;
@@ -22,6 +23,7 @@ mod suggest;
 mod tests;
 mod units;
 
+pub use banner::{banner, own_addresses};
 pub use document::{example, reference};
 pub use ipnet::IpNet;
 pub use listeners::{Listener, Role};
