@@ -347,10 +347,7 @@ impl Site {
         self.notices.refused(cause);
         let retry_after = self.retry_after();
         let sentence = format!("{sentence} Try again in {retry_after} s.");
-        Refused {
-            cause,
-            answer: unavailable(sentence, retry_after),
-        }
+        Refused::new(cause, unavailable(sentence, retry_after))
     }
 
     /// Seconds, 2 to 10 in turn, so that those who are refused together don't come back together.

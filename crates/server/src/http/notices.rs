@@ -1,25 +1,25 @@
-//! What the log is told, at most once a minute for each cause.
+//! What the log is told: once a minute for each cause, and for origins five times, as a developer may have several.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
 
 use super::stats::RefusedBy;
 use crate::limits::ConnectionLimits;
+use crate::log::RateLimited;
 
-/// Between two lines about the same cause, in milliseconds.
-const QUIET: u64 = 60_000;
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Knows what was said lately.
 #[derive(Debug)]
 pub(super) struct Notices {
     start: Instant,
     limits: ConnectionLimits,
-    refused: [Said; RefusedBy::ALL.len()],
-    proxy: Said,
-    accept: Said,
+    /// Locked by the HTTP thread alone.
+    origins: Mutex<RateLimited>,
+    others: Mutex<RateLimited>,
 }
 
 impl Notices {
@@ -27,19 +27,18 @@ impl Notices {
         Notices {
             start: Instant::now(),
             limits,
-            refused: Default::default(),
-            proxy: Said::default(),
-            accept: Said::default(),
+            origins: Mutex::new(RateLimited::new(5, MINUTE)),
+            others: Mutex::new(RateLimited::new(1, MINUTE)),
         }
     }
 
     /// A page was refused: the line to add to the configuration.
     pub(super) fn origin(&self, origin: &str) {
-        if let Some(more) = self.refused[RefusedBy::Origin as usize].may(self.now()) {
+        if let Some(more) = self.may(&self.origins, "origin") {
             // A client's text: shortened, and escaped so that it cannot look like a line of the log.
             let origin: String = origin.chars().take(200).collect();
             warn!(
-                more,
+                suppressed = more,
                 "a page was refused because of its origin: add {origin:?} to server.origins to let it connect"
             );
         }
@@ -47,35 +46,38 @@ impl Notices {
 
     /// Newcomers are refused.
     pub(super) fn refused(&self, cause: RefusedBy) {
-        let Some(more) = self.refused[cause as usize].may(self.now()) else {
+        let Some(more) = self.may(&self.others, cause.as_str()) else {
             return;
         };
         let limits = &self.limits;
         match cause {
             RefusedBy::Connections => warn!(
-                more,
+                suppressed = more,
                 "{} connections are open: newcomers get a 503 (limits.connections)",
                 limits.connections
             ),
             RefusedBy::Address => warn!(
-                more,
+                suppressed = more,
                 "an address has {} connections: further ones get a 503 (limits.connections_per_address; if \
                  it is your proxy, add it to server.trusted_proxies)",
                 limits.per_address
             ),
             RefusedBy::Memory => warn!(
-                more,
+                suppressed = more,
                 "memory is close to {} bytes: newcomers get a 503 (limits.memory)", limits.memory
             ),
             RefusedBy::FileDescriptors => {
                 warn!(
-                    more,
+                    suppressed = more,
                     "file descriptors are nearly used up: newcomers get a 503 (raise `ulimit -n`)"
                 );
             }
-            RefusedBy::ShardsBusy => warn!(more, "the shards are busy: newcomers get a 503"),
+            RefusedBy::ShardsBusy => warn!(
+                suppressed = more,
+                "the shards are busy: newcomers get a 503"
+            ),
             RefusedBy::ProxyHeader => warn!(
-                more,
+                suppressed = more,
                 "a trusted proxy sent no PROXY protocol v2 header: make it send one, or set server.proxy_protocol to \
                  \"off\""
             ),
@@ -85,9 +87,9 @@ impl Notices {
 
     /// Something on this machine forwards requests and isn't trusted.
     pub(super) fn unbelieved_proxy(&self, proxy: IpAddr) {
-        if let Some(more) = self.proxy.may(self.now()) {
+        if let Some(more) = self.may(&self.others, "unbelieved_proxy") {
             warn!(
-                more,
+                suppressed = more,
                 "{proxy} forwards requests of others: if it is your proxy, add \"{proxy}\" to server.trusted_proxies"
             );
         }
@@ -95,48 +97,15 @@ impl Notices {
 
     /// Connections can't be accepted.
     pub(super) fn accept_failed(&self, cause: &std::io::Error) {
-        if let Some(more) = self.accept.may(self.now()) {
-            error!(more, "connections cannot be accepted: {cause}");
+        if let Some(more) = self.may(&self.others, "accept") {
+            error!(suppressed = more, "connections cannot be accepted: {cause}");
         }
     }
 
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
-    }
-}
-
-/// When something was said last, and how often it was not.
-#[derive(Debug, Default)]
-struct Said {
-    /// Milliseconds, plus one; 0 is never.
-    last: AtomicU64,
-    unsaid: AtomicU64,
-}
-
-impl Said {
-    /// Whether to say it now, with how often it has happened since it was said.
-    fn may(&self, now: u64) -> Option<u64> {
-        let last = self.last.load(Ordering::Relaxed);
-        if last != 0 && now < last - 1 + QUIET {
-            self.unsaid.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        self.last.store(now + 1, Ordering::Relaxed);
-        Some(self.unsaid.swap(0, Ordering::Relaxed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn once_a_minute() {
-        let said = Said::default();
-        assert_eq!(said.may(0), Some(0));
-        assert_eq!(said.may(0), None);
-        assert_eq!(said.may(QUIET - 1), None);
-        assert_eq!(said.may(QUIET), Some(2));
-        assert_eq!(said.may(QUIET + 1), None);
+    /// Whether to say it, with how often it was not said before.
+    fn may(&self, log: &Mutex<RateLimited>, cause: &'static str) -> Option<u64> {
+        let now = self.start.elapsed().as_micros() as u64;
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.admit(cause, now).map(|admitted| admitted.suppressed)
     }
 }

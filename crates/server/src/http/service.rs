@@ -93,7 +93,7 @@ impl Service {
 
     fn refuse(&self, refused: Refused) -> Answer {
         self.site.stats.count_refused(refused.cause);
-        refused.answer
+        *refused.answer
     }
 
     fn page(&self, path: &str, request: &request::Parts, body: u64) -> Answer {
@@ -154,10 +154,7 @@ impl Service {
     fn upgrade(&self, request: &request::Parts, body: u64) -> Result<Answer, Refused> {
         if request.method != Method::GET {
             let answer = method_not_allowed("/ws", "GET");
-            return Err(Refused {
-                cause: RefusedBy::Handshake,
-                answer,
-            });
+            return Err(Refused::new(RefusedBy::Handshake, answer));
         }
         if body > 0 {
             return Err(body_refused());
@@ -216,20 +213,17 @@ impl Service {
         let sentence = format!(
             "Pages of this origin may not connect here: add {origin:?} to `server.origins` to let them."
         );
-        Err(Refused {
-            cause: RefusedBy::Origin,
-            answer: text(StatusCode::FORBIDDEN, sentence),
-        })
+        Err(Refused::new(
+            RefusedBy::Origin,
+            text(StatusCode::FORBIDDEN, sentence),
+        ))
     }
 }
 
 fn body_refused() -> Refused {
     let sentence = "This server takes no request bodies.";
     let answer = last_text(StatusCode::PAYLOAD_TOO_LARGE, sentence);
-    Refused {
-        cause: RefusedBy::Request,
-        answer,
-    }
+    Refused::new(RefusedBy::Request, answer)
 }
 
 /// The length of the body that a request announces; `u64::MAX` when it doesn't say.

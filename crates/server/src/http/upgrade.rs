@@ -31,7 +31,17 @@ pub(super) struct Handshake<'a> {
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) cause: RefusedBy,
-    pub(super) answer: Answer,
+    /// Boxed: an answer is large, and a handshake seldom refused.
+    pub(super) answer: Box<Answer>,
+}
+
+impl Refused {
+    pub(super) fn new(cause: RefusedBy, answer: Answer) -> Refused {
+        Refused {
+            cause,
+            answer: Box::new(answer),
+        }
+    }
 }
 
 impl<'a> Handshake<'a> {
@@ -126,10 +136,10 @@ fn choose(offered: &[&str]) -> Result<(Option<&'static str>, Format), Refused> {
 }
 
 fn bad(sentence: &str) -> Refused {
-    Refused {
-        cause: RefusedBy::Handshake,
-        answer: text(StatusCode::BAD_REQUEST, sentence),
-    }
+    Refused::new(
+        RefusedBy::Handshake,
+        text(StatusCode::BAD_REQUEST, sentence),
+    )
 }
 
 fn fault(error: HandshakeError) -> Refused {
@@ -141,8 +151,5 @@ fn fault(error: HandshakeError) -> Refused {
             answer = with_header(answer, name, HeaderValue::from_static(value));
         }
     }
-    Refused {
-        cause: RefusedBy::Handshake,
-        answer,
-    }
+    Refused::new(RefusedBy::Handshake, answer)
 }

@@ -16,7 +16,10 @@ fn few_descriptors_server() {
         return;
     }
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let limit = Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
+    let limit = Rlimit {
+        current: Some(LIMIT),
+        maximum: Some(LIMIT),
+    };
     setrlimit(Resource::Nofile, limit).unwrap();
     let server = Server::start(|_| {});
     println!("\naddress {}", server.addresses[0].0);
@@ -54,7 +57,11 @@ impl Other {
             .unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let address = wait_for(&mut output, "address ").parse().unwrap();
-        Other { process, output, address }
+        Other {
+            process,
+            output,
+            address,
+        }
     }
 
     fn tell(&mut self, line: &str) {
@@ -87,7 +94,9 @@ impl Drop for Other {
 
 fn wait_for(output: &mut impl BufRead, start: &str) -> String {
     let mut lines = output.lines().map(|line| line.unwrap());
-    lines.find_map(|line| line.strip_prefix(start).map(str::to_owned)).unwrap()
+    lines
+        .find_map(|line| line.strip_prefix(start).map(str::to_owned))
+        .unwrap()
 }
 
 #[test]
@@ -104,7 +113,11 @@ fn newcomers_are_refused_before_descriptors_run_out() {
     };
     drop(refused);
     // Half of what a process with so few has.
-    assert!((10..LIMIT as usize / 2).contains(&open.len()), "{}", open.len());
+    assert!(
+        (10..LIMIT as usize / 2).contains(&open.len()),
+        "{}",
+        open.len()
+    );
     assert_eq!(other.open().1, 503);
     assert_eq!(other.get("/healthz"), 200);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomcast_protocol::Format;
 
-use super::harness::{Server, handshake};
+use super::harness::{Server, handshake, wait_until};
 use crate::http::RefusedBy;
 
 #[test]
@@ -14,9 +14,17 @@ fn a_client_without_a_subprotocol_speaks_json() {
     let server = Server::start(|_| {});
     let (_client, answer) = server.open("");
     assert_eq!(answer.status, 101);
-    assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(
+        answer.header("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
     assert_eq!(answer.header("upgrade"), Some("websocket"));
-    assert!(answer.header("connection").unwrap().eq_ignore_ascii_case("upgrade"));
+    assert!(
+        answer
+            .header("connection")
+            .unwrap()
+            .eq_ignore_ascii_case("upgrade")
+    );
     assert_eq!(answer.header("sec-websocket-protocol"), None);
     assert_eq!(answer.header("sec-websocket-extensions"), None);
     let upgraded = server.shards.take();
@@ -30,8 +38,16 @@ fn subprotocols() {
     let server = Server::start(|_| {});
     for (offer, chosen, format) in [
         ("gameproto.v1.json", "gameproto.v1.json", Format::Json),
-        ("gameproto.v1.protobuf", "gameproto.v1.protobuf", Format::Protobuf),
-        ("x, gameproto.v1.protobuf, gameproto.v1.json", "gameproto.v1.protobuf", Format::Protobuf),
+        (
+            "gameproto.v1.protobuf",
+            "gameproto.v1.protobuf",
+            Format::Protobuf,
+        ),
+        (
+            "x, gameproto.v1.protobuf, gameproto.v1.json",
+            "gameproto.v1.protobuf",
+            Format::Protobuf,
+        ),
     ] {
         let (_client, answer) = server.open(&format!("Sec-WebSocket-Protocol: {offer}\r\n"));
         assert_eq!(answer.header("sec-websocket-protocol"), Some(chosen));
@@ -53,10 +69,15 @@ fn compression_is_agreed_without_context_takeover() {
 
     let narrow = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n";
     let (_client, answer) = server.open(narrow);
-    assert_eq!((answer.status, answer.header("sec-websocket-extensions")), (101, None));
+    assert_eq!(
+        (answer.status, answer.header("sec-websocket-extensions")),
+        (101, None)
+    );
     assert!(!server.shards.take().deflate);
 
-    server.upgrade("Sec-WebSocket-Extensions: a b\r\n").is(400, "Sec-WebSocket-Extensions");
+    server
+        .upgrade("Sec-WebSocket-Extensions: a b\r\n")
+        .is(400, "Sec-WebSocket-Extensions");
 
     let server = Server::start(|config| config.compression = false);
     let (_client, answer) = server.open(offer);
@@ -94,7 +115,9 @@ fn the_stream_is_the_shards_alone() {
     let error = upgraded.stream.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     assert!(upgraded.stream.nodelay().unwrap());
-    let size = socket2::SockRef::from(&upgraded.stream).send_buffer_size().unwrap();
+    let size = socket2::SockRef::from(&upgraded.stream)
+        .send_buffer_size()
+        .unwrap();
     // Linux doubles what is asked for.
     assert!((16 * 1024..=32 * 1024).contains(&size), "{size}");
     // The HTTP side ends; the WebSocket doesn't.
@@ -110,18 +133,31 @@ fn faults_are_named() {
     let server = Server::start(|_| {});
     let without = |name: &str| {
         let lines: Vec<_> = handshake("").split("\r\n").map(str::to_owned).collect();
-        let kept: Vec<_> = lines.into_iter().filter(|line| !line.starts_with(name)).collect();
+        let kept: Vec<_> = lines
+            .into_iter()
+            .filter(|line| !line.starts_with(name))
+            .collect();
         kept.join("\r\n")
     };
-    server.ask(&without("Sec-WebSocket-Key")).is(400, "Sec-WebSocket-Key");
+    server
+        .ask(&without("Sec-WebSocket-Key"))
+        .is(400, "Sec-WebSocket-Key");
     server.ask(&without("Connection")).is(400, "Connection");
     server.ask(&without("Host")).is(400, "Host");
-    server.upgrade("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n").is(400, "Sec-WebSocket-Key");
-    server.upgrade("Sec-WebSocket-Protocol: a b\r\n").is(400, "Sec-WebSocket-Protocol");
-    server.upgrade("Origin: http://a\r\nOrigin: http://b\r\n").is(400, "Origin");
+    server
+        .upgrade("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+        .is(400, "Sec-WebSocket-Key");
+    server
+        .upgrade("Sec-WebSocket-Protocol: a b\r\n")
+        .is(400, "Sec-WebSocket-Protocol");
+    server
+        .upgrade("Origin: http://a\r\nOrigin: http://b\r\n")
+        .is(400, "Origin");
     let key = handshake("").replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=");
     server.ask(&key).is(400, "Sec-WebSocket-Key");
-    server.ask(&handshake("").replace("HTTP/1.1", "HTTP/1.0")).is(400, "HTTP/1.1");
+    server
+        .ask(&handshake("").replace("HTTP/1.1", "HTTP/1.0"))
+        .is(400, "HTTP/1.1");
     assert_eq!(server.stats.refused(RefusedBy::Handshake), 8);
     assert_eq!(server.shards.count(), 0);
 }
@@ -161,10 +197,18 @@ fn origins() {
     for headers in allowed {
         assert_eq!(server.upgrade(&headers).status, 101, "{headers}");
     }
-    for origin in ["http://evil.example", "null", "http://localhost.evil.example", "\u{fc}"] {
+    for origin in [
+        "http://evil.example",
+        "null",
+        "http://localhost.evil.example",
+        "\u{fc}",
+    ] {
         let answer = server.upgrade(&format!("Origin: {origin}\r\n"));
         answer.is(403, "server.origins");
-        assert!(answer.body.contains(&format!("add {origin:?}")), "{answer:?}");
+        assert!(
+            answer.body.contains(&format!("add {origin:?}")),
+            "{answer:?}"
+        );
     }
     // Whoever forwards without being trusted has no share in what loopback may.
     server
@@ -213,7 +257,7 @@ fn a_busy_shard_gets_the_connection_later() {
     let (_client, answer) = server.open("");
     assert_eq!(answer.status, 101);
     server.shards.take();
-    assert_eq!(server.stats.upgraded(), 1);
+    wait_until(|| server.stats.upgraded() == 1);
 }
 
 #[test]
@@ -222,7 +266,10 @@ fn shards_that_stay_busy_end_it_with_a_close_frame() {
     server.shards.refusals.store(usize::MAX, Ordering::Relaxed);
     let (mut client, answer) = server.open("");
     assert_eq!(answer.status, 101);
-    assert_eq!(client.rest(), [&[0x88, 12, 0x03, 0xf5][..], b"overloaded"].concat());
+    assert_eq!(
+        client.rest(),
+        [&[0x88, 12, 0x03, 0xf5][..], b"overloaded"].concat()
+    );
     server.wait_for_refusals(RefusedBy::ShardsBusy, 1);
 }
 

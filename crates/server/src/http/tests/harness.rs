@@ -38,7 +38,12 @@ impl Server {
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());
-        Server { http, shards, stats, addresses }
+        Server {
+            http,
+            shards,
+            stats,
+            addresses,
+        }
     }
 
     pub(super) fn http(&self) -> &Http {
@@ -103,7 +108,10 @@ impl Client {
     pub(super) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Client { stream, read: Vec::new() }
+        Client {
+            stream,
+            read: Vec::new(),
+        }
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
@@ -118,15 +126,29 @@ impl Client {
     /// The next answer: its head, and as much body as the head says.
     pub(super) fn answer(&mut self) -> Answer {
         let head = loop {
-            if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(end) = self
+                .read
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 break self.read.drain(..end + 4).collect::<Vec<u8>>();
             }
-            assert!(self.more(), "the connection ended before an answer: {:?}", self.read);
+            assert!(
+                self.more(),
+                "the connection ended before an answer: {:?}",
+                self.read
+            );
         };
         let head = String::from_utf8(head).unwrap();
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer { status, head, body: String::new() };
-        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut answer = Answer {
+            status,
+            head,
+            body: String::new(),
+        };
+        let length = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
         let length = if status == 304 { 0 } else { length };
         while self.read.len() < length && self.more() {}
         let length = length.min(self.read.len());
@@ -169,7 +191,11 @@ impl Answer {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.body.contains(names), "{names:?} is not in {self:?}");
         assert!(self.body.ends_with(".\n"), "{self:?}");
-        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("text/plain; charset=utf-8"),
+            "{self:?}"
+        );
         if status == 503 {
             let seconds: u64 = self.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=60).contains(&seconds));
@@ -192,8 +218,10 @@ impl FakeShards {
     /// Waits for the next upgraded connection.
     pub(super) fn take(&self) -> Upgraded {
         let given = self.given.lock().unwrap();
-        let (mut given, timeout) =
-            self.changed.wait_timeout_while(given, DEADLINE, |given| given.is_empty()).unwrap();
+        let (mut given, timeout) = self
+            .changed
+            .wait_timeout_while(given, DEADLINE, |given| given.is_empty())
+            .unwrap();
         assert!(!timeout.timed_out(), "no connection was handed over");
         given.remove(0)
     }
@@ -210,7 +238,11 @@ impl Shards for FakeShards {
 
     fn hand_over(&self, upgraded: Upgraded) -> Result<(), Upgraded> {
         let less = |left: usize| left.checked_sub(1);
-        if self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+        if self
+            .refusals
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+        {
             return Err(upgraded);
         }
         self.given.lock().unwrap().push(upgraded);

@@ -37,7 +37,8 @@ fn a_flood_of_refused_clients_is_answered_too() {
 #[test]
 fn by_memory() {
     let server = Server::start(|config| config.limits.memory = Some(1024 * 1024));
-    if crate::limits::descriptors::connections_under(Some(1)) == 1 && cfg!(target_os = "linux") {
+    // Elsewhere the process doesn't learn what it uses.
+    if cfg!(target_os = "linux") {
         server.upgrade("").is(503, "limits.memory");
         assert_eq!(server.get("/healthz").status, 200);
     }
@@ -52,7 +53,9 @@ fn by_address() {
     let from = |address: &str| server.open(&format!("X-Forwarded-For: {address}\r\n"));
     let _kept = [from("192.0.2.7"), from("192.0.2.7"), from("192.0.2.8")];
     let upgraded = server.shards.take();
-    from("192.0.2.7").1.is(503, "limits.connections_per_address");
+    from("192.0.2.7")
+        .1
+        .is(503, "limits.connections_per_address");
     assert_eq!(from("192.0.2.9").1.status, 101);
     // This machine's own clients (a benchmark, say) aren't counted.
     for _ in 0..5 {
@@ -68,7 +71,9 @@ fn a_proxy_that_is_not_trusted_is_one_client() {
     let from = |address: &str| server.open(&format!("X-Forwarded-For: {address}\r\n"));
     let (_client, answer) = from("192.0.2.7");
     assert_eq!(answer.status, 101);
-    from("192.0.2.8").1.is(503, "limits.connections_per_address");
+    from("192.0.2.8")
+        .1
+        .is(503, "limits.connections_per_address");
     assert_eq!(server.upgrade("").status, 101);
 }
 

@@ -12,19 +12,31 @@ fn the_page_is_there_and_safe() {
     let page = server.get("/");
     assert_eq!(page.status, 200);
     assert!(page.body.contains("<html"), "{page:?}");
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     let script = server.get("/app.js?version=1");
-    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(
+        script.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
 
     let head = {
         let mut client = server.connect();
         client.send(b"HEAD / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         String::from_utf8(client.rest()).unwrap()
     };
-    assert!(head.contains(&format!("content-length: {}\r\n", page.body.len())), "{head}");
+    assert!(
+        head.contains(&format!("content-length: {}\r\n", page.body.len())),
+        "{head}"
+    );
     assert!(head.ends_with("\r\n\r\n"), "{head}");
 }
 
@@ -39,7 +51,10 @@ fn an_unchanged_page_is_not_sent_again() {
     };
     for tags in [etag.clone(), format!("\"x\", W/{etag}"), "*".to_owned()] {
         let answer = again(&tags);
-        assert_eq!((answer.status, answer.header("etag")), (304, Some(etag.as_str())));
+        assert_eq!(
+            (answer.status, answer.header("etag")),
+            (304, Some(etag.as_str()))
+        );
     }
     assert_eq!(again("\"x\"").status, 200);
     assert_ne!(server.get("/app.js").header("etag"), Some(etag.as_str()));
@@ -61,7 +76,12 @@ fn what_is_off_says_how_to_turn_it_on() {
 #[test]
 fn an_admin_listener_has_what_the_public_one_has_not() {
     let server = Server::start(|config| config.admin.listen = vec!["127.0.0.1:0".parse().unwrap()]);
-    let admin = server.addresses.iter().find(|(_, role)| *role == Role::Admin).unwrap().0;
+    let admin = server
+        .addresses
+        .iter()
+        .find(|(_, role)| *role == Role::Admin)
+        .unwrap()
+        .0;
     let ask = |path: &str| {
         let mut client = Client::connect(admin);
         client.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes());
@@ -82,7 +102,10 @@ fn metrics() {
     let server = Server::start(|_| {});
     let answer = server.get("/metrics");
     assert_eq!(answer.body, "roomcast_test 1\n");
-    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
 }
 
 #[test]
@@ -120,7 +143,10 @@ fn an_address_in_use_is_named() {
     let mut config = crate::config::Config::default();
     config.server.listen = vec![server.addresses[0].0];
     let error = Bound::bind(&config).unwrap_err().to_string();
-    assert!(error.contains(&server.addresses[0].0.to_string()), "{error}");
+    assert!(
+        error.contains(&server.addresses[0].0.to_string()),
+        "{error}"
+    );
     assert!(error.contains("another server"), "{error}");
 }
 
@@ -129,8 +155,10 @@ fn both_loopbacks_share_a_port_with_any() {
     let mut config = crate::config::Config::default();
     config.server.listen = vec!["127.0.0.1:0".parse().unwrap()];
     let port = Bound::bind(&config).unwrap().addresses()[0].0.port();
-    config.server.listen =
-        vec![format!("0.0.0.0:{port}").parse().unwrap(), format!("[::]:{port}").parse().unwrap()];
+    config.server.listen = vec![
+        format!("0.0.0.0:{port}").parse().unwrap(),
+        format!("[::]:{port}").parse().unwrap(),
+    ];
     config.server.public_demo = true;
     // A machine without IPv6 can't say anything about this.
     if std::net::TcpListener::bind("[::1]:0").is_ok() {

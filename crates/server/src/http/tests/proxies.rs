@@ -8,8 +8,10 @@ use crate::http::RefusedBy;
 
 fn behind_proxy(config: &mut Config) {
     config.server.proxy_protocol = ProxyProtocol::V2;
-    config.server.trusted_proxies =
-        vec!["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+    config.server.trusted_proxies = vec![
+        "127.0.0.1/32".parse().unwrap(),
+        "10.0.0.0/8".parse().unwrap(),
+    ];
     config.limits.connections_per_address = 1;
 }
 
@@ -20,7 +22,11 @@ fn header(source: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn open(server: &Server, head: &[u8], headers: &str) -> (super::harness::Client, super::harness::Answer) {
+fn open(
+    server: &Server,
+    head: &[u8],
+    headers: &str,
+) -> (super::harness::Client, super::harness::Answer) {
     let mut client = server.connect();
     // In two pieces: the header may come by itself.
     client.send(head);
@@ -34,17 +40,25 @@ fn the_named_client_counts() {
     let server = Server::start(behind_proxy);
     let (_first, answer) = open(&server, &header([192, 0, 2, 7]), "");
     assert_eq!(answer.status, 101);
-    open(&server, &header([192, 0, 2, 7]), "").1.is(503, "limits.connections_per_address");
+    open(&server, &header([192, 0, 2, 7]), "")
+        .1
+        .is(503, "limits.connections_per_address");
     assert_eq!(open(&server, &header([192, 0, 2, 8]), "").1.status, 101);
     // It is not on this machine, whoever brought it here.
     let loopback = "Origin: http://localhost:5173\r\n";
-    open(&server, &header([192, 0, 2, 9]), loopback).1.is(403, "server.origins");
+    open(&server, &header([192, 0, 2, 9]), loopback)
+        .1
+        .is(403, "server.origins");
     // A proxy of proxies that is trusted names the client in the request.
     let forwarded = "X-Forwarded-For: 192.0.2.7\r\n";
-    open(&server, &header([10, 0, 0, 9]), forwarded).1.is(503, "limits.connections_per_address");
+    open(&server, &header([10, 0, 0, 9]), forwarded)
+        .1
+        .is(503, "limits.connections_per_address");
     // One that is not trusted can't.
     let forwarded = "X-Forwarded-For: 192.0.2.99\r\n";
-    open(&server, &header([192, 0, 2, 8]), forwarded).1.is(503, "limits.connections_per_address");
+    open(&server, &header([192, 0, 2, 8]), forwarded)
+        .1
+        .is(503, "limits.connections_per_address");
 }
 
 #[test]
@@ -59,7 +73,9 @@ fn a_proxys_own_health_check() {
 fn a_trusted_proxy_has_to_send_it() {
     let server = Server::start(behind_proxy);
     server.upgrade("").is(400, "PROXY protocol v2");
-    server.ask("PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n\r\n").is(400, "PROXY protocol v2");
+    server
+        .ask("PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n\r\n")
+        .is(400, "PROXY protocol v2");
     assert_eq!(server.stats.refused(RefusedBy::ProxyHeader), 2);
 }
 
