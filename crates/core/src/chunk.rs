@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Bytes on their way to sockets: whole WebSocket frames, one after the other.
 #[derive(Debug, Default)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     bytes: Vec<u8>,
     /// Microseconds at which what caused the oldest of these bytes was read.
     born: u64,
@@ -15,12 +15,12 @@ pub struct Chunk {
 
 impl Chunk {
     /// The frames.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Microseconds ([`crate::Now::micros`]) at which what caused these bytes was read.
-    pub fn born(&self) -> u64 {
+    pub(crate) fn born(&self) -> u64 {
         self.born
     }
 
@@ -97,7 +97,7 @@ impl ChunkPool {
         };
         own.bytes.clear();
         let held = own.held();
-        if held < SMALLEST || held > LARGEST || self.kept + held > KEPT {
+        if !(SMALLEST..=LARGEST).contains(&held) || self.kept + held > KEPT {
             return;
         }
         // A buffer that grew past its class goes to the one that it fills whole.

@@ -92,7 +92,7 @@ impl<H: Host> Context<H> {
     }
 
     /// Sends an operation to the home of its room.
-    pub(crate) fn to_home(&mut self, op: Op) {
+    pub(crate) fn send_home(&mut self, op: Op) {
         let home = NameHash::home(op.room.hash, self.count);
         if home == self.index {
             self.local_ops.push(op);
@@ -102,7 +102,7 @@ impl<H: Host> Context<H> {
     }
 
     /// Sends a delivery or an answer to the shard of a connection.
-    pub(crate) fn to_edge(&mut self, shard: u16, message: ToEdge) {
+    pub(crate) fn send_edge(&mut self, shard: u16, message: ToEdge) {
         if shard == self.index {
             self.local_edge.push(message);
             return;
@@ -254,7 +254,7 @@ impl<H: Host> Context<H> {
             *sum += window;
             return;
         }
-        self.to_edge(
+        self.send_edge(
             conn.shard,
             ToEdge::Accepted {
                 conn: conn.conn,
@@ -275,7 +275,7 @@ impl<H: Host> Context<H> {
         let answer = self.error(encoding, born, unix_ms, fault);
         let offence = Some(fault.code);
         let ordered = false;
-        self.to_edge(
+        self.send_edge(
             to.shard,
             ToEdge::Answer {
                 conn: to.conn,

@@ -19,10 +19,6 @@ impl ConnId {
         self.0 as u32
     }
 
-    pub(crate) fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
     /// As a number, for instance a poll's token.
     pub fn to_u64(self) -> u64 {
         self.0

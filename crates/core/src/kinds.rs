@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::logic::{RelayLogic, RoomLogic, StateLogic};
+use crate::logic::{RoomLogic, StateLogic};
 use crate::settings::{Kind, Mode};
 
 /// Makes the logic of a new room, given the room's name.
@@ -25,11 +25,12 @@ pub(crate) struct KindEntry {
 }
 
 impl KindEntry {
-    pub(crate) fn new_logic(&self, room: &str) -> Box<dyn RoomLogic> {
+    /// The logic of a new room; a `relay` room without its own has none and relays every action.
+    pub(crate) fn new_logic(&self, room: &str) -> Option<Box<dyn RoomLogic>> {
         match (&self.logic, self.kind.mode) {
-            (Some(logic), _) => logic(room),
-            (None, Mode::State) => Box::new(StateLogic::default()),
-            (None, Mode::Relay) => Box::new(RelayLogic),
+            (Some(logic), _) => Some(logic(room)),
+            (None, Mode::State) => Some(Box::new(StateLogic::default())),
+            (None, Mode::Relay) => None,
         }
     }
 }

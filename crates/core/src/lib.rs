@@ -30,9 +30,7 @@ pub use host::{Control, Encoding, Host, Notice};
 pub use id::{ClientId, ConnId, ConnRef};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use link::ShardMessage;
-pub use logic::{
-    Outcome, Player, PlayerNum, Refusal, RelayLogic, RoomContext, RoomLogic, StateLogic,
-};
+pub use logic::{Outcome, Player, PlayerNum, Refusal, RoomContext, RoomLogic, StateLogic};
 pub use shard::{Shard, ShardConfig};
 pub use state::PlayerBody;
 pub use stats::{Histogram, Stats};

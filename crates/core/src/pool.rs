@@ -87,10 +87,6 @@ impl ConnectionPool {
             entry.remove();
         }
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
 }
 
 #[cfg(test)]

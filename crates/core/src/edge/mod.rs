@@ -270,7 +270,7 @@ impl Edge {
                 conn: id,
             };
             // One that leaves already is told so twice; the second finds nobody.
-            ctx.to_home(Op {
+            ctx.send_home(Op {
                 room: reference,
                 conn,
                 encoding,

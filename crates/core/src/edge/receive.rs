@@ -230,8 +230,7 @@ impl Edge {
         let to = to_client_id.or(to_user_id);
         let flags = (ephemeral, no_echo);
         match request {
-            Request::Hello(hello) if !first => {
-                let _ = hello;
+            Request::Hello(_) if !first => {
                 let fault = envelope.fault(
                     ErrorCode::Unexpected,
                     "`hello` is the first message of a connection",
@@ -255,14 +254,14 @@ impl Edge {
             }
             Request::Presence(update) => {
                 let request = OpKind::Presence(into_owned(update));
-                self.to_room(ctx, now, &envelope, 0, |_| request);
+                self.forward(ctx, now, &envelope, 0, |_| request);
             }
             Request::Members(members) => {
                 let request = OpKind::Members {
                     after: members.after,
                     limit: members.limit,
                 };
-                self.to_room(ctx, now, &envelope, 0, |_| request);
+                self.forward(ctx, now, &envelope, 0, |_| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
             Request::History(_) | Request::Skip(_) => {
@@ -415,7 +414,7 @@ impl Edge {
             conn: id,
         };
         let (room, born) = (room.reference(), now.micros);
-        ctx.to_home(Op {
+        ctx.send_home(Op {
             room,
             conn,
             encoding,
@@ -427,11 +426,10 @@ impl Edge {
     }
 
     fn leave<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, envelope: Envelope<'_>) {
-        let sent = self.to_room(ctx, now, &envelope, 0, |membership| {
+        self.forward(ctx, now, &envelope, 0, |membership| {
             membership.stage = Stage::Leaving;
             OpKind::Leave { gone: false }
         });
-        let _ = sent;
     }
 
     fn publish<H: Host>(
@@ -460,7 +458,7 @@ impl Edge {
             return self.direct(ctx, now, &envelope, &to, publish);
         }
         let mut publish = Some(publish);
-        self.to_room(ctx, now, &envelope, window as u32, |_| {
+        self.forward(ctx, now, &envelope, window as u32, |_| {
             // Called at most once.
             publish.take().map_or(
                 OpKind::Members {
@@ -476,18 +474,18 @@ impl Edge {
     }
 
     /// Sends a request to the room that a message names, or to the one joined last.
-    fn to_room<H: Host>(
+    fn forward<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
         envelope: &Envelope<'_>,
         window: u32,
         request: impl FnOnce(&mut Membership) -> OpKind,
-    ) -> bool {
+    ) {
         let id = envelope.id;
         let Edge { conns, rooms, .. } = self;
         let Some(conn) = conns.get_mut(id.slot() as usize) else {
-            return false;
+            return;
         };
         let named = |membership: &Membership| match (&envelope.room_id, rooms.get(membership.room))
         {
@@ -506,12 +504,12 @@ impl Edge {
                 None => "you are in no room; send `join_room` first, or name one in `room_id`",
             };
             self.fault(ctx, now, id, envelope.fault(ErrorCode::NotInRoom, message));
-            return false;
+            return;
         };
         let player = membership.player;
         let request = request(membership);
         let Some(room) = rooms.get(membership.room) else {
-            return false;
+            return;
         };
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
         conn.window = conn.window.saturating_add(window);
@@ -521,7 +519,7 @@ impl Edge {
             shard: ctx.index,
             conn: id,
         };
-        ctx.to_home(Op {
+        ctx.send_home(Op {
             room,
             conn,
             encoding,
@@ -530,7 +528,6 @@ impl Edge {
             window,
             request,
         });
-        true
     }
 
     /// A message to one client, wherever it is.

@@ -168,7 +168,7 @@ impl Edge {
                 continue;
             };
             membership.asked = true;
-            ctx.to_home(Op {
+            ctx.send_home(Op {
                 room: room.reference(),
                 conn: ConnRef {
                     shard: ctx.index,

@@ -112,7 +112,7 @@ impl Room {
             answer,
             state,
         };
-        ctx.to_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
+        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
         if crowds {
             self.crowd(ctx, op.born);
         } else if completion.is_some() {
@@ -198,7 +198,7 @@ impl Room {
             answer,
             state: None,
         };
-        ctx.to_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
+        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
     }
 
     pub(super) fn refuse_join<H: Host>(
@@ -218,7 +218,7 @@ impl Room {
         };
         let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
         let (conn, edge_room, code) = (op.conn.conn, join.edge_room, fault.code);
-        ctx.to_edge(
+        ctx.send_edge(
             op.conn.shard,
             ToEdge::JoinRefused {
                 conn,
@@ -280,7 +280,7 @@ impl Room {
         };
         if !gone {
             let farewell = Some(ctx.single(member.encoding, op.born, &message));
-            ctx.to_edge(
+            ctx.send_edge(
                 op.conn.shard,
                 ToEdge::Left {
                     conn: op.conn.conn,

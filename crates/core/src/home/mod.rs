@@ -265,7 +265,7 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
     let (conn, edge_room, code) = (op.conn.conn, join.edge_room, ErrorCode::UnknownKind);
-    ctx.to_edge(
+    ctx.send_edge(
         op.conn.shard,
         ToEdge::JoinRefused {
             conn,

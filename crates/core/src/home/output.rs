@@ -139,7 +139,7 @@ impl Output {
                 exclusions,
                 bytes,
             };
-            ctx.to_edge(edge.shard, ToEdge::Deliver(delivery));
+            ctx.send_edge(edge.shard, ToEdge::Deliver(delivery));
         }
         // A room that everybody left while it spoke.
         if let Some((events, state, _)) = whole {

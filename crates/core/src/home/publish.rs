@@ -41,7 +41,10 @@ impl Room {
         let OpKind::Publish(publish) = &op.request else {
             return;
         };
-        if publish.message_type == MessageType::GameAction && !self.relays(ctx, now, &op, publish) {
+        let handled = publish.message_type == MessageType::GameAction
+            && self.has_logic()
+            && !self.relays(ctx, now, &op, publish);
+        if handled {
             if let OpKind::Publish(publish) = op.request {
                 ctx.recycle(publish.bytes);
             }
@@ -84,7 +87,7 @@ impl Room {
                 let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
                 // The rules of a game are not the protocol's: to break them is no offence.
                 let (conn, offence, ordered) = (op.conn.conn, None, false);
-                ctx.to_edge(
+                ctx.send_edge(
                     op.conn.shard,
                     ToEdge::Answer {
                         conn,
@@ -219,7 +222,7 @@ impl Room {
         let (to, encoding) = (member.conn, member.encoding);
         let answer = ctx.single(encoding, now.micros, &message);
         let (conn, offence, ordered) = (to.conn, None, true);
-        ctx.to_edge(
+        ctx.send_edge(
             to.shard,
             ToEdge::Answer {
                 conn,
@@ -324,7 +327,7 @@ impl Room {
         };
         let answer = ctx.single(op.encoding, op.born, &message);
         let (conn, offence, ordered) = (op.conn.conn, None, true);
-        ctx.to_edge(
+        ctx.send_edge(
             op.conn.shard,
             ToEdge::Answer {
                 conn,

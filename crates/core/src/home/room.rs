@@ -62,7 +62,7 @@ impl Room {
         opened: Opened,
         now: Now,
     ) -> Room {
-        let logic = Some(entry.new_logic(&name));
+        let logic = entry.new_logic(&name);
         Room {
             name,
             hash,
@@ -385,7 +385,7 @@ impl Room {
             };
             let farewell = Some(ctx.error(member.encoding, now.micros, now.unix_ms, fault));
             let edge_room = self.edge_room(member.conn.shard);
-            ctx.to_edge(
+            ctx.send_edge(
                 member.conn.shard,
                 ToEdge::Left {
                     conn: member.conn.conn,
@@ -397,6 +397,10 @@ impl Room {
         self.edges.clear();
         self.receivers = [0; Encoding::COUNT];
         self.syncer = StateSyncer::default();
+    }
+
+    pub(super) fn has_logic(&self) -> bool {
+        self.logic.is_some()
     }
 
     pub(super) fn has_failed(&self) -> bool {

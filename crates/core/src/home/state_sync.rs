@@ -265,7 +265,7 @@ impl Room {
         };
         let (conn, version) = (op.conn.conn, self.syncer.version);
         let edge_room = self.edge_room(op.conn.shard);
-        ctx.to_edge(
+        ctx.send_edge(
             op.conn.shard,
             ToEdge::CaughtUp {
                 conn,

@@ -75,13 +75,3 @@ pub trait RoomLogic: Send {
     /// The time that was asked for with [`RoomContext::wake_in`] has come.
     fn wake(&mut self, _room: &mut RoomContext<'_>) {}
 }
-
-/// The logic of `relay` rooms: every action goes to the members.
-#[derive(Debug, Default)]
-pub struct RelayLogic;
-
-impl RoomLogic for RelayLogic {
-    fn action(&mut self, _: &mut RoomContext<'_>, _: PlayerNum, _: &GameAction<'_>) -> Outcome {
-        Outcome::Relay
-    }
-}

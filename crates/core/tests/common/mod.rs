@@ -1,0 +1,474 @@
+//! A node of several shards and its clients under a virtual clock.
+//!
+//! Frames are a length, a kind and the message. A client's socket takes `window` bytes until the
+//! test reads them. Everything random comes from one seed.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test uses its part of the harness"
+)]
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use roomcast_core::engine::Engine;
+use roomcast_core::settings::{Compression, Kind, Settings};
+use roomcast_core::{
+    BatcherLimits, ConnId, Control, Encoding, Host, Kinds, LogicFactory, Notice, Now, Received,
+    Shard, ShardConfig, ShardMessage, Written,
+};
+use roomcast_engine::MemoryEngine;
+use serde_json::Value;
+
+/// SplitMix64: small, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+}
+
+pub struct SimHost {
+    random: Random,
+    pub notices: Vec<String>,
+    pub stopwatch: u64,
+}
+
+const MESSAGE: u8 = 0;
+const PING: u8 = 1;
+const PONG: u8 = 2;
+const CLOSE: u8 = 3;
+
+fn put(out: &mut Vec<u8>, kind: u8, data: &[u8]) {
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
+    out.push(kind);
+    out.extend_from_slice(data);
+}
+
+impl Host for SimHost {
+    fn frame(&mut self, _: Encoding, _: &Compression, message: &[u8], out: &mut Vec<u8>) {
+        put(out, MESSAGE, message);
+    }
+
+    fn control(&mut self, control: Control<'_>, out: &mut Vec<u8>) {
+        match control {
+            Control::Ping => put(out, PING, b""),
+            Control::Pong(data) => put(out, PONG, data),
+            Control::Close { code, reason } => {
+                let mut data = code.to_be_bytes().to_vec();
+                data.extend_from_slice(reason.as_bytes());
+                put(out, CLOSE, &data);
+            }
+        }
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    fn stopwatch(&mut self) -> u64 {
+        self.stopwatch += 1;
+        self.stopwatch
+    }
+
+    fn notice(&mut self, notice: Notice<'_>) {
+        self.notices.push(format!("{notice:?}"));
+    }
+}
+
+/// What a client got.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Got {
+    Message(Value),
+    Ping,
+    Pong(Vec<u8>),
+    Close(u16, String),
+}
+
+/// The client's end of a socket.
+pub struct Socket {
+    pub shard: usize,
+    pub conn: ConnId,
+    /// Bytes that the socket takes before it is full.
+    pub window: usize,
+    wire: Vec<u8>,
+    in_socket: usize,
+    blocked: bool,
+    pub open: bool,
+    pub closing: bool,
+    /// Messages that wait until the shard reads.
+    unread: VecDeque<String>,
+}
+
+pub type Client = usize;
+
+pub struct Node<E: Engine = MemoryEngine> {
+    pub shards: Vec<Shard<SimHost, E>>,
+    links: Vec<VecDeque<(u16, ShardMessage)>>,
+    pub sockets: Vec<Socket>,
+    pub now: Now,
+    pub random: Random,
+    /// Chance in a hundred that a link is slow in a turn.
+    pub slow_links: u64,
+}
+
+pub fn node(shards: u16, settings: Settings, kinds: Vec<Kind>) -> Node {
+    let kinds = kinds.into_iter().map(|kind| (kind, None)).collect();
+    node_with(1, shards, settings, kinds, MemoryEngine::new)
+}
+
+pub fn node_with<E: Engine>(
+    seed: u64,
+    count: u16,
+    settings: Settings,
+    kinds: Vec<(Kind, Option<LogicFactory>)>,
+    engine: impl Fn() -> E,
+) -> Node<E> {
+    let mut table = Kinds::new(settings.refuse_unknown_kinds);
+    for (kind, logic) in kinds {
+        table.insert(kind, logic);
+    }
+    let (settings, kinds) = (Arc::new(settings), Arc::new(table));
+    let mut random = Random(seed);
+    let hash_key = [random.next(), random.next()];
+    let shards = (0..count).map(|index| {
+        let config = ShardConfig {
+            index,
+            count,
+            settings: settings.clone(),
+            kinds: kinds.clone(),
+            batcher: BatcherLimits::default(),
+            hash_key,
+        };
+        let host = SimHost {
+            random: Random(random.next()),
+            notices: Vec::new(),
+            stopwatch: 0,
+        };
+        Shard::new(config, host, engine())
+    });
+    Node {
+        shards: shards.collect(),
+        links: (0..count).map(|_| VecDeque::new()).collect(),
+        sockets: Vec::new(),
+        now: Now {
+            micros: 1_000_000,
+            unix_ms: 1_700_000_000_000,
+        },
+        random: Random(seed ^ 0xABCD),
+        slow_links: 0,
+    }
+}
+
+impl<E: Engine> Node<E> {
+    pub fn connect(&mut self) -> Client {
+        let shard = self.sockets.len() % self.shards.len();
+        self.connect_to(shard, Encoding::ALL[0])
+    }
+
+    pub fn connect_to(&mut self, shard: usize, encoding: Encoding) -> Client {
+        let conn = self.shards[shard].open(self.now, encoding);
+        self.sockets.push(Socket {
+            shard,
+            conn,
+            window: usize::MAX,
+            wire: Vec::new(),
+            in_socket: 0,
+            blocked: false,
+            open: true,
+            closing: false,
+            unread: VecDeque::new(),
+        });
+        self.sockets.len() - 1
+    }
+
+    /// Queues a message; the next turn reads it, as far as the shard takes it.
+    pub fn send(&mut self, client: Client, json: &str) {
+        self.sockets[client].unread.push_back(json.to_owned());
+    }
+
+    /// Messages of this client that the shard has not read.
+    pub fn unread(&self, client: Client) -> usize {
+        self.sockets[client].unread.len()
+    }
+
+    pub fn receive(&mut self, client: Client, received: Received<'_>) {
+        let socket = &self.sockets[client];
+        self.shards[socket.shard].touched(self.now, socket.conn);
+        self.shards[socket.shard].receive(self.now, socket.conn, received);
+    }
+
+    /// The connection is cut.
+    pub fn cut(&mut self, client: Client) {
+        let socket = &mut self.sockets[client];
+        if std::mem::take(&mut socket.open) {
+            self.shards[socket.shard].closed(self.now, socket.conn);
+        }
+    }
+
+    /// One turn of every shard. Whether anything is left to do without time passing.
+    pub fn turn(&mut self) -> bool {
+        let mut busy = false;
+        for index in 0..self.shards.len() {
+            busy |= self.turn_of(index);
+        }
+        for index in 0..self.shards.len() {
+            for to in 0..self.shards.len() as u16 {
+                let Some(outbox) = self.shards[index].outbox(to) else {
+                    continue;
+                };
+                for message in outbox.drain(..) {
+                    self.links[usize::from(to)].push_back((index as u16, message));
+                    busy = true;
+                }
+            }
+        }
+        busy
+    }
+
+    fn turn_of(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let mut busy = false;
+        let slow = self.random.below(100) < self.slow_links;
+        let take = if slow { 0 } else { self.links[index].len() };
+        for (from, message) in self.links[index].drain(..take).collect::<Vec<_>>() {
+            self.shards[index].from_shard(now, from, message);
+            busy = true;
+        }
+        busy |= slow && !self.links[index].is_empty();
+        let shard = &mut self.shards[index];
+        for socket in self
+            .sockets
+            .iter_mut()
+            .filter(|socket| socket.open && socket.shard == index)
+        {
+            while shard.may_read(socket.conn) {
+                let Some(message) = socket.unread.pop_front() else {
+                    break;
+                };
+                shard.touched(now, socket.conn);
+                shard.receive(now, socket.conn, Received::Message(message.as_bytes()));
+                busy = true;
+            }
+        }
+        shard.run_timers(now);
+        busy |= shard.run_rooms(now);
+        while let Some(conn) = shard.next_dirty(now) {
+            let socket = self
+                .sockets
+                .iter_mut()
+                .find(|s| s.open && s.shard == index && s.conn == conn);
+            if let Some(socket) = socket {
+                write(shard, now, socket);
+                busy = true;
+            }
+        }
+        while let Some(conn) = shard.next_closing() {
+            let socket = self
+                .sockets
+                .iter_mut()
+                .find(|s| s.open && s.shard == index && s.conn == conn);
+            if let Some(socket) = socket {
+                write(shard, now, socket);
+                (socket.open, socket.closing) = (false, true);
+                shard.closed(now, conn);
+                busy = true;
+            }
+        }
+        while shard.next_readable().is_some() {
+            busy = true;
+        }
+        busy
+    }
+
+    /// Turns until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        let mut turns = 0;
+        while self.turn() {
+            turns += 1;
+            assert!(turns < 100_000, "the node does not come to rest");
+        }
+    }
+
+    /// Lets time pass in steps of at most 10 ms, settling in each.
+    pub fn pass(&mut self, ms: u64) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(10);
+            left -= step;
+            self.now.micros += step * 1_000;
+            self.now.unix_ms += step as i64;
+            self.settle();
+        }
+    }
+
+    /// Lets time pass in one step.
+    pub fn jump(&mut self, ms: u64) {
+        self.now.micros += ms * 1_000;
+        self.now.unix_ms += ms as i64;
+        self.settle();
+    }
+
+    /// Sends a message and settles.
+    pub fn say(&mut self, client: Client, json: &str) {
+        self.send(client, json);
+        self.settle();
+    }
+
+    /// Reads all whole frames; the socket takes more then.
+    pub fn read(&mut self, client: Client) -> Vec<Got> {
+        let socket = &mut self.sockets[client];
+        let mut got = Vec::new();
+        while let Some(frame) = take_frame(&mut socket.wire) {
+            got.push(frame);
+        }
+        socket.in_socket = 0;
+        if socket.blocked && socket.open {
+            socket.blocked = false;
+            write(&mut self.shards[socket.shard], self.now, socket);
+        }
+        got
+    }
+
+    /// Reads until nothing comes any more.
+    pub fn drain(&mut self, client: Client) -> Vec<Got> {
+        let mut all = Vec::new();
+        loop {
+            self.settle();
+            let got = self.read(client);
+            if got.is_empty() && !self.sockets[client].blocked {
+                return all;
+            }
+            all.extend(got);
+        }
+    }
+
+    /// The messages that a client got since the last time.
+    pub fn messages(&mut self, client: Client) -> Vec<Value> {
+        let messages = |got| match got {
+            Got::Message(value) => Some(value),
+            _ => None,
+        };
+        self.drain(client)
+            .into_iter()
+            .filter_map(messages)
+            .collect()
+    }
+
+    /// The types of the messages that a client got since the last time.
+    pub fn types(&mut self, client: Client) -> Vec<String> {
+        self.messages(client)
+            .iter()
+            .map(|message| text(&message["type"]))
+            .collect()
+    }
+
+    /// The only message, which must be an error of this code.
+    pub fn error(&mut self, client: Client, code: &str) -> Value {
+        let messages = self.messages(client);
+        let errors: Vec<_> = messages
+            .iter()
+            .filter(|message| message["type"] == "error")
+            .collect();
+        assert_eq!(errors.len(), 1, "{messages:#?}");
+        assert_eq!(errors[0]["payload"]["code"], code, "{messages:#?}");
+        errors[0].clone()
+    }
+
+    /// A new client that has joined a room, with what it got dropped.
+    pub fn member(&mut self, room: &str) -> Client {
+        let client = self.connect();
+        self.say(
+            client,
+            &format!(r#"{{"type":"join_room","payload":{{"room_id":"{room}"}}}}"#),
+        );
+        for other in 0..self.sockets.len() {
+            self.drain(other);
+        }
+        client
+    }
+
+    /// Nothing is left behind once everybody is gone.
+    pub fn assert_empty(&mut self) {
+        for client in 0..self.sockets.len() {
+            self.cut(client);
+        }
+        self.settle();
+        self.pass(1_000);
+        for shard in &mut self.shards {
+            assert_eq!(shard.connections(), 0);
+            assert_eq!(shard.rooms(), (0, 0), "rooms are left");
+            let stats = shard.stats();
+            assert_eq!(
+                (stats.lane_pieces, stats.chunks),
+                (0, 0),
+                "pieces, chunks are left"
+            );
+        }
+    }
+}
+
+fn write<E: Engine>(shard: &mut Shard<SimHost, E>, now: Now, socket: &mut Socket) {
+    loop {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = shard.gather(socket.conn, &mut slices);
+        let room = socket.window.saturating_sub(socket.in_socket);
+        let wanted: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+        let mut left = wanted.min(room);
+        let taken = left;
+        for slice in &slices[..filled] {
+            let part = slice.len().min(left);
+            socket.wire.extend_from_slice(&slice[..part]);
+            left -= part;
+        }
+        socket.in_socket += taken;
+        match shard.written(now, socket.conn, taken, taken < wanted) {
+            Written::Done => return,
+            Written::More => {}
+            Written::Blocked => {
+                socket.blocked = true;
+                return;
+            }
+        }
+    }
+}
+
+fn take_frame(wire: &mut Vec<u8>) -> Option<Got> {
+    let length = u32::from_be_bytes(wire.get(..4)?.try_into().ok()?) as usize;
+    let kind = *wire.get(4)?;
+    let data = wire.get(5..5 + length)?.to_vec();
+    wire.drain(..5 + length);
+    Some(match kind {
+        MESSAGE => Got::Message(serde_json::from_slice(&data).expect("the server sends JSON")),
+        PING => Got::Ping,
+        PONG => Got::Pong(data),
+        CLOSE => Got::Close(
+            u16::from_be_bytes([data[0], data[1]]),
+            String::from_utf8(data[2..].to_vec()).expect("a reason is text"),
+        ),
+        other => panic!("a frame of kind {other}: the stream is torn"),
+    })
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+pub fn relay(name: &str) -> Kind {
+    Kind {
+        name: name.to_owned(),
+        mode: roomcast_core::settings::Mode::Relay,
+        ..Kind::default()
+    }
+}
