@@ -1,2 +1,38 @@
-//! The `roomcast` binary.
-fn main() {}
+//! The `roomcast` binary: serve, check, healthcheck, bench.
+
+#[cfg(target_os = "linux")]
+mod bench;
+mod check;
+mod cli;
+mod healthcheck;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use roomcast_server::config::exit;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(exit::OK),
+                _ => ExitCode::from(exit::USAGE),
+            };
+        }
+    };
+    match cli.command {
+        None => serve::run(&cli.settings),
+        Some(Command::Serve { settings }) => serve::run(&settings),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Healthcheck(args)) => healthcheck::run(&args),
+        #[cfg(target_os = "linux")]
+        Some(Command::Bench(args)) => bench::run(args),
+    }
+}

@@ -1,0 +1,225 @@
+//! The binary as somebody uses it at a prompt.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The binary in a directory of its own, without variables of ours.
+fn roomcast(directory: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(args).current_dir(directory.path());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROOMCAST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    roomcast(&directory(), args).output().unwrap()
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn write(directory: &TempDir, name: &str, text: &str) {
+    std::fs::write(directory.path().join(name), text).unwrap();
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn help_has_every_command_flag_and_exit_code() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for word in [
+        "serve",
+        "check",
+        "healthcheck",
+        "--config",
+        "--listen",
+        "--shards",
+        "--public-demo",
+        "--log-level",
+        "--log-format",
+        "--set",
+        "Examples:",
+        "Exit codes:",
+        "64",
+        "69",
+        "78",
+    ] {
+        assert!(text.contains(word), "{word}\n{text}");
+    }
+}
+
+#[test]
+fn the_version_is_said() {
+    let output = run(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stdout(&output),
+        format!("roomcast {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_wrong_command_line_is_64() {
+    for args in [
+        &["--lisen", "127.0.0.1:0"][..],
+        &["serf"],
+        &["--set", "limits.burst"],
+        &["check", "--shards"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    assert!(stderr(&run(&["--lisen", "127.0.0.1:0"])).contains("--listen"));
+}
+
+#[test]
+fn check_prints_what_is_in_effect_and_where_it_is_from() {
+    let directory = directory();
+    write(&directory, "roomcast.toml", "[limits]\nburst = 7\n");
+    let output = roomcast(
+        &directory,
+        &["check", "--set", "limits.max_rooms=3", "--shards", "2"],
+    )
+    .env("ROOMCAST_LOG_LEVEL", "warn")
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = stdout(&output);
+    for line in [
+        "burst = 7  # roomcast.toml:2",
+        "max_rooms = 3  # --set",
+        "shards = 2  # --shards",
+        "level = \"warn\"  # ROOMCAST_LOG_LEVEL",
+        "max_offences = 32  # default",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    assert_eq!(
+        stderr(&output),
+        "roomcast: the settings are right (roomcast.toml)\n"
+    );
+}
+
+#[test]
+fn the_file_is_the_one_that_is_asked_for() {
+    let directory = directory();
+    write(&directory, "roomcast.toml", "[limits]\nburst = 1\n");
+    write(&directory, "second.toml", "[limits]\nburst = 2\n");
+    write(&directory, "third.toml", "[limits]\nburst = 3\n");
+    let mut by_variable = roomcast(&directory, &["check"]);
+    by_variable.env("ROOMCAST_CONFIG", "second.toml");
+    assert!(stdout(&by_variable.output().unwrap()).contains("burst = 2  # second.toml:2\n"));
+    let mut by_flag = roomcast(&directory, &["check", "--config", "third.toml"]);
+    by_flag.env("ROOMCAST_CONFIG", "second.toml");
+    assert!(stdout(&by_flag.output().unwrap()).contains("burst = 3  # third.toml:2\n"));
+}
+
+#[test]
+fn the_printed_defaults_are_a_file_that_is_right() {
+    let directory = directory();
+    let defaults = stdout(
+        &roomcast(&directory, &["check", "--defaults"])
+            .output()
+            .unwrap(),
+    );
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../roomcast.example.toml");
+    assert_eq!(defaults, std::fs::read_to_string(committed).unwrap());
+    write(&directory, "roomcast.toml", &defaults);
+    assert_eq!(
+        roomcast(&directory, &["check"])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn every_mistake_is_listed_and_the_code_is_78() {
+    let directory = directory();
+    write(
+        &directory,
+        "roomcast.toml",
+        "[limits]\nbrust = 7\nmax_rooms = -1\n",
+    );
+    for command in ["check", "serve", "healthcheck"] {
+        let output = roomcast(&directory, &[command, "--listen", "8080"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78), "{command}");
+        let text = stderr(&output);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[0], "roomcast: 3 things are wrong with the settings:");
+        assert_eq!(
+            lines[1],
+            "  roomcast.toml:2: unknown key limits.brust; did you mean limits.burst?"
+        );
+        assert!(
+            lines[2].starts_with("  roomcast.toml:3: limits.max_rooms = -1 is negative: "),
+            "{text}"
+        );
+        assert!(
+            lines[3].starts_with("  --listen: server.listen = \"8080\" has \"8080\" in it"),
+            "{text}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_public_address_is_refused_without_the_flag_for_it() {
+    let output = run(&["--listen", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        stderr(&output).contains("give --public-demo"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn the_settings_are_checked_before_an_address_is_opened() {
+    // The address is taken: whoever tried to open it would say 69.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["serve", "--listen", &address, "--set", "limits.burst=none"]);
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn a_health_check_of_nobody_fails() {
+    // Bound and let go: nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let output = run(&["healthcheck", "--listen", &free]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains(&format!("no answer from {free}")),
+        "{}",
+        stderr(&output)
+    );
+}
