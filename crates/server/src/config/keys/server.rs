@@ -182,8 +182,8 @@ pub(super) static SHUTDOWN: Section = Section {
 
 pub(super) static LOG: Section = Section {
     name: "log",
-    about: "What is logged, on standard error. What can happen often is limited per cause: five lines in ten \
-            seconds, then how many more there were. No payload and no secret is ever logged.",
+    about: "What is logged, on standard error. What can happen often is limited per cause: the first few \
+            lines in a while, then how many more there were. No payload and no secret is ever logged.",
     keys: &[
         Key::new(
             "level",
