@@ -176,11 +176,12 @@ pub struct BadMessage {
     pub room_id: Option<String>,
 }
 
-impl BadMessage {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> BadMessage {
+impl From<Fault> for BadMessage {
+    fn from(fault: Fault) -> BadMessage {
+        let Fault { code, message, .. } = fault;
         BadMessage {
             code,
-            message: message.into(),
+            message,
             seq: None,
             request: None,
             room_id: None,
@@ -195,6 +196,52 @@ impl std::fmt::Display for BadMessage {
 }
 
 impl std::error::Error for BadMessage {}
+
+/// What is wrong with a part of a message.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Cow<'static, str>,
+    /// Whether the message says which field it is about.
+    named: bool,
+}
+
+impl Fault {
+    /// About the message as a whole, or about a field that the sentence names.
+    #[cold]
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault {
+            code,
+            message: message.into(),
+            named: true,
+        }
+    }
+
+    /// About a field whose name [`Fault::name`] puts before the sentence.
+    #[cold]
+    pub(crate) fn field(code: ErrorCode, message: &'static str) -> Fault {
+        Fault {
+            code,
+            message: Cow::Borrowed(message),
+            named: false,
+        }
+    }
+
+    #[cold]
+    pub(crate) fn missing(name: &str) -> Fault {
+        Fault::new(ErrorCode::MissingField, format!("`{name}` is missing"))
+    }
+
+    /// Names the field, unless one further inside is named already.
+    #[cold]
+    pub(crate) fn name(mut self, name: &str) -> Fault {
+        if !self.named {
+            self.message = Cow::Owned(format!("`{name}` {}", self.message));
+            self.named = true;
+        }
+        self
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,17 +7,25 @@
 mod action;
 pub mod client;
 mod close;
+mod decode;
+mod encode;
+mod envelope;
 mod error;
 mod incoming;
+mod json;
 mod limits;
 mod message_type;
 pub mod names;
 mod outgoing;
 mod payload;
 pub mod presence;
+mod read;
+mod write;
 
 pub use action::GameAction;
 pub use close::{CloseCode, comes_back};
+pub use decode::decode;
+pub use encode::encode;
 pub use error::{BadMessage, ErrorCode};
 pub use incoming::{
     Hello, HistoryRequest, Incoming, JoinRoom, LogPosition, MembersRequest, Request, RoomPosition,
@@ -37,21 +45,3 @@ pub const VERSION: u32 = 1;
 
 /// Our messages as a Protobuf schema: the text of `gameproto.proto`.
 pub const PROTO: &str = include_str!("../proto/gameproto.proto");
-
-/// Reads one message from a client: a text frame's UTF-8, or a binary frame.
-///
-/// # Errors
-/// What is wrong with it, for the `error` that answers it. Fields that it does not know are ignored.
-pub fn decode<'a>(
-    format: Format,
-    message: &'a [u8],
-    limits: &Limits,
-) -> Result<Incoming<'a>, BadMessage> {
-    let _ = (format, message, limits);
-    Err(BadMessage::new(ErrorCode::NotSupported, "not yet"))
-}
-
-/// Appends one message to a client.
-pub fn encode(format: Format, message: &Outgoing<'_>, out: &mut Vec<u8>) {
-    let _ = (format, message, out);
-}

@@ -1,24 +1,42 @@
 //! The client's side of the codec: for SDKs, benchmarks and tests.
 
+mod read;
+mod request;
+
 use std::borrow::Cow;
 
-use crate::{BadMessage, ErrorCode, Format, GameAction, Incoming, IncomingPayload, MessageType};
+use crate::envelope::{Envelope, Sender};
+use crate::{BadMessage, Format, GameAction, Incoming, IncomingPayload, Limits, MessageType};
 
 /// What a client sends is what the server decodes.
 pub type ClientMessage<'a> = Incoming<'a>;
 
-/// Appends a client's message.
-pub fn encode_request(format: Format, message: &ClientMessage<'_>, out: &mut Vec<u8>) {
-    let _ = (format, message, out);
-}
+pub use request::encode_request;
 
-/// Reads a message from the server.
+/// Reads a message from the server. A client believes its server: there are no limits but the nesting, at 255.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn decode_server(format: Format, message: &[u8]) -> Result<ServerMessage<'_>, BadMessage> {
-    let _ = (format, message);
-    Err(BadMessage::new(ErrorCode::NotSupported, "not yet"))
+    let mut envelope = Envelope::default();
+    let body = envelope
+        .read(format, message, &Limits::OFF, Sender::Server)
+        .and_then(|message_type| read::body(message_type, format, &mut envelope));
+    match body {
+        Ok(body) => Ok(ServerMessage {
+            from_client_id: envelope.from_client_id,
+            to_client_id: envelope.to_client_id.unwrap_or_default(),
+            to_user_id: envelope.to_user_id.unwrap_or_default(),
+            room_id: envelope.room_id.unwrap_or_default(),
+            timestamp: envelope.timestamp,
+            seq: envelope.seq.unwrap_or_default(),
+            offset: envelope.offset,
+            epoch: envelope.epoch,
+            ephemeral: envelope.ephemeral,
+            body,
+        }),
+        Err(fault) => Err(envelope.bad(fault)),
+    }
 }
 
 /// A message from the server. Fields that are unset are empty or 0.

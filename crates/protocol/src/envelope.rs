@@ -1,0 +1,277 @@
+//! The envelope that every message comes in.
+
+use std::borrow::Cow;
+
+use crate::error::{BadMessage, ErrorCode, Fault};
+use crate::json::{self, Scanner};
+use crate::limits::{Limits, MAX_EPOCH};
+use crate::read::{Source, Value, utf8};
+use crate::{Format, IncomingPayload, MessageType, PayloadKind};
+
+/// The keys of a message, in the order of their field numbers.
+const NAMES: [&str; 14] = [
+    "type",
+    "from_client_id",
+    "to_client_id",
+    "room_id",
+    "payload",
+    "timestamp",
+    "seq",
+    "offset",
+    "epoch",
+    "payload_kind",
+    "name",
+    "ephemeral",
+    "no_echo",
+    "to_user_id",
+];
+
+/// Who speaks, and so which of the fields count.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Sender {
+    Client,
+    Server,
+}
+
+/// What was read of an envelope so far: after a fault, all that came before it.
+#[derive(Default)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) message_type: Option<MessageType>,
+    pub(crate) from_client_id: Cow<'a, str>,
+    pub(crate) to_client_id: Option<Cow<'a, str>>,
+    pub(crate) to_user_id: Option<Cow<'a, str>>,
+    pub(crate) room_id: Option<Cow<'a, str>>,
+    pub(crate) payload: Option<Value<'a>>,
+    pub(crate) timestamp: i64,
+    pub(crate) seq: Option<u64>,
+    pub(crate) offset: u64,
+    pub(crate) epoch: Cow<'a, str>,
+    pub(crate) kind: Option<PayloadKind>,
+    pub(crate) name: Option<Cow<'a, str>>,
+    pub(crate) ephemeral: bool,
+    pub(crate) no_echo: Option<bool>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads all fields. A field whose value is wrong does not keep the others from being read: the `error` that answers
+    /// the message should name its `seq` wherever that stands.
+    pub(crate) fn read(
+        &mut self,
+        format: Format,
+        message: &'a [u8],
+        limits: &Limits,
+        sender: Sender,
+    ) -> Result<MessageType, Fault> {
+        let source = match format {
+            Format::Protobuf => Source::Protobuf(message),
+            Format::Json => Source::Json(
+                utf8(message).map_err(|fault| fault.name("message"))?,
+                limits.nesting(),
+            ),
+        };
+        let mut bad_type = None;
+        let mut first = None;
+        source.fields(&NAMES, |number, value| {
+            let fault = match self.field(number, value, sender) {
+                Ok(()) => return Ok(()),
+                Err(fault) => fault.name(NAMES.get(number - 1).unwrap_or(&"")),
+            };
+            let place = if number == 1 {
+                &mut bad_type
+            } else {
+                &mut first
+            };
+            place.get_or_insert(fault);
+            Ok(())
+        })?;
+        let message_type = match (self.message_type, bad_type) {
+            (Some(message_type), None) => message_type,
+            (_, Some(fault)) => return Err(fault),
+            (None, None) => return Err(Fault::missing("type")),
+        };
+        first.map_or(Ok(message_type), Err)
+    }
+
+    fn field(&mut self, number: usize, value: Value<'a>, sender: Sender) -> Result<(), Fault> {
+        match number {
+            1 => self.message_type = read_type(value)?,
+            3 => self.to_client_id = value.opt_str()?,
+            4 => self.room_id = value.opt_str()?,
+            5 => self.payload = Some(value),
+            7 => self.seq = value.opt_place()?,
+            10 => self.kind = read_kind(value)?,
+            11 => self.name = value.opt_str()?,
+            12 => self.ephemeral = value.bool()?,
+            13 => {
+                self.no_echo = if value.is_null() {
+                    None
+                } else {
+                    Some(value.bool()?)
+                }
+            }
+            14 => self.to_user_id = value.opt_str()?,
+            // What follows is not the client's to say, so it may say anything.
+            _ if sender == Sender::Client => {}
+            2 => self.from_client_id = value.str()?,
+            6 => self.timestamp = value.i64()?,
+            8 => self.offset = value.place()?,
+            9 => self.epoch = read_epoch(value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The payload, where it is a message of ours. None at all is an empty one.
+    pub(crate) fn message(&self) -> Result<Source<'a>, Fault> {
+        match self.payload {
+            Some(value) => value.message().map_err(|fault| fault.name("payload")),
+            None => Ok(Source::Protobuf(&[])),
+        }
+    }
+
+    /// The payload, where it is the sender's. `unset` is what an undeclared one is in Protobuf.
+    pub(crate) fn payload(
+        &self,
+        unset: PayloadKind,
+        limits: &Limits,
+    ) -> Result<IncomingPayload<'a>, Fault> {
+        match self.payload {
+            Some(Value::Json(text)) => json_payload(text, self.kind),
+            Some(Value::Bytes(bytes)) => self.protobuf_payload(bytes, unset, limits),
+            None if self.kind == Some(PayloadKind::Json) || self.kind.is_none() => {
+                Ok(IncomingPayload::NONE)
+            }
+            // Protobuf leaves out a text or bytes that are empty.
+            None => Ok(IncomingPayload {
+                kind: self.kind.unwrap_or(unset),
+                data: Cow::Borrowed(&[]),
+            }),
+            Some(_) => Err(Fault::new(
+                ErrorCode::WrongType,
+                "`payload` has the wire type of another type",
+            )),
+        }
+    }
+
+    fn protobuf_payload(
+        &self,
+        bytes: &'a [u8],
+        unset: PayloadKind,
+        limits: &Limits,
+    ) -> Result<IncomingPayload<'a>, Fault> {
+        if bytes.is_empty() && self.kind.is_none() {
+            return Ok(IncomingPayload::NONE);
+        }
+        let kind = self.kind.unwrap_or(unset);
+        if kind != PayloadKind::Bytes {
+            let text = utf8(bytes).map_err(|fault| fault.name("payload"))?;
+            if kind == PayloadKind::Json {
+                // The envelope that it gets in JSON is around it.
+                let mut scanner = Scanner::new(text, limits.nesting().saturating_sub(1));
+                scanner.value()?;
+                scanner.end()?;
+            }
+        }
+        Ok(IncomingPayload {
+            kind,
+            data: Cow::Borrowed(bytes),
+        })
+    }
+
+    /// The answer to a message with a fault.
+    #[cold]
+    pub(crate) fn bad(self, fault: Fault) -> BadMessage {
+        BadMessage {
+            seq: self.seq,
+            request: self.message_type,
+            room_id: self.room_id.map(Cow::into_owned),
+            ..BadMessage::from(fault)
+        }
+    }
+}
+
+fn read_type(value: Value<'_>) -> Result<Option<MessageType>, Fault> {
+    let unknown = || Fault::field(ErrorCode::UnknownType, "is none that is known");
+    match value {
+        Value::Json(text) => {
+            let name = json::read_str(text)?;
+            if name.is_empty() {
+                Ok(None)
+            } else {
+                MessageType::from_name(&name).map(Some).ok_or_else(unknown)
+            }
+        }
+        value => match value.u64()? {
+            0 => Ok(None),
+            number => MessageType::from_number(number)
+                .map(Some)
+                .ok_or_else(unknown),
+        },
+    }
+}
+
+fn read_kind(value: Value<'_>) -> Result<Option<PayloadKind>, Fault> {
+    let unknown = || Fault::field(ErrorCode::InvalidValue, "is not `json`, `text` or `bytes`");
+    match value {
+        Value::Json(text) => {
+            let name = json::read_str(text)?;
+            if name.is_empty() {
+                Ok(None)
+            } else {
+                PayloadKind::from_name(&name).map(Some).ok_or_else(unknown)
+            }
+        }
+        value => match value.u64()? {
+            0 => Ok(None),
+            number => PayloadKind::from_number(number)
+                .map(Some)
+                .ok_or_else(unknown),
+        },
+    }
+}
+
+pub(crate) fn read_epoch(value: Value<'_>) -> Result<Cow<'_, str>, Fault> {
+    let epoch = value.str()?;
+    if epoch.chars().count() > MAX_EPOCH {
+        return Err(Fault::field(
+            ErrorCode::InvalidValue,
+            "has more than 16 characters",
+        ));
+    }
+    Ok(epoch)
+}
+
+fn json_payload(text: &str, kind: Option<PayloadKind>) -> Result<IncomingPayload<'_>, Fault> {
+    let kind = kind.unwrap_or(PayloadKind::Json);
+    if kind == PayloadKind::Json {
+        return Ok(IncomingPayload {
+            kind,
+            data: Cow::Borrowed(text.as_bytes()),
+        });
+    }
+    if !text.starts_with('"') {
+        return Err(Fault::new(
+            ErrorCode::WrongType,
+            "`payload` must be a string, as `payload_kind` says",
+        ));
+    }
+    let string = json::read_str(text).map_err(|fault| fault.name("payload"))?;
+    let data = match (kind, string) {
+        (PayloadKind::Bytes, base64) => Cow::Owned(read_base64(&base64)?),
+        (_, Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
+        (_, Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+    };
+    Ok(IncomingPayload { kind, data })
+}
+
+fn read_base64(text: &str) -> Result<Vec<u8>, Fault> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|_| {
+            Fault::new(
+                ErrorCode::InvalidValue,
+                "`payload` is not standard base64 with padding",
+            )
+        })
+}
