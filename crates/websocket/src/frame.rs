@@ -126,6 +126,9 @@ impl Header {
         if opcode.is_control() && usize::from(short) > MAX_CONTROL {
             return Err(ProtocolError::OversizedControl);
         }
+        if opcode == Opcode::Close && short == 1 {
+            return Err(ProtocolError::ClosePayload);
+        }
         let (len, rest, width) = match short {
             126 => {
                 let Some((len, rest)) = rest.split_first_chunk() else {
