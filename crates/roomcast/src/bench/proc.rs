@@ -28,6 +28,20 @@ pub(crate) fn own_cpu() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Processor time that everything on this machine has used, in hundredths of a second.
+pub(crate) fn machine_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    // user nice system idle iowait irq softirq steal; those of guests are in user.
+    let busy = times.iter().take(8).sum::<u64>() - times.iter().skip(3).take(2).sum::<u64>();
+    Duration::from_millis(busy * 10)
+}
+
 /// Proportional set size of a process in bytes: its own memory and its part of what it shares, the kernel's memory (its
 /// sockets' buffers) not counted.
 pub(crate) fn pss(pid: u32) -> Option<u64> {

@@ -161,9 +161,12 @@ pub(crate) fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();
     }
+    // Sums of nothing are -0.
+    let value = value + 0.0;
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
+        0.0 => 0,
         _ => 2,
     };
     let text = format!("{value:.digits$}");
@@ -211,6 +214,7 @@ mod tests {
         assert_eq!(figure(123.4), "123");
         assert_eq!(figure(1234.0), "1 234");
         assert_eq!(figure(9_490_000.0), "9 490 000");
+        assert_eq!(figure(-0.0), "0");
         assert_eq!(figure(-1234.0), "-1 234");
         assert_eq!(figure(f64::NAN), "-");
     }

@@ -26,6 +26,8 @@ pub(crate) struct Bench {
     pub(crate) report: Report,
     /// Whether a server lost, repeated or mixed up something.
     pub(crate) faulty: bool,
+    /// The largest part of a core that other programs used during a run of the section.
+    disturbed: f64,
 }
 
 impl Bench {
@@ -35,11 +37,19 @@ impl Bench {
             options,
             report: Report::default(),
             faulty: false,
+            disturbed: 0.0,
         }
     }
 
     /// Shows a section and keeps it.
-    pub(crate) fn add(&mut self, section: Section) {
+    pub(crate) fn add(&mut self, mut section: Section) {
+        let disturbed = std::mem::take(&mut self.disturbed) * 100.0;
+        if disturbed > 10.0 {
+            let percent = figure(disturbed);
+            section.notes.push(format!(
+                "other programs used up to {percent} % of a core meanwhile: measure again when it is quiet"
+            ));
+        }
         progress_done();
         println!("{}", section.text());
         self.report.sections.push(section);
@@ -69,7 +79,9 @@ impl Bench {
 
     /// The connections of a plan, none of which is there yet.
     pub(crate) fn swarm(&self, target: &Target, plan: &Plan) -> Result<Swarm> {
-        Swarm::new(target.to, &target.host, &target.path, plan.clone())
+        let mut swarm = Swarm::new(target.to, &target.host, &target.path, plan.clone())?;
+        swarm.decode_sample = target.subject == Subject::Server;
+        Ok(swarm)
     }
 
     /// Brings the connections into their rooms, all of them or it is an error.
@@ -107,6 +119,7 @@ impl Bench {
         })?;
         swarm.close();
         self.judge(&label, subject, &measured.faults, swarm.first_error());
+        self.disturbed = self.disturbed.max(measured.others_share().unwrap_or(0.0));
         Ok(measured)
     }
 
@@ -251,6 +264,7 @@ pub(crate) fn data(name: &str, runs: &[Measured]) -> Value {
                 "cpu_us_per_delivery": run.cpu_per_delivery(),
                 "server_cpu_share": run.server_share(),
                 "client_cpu_share": run.client_share(),
+                "others_cpu_share": run.others_share(),
                 "p50_ms": run.latency_ms(50.0),
                 "p99_ms": run.latency_ms(99.0),
                 "p99_9_ms": run.latency_ms(99.9),

@@ -54,6 +54,8 @@ impl Default for Setup {
 
 /// A server that can be connected to. One that was started for it ends with this value.
 pub(crate) struct Target {
+    /// What it is.
+    pub(crate) subject: Subject,
     /// Its address.
     pub(crate) to: SocketAddr,
     /// The value of `Host`.
@@ -109,6 +111,7 @@ impl Target {
         let child = command.spawn();
         proc::run_on(&client);
         let mut target = Target {
+            subject,
             to: SocketAddr::from(([127, 0, 0, 1], 0)),
             host: String::new(),
             path: "/ws".to_owned(),
@@ -157,7 +160,20 @@ impl Drop for Target {
 }
 
 /// Every limit that a load test runs into, off: one key each.
-const LIMITS_OFF: &str = "";
+const LIMITS_OFF: &str = r#"
+[server]
+metrics = false
+pages = false
+[limits]
+connections = 0
+connections_per_address = 0
+memory = 0
+max_rooms = 0
+messages_per_second = 0
+max_offences = 0
+[kinds.relay]
+mode = "relay"
+"#;
 
 /// Reads what a child says to its end, and passes the first address in it on.
 fn follow(output: impl Read + Send + 'static, found: Sender<SocketAddr>, said: Arc<Mutex<String>>) {
@@ -219,6 +235,7 @@ fn connect_to(url: &str, options: &Options) -> Result<Target> {
     let (_, client) = options.processors(1);
     proc::run_on(&client);
     Ok(Target {
+        subject: Subject::Server,
         to,
         host: host.to_owned(),
         path: path.to_owned(),

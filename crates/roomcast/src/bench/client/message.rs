@@ -68,13 +68,9 @@ impl Writer {
     /// Appends a stamped message to a room. `place` is the sender's in its room.
     pub(crate) fn say(&mut self, room: u32, place: u32, stamp: Stamp, out: &mut Vec<u8>) {
         if self.wire == Wire::Protobuf {
-            let mut payload = std::mem::take(&mut self.text);
-            payload.clear();
+            let mut payload = Vec::with_capacity(self.payload);
             self.fill(stamp, self.payload, &mut payload);
-            // An event's payload is free; payload_kind 2 is text.
-            let payload_of_event = payload.clone();
-            self.text = payload;
-            self.protobuf(EVENT, Some(room), &payload_of_event, b"bench");
+            self.protobuf(EVENT, Some(room), &payload, b"bench");
             binary_frame(out, &self.text);
             return;
         }
@@ -151,6 +147,7 @@ impl Writer {
         }
         field(text, 5, payload);
         if kind == EVENT {
+            // payload_kind: text
             text.extend_from_slice(&[10 << 3, 2]);
         }
         field(text, 11, name);

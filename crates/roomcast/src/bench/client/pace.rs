@@ -84,6 +84,8 @@ pub(crate) struct Measured {
     pub(crate) server_cpu: Option<Duration>,
     /// The load generator's processor time in it.
     pub(crate) client_cpu: Duration,
+    /// Processor time that others on this machine used in it, where the server's process is known.
+    pub(crate) others_cpu: Option<Duration>,
     /// Microseconds from when a message was due until it arrived.
     pub(crate) latency: Histogram<u64>,
     /// Faults of the whole run.
@@ -118,6 +120,11 @@ impl Measured {
     /// Part of its core that the load generator used.
     pub(crate) fn client_share(&self) -> f64 {
         self.client_cpu.as_secs_f64() / self.wall.as_secs_f64()
+    }
+
+    /// Part of one core that neither the server nor the load generator used.
+    pub(crate) fn others_share(&self) -> Option<f64> {
+        Some(self.others_cpu?.as_secs_f64() / self.wall.as_secs_f64())
     }
 
     /// A percentile of the latency, in milliseconds.
@@ -193,14 +200,18 @@ impl Swarm {
             Some(schedule) => (f64::from(until - begin) / schedule.step) as u64,
             None => sent,
         };
+        let server_cpu = last
+            .server
+            .zip(first.server)
+            .map(|(last, first)| last.saturating_sub(first));
+        let client_cpu = last.client - first.client;
+        let machine = last.machine.saturating_sub(first.machine);
         Ok(Measured {
             counts: last.counts.since(first.counts),
             wall: last.at - first.at,
-            server_cpu: last
-                .server
-                .zip(first.server)
-                .map(|(last, first)| last.saturating_sub(first)),
-            client_cpu: last.client - first.client,
+            others_cpu: server_cpu.map(|server| machine.saturating_sub(server + client_cpu)),
+            server_cpu,
+            client_cpu,
             latency: self.latency.clone(),
             faults: self.faults,
             behind: due.saturating_sub(sent + 1),
@@ -274,6 +285,7 @@ struct Snapshot {
     counts: Counts,
     server: Option<Duration>,
     client: Duration,
+    machine: Duration,
 }
 
 impl Snapshot {
@@ -284,6 +296,7 @@ impl Snapshot {
             counts: swarm.counts,
             server,
             client: proc::own_cpu(),
+            machine: proc::machine_cpu(),
         }
     }
 }

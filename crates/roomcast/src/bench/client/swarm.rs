@@ -18,7 +18,7 @@ use super::conn::{Conn, Phase};
 use super::frames::{self, Frame};
 use super::inflate::Memo;
 use super::message::{self, Notice, Writer};
-use super::plan::{Pace, Plan, Say, Wire};
+use super::plan::{Pace, Plan, Say};
 use super::sample;
 use super::stamp::{Stamp, StampFinder};
 use super::state::Positions;
@@ -74,6 +74,8 @@ pub(crate) struct Swarm {
     pub(super) sending: bool,
     /// When a `move` was due, where `sync`s are what is waited for.
     pub(super) schedule: Option<super::pace::Schedule>,
+    /// Whether a sample of the deliveries is decoded: a bare loop's are no messages of a server.
+    pub(crate) decode_sample: bool,
     /// The first `error` from the server.
     pub(super) first_error: Option<String>,
     epoll: OwnedFd,
@@ -97,16 +99,12 @@ pub(crate) struct Swarm {
 impl Swarm {
     /// A swarm that will connect to `ws://host/path`, at the address `to`.
     pub(crate) fn new(to: SocketAddr, host: &str, path: &str, plan: Plan) -> Result<Swarm> {
-        let protocol = match plan.wire {
-            Wire::Json => "gameproto.v1.json",
-            Wire::Protobuf => "gameproto.v1.protobuf",
-        };
         let nonce = *b"roomcast-bench!!";
         let request = ClientRequest {
             host,
             target: path,
             nonce,
-            protocols: &[protocol],
+            protocols: &[plan.wire.format().subprotocol()],
             deflate: plan.deflate.then(Default::default),
             headers: &[],
         };
@@ -128,6 +126,7 @@ impl Swarm {
             window: (u32::MAX, u32::MAX),
             sending: false,
             schedule: None,
+            decode_sample: true,
             first_error: None,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(1024),
@@ -447,7 +446,7 @@ impl Swarm {
             }
             match self.finder.find(frame.payload, &mut place) {
                 Some(stamp) => {
-                    if self.counts.deliveries % SAMPLE == 0 {
+                    if self.decode_sample && self.counts.deliveries.is_multiple_of(SAMPLE) {
                         let fine = sample::decodes(self.plan.wire, frame.payload);
                         self.faults.undecodable += u64::from(!fine);
                     }

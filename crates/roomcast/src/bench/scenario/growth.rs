@@ -103,7 +103,7 @@ fn sweep(
     for (x, shape, rate) in points {
         let plan = Plan::new(shape, Pace::Rate(rate), bench.options.measure(3));
         let runs = bench.compare(&format!("{x} {what}"), &subjects, &plan, turns)?;
-        let mut row = vec![figure(f64::from(x))];
+        let mut row = vec![x.to_string()];
         for ((subject, runs), line) in subjects.iter().zip(&runs).rev().zip(&mut lines) {
             let cost = median(runs.iter().filter_map(Measured::cpu_per_delivery).collect());
             row.push(figure(cost));

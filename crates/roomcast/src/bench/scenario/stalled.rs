@@ -141,4 +141,4 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
 }
 
 /// Lets stalled connections stay.
-const STALLED_STAY: &str = "";
+const STALLED_STAY: &str = "[heartbeat]\nwrite_timeout = 0\n";
