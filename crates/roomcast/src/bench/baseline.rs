@@ -31,7 +31,9 @@ const LISTENER: u64 = u64::MAX;
 const BUFFER: usize = 64 * 1024;
 
 /// Serves on a free loopback port, whose address it prints, until the process is ended.
-pub(crate) fn serve(mode: Mode) -> Result<()> {
+///
+/// Every `lose`th delivery is left out, 0 being none: the load generator has to notice.
+pub(crate) fn serve(mode: Mode, lose: u64) -> Result<()> {
     proc::raise_file_limit();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     rustix::net::listen(&listener, 16_384)?;
@@ -46,6 +48,8 @@ pub(crate) fn serve(mode: Mode) -> Result<()> {
     )?;
     let mut bare = Loop {
         mode,
+        lose,
+        deliveries: 0,
         epoll,
         conns: Vec::new(),
         free: Vec::new(),
@@ -90,6 +94,8 @@ struct Conn {
 
 struct Loop {
     mode: Mode,
+    lose: u64,
+    deliveries: u64,
     epoll: OwnedFd,
     conns: Vec<Option<Conn>>,
     free: Vec<usize>,
@@ -214,7 +220,10 @@ impl Loop {
         write_frame(&mut frame, Opcode::Text, true, false, message, None);
         let members = std::mem::take(&mut self.rooms[index]);
         for &member in &members {
-            self.deliver(member, &frame);
+            self.deliveries += 1;
+            if self.lose == 0 || !self.deliveries.is_multiple_of(self.lose) {
+                self.deliver(member, &frame);
+            }
         }
         self.rooms[index] = members;
         self.frame = frame;

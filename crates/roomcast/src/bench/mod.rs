@@ -59,6 +59,9 @@ enum Benchmark {
         /// When it writes.
         #[arg(long, value_enum)]
         mode: baseline::Mode,
+        /// Leave every Nth delivery out.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        lose: u64,
     },
 }
 
@@ -77,8 +80,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 /// Whether nothing was lost.
 fn measure(args: Args) -> Result<bool> {
-    if let Benchmark::Baseline { mode } = args.benchmark {
-        baseline::serve(mode)?;
+    if let Benchmark::Baseline { mode, lose } = args.benchmark {
+        baseline::serve(mode, lose)?;
         return Ok(true);
     }
     let json = args.options.json.clone();

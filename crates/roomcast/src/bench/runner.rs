@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Faults, Measured, Opened, Plan, Swarm};
+use super::client::{Faults, Measured, Opened, Plan, Swarm, Wire};
 use super::error::{Error, Result};
 use super::options::Options;
 use super::proc;
@@ -145,7 +145,9 @@ impl Bench {
     /// The server, and the bare loop that it is compared with unless that is not wanted.
     pub(crate) fn subjects(&self, bare: Subject, setup: &Setup) -> Vec<(Subject, Setup)> {
         let mut subjects = Vec::new();
-        if !self.options.alone && self.options.wire == super::client::Wire::Json {
+        // The loops know JSON only, and where a server at --url runs is not known.
+        let options = &self.options;
+        if !options.alone && options.url.is_none() && options.wire == Wire::Json {
             subjects.push((bare, Setup::default()));
         }
         subjects.push((Subject::Server, setup.clone()));
