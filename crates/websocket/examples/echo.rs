@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release --example echo -- 127.0.0.1:9001`
 //!
-//! It shows the whole of the crate in the simplest server there is: a thread a connection, blocking sockets. Port 0
-//! lets the system choose; the address is printed.
+//! It shows the whole of the crate in the simplest server there is: a thread a connection, blocking
+//! sockets. Port 0 lets the system choose; the address is printed.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -82,8 +82,8 @@ fn connection(mut stream: TcpStream) -> io::Result<()> {
     linger(&mut stream)
 }
 
-/// Reads the request and answers it. Gives what was negotiated and what came right behind the request, or nothing when
-/// it was refused.
+/// Reads the request and answers it. Gives what was negotiated and what came right behind the
+/// request, or nothing when it was refused.
 fn upgrade(stream: &mut TcpStream) -> io::Result<Option<(Option<Deflate>, Vec<u8>)>> {
     let deadline = Instant::now() + REQUEST_TIME;
     let mut request = Vec::new();
@@ -259,8 +259,8 @@ impl Echo {
     }
 }
 
-/// Closes the server's side and waits a little for the client's. Were the socket closed with something unread in it,
-/// the system would throw away what was written last.
+/// Closes the server's side and waits a little for the client's. Were the socket closed with
+/// something unread in it, the system would throw away what was written last.
 fn linger(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + CLOSE_TIME;

@@ -1,5 +1,5 @@
-//! What is fuzzed: functions that take any bytes and panic when a promise of the crate is broken. They are called by
-//! `tests/fuzz.rs` (stable Rust) and by cargo-fuzz in `fuzz/websocket`.
+//! What is fuzzed: functions that take any bytes and panic when a promise of the crate is broken.
+//! They are called by `tests/fuzz.rs` (stable Rust) and by cargo-fuzz in `fuzz/websocket`.
 
 use roomcast_websocket::handshake::{ClientRequest, accept};
 use roomcast_websocket::{
@@ -19,7 +19,8 @@ pub(crate) const TARGETS: [(&str, Target); 5] = [
     ("handshake_response", handshake_response),
 ];
 
-/// A server without and with compression, the limits and the chunks taken from the first three octets.
+/// A server without and with compression, the limits and the chunks taken from the first three
+/// octets.
 pub(crate) fn receiver_server(data: &[u8]) {
     receiver(Role::Server, data);
 }
@@ -100,8 +101,8 @@ impl From<Event<'_>> for Owned {
     }
 }
 
-/// What a receiver makes of `data` in chunks, each `step` octets larger than the one before: the events, the error,
-/// and whether a message is incomplete.
+/// What a receiver makes of `data` in chunks, each `step` octets larger than the one before: the
+/// events, the error, and whether a message is incomplete.
 pub(crate) fn events(
     role: Role,
     config: &ReceiverConfig,
@@ -144,7 +145,8 @@ pub(crate) fn extensions(data: &[u8]) {
         let Ok(Some(accepted)) = negotiated else {
             continue;
         };
-        // A client that offered everything takes what a server answers, and both mean the same by it.
+        // A client that offered everything takes what a server answers, and both mean the same by
+        // it.
         let verified = DeflateOffer::default().verify([accepted.response.as_bytes()]);
         let deflate = accepted.deflate;
         assert!((9..=15).contains(&deflate.server_max_window_bits));

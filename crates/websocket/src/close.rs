@@ -41,8 +41,8 @@ pub struct CloseFrame<'a> {
     pub reason: &'a str,
 }
 
-/// Whether a code may appear in a close frame: those of the RFC and the IANA registry that aren't reserved for local
-/// use, and 3000 to 4999 (RFC 6455 section 7.4).
+/// Whether a code may appear in a close frame: those of the RFC and the IANA registry that aren't
+/// reserved for local use, and 3000 to 4999 (RFC 6455 section 7.4).
 pub const fn is_valid_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -60,7 +60,8 @@ pub fn fitting_reason(reason: &str) -> &str {
 ///
 /// # Errors
 ///
-/// A payload of one byte, a code that may not be sent (both 1002), a reason that isn't UTF-8 (1007).
+/// A payload of one byte, a code that may not be sent (both 1002), a reason that isn't UTF-8
+/// (1007).
 pub(crate) fn parse(payload: &[u8]) -> Result<Option<CloseFrame<'_>>, ProtocolError> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return if payload.is_empty() {

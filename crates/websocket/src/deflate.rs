@@ -4,7 +4,8 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::error::ProtocolError;
 
-/// What the sender of a message leaves out of its end, and the receiver puts back (RFC 7692 sections 7.2.1, 7.2.2).
+/// What the sender of a message leaves out of its end, and the receiver puts back (RFC 7692
+/// sections 7.2.1, 7.2.2).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 /// The same, and an empty final block.
@@ -15,17 +16,18 @@ const WINDOW: usize = 1 << 15;
 
 /// Compresses messages.
 ///
-/// Its state takes about 300 KiB at 15 window bits. Without context takeover one of them serves any number of
-/// connections.
+/// Its state takes about 300 KiB at 15 window bits. Without context takeover one of them serves any
+/// number of connections.
 pub struct Deflater {
     compress: Compress,
     context_takeover: bool,
 }
 
 impl Deflater {
-    /// A compressor of a `level` of 0 (stored) to 9 (smallest), and 9 to 15 window bits; values outside are brought
-    /// into these ranges. With `context_takeover` a message refers back to those before, so that the compressor
-    /// belongs to one connection, and every message it made has to be sent, in order.
+    /// A compressor of a `level` of 0 (stored) to 9 (smallest), and 9 to 15 window bits; values
+    /// outside are brought into these ranges. With `context_takeover` a message refers back to
+    /// those before, so that the compressor belongs to one connection, and every message it made
+    /// has to be sent, in order.
     pub fn new(level: u8, window_bits: u8, context_takeover: bool) -> Self {
         let compress = Compress::new_with_window_bits(
             Compression::new(u32::from(level.min(9))),
@@ -64,7 +66,8 @@ impl Deflater {
             out.truncate(out.len() - TAIL.len());
         }
         if out.len() == start {
-            // An empty message after another one: the compressor has nothing to flush (RFC 7692, 7.2.3.6).
+            // An empty message after another one: the compressor has nothing to flush (RFC 7692,
+            // 7.2.3.6).
             out.push(0);
         }
     }
@@ -72,8 +75,8 @@ impl Deflater {
 
 /// Decompresses messages.
 ///
-/// Its state takes about 50 KiB at 15 window bits. Without context takeover one of them serves any number of
-/// connections.
+/// Its state takes about 50 KiB at 15 window bits. Without context takeover one of them serves any
+/// number of connections.
 pub struct Inflater {
     decompress: Decompress,
     context_takeover: bool,
@@ -86,13 +89,14 @@ pub struct Inflater {
 pub(crate) enum Inflated {
     /// All of it.
     Whole,
-    /// There was more output than the limit: `over` bytes more so far, and `unread` octets of input are left.
+    /// There was more output than the limit: `over` bytes more so far, and `unread` octets of input
+    /// are left.
     Limited { unread: usize, over: usize },
 }
 
 impl Inflater {
-    /// A decompressor for a sender that uses 9 to 15 window bits (others are brought into this range). With
-    /// `context_takeover` it belongs to one connection and has to see every message.
+    /// A decompressor for a sender that uses 9 to 15 window bits (others are brought into this
+    /// range). With `context_takeover` it belongs to one connection and has to see every message.
     pub fn new(window_bits: u8, context_takeover: bool) -> Self {
         let decompress = Decompress::new_with_window_bits(false, window_bits.clamp(9, 15));
         Self {
@@ -104,12 +108,13 @@ impl Inflater {
 
     /// Appends a decompressed message of at most `limit` bytes (0: any number).
     ///
-    /// Returns false when it is larger; `out` then holds its first `limit` bytes. With context takeover the
-    /// decompressor can't be used after that.
+    /// Returns false when it is larger; `out` then holds its first `limit` bytes. With context
+    /// takeover the decompressor can't be used after that.
     ///
     /// # Errors
     ///
-    /// [`ProtocolError::InvalidDeflate`]. Without context takeover the next message is decompressed all the same.
+    /// [`ProtocolError::InvalidDeflate`]. Without context takeover the next message is decompressed
+    /// all the same.
     pub fn decompress(
         &mut self,
         message: &[u8],
@@ -162,8 +167,8 @@ impl Inflater {
         }
     }
 
-    /// Reads on in a message whose output nobody wants, as the messages after it may refer back to it. Calls
-    /// `produced` with the number of bytes of each step of the output.
+    /// Reads on in a message whose output nobody wants, as the messages after it may refer back to
+    /// it. Calls `produced` with the number of bytes of each step of the output.
     pub(crate) fn discard(
         &mut self,
         mut piece: &[u8],
@@ -198,8 +203,8 @@ impl Inflater {
         start: usize,
         limit: usize,
     ) -> Result<Inflated, ProtocolError> {
-        // A message that ends with a final block needs no tail (the one in RFC 7692, 7.2.3.4 has one more octet, to
-        // which the tail belongs).
+        // A message that ends with a final block needs no tail (the one in RFC 7692, 7.2.3.4 has
+        // one more octet, to which the tail belongs).
         if self.ended {
             if self.context_takeover {
                 self.restart(&out[start..]);
@@ -209,7 +214,8 @@ impl Inflater {
         if self.context_takeover {
             return self.push(&TAIL, out, start, limit);
         }
-        // Where the history is of no use any more, a final block shows whether the message ended where a block does.
+        // Where the history is of no use any more, a final block shows whether the message ended
+        // where a block does.
         let inflated = self.push(&FINAL_TAIL, out, start, limit)?;
         if inflated == Inflated::Whole && !self.ended {
             return Err(ProtocolError::InvalidDeflate);
@@ -217,7 +223,8 @@ impl Inflater {
         Ok(inflated)
     }
 
-    /// The end of a message that was [discarded](Self::discard), `unread` octets of the tail being left to read.
+    /// The end of a message that was [discarded](Self::discard), `unread` octets of the tail being
+    /// left to read.
     pub(crate) fn finish_discarded(
         &mut self,
         unread: usize,
@@ -232,7 +239,8 @@ impl Inflater {
         self.discard(&TAIL[TAIL.len().saturating_sub(unread)..], room, produced)
     }
 
-    /// Decompresses into the room that `out` has. Returns how much was read, and true unless a final block ended.
+    /// Decompresses into the room that `out` has. Returns how much was read, and true unless a
+    /// final block ended.
     fn step(&mut self, piece: &[u8], out: &mut Vec<u8>) -> (usize, Result<bool, ProtocolError>) {
         let (before, len) = (self.decompress.total_in(), out.len());
         let status = self
@@ -251,7 +259,8 @@ impl Inflater {
         (read, status)
     }
 
-    /// After a final block the next one begins at the next octet, and may refer back over it into `history`.
+    /// After a final block the next one begins at the next octet, and may refer back over it into
+    /// `history`.
     fn restart(&mut self, history: &[u8]) {
         self.ended = false;
         self.decompress.reset(false);
@@ -263,8 +272,8 @@ impl Inflater {
     }
 }
 
-/// Makes room for what `unread` octets may become, without trusting them: at most one byte past `most`, which tells
-/// that there is more, and at most as much again as there is.
+/// Makes room for what `unread` octets may become, without trusting them: at most one byte past
+/// `most`, which tells that there is more, and at most as much again as there is.
 fn reserve(out: &mut Vec<u8>, unread: usize, most: usize) {
     if out.len() < out.capacity() {
         return;

@@ -2,8 +2,8 @@ use std::fmt;
 
 use crate::close::code;
 
-/// A breach of RFC 6455 or RFC 7692 by the peer. The connection has to be failed: send a close frame with
-/// [`close_code`](Self::close_code), then close the transport (RFC 6455 section 7.1.7).
+/// A breach of RFC 6455 or RFC 7692 by the peer. The connection has to be failed: send a close
+/// frame with [`close_code`](Self::close_code), then close the transport (RFC 6455 section 7.1.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -53,7 +53,8 @@ impl ProtocolError {
         }
     }
 
-    /// What was wrong, in a sentence that fits the reason of a close frame and names the section of the RFC.
+    /// What was wrong, in a sentence that fits the reason of a close frame and names the section of
+    /// the RFC.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::ReservedBits => "a reserved bit is set (RFC 6455, 5.2)",

@@ -21,7 +21,8 @@ pub struct Param<'a> {
     pub value: Option<Cow<'a, str>>,
 }
 
-/// A header value that doesn't follow the grammar. The handshake fails because of it (RFC 6455 section 9.1).
+/// A header value that doesn't follow the grammar. The handshake fails because of it (RFC 6455
+/// section 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtensionSyntaxError {
     /// Where in the header value, in bytes from its beginning.

@@ -1,6 +1,7 @@
 //! Frames: their header, and how to write them (RFC 6455 section 5.2).
 //!
-//! A server's frames carry no mask, so one that was written once can be sent to any number of clients.
+//! A server's frames carry no mask, so one that was written once can be sent to any number of
+//! clients.
 
 use crate::close::{CloseFrame, fitting_reason};
 use crate::error::ProtocolError;
@@ -65,7 +66,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Writes the header to the front of `out` and returns its length: 2, 4 or 10, and 4 more with a mask.
+    /// Writes the header to the front of `out` and returns its length: 2, 4 or 10, and 4 more with
+    /// a mask.
     pub fn encode(&self, out: &mut [u8; MAX_HEADER]) -> usize {
         out[0] = self.opcode as u8 | u8::from(self.fin) << 7 | u8::from(self.rsv1) << 6;
         let masked = u8::from(self.mask.is_some()) << 7;
@@ -94,11 +96,13 @@ impl Header {
         }
     }
 
-    /// Reads a header from the front of `input`: the header and its length, or `None` when more is needed.
+    /// Reads a header from the front of `input`: the header and its length, or `None` when more is
+    /// needed.
     ///
-    /// What can be said of a header that isn't complete yet is said at once. Whether the mask, the reserved bits and
-    /// the order of the frames are right is for the [`Receiver`](crate::Receiver) to judge, through `check`, which is
-    /// called with the first octet's parts as soon as that is there, and with the mask bit as soon as that is.
+    /// What can be said of a header that isn't complete yet is said at once. Whether the mask, the
+    /// reserved bits and the order of the frames are right is for the [`Receiver`](crate::Receiver)
+    /// to judge, through `check`, which is called with the first octet's parts as soon as that is
+    /// there, and with the mask bit as soon as that is.
     pub(crate) fn parse(
         input: &[u8],
         check: impl Fn(FirstOctet, Option<bool>) -> Result<(), ProtocolError>,
@@ -213,8 +217,9 @@ pub fn write_frame(
     }
 }
 
-/// Appends an unmasked, unfragmented frame whose payload `write` appends to the vector it is given, so that a message
-/// can be encoded straight into its frame. What was in `out` before has to stay as it is.
+/// Appends an unmasked, unfragmented frame whose payload `write` appends to the vector it is given,
+/// so that a message can be encoded straight into its frame. What was in `out` before has to stay
+/// as it is.
 pub fn write_frame_with<R>(
     out: &mut Vec<u8>,
     opcode: Opcode,
@@ -239,8 +244,8 @@ pub fn write_frame_with<R>(
     result
 }
 
-/// Appends a close frame. The reason is cut to what fits, 123 bytes, at a character's boundary; without a `close` the
-/// frame is empty.
+/// Appends a close frame. The reason is cut to what fits, 123 bytes, at a character's boundary;
+/// without a `close` the frame is empty.
 pub fn write_close(out: &mut Vec<u8>, close: Option<CloseFrame<'_>>, mask: Option<[u8; 4]>) {
     let mut payload = [0; MAX_CONTROL];
     let mut len = 0;

@@ -1,8 +1,10 @@
-//! The WebSocket protocol (RFC 6455) with compression (RFC 7692), without I/O: bytes in, events and frames out.
+//! The WebSocket protocol (RFC 6455) with compression (RFC 7692), without I/O: bytes in, events and
+//! frames out.
 //!
 //! - [`handshake`]: checks a request that an HTTP parser has read, and makes a client's.
 //! - [`DeflateConfig`], [`DeflateOffer`]: the negotiation of compression.
-//! - [`Receiver`]: takes bytes, gives [`Event`]s; messages are borrowed from the input where they can be.
+//! - [`Receiver`]: takes bytes, gives [`Event`]s; messages are borrowed from the input where they
+//!   can be.
 //! - [`frame`]: writes frames, which a server can send to any number of clients.
 //! - [`Deflater`], [`Inflater`]: compress and decompress messages.
 //!

@@ -1,7 +1,7 @@
 //! Masking (RFC 6455 section 5.3).
 
-/// XORs `data` with the masking key, beginning `offset` octets into the frame's payload, so that a payload can be
-/// unmasked piece by piece as it arrives. Applied twice it changes nothing.
+/// XORs `data` with the masking key, beginning `offset` octets into the frame's payload, so that a
+/// payload can be unmasked piece by piece as it arrives. Applied twice it changes nothing.
 pub fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut key = mask;
     key.rotate_left(offset % 4);

@@ -72,13 +72,14 @@ pub struct DeflateConfig {
     pub server_max_window_bits: u8,
     /// The largest window of the client's compressor, 9 to 15, for clients that let it be limited.
     pub client_max_window_bits: u8,
-    /// The smallest window of the server's compressor that a client may ask for, 9 to 15; offers with a smaller one
-    /// are declined.
+    /// The smallest window of the server's compressor that a client may ask for, 9 to 15; offers
+    /// with a smaller one are declined.
     pub min_server_window_bits: u8,
 }
 
 impl Default for DeflateConfig {
-    /// Whatever the client asks for: context takeover in both directions and full windows unless it says otherwise.
+    /// Whatever the client asks for: context takeover in both directions and full windows unless it
+    /// says otherwise.
     fn default() -> Self {
         Self {
             server_no_context_takeover: false,
@@ -91,8 +92,9 @@ impl Default for DeflateConfig {
 }
 
 impl DeflateConfig {
-    /// For a server that compresses a message once and sends it to many, and that keeps no compression state per
-    /// connection: no context takeover in either direction, and only clients that take a full window.
+    /// For a server that compresses a message once and sends it to many, and that keeps no
+    /// compression state per connection: no context takeover in either direction, and only clients
+    /// that take a full window.
     pub fn shared() -> Self {
         Self {
             server_no_context_takeover: true,
@@ -102,10 +104,11 @@ impl DeflateConfig {
         }
     }
 
-    /// Chooses among a request's offers: `values` are those of its `Sec-WebSocket-Extensions` lines, in order. The
-    /// first acceptable offer is taken; the response to it is [`Accepted::response`]. `None` when there is none: then
-    /// the response has no such line. Offers with unknown, repeated or ill-formed parameters, and other extensions,
-    /// are passed over (RFC 7692 section 7.1).
+    /// Chooses among a request's offers: `values` are those of its `Sec-WebSocket-Extensions`
+    /// lines, in order. The first acceptable offer is taken; the response to it is
+    /// [`Accepted::response`]. `None` when there is none: then the response has no such line.
+    /// Offers with unknown, repeated or ill-formed parameters, and other extensions, are passed
+    /// over (RFC 7692 section 7.1).
     ///
     /// # Errors
     ///
@@ -130,7 +133,8 @@ impl DeflateConfig {
         let config = (
             self.server_max_window_bits.clamp(9, 15),
             self.client_max_window_bits.clamp(9, 15),
-            // zlib has no raw window of 8 bits, so what it makes can't be read by one who asks for that.
+            // zlib has no raw window of 8 bits, so what it makes can't be read by one who asks for
+            // that.
             self.min_server_window_bits.clamp(9, 15),
         );
         let server_bits = offer.server_max_window_bits.unwrap_or(15);
@@ -182,7 +186,8 @@ pub struct DeflateOffer {
     pub client_no_context_takeover: bool,
     /// The largest window that the server may use, 9 to 15; `None`: say nothing, which means 15.
     pub server_max_window_bits: Option<u8>,
-    /// The largest window of the client's compressor, 9 to 15. The server may ask for a smaller one.
+    /// The largest window of the client's compressor, 9 to 15. The server may ask for a smaller
+    /// one.
     pub client_max_window_bits: u8,
 }
 
@@ -211,13 +216,13 @@ impl DeflateOffer {
         .to_string()
     }
 
-    /// Reads the response: `values` are those of its `Sec-WebSocket-Extensions` lines. `None` when the server took no
-    /// extension.
+    /// Reads the response: `values` are those of its `Sec-WebSocket-Extensions` lines. `None` when
+    /// the server took no extension.
     ///
     /// # Errors
     ///
-    /// The response accepts what wasn't offered: the connection has to be failed (RFC 6455 section 4.1, RFC 7692
-    /// section 7.1).
+    /// The response accepts what wasn't offered: the connection has to be failed (RFC 6455 section
+    /// 4.1, RFC 7692 section 7.1).
     pub fn verify<'a>(
         &self,
         values: impl IntoIterator<Item = &'a [u8]>,
@@ -278,8 +283,8 @@ struct Params {
 }
 
 impl Params {
-    /// `None` when it is another extension or the parameters aren't as RFC 7692 section 7.1 has them. `sender` is who
-    /// sent the header.
+    /// `None` when it is another extension or the parameters aren't as RFC 7692 section 7.1 has
+    /// them. `sender` is who sent the header.
     fn of(extension: &Extension<'_>, sender: Role) -> Option<Self> {
         if !extension.name.eq_ignore_ascii_case(NAME) {
             return None;

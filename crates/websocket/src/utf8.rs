@@ -1,6 +1,7 @@
 use crate::error::ProtocolError;
 
-/// Checks a text that arrives in pieces. Holds the octets of a character whose end has not arrived yet.
+/// Checks a text that arrives in pieces. Holds the octets of a character whose end has not arrived
+/// yet.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Utf8 {
     pending: [u8; 4],

@@ -1,5 +1,5 @@
-//! The families of cases of the Autobahn|Testsuite, without its network: 1 to 7, 10, 12 and 13. (9 is about large
-//! messages; the conformance script runs it against the example `echo`.)
+//! The families of cases of the Autobahn|Testsuite, without its network: 1 to 7, 10, 12 and 13. (9
+//! is about large messages; the conformance script runs it against the example `echo`.)
 
 mod common;
 
@@ -9,7 +9,8 @@ use roomcast_websocket::{
     Deflate, DeflateConfig, DeflateOffer, Deflater, Opcode, ProtocolError, ReceiverConfig, Role,
 };
 
-/// Feeds a server at once and octet by octet; what it gave and what it failed with have to be the same.
+/// Feeds a server at once and octet by octet; what it gave and what it failed with have to be the
+/// same.
 fn run(frames: &[Vec<u8>]) -> (Vec<Got>, Option<ProtocolError>) {
     let bytes = frames.concat();
     let mut at_once = Peer::server();

@@ -1,4 +1,5 @@
-//! The same bytes to this crate and to `tokio-websockets`, which is strict too: the same messages, the same verdict.
+//! The same bytes to this crate and to `tokio-websockets`, which is strict too: the same messages,
+//! the same verdict.
 
 #![allow(clippy::unwrap_used)]
 
@@ -47,7 +48,8 @@ async fn theirs(bytes: &[u8]) -> Verdict {
     let (mut messages, mut failed) = (Vec::new(), false);
     while let Some(message) = server.next().await {
         match message {
-            // They let a text in fragments end inside of a character when its last fragment is empty.
+            // They let a text in fragments end inside of a character when its last fragment is
+            // empty.
             Ok(message)
                 if message.is_text() && std::str::from_utf8(message.as_payload()).is_err() =>
             {

@@ -1,7 +1,8 @@
 //! Runs every fuzz target over its corpus and over fresh inputs made from it.
 //!
-//! `cargo test --release -p roomcast-websocket --test fuzz`: 100,000 fresh inputs a target. `ROOMCAST_FUZZ_RUNS` sets
-//! another number, `ROOMCAST_FUZZ_SEED` repeats a run (the seed is in the message of a failure).
+//! `cargo test --release -p roomcast-websocket --test fuzz`: 100,000 fresh inputs a target.
+//! `ROOMCAST_FUZZ_RUNS` sets another number, `ROOMCAST_FUZZ_SEED` repeats a run (the seed is in the
+//! message of a failure).
 
 // The helpers of tests may unwrap as the tests do.
 #![allow(clippy::unwrap_used)]
@@ -158,7 +159,8 @@ impl Random {
     }
 }
 
-/// Writes the corpus anew: `cargo test -p roomcast-websocket --test fuzz write_corpus -- --ignored`.
+/// Writes the corpus anew: `cargo test -p roomcast-websocket --test fuzz write_corpus --
+/// --ignored`.
 #[test]
 #[ignore = "writes files"]
 fn write_corpus() {

@@ -236,7 +236,8 @@ fn a_bomb_is_stopped_at_the_limit() {
                 // Nothing refers back to it, so the rest is never decompressed.
                 assert_eq!(peer.got, [Got::TooLarge(bytes.len() as u64 - 8)]);
             } else {
-                // To keep the context it has to be decompressed, which is bounded as reading past is.
+                // To keep the context it has to be decompressed, which is bounded as reading past
+                // is.
                 assert_eq!(peer.error, Some(ProtocolError::TooLarge));
             }
         }

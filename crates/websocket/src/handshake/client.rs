@@ -65,8 +65,8 @@ impl ClientRequest<'_> {
         request.into_bytes()
     }
 
-    /// Checks the response (RFC 6455 section 4.1): its status and its headers, one item a line; names in any case,
-    /// values without the white space around them.
+    /// Checks the response (RFC 6455 section 4.1): its status and its headers, one item a line;
+    /// names in any case, values without the white space around them.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! The opening handshake (RFC 6455 section 4). It takes what an HTTP parser found and has none of its own.
+//! The opening handshake (RFC 6455 section 4). It takes what an HTTP parser found and has none of
+//! its own.
 
 mod client;
 mod server;

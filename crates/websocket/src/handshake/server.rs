@@ -22,8 +22,8 @@ pub struct Accept<'a> {
 }
 
 impl Accept<'_> {
-    /// The response, status line and empty line included, with the subprotocol that was chosen and the value of
-    /// `Sec-WebSocket-Extensions`.
+    /// The response, status line and empty line included, with the subprotocol that was chosen and
+    /// the value of `Sec-WebSocket-Extensions`.
     pub fn response(&self, protocol: Option<&str>, extensions: Option<&str>) -> Vec<u8> {
         let mut response = format!(
             "HTTP/1.1 101 Switching Protocols\r\n\
@@ -50,8 +50,8 @@ impl Accept<'_> {
 
 /// Checks a request (RFC 6455 section 4.2.1).
 ///
-/// `version` is that of HTTP, major and minor. `headers` are the request's, one item a line; names in any case, values
-/// without the white space around them.
+/// `version` is that of HTTP, major and minor. `headers` are the request's, one item a line; names
+/// in any case, values without the white space around them.
 ///
 /// # Errors
 ///
@@ -139,7 +139,8 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// These lines may appear once only (RFC 6455 sections 11.3.1 and 11.3.5, RFC 9112 section 3.2, RFC 6454 section 7.3).
+/// These lines may appear once only (RFC 6455 sections 11.3.1 and 11.3.5, RFC 9112 section 3.2, RFC
+/// 6454 section 7.3).
 fn once<'a>(
     place: &mut Option<&'a [u8]>,
     value: &'a [u8],

@@ -1,17 +1,23 @@
 //! From bytes to messages.
 
+mod event;
+mod limits;
+mod order;
 mod partial;
 mod scratch;
 
 use std::mem;
 
+pub use self::event::Event;
 pub use self::scratch::Scratch;
 
+use self::event::Found;
+use self::limits::{Limits, absorb, end};
+use self::order::check_header;
 use self::partial::{Frame, Message, Partial};
-use crate::close::{self, CloseFrame};
-use crate::deflate::{Inflated, Inflater};
+use crate::deflate::Inflater;
 use crate::error::ProtocolError;
-use crate::frame::{FirstOctet, Header, Opcode};
+use crate::frame::{Header, Opcode};
 use crate::mask::apply_mask;
 use crate::negotiation::Deflate;
 
@@ -27,11 +33,11 @@ pub enum Role {
 /// What a [`Receiver`] accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiverConfig {
-    /// The largest message in bytes, decompressed; 0: no limit. The compressed form may have an eighth and 64 bytes
-    /// more, which covers data that doesn't compress.
+    /// The largest message in bytes, decompressed; 0: no limit. The compressed form may have an
+    /// eighth and 64 bytes more, which covers data that doesn't compress.
     pub max_message: usize,
-    /// The largest message, in bytes on the wire, that is read past; 0: no limit. A larger one than `max_message` and
-    /// this ends the connection.
+    /// The largest message, in bytes on the wire, that is read past; 0: no limit. A larger one than
+    /// `max_message` and this ends the connection.
     pub max_skip: usize,
     /// What was negotiated, if compression was.
     pub deflate: Option<Deflate>,
@@ -48,33 +54,12 @@ impl Default for ReceiverConfig {
     }
 }
 
-/// What has arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A text message, checked to be UTF-8.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-    /// A ping; its answer is a pong with the same payload (RFC 6455 section 5.5.3).
-    Ping(&'a [u8]),
-    /// A pong.
-    Pong(&'a [u8]),
-    /// A close frame; its answer is a close frame with the same code, if none was sent yet. Whatever comes after it
-    /// is ignored.
-    Close(Option<CloseFrame<'a>>),
-    /// A message was larger than the limit and has been read past. Given when its last byte has arrived.
-    TooLarge {
-        /// Its size on the wire in bytes; when it is below the limit the message is a compressed one.
-        size: u64,
-    },
-}
-
-/// The receiving half of a connection: takes what the transport brought, in pieces of any size, and gives the
-/// messages in it.
+/// The receiving half of a connection: takes what the transport brought, in pieces of any size, and
+/// gives the messages in it.
 ///
-/// A message that isn't fragmented, compressed or cut by the end of the input is unmasked in place and borrowed from
-/// the input. Between messages a receiver holds no memory of its own, except the decompressor of a peer that keeps its
-/// context from message to message.
+/// A message that isn't fragmented, compressed or cut by the end of the input is unmasked in place
+/// and borrowed from the input. Between messages a receiver holds no memory of its own, except the
+/// decompressor of a peer that keeps its context from message to message.
 ///
 /// Faults of the peer are errors as soon as the octet that makes them certain has arrived.
 ///
@@ -102,12 +87,6 @@ pub struct Receiver {
     role: Role,
     deflate: bool,
     state: State,
-}
-
-#[derive(Clone, Copy)]
-struct Limits {
-    max_message: usize,
-    max_skip: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -141,8 +120,8 @@ impl Receiver {
         }
     }
 
-    /// Gives the next event, having taken its bytes from the front of `input`; `None` when the input is used up. The
-    /// event borrows from the input or from `scratch`.
+    /// Gives the next event, having taken its bytes from the front of `input`; `None` when the
+    /// input is used up. The event borrows from the input or from `scratch`.
     ///
     /// # Errors
     ///
@@ -286,7 +265,8 @@ impl Receiver {
         Ok(None)
     }
 
-    /// The message that a data frame belongs to, with the frame counted, or `None` for a control frame.
+    /// The message that a data frame belongs to, with the frame counted, or `None` for a control
+    /// frame.
     fn begin_frame(&self, header: &Header) -> Result<Option<Message>, ProtocolError> {
         if header.opcode.is_control() {
             return Ok(None);
@@ -302,7 +282,8 @@ impl Receiver {
         });
         message.wire = message.wire.saturating_add(header.len);
         if self.limits.wire_exceeded(&message) {
-            // The decompressor of this connection has to see what is discarded, the shared one need not.
+            // The decompressor of this connection has to see what is discarded, the shared one need
+            // not.
             message.too_large |= !message.compressed || self.inflater.is_none();
         }
         let Limits {
@@ -364,7 +345,8 @@ impl Receiver {
         })
     }
 
-    /// Takes what the input has of the frame's payload; something when that completes it and there is an event.
+    /// Takes what the input has of the frame's payload; something when that completes it and there
+    /// is an event.
     fn continue_frame<'i>(
         &mut self,
         mut frame: Frame,
@@ -480,178 +462,6 @@ impl Receiver {
         if let Some(partial) = self.partial.take() {
             scratch.put(partial);
         }
-    }
-}
-
-impl Limits {
-    fn wire_exceeded(&self, message: &Message) -> bool {
-        let mut most = self.max_message as u64;
-        if message.compressed {
-            most = most.saturating_add(most / 8 + 64);
-        }
-        self.max_message != 0 && message.wire > most
-    }
-
-    /// What was decompressed past the limit is bounded as what is read past is.
-    fn discard(&self, message: &mut Message, bytes: usize) -> Result<(), ProtocolError> {
-        message.discarded = message.discarded.saturating_add(bytes as u64);
-        if self.max_skip != 0 && message.discarded > self.max_skip as u64 {
-            return Err(ProtocolError::TooLarge);
-        }
-        Ok(())
-    }
-}
-
-/// Decompresses a piece of a message with the connection's own decompressor.
-fn absorb(
-    inflater: &mut Inflater,
-    message: &mut Message,
-    piece: &[u8],
-    buffer: &mut Vec<u8>,
-    scratch: &mut Scratch,
-    limits: Limits,
-) -> Result<(), ProtocolError> {
-    let mut unread = piece;
-    if !message.too_large {
-        let before = buffer.len();
-        let inflated = inflater.push(piece, buffer, 0, limits.max_message);
-        // First what came before the error, so that the verdict doesn't depend on how the input was cut.
-        check_inflated(message, &buffer[before..])?;
-        match inflated? {
-            Inflated::Whole => return Ok(()),
-            Inflated::Limited { unread: left, over } => {
-                unread = &piece[piece.len() - left..];
-                give_up(message, buffer, over, limits)?;
-            }
-        }
-    }
-    inflater.discard(unread, &mut scratch.inflated, |bytes| {
-        limits.discard(message, bytes)
-    })
-}
-
-/// Ends a message in the connection's own decompressor.
-fn end(
-    inflater: &mut Inflater,
-    message: &mut Message,
-    buffer: &mut Vec<u8>,
-    scratch: &mut Scratch,
-    limits: Limits,
-) -> Result<(), ProtocolError> {
-    let mut tail = 4;
-    if !message.too_large {
-        let before = buffer.len();
-        let inflated = inflater.finish(buffer, 0, limits.max_message);
-        check_inflated(message, &buffer[before..])?;
-        match inflated? {
-            Inflated::Whole if message.text => return message.utf8.finish(),
-            Inflated::Whole => return Ok(()),
-            Inflated::Limited { unread, over } => {
-                tail = unread;
-                give_up(message, buffer, over, limits)?;
-            }
-        }
-    }
-    inflater.finish_discarded(tail, &mut scratch.inflated, |bytes| {
-        limits.discard(message, bytes)
-    })
-}
-
-fn check_inflated(message: &mut Message, output: &[u8]) -> Result<(), ProtocolError> {
-    if message.text {
-        message.utf8.push(output)
-    } else {
-        Ok(())
-    }
-}
-
-fn give_up(
-    message: &mut Message,
-    buffer: &mut Vec<u8>,
-    over: usize,
-    limits: Limits,
-) -> Result<(), ProtocolError> {
-    message.too_large = true;
-    *buffer = Vec::new();
-    limits.discard(message, over)
-}
-
-/// A complete event, and where its payload lies.
-enum Found<'i> {
-    Control(Opcode, &'i [u8]),
-    BufferedControl(Opcode, usize),
-    Input { text: bool, payload: &'i [u8] },
-    Inflated { text: bool },
-    Lent { text: bool },
-    TooLarge(u64),
-}
-
-impl<'i> Found<'i> {
-    fn event<'e>(self, scratch: &'e Scratch) -> Result<Event<'e>, ProtocolError>
-    where
-        'i: 'e,
-    {
-        let (text, payload) = match self {
-            Self::Control(opcode, payload) => return control(opcode, payload),
-            Self::BufferedControl(opcode, len) => {
-                return control(opcode, scratch.control.get(..len).unwrap_or_default());
-            }
-            Self::TooLarge(size) => return Ok(Event::TooLarge { size }),
-            Self::Input { text, payload } => (text, payload),
-            Self::Inflated { text } => (text, &scratch.inflated[..]),
-            Self::Lent { text } => (
-                text,
-                scratch
-                    .lent
-                    .as_ref()
-                    .map_or(&[][..], |partial| &partial.buffer),
-            ),
-        };
-        if !text {
-            return Ok(Event::Binary(payload));
-        }
-        // A text that was put together has been checked already; to check it again costs less than 0.1 ns a byte.
-        match simdutf8::basic::from_utf8(payload) {
-            Ok(text) => Ok(Event::Text(text)),
-            Err(_) => Err(ProtocolError::InvalidUtf8),
-        }
-    }
-}
-
-fn control(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
-    Ok(match opcode {
-        Opcode::Ping => Event::Ping(payload),
-        Opcode::Pong => Event::Pong(payload),
-        _ => Event::Close(close::parse(payload)?),
-    })
-}
-
-/// What the first octet of a frame, and then its mask bit, say of the connection's state.
-fn check_header(
-    role: Role,
-    deflate: bool,
-    in_message: bool,
-    first: FirstOctet,
-    masked: Option<bool>,
-) -> Result<(), ProtocolError> {
-    match (role, masked) {
-        (Role::Server, Some(false)) => return Err(ProtocolError::Unmasked),
-        (Role::Client, Some(true)) => return Err(ProtocolError::Masked),
-        (_, Some(_)) => return Ok(()),
-        (_, None) => {}
-    }
-    if first.rsv & 3 != 0 || first.rsv != 0 && !deflate {
-        return Err(ProtocolError::ReservedBits);
-    }
-    match first.opcode {
-        None => Err(ProtocolError::ReservedOpcode),
-        Some(Opcode::Text | Opcode::Binary) if in_message => {
-            Err(ProtocolError::ExpectedContinuation)
-        }
-        Some(Opcode::Text | Opcode::Binary) => Ok(()),
-        Some(_) if first.rsv != 0 => Err(ProtocolError::CompressedContinuation),
-        Some(Opcode::Continuation) if !in_message => Err(ProtocolError::UnexpectedContinuation),
-        Some(_) => Ok(()),
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) struct Message {
     pub(super) utf8: Utf8,
 }
 
-/// The payload of a control frame that arrives in pieces, perhaps between the fragments of a message.
+/// The payload of a control frame that arrives in pieces, perhaps between the fragments of a
+/// message.
 pub(super) struct Control {
     pub(super) payload: [u8; MAX_CONTROL],
 }

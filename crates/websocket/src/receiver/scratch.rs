@@ -2,11 +2,12 @@ use super::partial::Partial;
 use crate::deflate::Inflater;
 use crate::frame::MAX_CONTROL;
 
-/// What the connections of a thread share while they receive: buffers for what is incomplete, room for a message that
-/// was put together or decompressed, and one decompressor for the connections without context takeover.
+/// What the connections of a thread share while they receive: buffers for what is incomplete, room
+/// for a message that was put together or decompressed, and one decompressor for the connections
+/// without context takeover.
 ///
-/// A connection takes a buffer when a frame or message is incomplete at the end of its input, and gives it back with
-/// the message: in a warm system nothing is allocated. What is kept is bounded.
+/// A connection takes a buffer when a frame or message is incomplete at the end of its input, and
+/// gives it back with the message: in a warm system nothing is allocated. What is kept is bounded.
 pub struct Scratch {
     // Boxed, as a connection holds one by a pointer and it goes back as it is.
     #[allow(clippy::vec_box)]
@@ -28,7 +29,8 @@ impl Scratch {
         Self::with_limits(64, 64 * 1024)
     }
 
-    /// Keeps up to `max_free` buffers for reuse; one that grew past `max_buffer` bytes is freed instead.
+    /// Keeps up to `max_free` buffers for reuse; one that grew past `max_buffer` bytes is freed
+    /// instead.
     pub fn with_limits(max_free: usize, max_buffer: usize) -> Self {
         Self {
             free: Vec::new(),

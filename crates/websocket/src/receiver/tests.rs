@@ -1,4 +1,5 @@
 use super::*;
+use crate::close::CloseFrame;
 use crate::frame::write_frame;
 
 fn receive_all(

@@ -100,7 +100,8 @@ pub(crate) fn masked(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Writes a message in fragments of at most `size` payload octets, compressed if there is a deflater.
+/// Writes a message in fragments of at most `size` payload octets, compressed if there is a
+/// deflater.
 pub(crate) fn write_message(
     out: &mut Vec<u8>,
     opcode: Opcode,
