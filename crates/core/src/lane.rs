@@ -29,12 +29,14 @@ pub(crate) struct Piece {
     pub(crate) lane: Lane,
     /// Of a state piece: the shard's room, or [`Piece::NO_ROOM`] for what nobody asks for again.
     pub(crate) room: u32,
-    /// Of a state piece: the room's state version that the receiver had before it.
+    /// Of a state piece: the room's state version that the receiver had before it, or
+    /// [`Piece::EPHEMERAL`] for an event that is just dropped.
     pub(crate) base: u64,
 }
 
 impl Piece {
     pub(crate) const NO_ROOM: u32 = u32::MAX;
+    pub(crate) const EPHEMERAL: u64 = u64::MAX;
 
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
@@ -237,22 +239,25 @@ impl Lanes {
         }
     }
 
-    /// Takes the state pieces out that no byte was sent of.
-    pub(crate) fn drop_state(&mut self, arena: &mut LaneArena, mut dropped: impl FnMut(Piece)) {
-        let mut all = std::mem::take(&mut self.sending);
+    /// Takes those state pieces out that no byte was sent of.
+    pub(crate) fn drop_state(
+        &mut self,
+        arena: &mut LaneArena,
+        which: impl Fn(&Piece) -> bool,
+        mut dropped: impl FnMut(Piece),
+    ) {
         let mut begun = self.begun > 0;
-        while let Some(piece) = arena.pop(&mut all) {
-            if piece.lane == Lane::State && !begun {
-                self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
-                dropped(piece);
-            } else {
-                arena.push(&mut self.sending, piece);
+        for list in [&mut self.sending, &mut self.state] {
+            let mut all = std::mem::take(list);
+            while let Some(piece) = arena.pop(&mut all) {
+                if piece.lane == Lane::State && !begun && which(&piece) {
+                    self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
+                    dropped(piece);
+                } else {
+                    arena.push(list, piece);
+                }
+                begun = false;
             }
-            begun = false;
-        }
-        while let Some(piece) = arena.pop(&mut self.state) {
-            self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
-            dropped(piece);
         }
     }
 
@@ -372,7 +377,7 @@ mod tests {
         lanes.push(&mut arena, piece(Lane::Event, 3, 10));
         lanes.push(&mut arena, piece(Lane::State, 4, 10));
         let mut dropped = Vec::new();
-        lanes.drop_state(&mut arena, |piece| dropped.push(piece.chunk));
+        lanes.drop_state(&mut arena, |_| true, |piece| dropped.push(piece.chunk));
         assert_eq!(dropped, [2, 4]);
         assert_eq!(chunks(&lanes, &arena), [(1, 1)]);
         assert_eq!(lanes.bytes(), 20);

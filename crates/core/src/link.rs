@@ -62,9 +62,10 @@ impl RoomId {
 #[derive(Debug)]
 pub(crate) enum OpKind {
     Join(Box<Join>),
-    /// `gone`: the connection is closed and wants no answer.
+    /// Answered with [`ToEdge::Left`], unless the connection is `gone`.
     Leave {
         gone: bool,
+        edge_room: RoomId,
     },
     Publish(Publish),
     Presence(PresenceUpdate<'static>),
@@ -140,10 +141,11 @@ pub(crate) enum ToEdge {
         error: Arc<Chunk>,
         code: ErrorCode,
     },
-    /// The connection is out of the room, with what tells it so.
+    /// The connection is out of the room, with what tells it so. `asked`: answers a `leave_room`.
     Left {
         conn: ConnId,
         edge_room: RoomId,
+        asked: bool,
         farewell: Option<Arc<Chunk>>,
     },
     /// An answer that needs no room.

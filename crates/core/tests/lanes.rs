@@ -102,6 +102,8 @@ fn the_latest_state_wins_for_a_slow_reader() {
             node.member("arena"),
             node.member("arena"),
         );
+        node.pass(100);
+        node.drain(bob);
         node.sockets[bob].window = 0;
         for step in 1..=50 {
             let x = step;

@@ -26,7 +26,7 @@ fn a_joiner_gets_joined_then_its_own_player_joined_then_all_of_the_state() {
     );
     let got = node.messages(ann);
     let types: Vec<_> = got.iter().map(|message| text(&message["type"])).collect();
-    assert_eq!(types, ["joined", "player_joined", "sync"]);
+    assert_eq!(types[..3], ["joined", "player_joined", "sync"]);
     assert_eq!(got[0]["payload"]["player_num"], 1);
     assert_eq!(got[0]["payload"]["total"], 1);
     assert_eq!(got[0]["payload"]["offset"], 0);
@@ -234,11 +234,11 @@ fn presence_keys_are_merged_and_shown_to_all() {
     let (ann, bob) = (node.member("room"), node.member("room"));
     node.say(
         ann,
-        r#"{"type":"presence","payload":{"mood":"good","at":{"x":1}}}"#,
+        r#"{"type":"presence","payload":{"presence":{"mood":"good","at":{"x":1}}}}"#,
     );
     node.say(
         ann,
-        r#"{"type":"presence","payload":{"mood":null,"away":true}}"#,
+        r#"{"type":"presence","payload":{"presence":{"mood":null,"away":true}}}"#,
     );
     let got = node.messages(bob);
     let last = &got.last().expect("a presence")["payload"];
@@ -251,7 +251,7 @@ fn presence_keys_are_merged_and_shown_to_all() {
     let joined = &node.messages(cid)[0];
     assert_eq!(joined["payload"]["members"][0]["presence"]["away"], true);
     let big = format!(
-        r#"{{"type":"presence","payload":{{"x":"{}"}}}}"#,
+        r#"{{"type":"presence","payload":{{"presence":{{"x":"{}"}}}}}}"#,
         "y".repeat(3_000)
     );
     node.messages(ann);
@@ -369,7 +369,7 @@ fn a_kind_without_presence_tells_nobody() {
     let ann = node.member("dark:1");
     let bob = node.connect();
     node.say(bob, r#"{"type":"join_room","room_id":"dark:1"}"#);
-    node.say(bob, r#"{"type":"presence","payload":{"x":1}}"#);
+    node.say(bob, r#"{"type":"presence","payload":{"presence":{"x":1}}}"#);
     node.say(bob, r#"{"type":"leave_room"}"#);
     assert!(node.types(ann).iter().all(|kind| kind == "sync"));
     assert_eq!(node.types(bob)[..2], ["joined", "player_joined"]);
@@ -423,8 +423,8 @@ fn a_ping_is_answered_with_the_clock_and_its_payload() {
     node.say(ann, r#"{"type":"ping","payload":{"n":7}}"#);
     let pong = &node.messages(ann)[0];
     assert_eq!(pong["type"], "pong");
-    assert_eq!(pong["payload"]["payload"]["n"], 7);
-    assert_eq!(pong["payload"]["server_time"], node.now.unix_ms);
+    assert_eq!(pong["payload"]["n"], 7);
+    assert_eq!(pong["timestamp"], node.now.unix_ms);
 }
 
 #[test]

@@ -66,6 +66,7 @@ struct View {
     epoch: String,
     next: u64,
     joined: bool,
+    me: String,
     frame: i64,
     players: BTreeMap<String, Value>,
 }
@@ -94,7 +95,11 @@ impl Watcher {
                         "a repeated joined is true: {message}"
                     );
                 }
+                if view.joined {
+                    return;
+                }
                 *view = View {
+                    me: text(&payload["player_id"]),
                     epoch: text(&payload["epoch"]),
                     next: offset + 1,
                     joined: true,
@@ -123,13 +128,13 @@ impl Watcher {
             }
             _ => {}
         }
+        let farewell = kind == "player_left" && text(&payload["player_id"]) == view.me;
         let Some(offset) = message["offset"].as_u64() else {
-            if kind == "player_left" {
+            if farewell {
                 self.rooms.remove(&room);
             }
             return;
         };
-        let own_farewell = kind == "player_left" && view.joined && view.next <= offset;
         assert!(
             view.joined,
             "an event of a room that it is not in: {message}"
@@ -141,10 +146,12 @@ impl Watcher {
         assert_eq!(text(&message["epoch"]), view.epoch);
         view.next += 1;
         let first = truth
-            .entry((room, view.epoch.clone(), offset))
+            .entry((room.clone(), view.epoch.clone(), offset))
             .or_insert_with(|| message.clone());
         assert_eq!(first, message, "all see the same");
-        let _ = own_farewell;
+        if farewell {
+            self.rooms.remove(&room);
+        }
     }
 }
 
@@ -210,6 +217,9 @@ impl Run {
     fn read(&mut self, client: usize) {
         for got in self.node.read(client) {
             if let Got::Message(message) = got {
+                if std::env::var_os("ROOMCAST_SIM_TRACE").is_some() {
+                    eprintln!("{client}: {message}");
+                }
                 self.watchers[client].see(&message, &mut self.truth);
             }
         }
@@ -240,7 +250,7 @@ impl Run {
                     r#"{{"type":"game_action","room_id":"{room}","payload":{{"action":"attack","target_id":{target}}}}}"#
                 ));
             }
-            18 => self.node.send(client, &format!(r#"{{"type":"presence","room_id":"{room}","payload":{{"n":{n}}}}}"#)),
+            18 => self.node.send(client, &format!(r#"{{"type":"presence","room_id":"{room}","payload":{{"presence":{{"n":{n}}}}}}}"#)),
             19 => self.node.send(client, &format!(
                 r#"{{"type":"event","name":"e","room_id":"{room}","ephemeral":true,"payload":{n}}}"#
             )),

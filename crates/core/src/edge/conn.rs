@@ -56,32 +56,18 @@ pub(super) enum Phase {
 pub(super) struct Membership {
     /// The shard's room.
     pub(super) room: u32,
-    /// 0 until the home has told it.
+    /// 0 while it is not in the room, as far as the home has told.
     pub(super) player: PlayerNum,
-    pub(super) stage: Stage,
+    /// Whether `join_room` or `leave_room` was sent last.
+    pub(super) wanted: bool,
+    /// Of both, how many the home has not answered.
+    pub(super) unanswered: u32,
     /// State was withheld: the newest has to be asked for when the socket drains.
     pub(super) stale: bool,
     /// It was asked for; until it comes, other state is not for this one.
     pub(super) asked: bool,
     /// The room's state version that was last put into the lane.
     pub(super) version: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Joining,
-    Joined,
-    /// `leave_room` is on its way.
-    Leaving,
-    /// It is, and another `join_room` behind it.
-    Rejoining,
-}
-
-impl Membership {
-    /// Whether messages to this room may be sent.
-    pub(super) fn is_open(&self) -> bool {
-        self.stage != Stage::Leaving
-    }
 }
 
 impl Conn {

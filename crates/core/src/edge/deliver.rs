@@ -3,7 +3,7 @@
 use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
 
 use crate::context::{Context, Fault};
-use crate::edge::conn::{Phase, Stage};
+use crate::edge::conn::Phase;
 use crate::edge::receive::NO_RECIPIENT;
 use crate::edge::{Edge, mark_dirty, may_read, over_lane};
 use crate::host::{Encoding, Host};
@@ -24,19 +24,23 @@ impl Edge {
                 code,
             } => {
                 self.push_control(ctx, now, conn, error);
-                self.forget(conn, edge_room.slot, true);
+                if self.rooms.current(edge_room).is_some() {
+                    self.answered(conn, edge_room.slot, true);
+                }
                 self.offence(ctx, now, conn, code);
             }
             ToEdge::Left {
                 conn,
                 edge_room,
+                asked,
                 farewell,
             } => {
                 if let Some(farewell) = farewell {
                     self.push_whole(ctx, now, conn, Lane::Event, farewell, Piece::NO_ROOM, 0);
                 }
                 if self.rooms.current(edge_room).is_some() {
-                    self.forget(conn, edge_room.slot, false);
+                    self.out(ctx, conn, edge_room.slot);
+                    self.answered(conn, edge_room.slot, asked);
                 }
             }
             ToEdge::Answer {
@@ -184,12 +188,12 @@ impl Edge {
                         end: length,
                         charge: held,
                         lane: Lane::State,
-                        room: if version.is_some() {
-                            edge_room.slot
+                        room: edge_room.slot,
+                        base: if version.is_some() {
+                            base
                         } else {
-                            Piece::NO_ROOM
+                            Piece::EPHEMERAL
                         },
-                        base,
                     };
                     let mut push = |piece| {
                         table.retain(chunk);
@@ -267,9 +271,7 @@ impl Edge {
         };
         let is_new = membership.player != player;
         membership.player = player;
-        if membership.stage == Stage::Joining {
-            membership.stage = Stage::Joined;
-        }
+        membership.unanswered = membership.unanswered.saturating_sub(1);
         if is_new {
             membership.version = version;
             membership.stale = false;
@@ -283,35 +285,52 @@ impl Edge {
         }
     }
 
-    /// The connection is out of the room, unless it is on its way back in.
-    fn forget(&mut self, id: ConnId, slot: u32, refused: bool) {
-        let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns
+    /// The connection gets no more of the room: its state, which events overtake, goes with it.
+    fn out<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, slot: u32) {
+        let Edge {
+            conns,
+            rooms,
+            arena,
+            table,
+            ..
+        } = self;
+        let conn = conns
             .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
-        else {
+            .filter(|conn| conn.id == id);
+        let Some(conn) = conn else { return };
+        let Some(membership) = conn.membership(slot) else {
+            return;
+        };
+        if std::mem::take(&mut membership.player) == 0 {
+            return;
+        }
+        if let Some(room) = rooms.get_mut(slot) {
+            room.remove_receiver(id.slot());
+        }
+        let of_room = |piece: &Piece| piece.room == slot;
+        conn.lanes.drop_state(arena, of_room, |piece| {
+            table.release(piece.chunk, &mut ctx.pool)
+        });
+    }
+
+    /// The home has answered a `join_room` or `leave_room`, if it was `asked`. Who is not in the
+    /// room and has nothing more to hear from it is done with it.
+    fn answered(&mut self, id: ConnId, slot: u32, asked: bool) {
+        let Some(conn) = self.conn_mut(id) else {
             return;
         };
         let Some(at) = conn.memberships.iter().position(|it| it.room == slot) else {
             return;
         };
-        let membership = &mut conn.memberships[at];
-        if refused && membership.player != 0 {
+        let Some(membership) = conn.memberships.get_mut(at) else {
             return;
+        };
+        membership.unanswered = membership.unanswered.saturating_sub(u32::from(asked));
+        if membership.player == 0 && membership.unanswered == 0 {
+            conn.memberships.remove(at);
+            conn.pooled.in_use = !conn.memberships.is_empty();
+            self.rooms.exit(slot);
         }
-        if let Some(room) = rooms.get_mut(slot)
-            && membership.player != 0
-        {
-            room.remove_receiver(id.slot());
-        }
-        membership.player = 0;
-        if membership.stage == Stage::Rejoining && !refused {
-            membership.stage = Stage::Joining;
-            return;
-        }
-        conn.memberships.remove(at);
-        conn.pooled.in_use = !conn.memberships.is_empty();
-        rooms.exit(slot);
     }
 
     fn accepted<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, window: u32) {

@@ -264,7 +264,7 @@ impl Edge {
                 continue;
             };
             room.remove_receiver(id.slot());
-            let reference = room.reference();
+            let (reference, edge_room) = (room.reference(), room.id);
             let conn = ConnRef {
                 shard: ctx.index,
                 conn: id,
@@ -277,7 +277,10 @@ impl Edge {
                 player: membership.player,
                 born: now.micros,
                 window: 0,
-                request: OpKind::Leave { gone: true },
+                request: OpKind::Leave {
+                    gone: true,
+                    edge_room,
+                },
             });
             self.rooms.exit(membership.room);
         }

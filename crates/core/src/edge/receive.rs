@@ -11,16 +11,16 @@ use roomcast_protocol::{
 use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
 use crate::edge::Edge;
-use crate::edge::conn::{Membership, Phase, Stage};
+use crate::edge::conn::{Conn, Membership, Phase};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
-use crate::link::{DirectMessage, Join, Letter, Op, OpKind, Publish, ShardMessage};
+use crate::link::{DirectMessage, Join, Letter, Op, OpKind, Publish, RoomId, ShardMessage};
 use crate::time::Now;
 
 /// Largest payload of a `ping`, in bytes: its answer must fit into the control lane.
 const LARGEST_PING: usize = 1_024;
-/// Bytes of a publish window that a message takes beside its payload.
-const PUBLISH_OVERHEAD: usize = 128;
+/// Bytes of a publish window that an operation takes beside what its sender put into it.
+const OP_OVERHEAD: usize = 128;
 
 /// What a connection's socket has brought.
 #[derive(Clone, Copy, Debug)]
@@ -254,14 +254,14 @@ impl Edge {
             }
             Request::Presence(update) => {
                 let request = OpKind::Presence(into_owned(update));
-                self.forward(ctx, now, &envelope, 0, |_| request);
+                self.forward(ctx, now, &envelope, |_, _| request);
             }
             Request::Members(members) => {
                 let request = OpKind::Members {
                     after: members.after,
                     limit: members.limit,
                 };
-                self.forward(ctx, now, &envelope, 0, |_| request);
+                self.forward(ctx, now, &envelope, |_, _| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
             Request::History(_) | Request::Skip(_) => {
@@ -372,9 +372,8 @@ impl Edge {
             Some(at) => {
                 // Joined last is what a message without a room means.
                 let mut membership = conn.memberships.remove(at);
-                if membership.stage == Stage::Leaving {
-                    membership.stage = Stage::Rejoining;
-                }
+                membership.wanted = true;
+                membership.unanswered += 1;
                 conn.memberships.push(membership);
                 membership.room
             }
@@ -390,7 +389,8 @@ impl Edge {
                 conn.memberships.push(Membership {
                     room,
                     player: 0,
-                    stage: Stage::Joining,
+                    wanted: true,
+                    unanswered: 1,
                     stale: false,
                     asked: false,
                     version: 0,
@@ -399,16 +399,16 @@ impl Edge {
                 room
             }
         };
-        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
         let Some(room) = self.rooms.get(room) else {
             return;
         };
         let request = OpKind::Join(Box::new(Join {
-            client_id,
+            client_id: conn.pooled.client_id,
             nickname: join.nickname.as_deref().unwrap_or("").into(),
             presence: into_owned(join.presence),
             edge_room: room.id,
         }));
+        let (encoding, window) = (conn.encoding, take_window(conn, ctx, &request));
         let conn = ConnRef {
             shard: ctx.index,
             conn: id,
@@ -420,15 +420,19 @@ impl Edge {
             encoding,
             player: 0,
             born,
-            window: 0,
+            window,
             request,
         });
     }
 
     fn leave<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, envelope: Envelope<'_>) {
-        self.forward(ctx, now, &envelope, 0, |membership| {
-            membership.stage = Stage::Leaving;
-            OpKind::Leave { gone: false }
+        self.forward(ctx, now, &envelope, |membership, edge_room| {
+            membership.wanted = false;
+            membership.unanswered += 1;
+            OpKind::Leave {
+                gone: false,
+                edge_room,
+            }
         });
     }
 
@@ -443,7 +447,6 @@ impl Edge {
         let mut bytes = ctx.buffer();
         bytes.extend_from_slice(message.name.as_bytes());
         bytes.extend_from_slice(message.payload);
-        let window = bytes.len() + PUBLISH_OVERHEAD;
         let publish = Publish {
             message_type: message.message_type,
             format: message.format,
@@ -458,7 +461,7 @@ impl Edge {
             return self.direct(ctx, now, &envelope, &to, publish);
         }
         let mut publish = Some(publish);
-        self.forward(ctx, now, &envelope, window as u32, |_| {
+        self.forward(ctx, now, &envelope, |_, _| {
             // Called at most once.
             publish.take().map_or(
                 OpKind::Members {
@@ -479,8 +482,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         envelope: &Envelope<'_>,
-        window: u32,
-        request: impl FnOnce(&mut Membership) -> OpKind,
+        request: impl FnOnce(&mut Membership, RoomId) -> OpKind,
     ) {
         let id = envelope.id;
         let Edge { conns, rooms, .. } = self;
@@ -497,7 +499,7 @@ impl Edge {
             .memberships
             .iter_mut()
             .rev()
-            .find(|membership| membership.is_open() && named(membership));
+            .find(|membership| membership.wanted && named(membership));
         let Some(membership) = membership else {
             let message = match &envelope.room_id {
                 Some(_) => "you are not in this room; send `join_room` first",
@@ -506,15 +508,13 @@ impl Edge {
             self.fault(ctx, now, id, envelope.fault(ErrorCode::NotInRoom, message));
             return;
         };
-        let player = membership.player;
-        let request = request(membership);
         let Some(room) = rooms.get(membership.room) else {
             return;
         };
+        let player = membership.player;
+        let request = request(membership, room.id);
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
-        conn.window = conn.window.saturating_add(window);
-        let full = conn.window as usize >= ctx.settings.publish_window.max(1);
-        ctx.stats.reads_paused += u64::from(full);
+        let window = take_window(conn, ctx, &request);
         let conn = ConnRef {
             shard: ctx.index,
             conn: id,
@@ -568,6 +568,27 @@ impl Edge {
             outbox.push(ShardMessage(Letter::Direct(Box::new(message))));
         }
     }
+}
+
+/// Takes what an operation may hold in its room's queue from the connection's window.
+fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u32 {
+    let keys = |update: &PresenceUpdate<'_>| -> usize {
+        let sizes = update.keys.iter();
+        sizes
+            .map(|(key, value)| 64 + key.len() + value.as_ref().map_or(0, |v| v.len()))
+            .sum()
+    };
+    let size = match request {
+        OpKind::Publish(publish) => publish.bytes.len(),
+        OpKind::Presence(update) => keys(update),
+        OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
+        _ => 0,
+    };
+    let window = u32::try_from(size + OP_OVERHEAD).unwrap_or(u32::MAX);
+    conn.window = conn.window.saturating_add(window);
+    let full = conn.window as usize >= ctx.settings.publish_window.max(1);
+    ctx.stats.reads_paused += u64::from(full);
+    window
 }
 
 pub(super) const NO_RECIPIENT: &str = "nobody with this id is connected";

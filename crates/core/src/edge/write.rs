@@ -7,6 +7,7 @@ use crate::edge::Edge;
 use crate::edge::conn::{Conn, Phase};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
+use crate::lane::Piece;
 use crate::link::{Op, OpKind};
 use crate::time::{Now, micros};
 
@@ -136,20 +137,22 @@ impl Edge {
         let Conn {
             lanes, memberships, ..
         } = conn;
-        lanes.drop_state(arena, |piece| {
-            table.release(piece.chunk, &mut ctx.pool);
-            match memberships
-                .iter_mut()
-                .find(|membership| membership.room == piece.room)
-            {
-                Some(membership) => {
-                    membership.stale = true;
-                    membership.version = membership.version.min(piece.base);
-                    ctx.stats.state_replaced += 1;
+        lanes.drop_state(
+            arena,
+            |_| true,
+            |piece| {
+                table.release(piece.chunk, &mut ctx.pool);
+                let membership = memberships.iter_mut().find(|it| it.room == piece.room);
+                match membership.filter(|_| piece.base != Piece::EPHEMERAL) {
+                    Some(membership) => {
+                        membership.stale = true;
+                        membership.version = membership.version.min(piece.base);
+                        ctx.stats.state_replaced += 1;
+                    }
+                    None => ctx.stats.ephemeral_dropped += 1,
                 }
-                None => ctx.stats.ephemeral_dropped += 1,
-            }
-        });
+            },
+        );
     }
 
     /// Asks the homes of rooms whose state was withheld for what is newest.

@@ -91,6 +91,7 @@ impl Room {
         };
         self.members.insert(player, member);
         self.add_receiver(op.conn.shard, join.edge_room, op.encoding);
+        self.note_newcomer(player);
         self.with_logic(ctx, now, |logic, room| logic.join(room, player));
         if self.has_failed() {
             return;
@@ -255,12 +256,11 @@ impl Room {
         op: Op,
         completion: Option<Completion>,
     ) {
-        let OpKind::Leave { gone } = op.request else {
+        let OpKind::Leave { gone, edge_room } = op.request else {
             return;
         };
         self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
         self.seal(ctx);
-        let edge_room = self.edge_room(op.conn.shard);
         let Some(member) = self.members.remove(&op.player) else {
             return;
         };
@@ -285,6 +285,7 @@ impl Room {
                 ToEdge::Left {
                     conn: op.conn.conn,
                     edge_room,
+                    asked: true,
                     farewell,
                 },
             );

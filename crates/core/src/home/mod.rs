@@ -265,6 +265,7 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
     let (conn, edge_room, code) = (op.conn.conn, join.edge_room, ErrorCode::UnknownKind);
+    ctx.accepted(op.conn, op.window);
     ctx.send_edge(
         op.conn.shard,
         ToEdge::JoinRefused {
@@ -278,5 +279,6 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
 
 /// Something for a room that is not there: it was left, or closed, while this was on its way.
 fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+    ctx.accepted(op.conn, op.window);
     room::refuse_stranger(ctx, now, op);
 }

@@ -35,7 +35,7 @@ impl Room {
         if op.conn != NOBODY {
             match self.player_of(&op) {
                 Some(player) => op.player = player,
-                None => return refuse_stranger(ctx, now, Op { window: 0, ..op }),
+                None => return refuse_stranger(ctx, now, op),
             }
         }
         let OpKind::Publish(publish) = &op.request else {

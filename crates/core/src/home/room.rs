@@ -390,6 +390,7 @@ impl Room {
                 ToEdge::Left {
                     conn: member.conn.conn,
                     edge_room,
+                    asked: false,
                     farewell,
                 },
             );
@@ -422,30 +423,45 @@ const EMPTY: Record<'static> = Record {
     payload: &[],
 };
 
-/// Something for a room from somebody who is not in it.
+/// Something for a room from somebody who is not in it. Gives no window back.
 pub(super) fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
-    let (request, seq) = match op.request {
-        OpKind::Leave { gone: true } | OpKind::CatchUp { .. } | OpKind::Join(_) => return,
-        OpKind::Leave { gone: false } => (MessageType::LeaveRoom, 0),
+    let Op {
+        room,
+        conn,
+        encoding,
+        born,
+        request,
+        ..
+    } = op;
+    let (answers, seq) = match &request {
+        OpKind::Leave { gone: true, .. } | OpKind::CatchUp { .. } | OpKind::Join(_) => return,
+        OpKind::Leave { gone: false, .. } => (MessageType::LeaveRoom, 0),
         OpKind::Presence(_) => (MessageType::Presence, 0),
         OpKind::Members { .. } => (MessageType::Members, 0),
-        OpKind::Publish(publish) => {
-            let request = (publish.message_type, publish.seq);
-            ctx.recycle(publish.bytes);
-            request
-        }
+        OpKind::Publish(publish) => (publish.message_type, publish.seq),
     };
-    if op.window > 0 {
-        ctx.accepted(op.conn, op.window);
-    }
     let fault = Fault {
         seq,
-        request: Some(request),
-        room: &op.room.name,
+        request: Some(answers),
+        room: &room.name,
         ..Fault::new(
             ErrorCode::NotInRoom,
             "you are not in this room; send `join_room` first",
         )
     };
-    ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
+    match request {
+        OpKind::Leave { edge_room, .. } => {
+            let farewell = Some(ctx.error(encoding, born, now.unix_ms, fault));
+            let left = ToEdge::Left {
+                conn: conn.conn,
+                edge_room,
+                asked: true,
+                farewell,
+            };
+            return ctx.send_edge(conn.shard, left);
+        }
+        OpKind::Publish(publish) => ctx.recycle(publish.bytes),
+        _ => {}
+    }
+    ctx.refuse(conn, encoding, born, now.unix_ms, fault);
 }

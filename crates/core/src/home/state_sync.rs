@@ -57,6 +57,12 @@ impl StateSyncer {
         self.wanted = true;
     }
 
+    /// Whoever is listed again has not left: the entry in the next `sync` replaces the old one.
+    fn player_joined(&mut self, player_id: &str) {
+        self.left.retain(|left| **left != *player_id);
+        self.gone.retain(|(_, gone)| **gone != *player_id);
+    }
+
     pub(super) fn player_left(&mut self, player_id: &str) {
         self.left.push(player_id.into());
         self.wanted = true;
@@ -90,6 +96,14 @@ impl Room {
             if let Some(member) = self.members.get_mut(&player) {
                 member.changed = false;
             }
+        }
+    }
+
+    /// A new player's state is a change.
+    pub(super) fn note_newcomer(&mut self, player: PlayerNum) {
+        if let Some(member) = self.members.get_mut(&player) {
+            member.mark_changed(player, &mut self.syncer.changed);
+            self.syncer.player_joined(member.player_id());
         }
     }
 
