@@ -71,7 +71,7 @@ pub(crate) fn write_action<W: Writer>(writer: &mut W, format: Format, action: &G
     if action.format() == format {
         writer.ready(5, "payload", action.raw());
     } else {
-        writer.message(5, "payload", |writer| action.write(writer));
+        writer.body(5, "payload", |writer| action.write(writer));
     }
 }
 
@@ -83,7 +83,7 @@ fn payload<W: Writer>(writer: &mut W, format: Format, body: &Body<'_>) {
         Body::GameAction(action) => return write_action(writer, format, action),
         ref ours => ours,
     };
-    writer.message(5, "payload", |writer| match payload {
+    writer.body(5, "payload", |writer| match payload {
         Body::Welcome(body) => welcome(writer, body),
         Body::Joined(body) => joined(writer, body),
         Body::PlayerJoined(body) => member(writer, body),

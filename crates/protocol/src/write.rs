@@ -40,6 +40,8 @@ pub(crate) trait Writer: Sized {
         entries: impl Iterator<Item = (&'k str, &'k str)>,
     );
 
+    /// A payload that is ours. It is a field of bytes, so that an empty one is left out of Protobuf.
+    fn body(&mut self, number: u32, name: &str, fill: impl FnOnce(&mut Self));
     /// A message inside this one.
     fn message(&mut self, number: u32, name: &str, fill: impl FnOnce(&mut Self));
     /// A list; what fills it calls [`Writer::item`] or [`Writer::str_item`].
@@ -200,6 +202,10 @@ impl Writer for Json<'_> {
         });
     }
 
+    fn body(&mut self, number: u32, name: &str, fill: impl FnOnce(&mut Self)) {
+        self.message(number, name, fill);
+    }
+
     fn message(&mut self, _: u32, name: &str, fill: impl FnOnce(&mut Self)) {
         self.key(name);
         self.out.push(b'{');
@@ -310,13 +316,13 @@ impl Writer for Protobuf<'_> {
     }
 
     fn payload(&mut self, number: u32, _: &str, payload: Payload<'_>) {
-        if !payload.data.is_empty() {
-            self.bytes(number, payload.data);
-        }
+        self.ready(number, "", payload.data);
     }
 
     fn ready(&mut self, number: u32, _: &str, bytes: &[u8]) {
-        self.bytes(number, bytes);
+        if !bytes.is_empty() {
+            self.bytes(number, bytes);
+        }
     }
 
     fn json_map(&mut self, number: u32, _: &str, object: &str) {
@@ -341,6 +347,15 @@ impl Writer for Protobuf<'_> {
 
     fn map<'k>(&mut self, number: u32, _: &str, entries: impl Iterator<Item = (&'k str, &'k str)>) {
         entries.for_each(|(key, value)| self.entry(number, key, value));
+    }
+
+    fn body(&mut self, number: u32, _: &str, fill: impl FnOnce(&mut Self)) {
+        let start = self.out.len();
+        self.item(number, fill);
+        // A tag and a length of zero.
+        if self.out.len() == start + 2 {
+            self.out.truncate(start);
+        }
     }
 
     fn message(&mut self, number: u32, _: &str, fill: impl FnOnce(&mut Self)) {

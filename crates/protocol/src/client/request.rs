@@ -47,7 +47,7 @@ fn payload<W: Writer>(writer: &mut W, format: Format, request: &Request<'_>) {
         Request::LeaveRoom => return,
         ours => ours,
     };
-    writer.message(5, "payload", |writer| match ours {
+    writer.body(5, "payload", |writer| match ours {
         Request::Hello(request) => hello(writer, request),
         Request::JoinRoom(request) => join_room(writer, request),
         Request::Presence(update) => presence(writer, 1, update),
