@@ -22,18 +22,22 @@ use options::Options;
 use runner::Bench;
 use scenario::{compression, fanout, growth, idle, rooms, stalled, storm};
 
-/// Measure a server: its memory, its speed, and whether it loses anything.
-///
-/// Starts a server of its own with its limits off, on one processor, and puts the load on from another; or drives one
-/// that is running (--url). Connects to this machine only, unless --allow-remote is given. The exit code is 1 when
-/// the server lost, repeated or mixed up a message, whatever the figures are.
+/// What to measure, and how.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     #[command(subcommand)]
     benchmark: Benchmark,
     #[command(flatten)]
     options: Options,
 }
+
+const HELP: &str = "\
+Starts a server of its own with its limits off, on one processor, and puts the load on from another; or drives one
+that is running (--url). Connects to this machine only, unless --allow-remote is given.
+
+Exit codes: 0; 1 when a server lost, repeated or mixed up a message, whatever the figures are, or could not be
+measured; 64 for a wrong option.";
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Benchmark {
