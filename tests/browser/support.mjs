@@ -18,13 +18,14 @@ export async function startServer({ port = 0, args = [] } = {}) {
   const program = process.env.ROOMCAST_BIN ?? `${repository}target/release/roomcast`;
   const child = spawn(program, ["serve", "--listen", `127.0.0.1:${port}`, ...args], {
     cwd: artifacts, // where no roomcast.toml lies
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"))),
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
   const bound = new Promise((resolve, reject) => {
     const take = (data) => {
       output += data;
-      const match = /127\.0\.0\.1:([1-9]\d*)/.exec(output);
+      const match = /127\.0\.0\.1:([1-9]\d*)\D/.exec(output);
       if (match) resolve(Number(match[1]));
     };
     child.stdout.on("data", take);
