@@ -131,6 +131,18 @@ fn what_is_refused_and_with_which_status() {
 }
 
 #[test]
+fn any_16_octets_are_a_key() {
+    for key in [
+        "AAAAAAAAAAAAAAAAAAAAAA==",
+        "+/+/+/+/+/+/+/+/+/+/+w==",
+        "dGhlIHNhbXBsZSBub25jZZ==",
+    ] {
+        let accepted = accept("GET", (1, 1), with("sec-websocket-key", key.as_bytes())).unwrap();
+        assert_eq!(accepted.accept_key, accept_key(key.as_bytes()));
+    }
+}
+
+#[test]
 fn the_clients_preference_decides_on_the_subprotocol() {
     assert_eq!(choose_protocol(["x", "b", "a"], &["a", "b"]), Some("b"));
     assert_eq!(choose_protocol(["x"], &["a", "b"]), None);
