@@ -1,10 +1,11 @@
 //! What the server says on standard output when it is up: where to look, what it listens on, its limits.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::{Config, Listener};
+use super::{Config, Listener, Loaded};
 
 /// Addresses of other machines' ways to this one that are shown at most: a host of containers has hundreds.
 const MOST_ADDRESSES: usize = 6;
@@ -66,6 +67,27 @@ pub fn banner(
     );
     out.push_str("\nCtrl-C ends it.\n");
     out
+}
+
+impl Loaded {
+    /// Says that the server is up: the banner on standard output where the log is text, else a line of the log at
+    /// level `info`. Programs find the bound addresses in both. `bound` is as for [`banner`].
+    pub fn announce(&self, bound: &[SocketAddr]) {
+        if crate::log::is_text(self.config.log.format) {
+            let text = banner(&self.config, self.file.as_deref(), bound, &own_addresses());
+            // Nobody reads it: that is no reason not to serve.
+            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            return;
+        }
+        let addresses: Vec<String> = bound.iter().map(SocketAddr::to_string).collect();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            engine = "memory",
+            shards = self.config.server.shards(),
+            "listening on {}",
+            addresses.join(", ")
+        );
+    }
 }
 
 /// This machine's addresses in its networks, IPv4 first. Loopback and link-local ones are not among them.
