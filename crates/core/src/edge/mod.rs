@@ -174,28 +174,29 @@ impl Edge {
         code: u16,
         reason: &str,
     ) {
-        let Some(conn) = self.conn_mut(id) else {
-            return;
-        };
-        if conn.phase == Phase::Closing {
-            return;
-        }
-        conn.phase = Phase::Closing;
-        ctx.stats.close(code);
         let Edge {
             conns,
             arena,
             table,
             ..
         } = self;
-        if let Some(conn) = conns.get_mut(id.slot() as usize) {
-            conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
-        }
+        let conn = conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id);
+        let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
+            return;
+        };
+        ctx.stats.close(code);
+        conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
         let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
         let out = builder.reserve(&mut ctx.pool, 128);
         ctx.host.control(Control::Close { code, reason }, out);
         let frame = builder.finish(&mut ctx.pool);
         self.push_control(ctx, now, id, frame);
+        // From here on nothing more is queued: the close frame is the last.
+        if let Some(conn) = self.conn_mut(id) {
+            conn.phase = Phase::Closing;
+        }
         self.leave_all(ctx, now, id);
         self.closing.push(id);
         self.wheel.set(
@@ -319,7 +320,7 @@ impl Edge {
         let conn = conns
             .get_mut(id.slot() as usize)
             .filter(|conn| conn.id == id);
-        let Some(conn) = conn else {
+        let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
             return ctx.pool.give_back(chunk);
         };
         let (end, charge) = (chunk.bytes().len() as u32, chunk.held() as u32);
