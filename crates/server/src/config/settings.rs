@@ -192,7 +192,7 @@ pub struct Batcher {
 impl Default for Batcher {
     fn default() -> Batcher {
         Batcher {
-            max_size: 16 * 1024,
+            max_size: 64 * 1024,
             max_messages: 100,
             max_wait: Duration::ZERO,
         }
