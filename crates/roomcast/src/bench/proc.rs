@@ -51,6 +51,19 @@ pub(crate) fn pss(pid: u32) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Memory in bytes that the kernel holds for all TCP sockets of this machine.
+pub(crate) fn socket_memory() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = stat.lines().find(|line| line.starts_with("TCP:"))?;
+    let pages: u64 = line
+        .split_whitespace()
+        .skip_while(|&word| word != "mem")
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Threads of a process.
 pub(crate) fn threads(pid: u32) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/task")).ok()?.count())

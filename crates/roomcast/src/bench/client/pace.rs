@@ -92,8 +92,10 @@ pub(crate) struct Measured {
     pub(crate) faults: Faults,
     /// Messages that were due but could not be sent in time.
     pub(crate) behind: u64,
-    /// Most memory (PSS, bytes) that was seen while it ran.
+    /// Most memory (PSS, bytes) that was seen while it ran, where there are stalled connections.
     pub(crate) peak_pss: Option<u64>,
+    /// Most memory that the kernel held for sockets, in bytes, likewise.
+    pub(crate) peak_sockets: Option<u64>,
 }
 
 impl Measured {
@@ -153,7 +155,7 @@ impl Swarm {
         let mut first = None;
         let mut last = None;
         let mut glance = Instant::now();
-        let mut peak_pss = None;
+        let (mut peak_pss, mut peak_sockets) = (None, None);
         let mut quiet_since = Instant::now();
         let mut seen = 0;
         loop {
@@ -190,6 +192,7 @@ impl Swarm {
                 // Reading this takes the kernel a while for a large process, which a measured core would feel.
                 if self.plan.stalled_from.is_some() {
                     peak_pss = peak_pss.max(pid.and_then(proc::pss));
+                    peak_sockets = peak_sockets.max(proc::socket_memory());
                 }
             }
         }
@@ -216,6 +219,7 @@ impl Swarm {
             faults: self.faults,
             behind: due.saturating_sub(sent + 1),
             peak_pss,
+            peak_sockets,
         })
     }
 
