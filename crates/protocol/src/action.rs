@@ -170,7 +170,7 @@ impl<'a> GameAction<'a> {
         check(
             names::validate_event(&action.action, limits),
             "action",
-            "limits.max_event_name",
+            "message.max_event_name",
         )?;
         Ok(action)
     }
@@ -291,7 +291,7 @@ fn too_many(count: usize, limits: &Limits) -> Result<(), Fault> {
     if over(count, limits.max_params) {
         return Err(Fault::new(
             ErrorCode::TooMany,
-            "the action has more keys of its own than `limits.max_params`",
+            "the action has more keys of its own than `message.max_params`",
         ));
     }
     Ok(())

@@ -25,7 +25,7 @@ pub enum CloseCode {
     Reconnect = 4000,
     /// The client reads more slowly than its rooms speak, and a lane is full.
     SlowReader = 4001,
-    /// Nothing was heard for `heartbeat.timeout`.
+    /// Nothing was heard for `heartbeat.pong_timeout`.
     HeartbeatTimeout = 4002,
     /// In no room, and not used for `pool.max_idle`.
     Idle = 4003,

@@ -69,7 +69,7 @@ fn request<'a>(
             check(
                 names::validate_event(&name, limits),
                 "name",
-                "limits.max_event_name",
+                "message.max_event_name",
             )?;
             Request::Event {
                 name,
@@ -98,14 +98,14 @@ fn check_names(envelope: &Envelope<'_>, limits: &Limits) -> Result<(), Fault> {
         check(
             names::validate_id(id, limits),
             "to_client_id",
-            "limits.max_id",
+            "message.max_id",
         )?;
     }
     if let Some(id) = &envelope.to_user_id {
         check(
             names::validate_id(id, limits),
             "to_user_id",
-            "limits.max_id",
+            "message.max_id",
         )?;
     }
     Ok(())
@@ -115,7 +115,7 @@ fn check_room(name: &str, limits: &Limits) -> Result<(), Fault> {
     check(
         names::validate_room(name, limits),
         "room_id",
-        "limits.max_name",
+        "message.max_name",
     )
 }
 
@@ -136,7 +136,7 @@ fn check_size(text: Option<Cow<'_, str>>, max: usize) -> Result<Option<Cow<'_, s
     match text {
         Some(text) if over(text.len(), max) => Err(Fault::field(
             ErrorCode::TooLarge,
-            "is longer than `limits.max_token`",
+            "is longer than `message.max_token`",
         )),
         text => Ok(text),
     }
@@ -152,6 +152,13 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
     ];
     let mut hello = Hello::default();
     source.fields(&names, |number, value| {
+        if value.replaces() {
+            match number {
+                2 => hello.capabilities.clear(),
+                5 => hello.positions.clear(),
+                _ => {}
+            }
+        }
         match number {
             1 => hello.version = value.u32()?,
             2 => value.each(|capability| {
@@ -159,13 +166,13 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
                 check(
                     names::validate_event(&capability, limits),
                     "capabilities",
-                    "limits.max_event_name",
+                    "message.max_event_name",
                 )?;
                 push(
                     &mut hello.capabilities,
                     capability,
                     limits.max_capabilities,
-                    "limits.max_capabilities",
+                    "message.max_capabilities",
                 )
             })?,
             3 => hello.token = check_size(value.opt_str()?, limits.max_token)?,
@@ -176,7 +183,7 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
                     &mut hello.positions,
                     position,
                     limits.max_positions,
-                    "limits.max_positions",
+                    "message.max_positions",
                 )
             })?,
         }
@@ -267,7 +274,7 @@ fn join_room<'a>(envelope: &mut Envelope<'a>, limits: &Limits) -> Result<JoinRoo
     {
         return Err(Fault::new(
             ErrorCode::InvalidName,
-            "`nickname` has control characters or white space around it, or is longer than `limits.max_nickname`",
+            "`nickname` has control characters or white space around it, or is longer than `message.max_nickname`",
         ));
     }
     Ok(join)
@@ -319,15 +326,17 @@ fn chat<'a>(
     envelope: &Envelope<'a>,
     limits: &Limits,
 ) -> Result<IncomingPayload<'a>, Fault> {
-    let payload = envelope.payload(PayloadKind::Text, limits)?;
-    match (payload.is_none(), format) {
-        (false, _) => Ok(payload),
-        (true, Format::Json) => Err(Fault::missing("payload")),
-        // Protobuf leaves out an empty text.
-        (true, Format::Protobuf) => Ok(IncomingPayload {
+    // Protobuf leaves out an empty text.
+    let empty = format == Format::Protobuf && envelope.kind != Some(PayloadKind::Json);
+    match envelope.payload(PayloadKind::Text, limits)? {
+        payload if payload.is_none() && empty => Ok(IncomingPayload {
             kind: PayloadKind::Text,
             data: Cow::Borrowed(&[]),
         }),
+        payload if payload.is_none() || envelope.payload.is_none() && !empty => {
+            Err(Fault::missing("payload"))
+        }
+        payload => Ok(payload),
     }
 }
 

@@ -159,7 +159,7 @@ impl<'a> Envelope<'a> {
         unset: PayloadKind,
         limits: &Limits,
     ) -> Result<IncomingPayload<'a>, Fault> {
-        if bytes.is_empty() && self.kind.is_none() {
+        if bytes.is_empty() && matches!(self.kind, None | Some(PayloadKind::Json)) {
             return Ok(IncomingPayload::NONE);
         }
         let kind = self.kind.unwrap_or(unset);

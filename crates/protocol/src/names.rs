@@ -3,7 +3,7 @@
 use crate::ErrorCode;
 use crate::limits::{Limits, over};
 
-/// A room's name: not empty, at most `limits.max_name` bytes, no control characters, no white space.
+/// A room's name: not empty, at most `message.max_name` bytes, no control characters, no white space.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidName`].
@@ -11,7 +11,7 @@ pub fn validate_room(name: &str, limits: &Limits) -> Result<(), ErrorCode> {
     validate(name, limits.max_name, White::No)
 }
 
-/// An event's name, and the `action` of a `game_action`: as a room's, at most `limits.max_event_name` bytes.
+/// An event's name, and the `action` of a `game_action`: as a room's, at most `message.max_event_name` bytes.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidName`].
@@ -19,7 +19,7 @@ pub fn validate_event(name: &str, limits: &Limits) -> Result<(), ErrorCode> {
     validate(name, limits.max_event_name, White::No)
 }
 
-/// A nickname: not empty, at most `limits.max_nickname` bytes, no control characters; white space only inside.
+/// A nickname: not empty, at most `message.max_nickname` bytes, no control characters; white space only inside.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidName`].
@@ -27,7 +27,7 @@ pub fn validate_nickname(name: &str, limits: &Limits) -> Result<(), ErrorCode> {
     validate(name, limits.max_nickname, White::Inside)
 }
 
-/// A client's or user's id: as a room's, at most `limits.max_id` bytes.
+/// A client's or user's id: as a room's, at most `message.max_id` bytes.
 ///
 /// # Errors
 /// [`ErrorCode::InvalidName`].

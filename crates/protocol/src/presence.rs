@@ -85,6 +85,9 @@ pub(crate) fn read<'a>(
     update: &mut PresenceUpdate<'a>,
     limits: &Limits,
 ) -> Result<(), Fault> {
+    if value.replaces() {
+        update.keys.clear();
+    }
     value.entries(|key, value| {
         if key.is_empty() {
             return Err(Fault::field(ErrorCode::InvalidName, "has an empty key"));
@@ -97,7 +100,7 @@ pub(crate) fn read<'a>(
         if over(update.keys.len() + 1, limits.max_presence_keys) {
             return Err(Fault::field(
                 ErrorCode::PresenceTooLarge,
-                "has more keys than `limits.max_presence_keys`",
+                "has more keys than `message.max_presence_keys`",
             ));
         }
         update.keys.push((key, value));

@@ -225,6 +225,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Whether what was read of this field before counts no more: in Protobuf, lists and maps come in parts.
+    pub(crate) fn replaces(self) -> bool {
+        matches!(self, Value::Json(_))
+    }
+
     /// The elements of a list: in JSON an array, in Protobuf a field for each element.
     pub(crate) fn each(
         self,
@@ -275,15 +280,17 @@ impl<'a> Value<'a> {
         if let Value::Json(text) = self {
             return Ok((!json::is_null(text)).then_some(Cow::Borrowed(text)));
         }
-        let text = self.str()?;
-        if text.is_empty() {
+        let Value::Bytes(bytes) = self else {
+            return Err(wire_type());
+        };
+        if bytes.is_empty() {
             return Ok(None);
         }
         // Three are around it in the JSON that it becomes: the envelope, its payload and the map.
-        let mut scanner = Scanner::new(&text, limits.nesting().saturating_sub(3));
-        let null = json::is_null(scanner.value()?);
+        let mut scanner = Scanner::new(utf8(bytes)?, limits.nesting().saturating_sub(3));
+        let text = scanner.value()?;
         scanner.end()?;
-        Ok((!null).then_some(text))
+        Ok((!json::is_null(text)).then_some(Cow::Borrowed(text)))
     }
 }
 

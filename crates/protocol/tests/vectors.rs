@@ -1,6 +1,8 @@
 //! The golden vectors in `tests/vectors`, both ways. `ROOMCAST_BLESS=1` writes the Protobuf of those that have none;
 //! `tests/vectors/check.py` holds them against other Protobuf code.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod common;
 
 use common::{bytes, hex, resend, root, text, unhex, vectors};

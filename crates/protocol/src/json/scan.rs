@@ -278,7 +278,7 @@ impl<'a> Scanner<'a> {
 fn too_deep() -> Fault {
     Fault::new(
         ErrorCode::TooDeep,
-        "objects and arrays are nested more deeply than `limits.max_nesting`",
+        "objects and arrays are nested more deeply than `message.max_nesting`",
     )
 }
 

@@ -1,0 +1,10 @@
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../targets.rs"]
+mod targets;
+
+use libfuzzer_sys::fuzz_target;
+use roomcast_protocol::Format;
+
+fuzz_target!(|data: &[u8]| targets::action(Format::Protobuf, data));
