@@ -1,5 +1,6 @@
 //! `roomcast bench` as it is typed, against the bare loops that it brings.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
