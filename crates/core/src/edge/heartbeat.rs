@@ -5,9 +5,10 @@ use roomcast_protocol::CloseCode;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::edge::conn::Phase;
-use crate::edge::{Edge, may_read};
+use crate::edge::{Edge, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::ConnId;
+use crate::lane::{Lane, Piece};
 use crate::pool::Expiry;
 use crate::time::{Now, micros};
 
@@ -130,11 +131,18 @@ impl Edge {
         }
     }
 
-    /// Closes everybody.
+    /// Closes everybody, each once what waits for it is written.
     pub(crate) fn close_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, code: CloseCode) {
-        let ids: Vec<ConnId> = self.ids();
-        for id in ids {
-            self.close_with(ctx, now, id, code);
+        for id in self.ids() {
+            let Edge { conns, arena, table, .. } = self;
+            let conn = conns.get_mut(id.slot() as usize);
+            let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else { continue };
+            conn.lanes.drop_state(arena, |_| true, |piece| table.release(piece.chunk, &mut ctx.pool));
+            ctx.stats.close(code.code());
+            let reason = code.reason(1 + ctx.host.random() % 1_000);
+            let frame = close_frame(ctx, now, code.code(), &reason);
+            self.push_whole(ctx, now, id, Lane::Event, frame, Piece::NO_ROOM, 0);
+            self.closing(ctx, now, id);
         }
     }
 }

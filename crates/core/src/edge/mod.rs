@@ -7,10 +7,12 @@ mod receive;
 mod rooms;
 mod write;
 
+use std::sync::Arc;
+
 use roomcast_protocol::{CloseCode, ErrorCode};
 
 use crate::batcher::Batcher;
-use crate::chunk::{ChunkBuilder, ChunkTable};
+use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
@@ -188,22 +190,18 @@ impl Edge {
         };
         ctx.stats.close(code);
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
-        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
-        let out = builder.reserve(&mut ctx.pool, 128);
-        ctx.host.control(Control::Close { code, reason }, out);
-        let frame = builder.finish(&mut ctx.pool);
+        let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
-        // From here on nothing more is queued: the close frame is the last.
-        if let Some(conn) = self.conn_mut(id) {
-            conn.phase = Phase::Closing;
-        }
+        self.closing(ctx, now, id);
+    }
+
+    /// The close frame is queued: nothing more is, so it is the last.
+    fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Some(conn) = self.conn_mut(id).filter(|conn| conn.phase != Phase::Closing) else { return };
+        conn.phase = Phase::Closing;
         self.leave_all(ctx, now, id);
         self.closing.push(id);
-        self.wheel.set(
-            id.slot(),
-            now.micros
-                .saturating_add(micros(ctx.settings.write_timeout)),
-        );
+        self.wheel.set(id.slot(), now.micros.saturating_add(micros(ctx.settings.write_timeout)));
     }
 
     /// With one of our codes: its name is the reason, and says when to come back.
@@ -293,7 +291,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        frame: std::sync::Arc<crate::chunk::Chunk>,
+        frame: Arc<Chunk>,
     ) {
         self.push_whole(ctx, now, id, Lane::Control, frame, Piece::NO_ROOM, 0);
     }
@@ -306,7 +304,7 @@ impl Edge {
         now: Now,
         id: ConnId,
         lane: Lane,
-        chunk: std::sync::Arc<crate::chunk::Chunk>,
+        chunk: Arc<Chunk>,
         room: u32,
         base: u64,
     ) {
@@ -378,6 +376,13 @@ impl Edge {
         ctx.host.notice(Notice::SlowReader { waiting });
         self.close_with(ctx, now, id, CloseCode::SlowReader);
     }
+}
+
+fn close_frame<H: Host>(ctx: &mut Context<H>, now: Now, code: u16, reason: &str) -> Arc<Chunk> {
+    let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
+    let out = builder.reserve(&mut ctx.pool, 128);
+    ctx.host.control(Control::Close { code, reason }, out);
+    builder.finish(&mut ctx.pool)
 }
 
 fn mark_dirty(conn: &mut Conn, batcher: &mut Batcher, now: Now, before: usize) {
