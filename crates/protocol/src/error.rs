@@ -38,7 +38,7 @@ macro_rules! error_codes {
 error_codes! {
     /// A JSON connection sent what is not one JSON object.
     InvalidJson = "invalid_json",
-    /// A Protobuf connection sent what is not a `gameproto.Message`: cut short, a bad tag, a wrong wire type.
+    /// A Protobuf connection sent what is not a `gameproto.Message`: cut short, or with a bad tag.
     InvalidProtobuf = "invalid_protobuf",
     /// A text is not UTF-8, or has half of a surrogate pair.
     InvalidUtf8 = "invalid_utf8",
@@ -48,7 +48,7 @@ error_codes! {
     UnknownType = "unknown_type",
     /// A field that the message needs is not there.
     MissingField = "missing_field",
-    /// A field has a value of another type.
+    /// A field has a value of another type, or in Protobuf another wire type.
     WrongType = "wrong_type",
     /// A field's value is out of its range, or two fields contradict each other.
     InvalidValue = "invalid_value",
