@@ -341,10 +341,16 @@ fn chat<'a>(
 }
 
 fn presence_update<'a>(source: Source<'a>, limits: &Limits) -> Result<PresenceUpdate<'a>, Fault> {
+    // Protobuf leaves out an empty map. In JSON, keys beside `presence` would otherwise be ignored in silence.
+    let mut missing = matches!(source, Source::Json(..));
     let mut update = PresenceUpdate::default();
     source.fields(&["presence"], |_, value| {
+        missing = false;
         presence::read(value, &mut update, limits)
     })?;
+    if missing {
+        return Err(Fault::missing("presence"));
+    }
     Ok(update)
 }
 
