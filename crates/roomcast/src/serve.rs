@@ -2,24 +2,14 @@
 
 use std::process::ExitCode;
 
-use roomcast_server::config::exit;
-use roomcast_server::log;
+use roomcast_server::Server;
 
 use crate::check;
 use crate::cli::Settings;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let loaded = match check::load(settings) {
-        Ok(loaded) => loaded,
-        Err(code) => return code,
-    };
-    if let Err(error) = log::init(&loaded.config.log) {
-        eprintln!("roomcast: {error}");
-        return ExitCode::from(exit::FAILURE);
+    match check::load(settings) {
+        Ok(loaded) => Server::builder().serve(loaded),
+        Err(code) => code,
     }
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    tracing::error!("there is no server in this build");
-    ExitCode::from(exit::FAILURE)
 }

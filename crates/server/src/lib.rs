@@ -1,7 +1,44 @@
-//! roomcast-server
+//! The Roomcast server as a library: for the `roomcast` binary, and for games of one's own.
+//!
+//! ```no_run
+//! use roomcast_server::{GameAction, Outcome, PlayerNum, RoomContext, RoomLogic, Server};
+//!
+//! struct Dice;
+//!
+//! impl RoomLogic for Dice {
+//!     fn action(&mut self, room: &mut RoomContext<'_>, player: PlayerNum, action: &GameAction<'_>) -> Outcome {
+//!         if action.action() != "roll" {
+//!             return Outcome::Relay;
+//!         }
+//!         let eyes = room.random() % 6 + 1;
+//!         room.broadcast("rolled", &format!(r#"{{"player":{player},"eyes":{eyes}}}"#));
+//!         Outcome::Handled
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     Server::builder().logic("dice", |_room| Box::new(Dice)).main()
+//! }
+//! ```
 
+mod builder;
+mod clock;
 pub mod config;
+mod error;
 mod handover;
 mod http;
 mod limits;
+mod link;
 pub mod log;
+pub mod metrics;
+mod server;
+mod shard;
+mod shutdown;
+
+pub use builder::ServerBuilder;
+pub use error::ServerError;
+pub use server::{RunningServer, Server};
+
+pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};
+pub use roomcast_core::{Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic, StateLogic};
+pub use roomcast_protocol::{ErrorCode, GameAction, Position, Velocity};

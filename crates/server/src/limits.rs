@@ -5,7 +5,7 @@
 
 mod address;
 pub(crate) mod descriptors;
-mod memory;
+pub(crate) mod memory;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,0 +1,138 @@
+//! Putting a server together: settings, kinds, logic, pages.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use roomcast_core::settings::Kind;
+use roomcast_core::{Kinds, LogicFactory, RoomLogic};
+
+use crate::config::{Config, Loaded, Sources, exit};
+use crate::error::ServerError;
+use crate::http::Page;
+use crate::server::{RunningServer, Server};
+
+/// Puts a [`Server`] together. Made by [`Server::builder`].
+#[derive(Default)]
+pub struct ServerBuilder {
+    config: Option<Config>,
+    kinds: Vec<Kind>,
+    logic: BTreeMap<String, LogicFactory>,
+    pages: Vec<(String, String, Vec<u8>)>,
+}
+
+impl ServerBuilder {
+    /// The settings. Without them the defaults hold, or in [`ServerBuilder::main`] those of the process.
+    pub fn config(mut self, config: Config) -> ServerBuilder {
+        self.config = Some(config);
+        self
+    }
+
+    /// Adds a kind of room. Where the settings have a kind of that name too, theirs holds: whoever runs the server
+    /// has the last word.
+    pub fn kind(mut self, kind: Kind) -> ServerBuilder {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Gives the rooms of a kind their logic. `make` is called with the name of each room that comes into being.
+    ///
+    /// A kind that neither [`ServerBuilder::kind`] nor the settings have takes the settings of `default`.
+    pub fn logic(
+        mut self,
+        kind: impl Into<String>,
+        make: impl Fn(&str) -> Box<dyn RoomLogic> + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.logic.insert(kind.into(), Arc::new(make));
+        self
+    }
+
+    /// Serves a page, in place of the server's own one at that path. Content types are written in full:
+    /// `text/html; charset=utf-8`.
+    pub fn page(
+        mut self,
+        path: impl Into<String>,
+        content_type: impl Into<String>,
+        content: impl Into<Vec<u8>>,
+    ) -> ServerBuilder {
+        self.pages
+            .push((path.into(), content_type.into(), content.into()));
+        self
+    }
+
+    /// Checks what was given. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// A page whose path or content type can't be served.
+    pub fn build(self) -> Result<Server, ServerError> {
+        let config = self.config.unwrap_or_default();
+        let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
+        for kind in self.kinds.into_iter().chain(config.kinds.iter().cloned()) {
+            kinds.insert(kind.name.clone(), kind);
+        }
+        let default = kinds.get("default").cloned().unwrap_or_default();
+        for name in self
+            .logic
+            .keys()
+            .filter(|name| !kinds.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            kinds.insert(
+                name.clone(),
+                Kind {
+                    name,
+                    ..default.clone()
+                },
+            );
+        }
+        let mut entries = Kinds::new(config.core.refuse_unknown_kinds);
+        for (name, kind) in kinds {
+            entries.insert(kind, self.logic.get(&name).cloned());
+        }
+        let page = |(path, content_type, content): (String, String, Vec<u8>)| {
+            Page::new(&path, &content_type, content.into()).map_err(ServerError::Page)
+        };
+        let pages = self.pages.into_iter().map(page).collect::<Result<_, _>>()?;
+        Ok(Server::new(config, Arc::new(entries), pages))
+    }
+
+    /// Everything that a program's `main` has to do: reads the settings where none were given (`roomcast.toml` and
+    /// `ROOMCAST_…` variables), sets up the log, says where it listens, and serves until SIGTERM or SIGINT. What is
+    /// wrong goes to standard error; the exit codes are those of [`exit`].
+    pub fn main(self) -> ExitCode {
+        let sources = match self.config {
+            Some(_) => Sources::default(),
+            None => Sources::of_process(),
+        };
+        match Config::load(&sources) {
+            Ok(mut loaded) => {
+                if let Some(config) = &self.config {
+                    loaded.config = config.clone();
+                }
+                self.serve(loaded)
+            }
+            Err(problems) => fail(&ServerError::Config(problems)),
+        }
+    }
+
+    /// [`ServerBuilder::main`] with settings that were read already.
+    pub fn serve(self, loaded: Loaded) -> ExitCode {
+        // A program that embeds the server may have a log of its own.
+        let _ = crate::log::init(&loaded.config.log);
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let server = self.config(loaded.config.clone()).build();
+        let announce = |running: &RunningServer| loaded.announce(&running.local_addrs());
+        match server.and_then(|server| server.run(announce)) {
+            Ok(()) => ExitCode::from(exit::OK),
+            Err(error) => fail(&error),
+        }
+    }
+}
+
+fn fail(error: &ServerError) -> ExitCode {
+    eprintln!("roomcast: {error}");
+    ExitCode::from(error.exit_code())
+}

@@ -1,0 +1,188 @@
+//! How other threads reach a shard: a mailbox, and a bell that wakes the shard only when it sleeps.
+//!
+//! Each pair of shards has a queue of its own, so that two senders never wait for each other. What is in a queue is
+//! bounded by its senders: deliveries by the core's link window, operations by the connections' publish windows,
+//! newcomers by [`Mailbox::NEWCOMERS`].
+
+mod bell;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use roomcast_core::ShardMessage;
+
+use crate::handover::{Shards, Upgraded};
+use crate::shard::Order;
+use bell::Bell;
+
+/// Where other threads put what a shard is to do.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    bell: Bell,
+    letters: Box<[Mutex<Vec<ShardMessage>>]>,
+    newcomers: Mutex<Vec<Upgraded>>,
+    orders: Mutex<Vec<Order>>,
+    /// Newcomers in the queue and connections of the shard.
+    load: AtomicUsize,
+    /// The shard takes newcomers. Only changed under the lock of `newcomers`.
+    open: AtomicBool,
+}
+
+impl Mailbox {
+    /// Newcomers that may wait for the shard's next turn.
+    const NEWCOMERS: usize = 1_024;
+
+    /// A mailbox for the shard that sleeps on the waker's poll, one of `count` shards.
+    pub(crate) fn new(waker: mio::Waker, count: u16) -> Mailbox {
+        Mailbox {
+            bell: Bell::new(waker),
+            letters: (0..count).map(|_| Mutex::default()).collect(),
+            newcomers: Mutex::default(),
+            orders: Mutex::default(),
+            load: AtomicUsize::new(0),
+            open: AtomicBool::new(true),
+        }
+    }
+
+    /// Sends everything in `letters`, in order, from shard `from`; `letters` is empty then.
+    pub(crate) fn send(&self, from: u16, letters: &mut Vec<ShardMessage>) {
+        let Some(queue) = self.letters.get(usize::from(from)) else {
+            return;
+        };
+        let mut queue = lock(queue);
+        if queue.is_empty() {
+            std::mem::swap(&mut *queue, letters);
+        } else {
+            queue.append(letters);
+        }
+        drop(queue);
+        self.bell.ring();
+    }
+
+    /// Tells the shard to do something in its next turn.
+    pub(crate) fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
+        self.bell.ring();
+    }
+
+    /// Puts a newcomer into the queue, or gives it back when the queue is full or closed.
+    fn hand_over(&self, upgraded: Upgraded) -> Result<(), Upgraded> {
+        let mut newcomers = lock(&self.newcomers);
+        if newcomers.len() >= Mailbox::NEWCOMERS || !self.open.load(Ordering::Relaxed) {
+            return Err(upgraded);
+        }
+        newcomers.push(upgraded);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        drop(newcomers);
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// For the shard, when one of its connections is gone.
+    pub(crate) fn connection_gone(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// For the shard, before it stops for good: newcomers are refused from now on, those in the queue are dropped.
+    pub(crate) fn close(&self) {
+        let mut newcomers = lock(&self.newcomers);
+        self.open.store(false, Ordering::Relaxed);
+        self.load.fetch_sub(newcomers.len(), Ordering::Relaxed);
+        newcomers.clear();
+    }
+
+    /// For the shard: whether anything may have come since it last asked. It has to look then.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.bell.answer()
+    }
+
+    /// For the shard: whether it may sleep. If it may, a sender will wake it.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.bell.fall_asleep()
+    }
+
+    /// For the shard: takes what `from` has sent into `letters`, which has to be empty.
+    pub(crate) fn take_letters(&self, from: u16, letters: &mut Vec<ShardMessage>) {
+        if let Some(queue) = self.letters.get(usize::from(from)) {
+            std::mem::swap(&mut *lock(queue), letters);
+        }
+    }
+
+    /// For the shard: takes the newcomers into `newcomers`, which has to be empty.
+    pub(crate) fn take_newcomers(&self, newcomers: &mut Vec<Upgraded>) {
+        std::mem::swap(&mut *lock(&self.newcomers), newcomers);
+    }
+
+    /// For the shard: takes the orders.
+    pub(crate) fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut *lock(&self.orders))
+    }
+}
+
+/// A panic elsewhere leaves these queues as good as they were: each change is one push or swap.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All shards' mailboxes.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    all: Box<[Arc<Mailbox>]>,
+    /// Where the search for the shard with the fewest connections begins.
+    turn: AtomicUsize,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(all: Vec<Arc<Mailbox>>) -> Mailboxes {
+        Mailboxes {
+            all: all.into(),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn get(&self, shard: u16) -> Option<&Arc<Mailbox>> {
+        self.all.get(usize::from(shard))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
+        self.all.iter()
+    }
+
+    pub(crate) fn count(&self) -> u16 {
+        self.all.len() as u16
+    }
+
+    /// Connections on all shards and on their way there.
+    pub(crate) fn connections(&self) -> usize {
+        self.all
+            .iter()
+            .map(|mailbox| mailbox.load.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Shards for Mailboxes {
+    fn has_room(&self) -> bool {
+        self.all.iter().any(|mailbox| {
+            let newcomers = lock(&mailbox.newcomers).len();
+            newcomers < Mailbox::NEWCOMERS && mailbox.open.load(Ordering::Relaxed)
+        })
+    }
+
+    fn hand_over(&self, mut upgraded: Upgraded) -> Result<(), Upgraded> {
+        // The least loaded first, then the others in turn.
+        let count = self.all.len();
+        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+        let in_turn = |step: usize| self.all.get((start.wrapping_add(step)) % count.max(1));
+        let least = (0..count)
+            .filter_map(in_turn)
+            .min_by_key(|mailbox| mailbox.load.load(Ordering::Relaxed));
+        for mailbox in least.into_iter().chain((0..count).filter_map(in_turn)) {
+            match mailbox.hand_over(upgraded) {
+                Ok(()) => return Ok(()),
+                Err(refused) => upgraded = refused,
+            }
+        }
+        Err(upgraded)
+    }
+}

@@ -1,0 +1,221 @@
+//! A server from its start to its end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+
+use mio::{Poll, Waker};
+use rand::TryRng as _;
+use roomcast_core::Kinds;
+use roomcast_engine::MemoryEngine;
+
+use crate::builder::ServerBuilder;
+use crate::clock::Clock;
+use crate::config::{Config, Shutdown};
+use crate::error::ServerError;
+use crate::handover::Shards;
+use crate::http::{Bound, Http, Page, Services};
+use crate::link::{Mailbox, Mailboxes};
+use crate::metrics::Registry;
+use crate::shard::{self, Node, Order, WAKER};
+use crate::shutdown;
+
+/// Most shards of a node: each has a queue to each other.
+const MOST_SHARDS: u32 = 1_024;
+
+/// A server that can be started. Made by [`Server::builder`].
+pub struct Server {
+    config: Config,
+    kinds: Arc<Kinds>,
+    pages: Vec<Page>,
+}
+
+impl Server {
+    /// Puts a server together.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    pub(crate) fn new(config: Config, kinds: Arc<Kinds>, pages: Vec<Page>) -> Server {
+        Server {
+            config,
+            kinds,
+            pages,
+        }
+    }
+
+    /// Opens the listeners and starts the threads.
+    ///
+    /// # Errors
+    /// An address could not be bound, or the system gives no threads.
+    pub fn start(self) -> Result<RunningServer, ServerError> {
+        let (sender, events) = mpsc::channel();
+        self.start_with(sender, events)
+    }
+
+    fn start_with(
+        self,
+        sender: Sender<Event>,
+        events: Receiver<Event>,
+    ) -> Result<RunningServer, ServerError> {
+        let bound = Bound::bind(&self.config)?;
+        let count = self.config.server.shards().clamp(1, MOST_SHARDS) as u16;
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..count {
+            let poll = Poll::new()?;
+            mailboxes.push(Arc::new(Mailbox::new(
+                Waker::new(poll.registry(), WAKER)?,
+                count,
+            )));
+            polls.push(poll);
+        }
+        let mailboxes = Arc::new(Mailboxes::new(mailboxes));
+        let node = Arc::new(Node {
+            settings: Arc::new(self.config.core.clone()),
+            kinds: self.kinds,
+            batcher: self.config.batcher.clone(),
+            hash_key: random_key()?,
+            clock: Clock::start(),
+            mailboxes: Arc::clone(&mailboxes),
+        });
+        let mut running = RunningServer {
+            addresses: bound
+                .addresses()
+                .into_iter()
+                .map(|(address, _)| address)
+                .collect(),
+            http: None,
+            registry: Arc::new(Registry::new(&mailboxes, bound.stats(), bound.admission())),
+            mailboxes: Arc::clone(&mailboxes),
+            threads: Vec::new(),
+            events,
+            settings: self.config.shutdown.clone(),
+        };
+        for (poll, mailbox) in polls.into_iter().zip(mailboxes.iter()) {
+            let sender = sender.clone();
+            let ended = move |whole| {
+                // The server may be gone already.
+                let _ = sender.send(if whole {
+                    Event::ShardEnded
+                } else {
+                    Event::ShardFailed
+                });
+            };
+            let index = running.threads.len() as u16;
+            running.threads.push(shard::spawn(
+                index,
+                poll,
+                mailbox,
+                &node,
+                MemoryEngine::new(),
+                ended,
+            )?);
+        }
+        let registry = Arc::clone(&running.registry);
+        let services = Services {
+            shards: mailboxes as Arc<dyn Shards>,
+            metrics: Box::new(move || registry.render()),
+            pages: self.pages,
+        };
+        running.http = Some(bound.serve(&self.config, services)?);
+        Ok(running)
+    }
+
+    /// Serves until SIGTERM or SIGINT, and then ends in good order; a second signal ends the process at once, with
+    /// 128 and the signal's number as its exit code. `started` is called when the listeners are open.
+    ///
+    /// # Errors
+    /// Why it did not start, or ended otherwise than by a signal.
+    pub fn run(self, started: impl FnOnce(&RunningServer)) -> Result<(), ServerError> {
+        let (sender, events) = mpsc::channel();
+        // From here on a signal waits until somebody looks.
+        let _signals = shutdown::Signals::install(sender.clone())?;
+        let running = self.start_with(sender, events)?;
+        started(&running);
+        running.until_signal()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says which shard a name is at home on. Nobody outside may choose names that all share a shard.
+fn random_key() -> Result<[u64; 2], ServerError> {
+    let random = || {
+        rand::rngs::SysRng
+            .try_next_u64()
+            .map_err(std::io::Error::other)
+    };
+    Ok([random()?, random()?])
+}
+
+/// What a running server's owner waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The process was sent this signal.
+    Signal(&'static str),
+    /// A shard has ended because it was told to.
+    ShardEnded,
+    /// A shard has panicked.
+    ShardFailed,
+}
+
+/// A server that runs. When it is dropped, it ends at once, without a word to its clients.
+#[derive(Debug)]
+pub struct RunningServer {
+    addresses: Vec<SocketAddr>,
+    pub(crate) http: Option<Http>,
+    registry: Arc<Registry>,
+    pub(crate) mailboxes: Arc<Mailboxes>,
+    threads: Vec<JoinHandle<()>>,
+    pub(crate) events: Receiver<Event>,
+    pub(crate) settings: Shutdown,
+}
+
+impl RunningServer {
+    /// Where it listens, with the ports that the system chose.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
+    /// What `/metrics` answers.
+    pub fn metrics(&self) -> String {
+        self.registry.render()
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.mailboxes.connections()
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub(crate) fn order(&self, order: impl Fn() -> Order) {
+        self.mailboxes
+            .iter()
+            .for_each(|mailbox| mailbox.order(order()));
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        if let Some(http) = self.http.take() {
+            http.stop();
+        }
+        self.order(|| Order::Stop);
+        for thread in self.threads.drain(..) {
+            // A panic was caught and reported.
+            let _ = thread.join();
+        }
+    }
+}

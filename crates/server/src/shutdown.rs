@@ -1,0 +1,177 @@
+//! The polite end: not ready, then no newcomers, then everybody is asked to come back, flushed and closed.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::mpsc::{self, Sender};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use roomcast_protocol::CloseCode;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+use crate::error::ServerError;
+use crate::server::{Event, RunningServer};
+use crate::shard::Order;
+
+/// How long what is between the shards may take to reach the connections.
+const SETTLE: Duration = Duration::from_secs(1);
+/// Kept free at the deadline's end for closing what is left.
+const RESERVE: Duration = Duration::from_millis(250);
+
+impl RunningServer {
+    /// Ends in good order, within `shutdown.deadline`: `/readyz` turns red while newcomers are still served for
+    /// `shutdown.delay`; then there are none, every client is sent a `reconnect` with a delay of its own, what waits
+    /// for it is written, and its connection is closed with code 4000.
+    ///
+    /// # Errors
+    /// A shard had failed.
+    pub fn shutdown(self) -> Result<(), ServerError> {
+        let deadline = Instant::now() + self.settings.deadline.saturating_sub(RESERVE);
+        if let Some(http) = &self.http {
+            http.not_ready();
+        }
+        std::thread::sleep(self.settings.delay.min(left(deadline)));
+        if let Some(http) = &self.http {
+            http.refuse_newcomers();
+        }
+        let connections = self.connections();
+        tracing::info!(connections, "asking every client to come back");
+        let spread_ms = self.settings.spread(connections).as_millis() as u64;
+        let (flushed, flushes) = mpsc::channel();
+        self.order(|| Order::AskToReconnect {
+            spread_ms,
+            flushed: flushed.clone(),
+        });
+        drop(flushed);
+        // Closing writes what waits as well, but takes no more from other shards.
+        let patience = Instant::now() + SETTLE.min(left(deadline));
+        for _ in 0..self.shards() {
+            if flushes.recv_timeout(left(patience)).is_err() {
+                break;
+            }
+        }
+        self.order(|| Order::Close(CloseCode::Reconnect));
+        let mut result = Ok(());
+        let mut running = self.shards();
+        while running > 0 {
+            match self.events.recv_timeout(left(deadline)) {
+                Ok(Event::Signal(_)) => {}
+                Ok(Event::ShardEnded) => running -= 1,
+                Ok(Event::ShardFailed) => {
+                    running -= 1;
+                    result = Err(ServerError::ShardFailed);
+                }
+                Err(_) => {
+                    let connections = self.connections();
+                    tracing::warn!(
+                        connections,
+                        "the deadline is over: what is open is cut (shutdown.deadline)"
+                    );
+                    break;
+                }
+            }
+        }
+        // Dropping it stops what still runs.
+        drop(self);
+        result
+    }
+
+    /// Serves until a signal comes or a shard fails.
+    pub(crate) fn until_signal(self) -> Result<(), ServerError> {
+        match self.events.recv() {
+            Ok(Event::Signal(name)) => {
+                tracing::info!("{name}: shutting down; a second signal ends the server at once");
+                self.shutdown()
+            }
+            // Nobody orders a shard to end but `shutdown`.
+            Ok(Event::ShardEnded | Event::ShardFailed) | Err(_) => Err(ServerError::ShardFailed),
+        }
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Listens for SIGTERM and SIGINT until it is dropped. The first is an event, the second ends the process.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Signals {
+    /// # Errors
+    /// The handlers could not be installed.
+    pub(crate) fn install(events: Sender<Event>) -> io::Result<Signals> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let guard = runtime.enter();
+        let mut sources = Sources::new()?;
+        drop(guard);
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let listen = async move {
+            let mut first = true;
+            while let Some((name, number)) = sources.next(&mut stopped).await {
+                if !std::mem::replace(&mut first, false) {
+                    tracing::warn!("{name} again: ending at once");
+                    std::process::exit(128 + number);
+                }
+                // The server may have ended by itself.
+                let _ = events.send(Event::Signal(name));
+            }
+        };
+        std::thread::Builder::new()
+            .name("roomcast-signals".to_owned())
+            .spawn(move || runtime.block_on(listen))?;
+        Ok(Signals { _stop: stop })
+    }
+}
+
+/// A signal's name and number.
+type Signal = (&'static str, i32);
+
+#[cfg(unix)]
+struct Sources([(tokio::signal::unix::Signal, Signal); 2]);
+
+#[cfg(unix)]
+impl Sources {
+    fn new() -> io::Result<Sources> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (terminate, interrupt) = (SignalKind::terminate(), SignalKind::interrupt());
+        Ok(Sources([
+            (signal(terminate)?, ("SIGTERM", terminate.as_raw_value())),
+            (signal(interrupt)?, ("SIGINT", interrupt.as_raw_value())),
+        ]))
+    }
+}
+
+#[cfg(windows)]
+struct Sources([(tokio::signal::windows::CtrlC, Signal); 1]);
+
+#[cfg(windows)]
+impl Sources {
+    fn new() -> io::Result<Sources> {
+        Ok(Sources([(
+            tokio::signal::windows::ctrl_c()?,
+            ("Ctrl-C", 2),
+        )]))
+    }
+}
+
+impl Sources {
+    /// The next signal, or nothing when the listening was stopped.
+    async fn next(&mut self, stopped: &mut oneshot::Receiver<()>) -> Option<Signal> {
+        poll_fn(|context| {
+            for (source, signal) in &mut self.0 {
+                if source.poll_recv(context).is_ready() {
+                    return Poll::Ready(Some(*signal));
+                }
+            }
+            Pin::new(&mut *stopped).poll(context).map(|_| None)
+        })
+        .await
+    }
+}
