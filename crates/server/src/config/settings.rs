@@ -183,8 +183,6 @@ impl ConnectionLimits {
 pub struct Batcher {
     /// Bytes for one connection that end the wait. 0: no number of bytes does.
     pub max_size: usize,
-    /// Messages for one connection that end the wait. 0: no number of messages does.
-    pub max_messages: u32,
     /// Longest wait. 0: everything is written at the end of the turn that made it.
     pub max_wait: Duration,
 }
@@ -193,7 +191,6 @@ impl Default for Batcher {
     fn default() -> Batcher {
         Batcher {
             max_size: 64 * 1024,
-            max_messages: 100,
             max_wait: Duration::ZERO,
         }
     }

@@ -177,16 +177,6 @@ pub(super) static BATCHER: Section = Section {
             },
         ),
         Key::new(
-            "max_messages",
-            "With a `max_wait`: so many messages for one connection are written without waiting longer.",
-            &Number {
-                place: |c: &mut Config| &mut c.batcher.max_messages,
-                unit: Unit::Count,
-                range: ("1", "1000000"),
-                zero: Zero::Is("no number ends the wait"),
-            },
-        ),
-        Key::new(
             "max_wait",
             "Longest time that something waits for more to be written with it.",
             &Number {
