@@ -33,6 +33,24 @@ fn the_example_is_up_to_date() {
     same_as_committed("roomcast.example.toml", &config::example());
 }
 
+#[test]
+fn the_metrics_are_up_to_date() {
+    let fresh = format!("{METRICS}{}", roomcast_server::metrics::reference());
+    same_as_committed("docs/metrics.md", &fresh);
+}
+
+const METRICS: &str = "\
+# Metrics
+
+`GET /metrics` answers in the Prometheus text format. It is on where only this machine listens, and else off unless
+`server.metrics = true` or `admin.listen` says otherwise ([configuration.md](configuration.md)). No metric is labelled
+by user or room.
+
+Shards count in plain numbers of their own, and each answers a scrape in its next turn: nothing is done while nobody
+asks. One that takes longer than 250 ms is shown as it was before (`roomcast_late_shards`).
+
+";
+
 fn load(text: &str) -> Config {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("roomcast.toml");

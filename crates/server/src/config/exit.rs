@@ -10,6 +10,10 @@ pub const USAGE: u8 = 64;
 pub const CANNOT_BIND: u8 = 69;
 /// The configuration is wrong.
 pub const CONFIG: u8 = 78;
+/// SIGINT came a second time: it ended at once. 128 and the signal's number, as a shell would say it.
+pub const INTERRUPTED: u8 = 130;
+/// The same with SIGTERM.
+pub const TERMINATED: u8 = 143;
 
 /// All of them with their meaning, for `--help` and the documents.
 pub const ALL: &[(u8, &str)] = &[
@@ -27,4 +31,6 @@ pub const ALL: &[(u8, &str)] = &[
         CONFIG,
         "the configuration is wrong; every problem is listed",
     ),
+    (INTERRUPTED, "a second signal, SIGINT, ended it at once"),
+    (TERMINATED, "a second signal, SIGTERM, ended it at once"),
 ];
