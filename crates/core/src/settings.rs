@@ -27,7 +27,8 @@ pub struct Settings {
     pub publish_window: usize,
     /// Bytes that may be on their way from one shard to another. Never off.
     pub link_window: usize,
-    /// Bytes of publishes that a shard's rooms take in one turn before it writes. Never off.
+    /// Bytes of fan-out (publishes times their receivers) that a shard's rooms make in one turn before
+    /// it writes. More bytes a write, longer turns: 16 MiB is about 10 ms of writing. Never off.
     pub turn_bytes: usize,
     /// Heartbeat: a ping after this much silence.
     pub ping_interval: u64,
@@ -58,7 +59,7 @@ impl Default for Settings {
             control_lane: 4 * 1024,
             publish_window: 128 * 1024,
             link_window: 8 * 1024 * 1024,
-            turn_bytes: 4 * 1024 * 1024,
+            turn_bytes: 16 * 1024 * 1024,
             ping_interval: 30_000,
             pong_timeout: 60_000,
             write_timeout: 10_000,

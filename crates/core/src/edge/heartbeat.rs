@@ -76,9 +76,9 @@ impl Edge {
     }
 
     fn send_ping<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        // A tenth less or nothing, so that those who answer together drift apart.
+        // Up to a thirty-second less, so that those who answer together drift apart.
         let interval = micros(ctx.settings.ping_interval).max(1);
-        let ping_after = interval - ctx.host.random() % (interval / 10 + 1);
+        let ping_after = interval - ctx.host.random() % (interval / 32 + 1);
         let Some(conn) = self.conn_mut(id) else {
             return;
         };

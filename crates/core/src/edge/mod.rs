@@ -417,8 +417,9 @@ fn new_client_id<H: Host>(ctx: &mut Context<H>) -> (ClientId, u64) {
     }
 }
 
-/// Connections made in one second must not beat in one second.
+/// Connections made in one second must not beat in one second: the first ping comes after half an
+/// interval to a whole one.
 fn first_ping<H: Host>(ctx: &mut Context<H>) -> u64 {
-    let interval = micros(ctx.settings.ping_interval).max(1);
-    interval / 10 + ctx.host.random() % (interval - interval / 10)
+    let interval = micros(ctx.settings.ping_interval).max(2);
+    interval - ctx.host.random() % (interval / 2)
 }
