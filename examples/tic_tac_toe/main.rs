@@ -6,7 +6,14 @@ use roomcast_server::{GameAction, Kind, Mode, Outcome, PlayerNum, RoomContext, R
 
 /// Rows, columns and diagonals.
 const LINES: [[usize; 3]; 8] = [
-    [0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6],
+    [0, 1, 2],
+    [3, 4, 5],
+    [6, 7, 8],
+    [0, 3, 6],
+    [1, 4, 7],
+    [2, 5, 8],
+    [0, 4, 8],
+    [2, 4, 6],
 ];
 
 /// One board. The first two players are X and O; whoever comes later watches.
@@ -24,14 +31,21 @@ impl TicTacToe {
 
     fn winner(&self) -> &'static str {
         let won = LINES.iter().find(|[a, b, c]| {
-            !self.cells[*a].is_empty() && self.cells[*a] == self.cells[*b] && self.cells[*b] == self.cells[*c]
+            !self.cells[*a].is_empty()
+                && self.cells[*a] == self.cells[*b]
+                && self.cells[*b] == self.cells[*c]
         });
-        won.map_or(if self.moves == 9 { "draw" } else { "" }, |line| self.cells[line[0]])
+        won.map_or(if self.moves == 9 { "draw" } else { "" }, |line| {
+            self.cells[line[0]]
+        })
     }
 
     fn board(&self) -> String {
         let (turn, winner, [x, o]) = (self.mark(), self.winner(), self.seats);
-        format!(r#"{{"cells":{:?},"turn":"{turn}","winner":"{winner}","x":{x},"o":{o}}}"#, self.cells)
+        format!(
+            r#"{{"cells":{:?},"turn":"{turn}","winner":"{winner}","x":{x},"o":{o}}}"#,
+            self.cells
+        )
     }
 }
 
@@ -50,17 +64,34 @@ impl RoomLogic for TicTacToe {
         }
     }
 
-    fn action(&mut self, room: &mut RoomContext<'_>, player: PlayerNum, action: &GameAction<'_>) -> Outcome {
+    fn action(
+        &mut self,
+        room: &mut RoomContext<'_>,
+        player: PlayerNum,
+        action: &GameAction<'_>,
+    ) -> Outcome {
         let over = !self.winner().is_empty();
         match action.action() {
-            "again" if over => *self = TicTacToe { seats: [self.seats[1], self.seats[0]], ..TicTacToe::default() },
+            "again" if over => {
+                *self = TicTacToe {
+                    seats: [self.seats[1], self.seats[0]],
+                    ..TicTacToe::default()
+                }
+            }
             "again" => return Outcome::refused("the game is not over"),
             "place" if over => return Outcome::refused("the game is over"),
-            "place" if self.seats.contains(&0) => return Outcome::refused("wait for the other player"),
-            "place" if self.seats[self.moves % 2] != player => return Outcome::refused("it is not your turn"),
+            "place" if self.seats.contains(&0) => {
+                return Outcome::refused("wait for the other player");
+            }
+            "place" if self.seats[self.moves % 2] != player => {
+                return Outcome::refused("it is not your turn");
+            }
             "place" => {
-                let cell = action.param("cell").and_then(|cell| cell.parse::<usize>().ok());
-                match cell.filter(|cell| self.cells.get(*cell).is_some_and(|mark| mark.is_empty())) {
+                let cell = action
+                    .param("cell")
+                    .and_then(|cell| cell.parse::<usize>().ok());
+                match cell.filter(|cell| self.cells.get(*cell).is_some_and(|mark| mark.is_empty()))
+                {
                     Some(cell) => self.cells[cell] = self.mark(),
                     None => return Outcome::refused("`cell` is a free one, 0 to 8"),
                 }
@@ -75,10 +106,26 @@ impl RoomLogic for TicTacToe {
 
 fn main() -> std::process::ExitCode {
     Server::builder()
-        .kind(Kind { name: "tictactoe".to_owned(), mode: Mode::Relay, ..Kind::default() })
+        .kind(Kind {
+            name: "tictactoe".to_owned(),
+            mode: Mode::Relay,
+            ..Kind::default()
+        })
         .logic("tictactoe", |_room| Box::new(TicTacToe::default()))
-        .page("/", "text/html; charset=utf-8", include_bytes!("index.html"))
-        .page("/tic_tac_toe.js", "text/javascript; charset=utf-8", include_bytes!("tic_tac_toe.js"))
-        .page("/tic_tac_toe.css", "text/css; charset=utf-8", include_bytes!("tic_tac_toe.css"))
+        .page(
+            "/",
+            "text/html; charset=utf-8",
+            include_bytes!("index.html"),
+        )
+        .page(
+            "/tic_tac_toe.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("tic_tac_toe.js"),
+        )
+        .page(
+            "/tic_tac_toe.css",
+            "text/css; charset=utf-8",
+            include_bytes!("tic_tac_toe.css"),
+        )
         .main()
 }

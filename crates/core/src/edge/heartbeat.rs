@@ -134,10 +134,21 @@ impl Edge {
     /// Closes everybody, each once what waits for it is written.
     pub(crate) fn close_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, code: CloseCode) {
         for id in self.ids() {
-            let Edge { conns, arena, table, .. } = self;
+            let Edge {
+                conns,
+                arena,
+                table,
+                ..
+            } = self;
             let conn = conns.get_mut(id.slot() as usize);
-            let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else { continue };
-            conn.lanes.drop_state(arena, |_| true, |piece| table.release(piece.chunk, &mut ctx.pool));
+            let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
+                continue;
+            };
+            conn.lanes.drop_state(
+                arena,
+                |_| true,
+                |piece| table.release(piece.chunk, &mut ctx.pool),
+            );
             ctx.stats.close(code.code());
             let reason = code.reason(1 + ctx.host.random() % 1_000);
             let frame = close_frame(ctx, now, code.code(), &reason);

@@ -197,11 +197,20 @@ impl Edge {
 
     /// The close frame is queued: nothing more is, so it is the last.
     fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        let Some(conn) = self.conn_mut(id).filter(|conn| conn.phase != Phase::Closing) else { return };
+        let Some(conn) = self
+            .conn_mut(id)
+            .filter(|conn| conn.phase != Phase::Closing)
+        else {
+            return;
+        };
         conn.phase = Phase::Closing;
         self.leave_all(ctx, now, id);
         self.closing.push(id);
-        self.wheel.set(id.slot(), now.micros.saturating_add(micros(ctx.settings.write_timeout)));
+        self.wheel.set(
+            id.slot(),
+            now.micros
+                .saturating_add(micros(ctx.settings.write_timeout)),
+        );
     }
 
     /// With one of our codes: its name is the reason, and says when to come back.
