@@ -4,7 +4,7 @@ use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
 
 use crate::context::{Context, Fault};
 use crate::edge::conn::Phase;
-use crate::edge::receive::NO_RECIPIENT;
+use crate::edge::requests::NO_RECIPIENT;
 use crate::edge::{Edge, mark_dirty, may_read, over_lane};
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;

@@ -4,6 +4,7 @@ mod conn;
 mod deliver;
 mod heartbeat;
 mod receive;
+mod requests;
 mod rooms;
 mod write;
 
