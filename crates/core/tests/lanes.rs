@@ -323,7 +323,7 @@ fn a_million_joins_and_leaves_leave_nothing() {
         }],
     );
     let clients: Vec<_> = (0..4).map(|_| node.connect()).collect();
-    let mut rounds = |node: &mut Node, count: u32| {
+    let rounds = |node: &mut Node, count: u32| {
         for round in 0..count {
             for (nth, client) in clients.iter().enumerate() {
                 let room = (round as usize + nth) % 5;

@@ -92,7 +92,10 @@ impl Room {
         self.members.insert(player, member);
         self.add_receiver(op.conn.shard, join.edge_room, op.encoding);
         self.note_newcomer(player);
-        self.with_logic(ctx, now, |logic, room| logic.join(room, player));
+        let mut effects = Vec::new();
+        self.call_logic(ctx, now, &mut effects, |logic, room| {
+            logic.join(room, player)
+        });
         if self.has_failed() {
             return;
         }
@@ -123,6 +126,8 @@ impl Room {
             self.syncer.count_changed();
         }
         self.note_changes(now);
+        // What logic says to the newcomer comes behind its `joined`.
+        self.apply(ctx, now, effects);
     }
 
     /// The joiner's `joined`; and its own `player_joined`, where nobody else gets one.

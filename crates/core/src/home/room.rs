@@ -304,8 +304,21 @@ impl Room {
         now: Now,
         call: impl FnOnce(&mut dyn RoomLogic, &mut RoomContext<'_>) -> T,
     ) -> Option<T> {
-        let mut logic = self.logic.take()?;
         let mut effects = Vec::new();
+        let result = self.call_logic(ctx, now, &mut effects, call);
+        self.apply(ctx, now, effects);
+        result
+    }
+
+    /// Runs logic, and leaves what it asked for to the caller.
+    pub(super) fn call_logic<H: Host, T>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        call: impl FnOnce(&mut dyn RoomLogic, &mut RoomContext<'_>) -> T,
+    ) -> Option<T> {
+        let mut logic = self.logic.take()?;
         let started = ctx.host.stopwatch();
         let host = &mut ctx.host;
         let scene = Scene {
@@ -314,7 +327,7 @@ impl Room {
             kind: &self.entry.kind,
             members: &mut self.members,
             changed: &mut self.syncer.changed,
-            effects: &mut effects,
+            effects,
             wake_at: &mut self.wake_at,
             random: &mut || host.random(),
         };
@@ -329,20 +342,21 @@ impl Room {
             });
         }
         let Ok(result) = result else {
+            effects.clear();
             self.fail(ctx, now);
             return None;
         };
         self.logic = Some(logic);
-        for effect in effects {
-            self.apply(ctx, now, effect);
-        }
         Some(result)
     }
 
-    fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, effect: Effect) {
-        match effect {
-            Effect::Broadcast { name, json } => self.queue_own(ctx, now, &name, &json),
-            Effect::Send { to, name, json } => self.send_own(ctx, now, to, &name, &json),
+    /// Does what logic asked for.
+    pub(super) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Broadcast { name, json } => self.queue_own(ctx, now, &name, &json),
+                Effect::Send { to, name, json } => self.send_own(ctx, now, to, &name, &json),
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub struct SimHost {
     random: Random,
     pub notices: Vec<String>,
     pub stopwatch: u64,
+    /// Microseconds that pass between two looks at the stopwatch.
+    pub stopwatch_step: u64,
 }
 
 const MESSAGE: u8 = 0;
@@ -78,7 +80,7 @@ impl Host for SimHost {
     }
 
     fn stopwatch(&mut self) -> u64 {
-        self.stopwatch += 1;
+        self.stopwatch += self.stopwatch_step;
         self.stopwatch
     }
 
@@ -155,6 +157,7 @@ pub fn node_with<E: Engine>(
             random: Random(random.next()),
             notices: Vec::new(),
             stopwatch: 0,
+            stopwatch_step: 1,
         };
         Shard::new(config, host, engine())
     });
