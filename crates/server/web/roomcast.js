@@ -175,7 +175,7 @@ export class Roomcast {
   presence(room, keys) {
     const joined = this.#rooms.get(room);
     if (joined) joined.details = { ...joined.details, presence: merge(joined.details?.presence, keys) };
-    return this.send("presence", { room_id: room, payload: keys });
+    return this.send("presence", { room_id: room, payload: { presence: keys } });
   }
 
   /** Asks for a page of a room's members, after a `player_num`. The answer is a `members`. */
