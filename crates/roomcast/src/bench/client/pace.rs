@@ -231,6 +231,8 @@ impl Swarm {
             }
             Pace::InFlight(each) => {
                 self.sending = true;
+                let senders = self.plan.shape.all_senders() as usize;
+                self.under_way = vec![receivers(&self.plan); senders];
                 for sender in 0..self.plan.shape.all_senders() {
                     let now = self.now();
                     self.say(sender, each, now);

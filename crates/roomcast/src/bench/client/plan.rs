@@ -86,7 +86,7 @@ impl Shape {
 pub(crate) enum Pace {
     /// So many a second of all senders together, evenly spread, whatever comes back (an open loop).
     Rate(f64),
-    /// Each sender sends a message when one of the so many that it has under way comes back to it (a closed loop).
+    /// Each sender has so many messages under way and sends the next when one has arrived everywhere (a closed loop).
     InFlight(u32),
 }
 

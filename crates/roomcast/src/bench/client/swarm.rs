@@ -70,8 +70,13 @@ pub(crate) struct Swarm {
     pub(super) latency: Histogram<u64>,
     /// Messages due from the first until before the second, in microseconds since `start`, are in `latency`.
     pub(super) window: (u32, u32),
-    /// In a closed loop: whether what comes back is answered by the next message.
+    /// In a closed loop: whether what has arrived is followed by the next message.
     pub(super) sending: bool,
+    /// In a closed loop, by sender: deliveries until as many have come as a message makes. Waiting for the sender's own
+    /// would let it run ahead of members on a slower shard.
+    pub(super) under_way: Vec<u32>,
+    /// Senders that have a message less under way.
+    through: Vec<u32>,
     /// When a `move` was due, where `sync`s are what is waited for.
     pub(super) schedule: Option<super::pace::Schedule>,
     /// Whether a sample of the deliveries is decoded: a bare loop's are no messages of a server.
@@ -125,6 +130,8 @@ impl Swarm {
                 .map_err(|error| Error::new(error.to_string()))?,
             window: (u32::MAX, u32::MAX),
             sending: false,
+            under_way: Vec::new(),
+            through: Vec::new(),
             schedule: None,
             decode_sample: true,
             first_error: None,
@@ -232,6 +239,9 @@ impl Swarm {
             }
         }
         self.events = events;
+        if !self.through.is_empty() && self.sending {
+            self.answer();
+        }
         Ok(())
     }
 
@@ -423,7 +433,6 @@ impl Swarm {
     fn take_frames<'a>(&mut self, number: u32, mut input: &'a [u8]) -> io::Result<&'a [u8]> {
         let now = self.now();
         let mut place = self.conns[number as usize].place;
-        let mut came_back = 0;
         loop {
             let next = frames::next(input);
             let next = next.map_err(|_| io::Error::other("the server broke RFC 6455"))?;
@@ -436,7 +445,7 @@ impl Swarm {
             if frame.compressed {
                 let stamp = self.inflated.stamp(frame.payload, &self.finder)?;
                 match stamp {
-                    Some(stamp) => self.delivery(number, now, stamp, &mut came_back),
+                    Some(stamp) => self.delivery(number, now, stamp),
                     None => {
                         let message = self.inflated.message().to_vec();
                         self.message(number, now, &message);
@@ -450,27 +459,32 @@ impl Swarm {
                         let fine = sample::decodes(self.plan.wire, frame.payload);
                         self.faults.undecodable += u64::from(!fine);
                     }
-                    self.delivery(number, now, stamp, &mut came_back);
+                    self.delivery(number, now, stamp);
                 }
                 None => self.message(number, now, frame.payload),
             }
         }
         self.conns[number as usize].place = place;
-        if came_back > 0 && self.sending {
-            self.answer(number, came_back, now);
-        }
         Ok(input)
     }
 
     #[inline]
-    fn delivery(&mut self, number: u32, now: u32, stamp: Stamp, came_back: &mut u32) {
+    fn delivery(&mut self, number: u32, now: u32, stamp: Stamp) {
         let shape = self.plan.shape;
         self.counts.deliveries += 1;
         let sent = self.sent.get(stamp.sender as usize).copied().unwrap_or(0);
         self.checker
             .delivered(number, stamp, sent, &mut self.faults);
         let own = sent > 0 && shape.conn_of_sender(stamp.sender) == number;
-        *came_back += u32::from(own);
+        if self.sending
+            && let Some(under_way) = self.under_way.get_mut(stamp.sender as usize)
+        {
+            *under_way -= 1;
+            if *under_way == 0 {
+                *under_way = shape.members;
+                self.through.push(stamp.sender);
+            }
+        }
         // In a closed loop the sender's own way there and back says enough, and costs less.
         if (own || matches!(self.plan.pace, Pace::Rate(_)))
             && stamp.due >= self.window.0
@@ -481,11 +495,16 @@ impl Swarm {
         }
     }
 
-    /// In a closed loop, the messages that follow those that came back.
-    fn answer(&mut self, number: u32, count: u32, now: u32) {
-        let shape = self.plan.shape;
-        let place = number % shape.members;
-        self.say(number / shape.members * shape.senders + place, count, now);
+    /// In a closed loop, the messages that follow those that have reached everybody.
+    fn answer(&mut self) {
+        let mut through = std::mem::take(&mut self.through);
+        through.sort_unstable();
+        for same in through.chunk_by(|a, b| a == b) {
+            let now = self.now();
+            self.say(same[0], same.len() as u32, now);
+        }
+        through.clear();
+        self.through = through;
     }
 
     fn control(&mut self, number: u32, frame: &Frame<'_>) -> io::Result<()> {

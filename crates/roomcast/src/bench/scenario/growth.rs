@@ -76,7 +76,7 @@ fn sweep(
     what: &'static str,
     points: Vec<(u32, Shape, f64)>,
 ) -> Result<Vec<Line>> {
-    let subjects = bench.subjects(Subject::Bare(Mode::Send), &Setup::default());
+    let subjects = bench.subjects(Subject::Bare(Mode::Flush), &Setup::default());
     let mut section = Section {
         name: if what == "members" {
             "growth_members"
