@@ -232,7 +232,10 @@ fn logic_of_ones_own_greets_counts_refuses_and_wakes() {
         let ann = node.connect();
         node.say(ann, r#"{"type":"join_room","room_id":"games:1"}"#);
         let got = node.messages(ann);
-        assert_eq!(got[0]["type"], "joined", "before anything that the logic says");
+        assert_eq!(
+            got[0]["type"], "joined",
+            "before anything that the logic says"
+        );
         assert_eq!(
             events(&got),
             [

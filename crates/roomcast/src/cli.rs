@@ -44,8 +44,12 @@ pub(crate) struct Settings {
     /// Read settings from this file [default: ./roomcast.toml, if it is there].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Listen on this address; may be given several times [default: 127.0.0.1:8080 and [::1]:8080].
-    #[arg(long, value_name = "ADDR:PORT")]
+    // Not a doc comment: rustdoc would take the IPv6 address for a link.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        help = "Listen on this address; may be given several times [default: 127.0.0.1:8080 and [::1]:8080]"
+    )]
     listen: Vec<String>,
     /// Run so many event loops [default: one for each core that the process may use].
     #[arg(long, value_name = "N")]

@@ -2,7 +2,7 @@
 //!
 //! Logic is deterministic: it sees the time, a random source and its inputs as arguments and does
 //! no I/O. One call has a time budget; a longer one is counted and logged, as it holds up every
-//! room of its shard. The modes of DESIGN are its first implementers, a game of one's own the next.
+//! room of its shard. The modes are its first implementers, a game of one's own the next.
 
 mod context;
 mod state;

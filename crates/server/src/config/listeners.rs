@@ -1,4 +1,4 @@
-//! Which listener offers what: DESIGN's safe defaults, worked out per address.
+//! Which listener offers what: the safe defaults, worked out per address.
 
 use std::net::{IpAddr, SocketAddr};
 
