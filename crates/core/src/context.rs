@@ -218,13 +218,19 @@ impl<H: Host> Context<H> {
         fault: Fault<'_>,
     ) -> Arc<Chunk> {
         self.stats.error(fault.code);
+        // A name that was refused for its length is not sent back.
+        let room = if room_fits(fault.room) {
+            fault.room
+        } else {
+            ""
+        };
         let Fault {
             code,
             message,
             seq,
             retry_after_ms,
             request,
-            room,
+            room: _,
         } = fault;
         let body = Body::Error(ErrorBody {
             code,
@@ -247,18 +253,22 @@ impl<H: Host> Context<H> {
         if let Some(ToEdge::Accepted {
             conn: last,
             window: sum,
+            operations,
         }) = self.local_edge.last_mut()
             && conn.shard == self.index
             && *last == conn.conn
         {
             *sum += window;
+            *operations += 1;
             return;
         }
+        let (shard, conn, operations) = (conn.shard, conn.conn, 1);
         self.send_edge(
-            conn.shard,
+            shard,
             ToEdge::Accepted {
-                conn: conn.conn,
+                conn,
                 window,
+                operations,
             },
         );
     }
@@ -285,4 +295,9 @@ impl<H: Host> Context<H> {
             },
         );
     }
+}
+
+/// Whether a name may be part of an answer, whose size is bounded.
+fn room_fits(name: &str) -> bool {
+    name.len() <= 512
 }

@@ -28,13 +28,17 @@ pub(crate) struct Op {
     pub(crate) room: RoomRef,
     pub(crate) conn: ConnRef,
     pub(crate) encoding: Encoding,
-    /// 0 where the home has not told it yet.
+    /// 0 where the home has not told it yet, [`Op::NEWCOMER`] where it can't be in the room.
     pub(crate) player: PlayerNum,
     /// Microseconds at which it was read.
     pub(crate) born: u64,
     /// Bytes that it takes of its connection's publish window until the home has accepted it.
     pub(crate) window: u32,
     pub(crate) request: OpKind,
+}
+
+impl Op {
+    pub(crate) const NEWCOMER: PlayerNum = PlayerNum::MAX;
 }
 
 /// A room, by the number that its home gave it or, before that is known, by name.
@@ -126,6 +130,8 @@ pub(crate) struct DirectMessage {
     pub(crate) from_encoding: Encoding,
     pub(crate) from_client: ClientId,
     pub(crate) born: u64,
+    /// As in [`Op::window`].
+    pub(crate) window: u32,
     pub(crate) publish: Publish,
 }
 
@@ -159,6 +165,7 @@ pub(crate) enum ToEdge {
     Accepted {
         conn: ConnId,
         window: u32,
+        operations: u32,
     },
     /// The newest state, for a connection that missed some.
     CaughtUp {

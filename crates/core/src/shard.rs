@@ -116,6 +116,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn run_rooms(&mut self, now: Now) -> bool {
         let mut budget = i64::try_from(self.ctx.settings.turn_bytes.max(1)).unwrap_or(i64::MAX);
         let mut more = false;
+        self.home.begin_turn();
         loop {
             let mut ops = std::mem::take(&mut self.ctx.local_ops);
             for op in ops.drain(..) {

@@ -224,6 +224,7 @@ fn a_quiet_room_waits_at_most_a_round_for_a_busy_one() {
     let settings = Settings {
         turn_bytes: 300_000,
         publish_window: 10_000_000,
+        control_lane: 10_000_000,
         ..no_limits()
     };
     let mut node = node(1, settings, vec![relay("default")]);

@@ -37,6 +37,8 @@ pub(super) struct Conn {
     pub(super) offences: Rate,
     /// Bytes published that their rooms' homes have not taken.
     pub(super) window: u32,
+    /// How many operations that is: each may be answered by an error.
+    pub(super) operations: u32,
     /// In the order in which they were joined.
     pub(super) memberships: SmallVec<[Membership; 1]>,
     pub(super) lanes: Lanes,

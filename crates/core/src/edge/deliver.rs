@@ -7,10 +7,13 @@ use crate::edge::conn::Phase;
 use crate::edge::requests::NO_RECIPIENT;
 use crate::edge::{Edge, mark_dirty, may_read, over_lane};
 use crate::host::{Encoding, Host};
-use crate::id::ConnId;
+use crate::id::{ConnId, ConnRef};
 use crate::lane::{Lane, Piece};
 use crate::link::{Delivery, DirectMessage, Encoded, Joined, ToEdge};
 use crate::time::Now;
+
+/// Lists kept for the next deliveries; those of other shards come in addition.
+const SPARE_EXCLUSIONS: usize = 256;
 
 impl Edge {
     pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
@@ -55,7 +58,13 @@ impl Edge {
                     self.offence(ctx, now, conn, code);
                 }
             }
-            ToEdge::Accepted { conn, window } => self.accepted(ctx, conn, window),
+            ToEdge::Accepted {
+                conn,
+                window,
+                operations,
+            } => {
+                self.accepted(ctx, conn, window, operations);
+            }
             ToEdge::CaughtUp {
                 conn,
                 edge_room,
@@ -128,6 +137,10 @@ impl Edge {
                 conn.excluded = conn.id == exclusion.conn.conn;
             }
         }
+        let own_ref = |conn| ConnRef {
+            shard: ctx.index,
+            conn,
+        };
         let mut overflow = false;
         for slot in &room.receivers {
             let Some(conn) = conns.get_mut(*slot as usize) else {
@@ -156,12 +169,12 @@ impl Edge {
                 if conn.excluded {
                     let own = exclusions
                         .iter()
-                        .filter(|it| it.conn.conn == conn.id && !it.state_lane);
+                        .filter(|it| it.conn == own_ref(conn.id) && !it.state_lane);
                     split(whole, own.map(|it| (it.start, it.end)), push);
                 } else {
                     push(whole);
                 }
-                overflow |= over_lane(conn, &ctx.settings);
+                overflow |= conn.blocked && over_lane(conn, &ctx.settings);
             }
             if let Some((chunk, length, held)) = state[encoding] {
                 let blocked = conn.blocked;
@@ -203,7 +216,7 @@ impl Edge {
                     if conn.excluded {
                         let own = exclusions
                             .iter()
-                            .filter(|it| it.conn.conn == conn.id && it.state_lane);
+                            .filter(|it| it.conn == own_ref(conn.id) && it.state_lane);
                         split(whole, own.map(|it| (it.start, it.end)), push);
                     } else {
                         push(whole);
@@ -218,7 +231,7 @@ impl Edge {
             let over = |slot: &u32| {
                 conns
                     .get(*slot as usize)
-                    .filter(|conn| over_lane(conn, &ctx.settings))
+                    .filter(|conn| conn.blocked && over_lane(conn, &ctx.settings))
             };
             room.receivers
                 .iter()
@@ -236,7 +249,7 @@ impl Edge {
         for (chunk, ..) in events.into_iter().chain(state).flatten() {
             table.release(chunk, &mut ctx.pool);
         }
-        if exclusions.capacity() > 0 {
+        if exclusions.capacity() > 0 && ctx.spare_exclusions.len() < SPARE_EXCLUSIONS {
             exclusions.clear();
             ctx.spare_exclusions.push(exclusions);
         }
@@ -333,7 +346,13 @@ impl Edge {
         }
     }
 
-    fn accepted<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, window: u32) {
+    fn accepted<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        id: ConnId,
+        window: u32,
+        operations: u32,
+    ) {
         let Some(conn) = self
             .conns
             .get_mut(id.slot() as usize)
@@ -343,6 +362,7 @@ impl Edge {
         };
         let was_full = !may_read(conn, &ctx.settings);
         conn.window = conn.window.saturating_sub(window);
+        conn.operations = conn.operations.saturating_sub(operations);
         if was_full && may_read(conn, &ctx.settings) {
             self.readable.push(id);
         }
@@ -361,8 +381,10 @@ impl Edge {
             from_encoding,
             from_client,
             born,
+            window,
             publish,
         } = message;
+        ctx.accepted(from, window);
         let conns = &self.conns;
         let is_it = |slot: u32| {
             conns

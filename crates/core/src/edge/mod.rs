@@ -34,6 +34,8 @@ pub use write::Written;
 const COARSEST_TICK: u64 = 100_000;
 /// Room that the largest answer to one message takes in the control lane, in bytes.
 const LARGEST_ANSWER: usize = 1_536;
+/// Room that the error takes with which a room's home may answer an operation, in bytes.
+const LATER_ANSWER: usize = 256;
 
 pub(crate) struct Edge {
     conns: slab::Slab<Conn>,
@@ -141,6 +143,7 @@ impl Edge {
             refusals: Rate::default(),
             offences: Rate::default(),
             window: 0,
+            operations: 0,
             memberships: smallvec::SmallVec::new(),
             lanes: Lanes::default(),
         });
@@ -347,7 +350,7 @@ impl Edge {
             },
         );
         mark_dirty(conn, batcher, now, before);
-        if lane == Lane::Event && over_lane(conn, &ctx.settings) {
+        if lane == Lane::Event && conn.blocked && over_lane(conn, &ctx.settings) {
             self.slow_reader(ctx, now, id);
         }
     }
@@ -406,14 +409,16 @@ fn mark_dirty(conn: &mut Conn, batcher: &mut Batcher, now: Now, before: usize) {
     batcher.grew(conn.id, before, conn.lanes.bytes());
 }
 
+/// What one turn makes is written at its end: only what a socket didn't take then counts.
 fn over_lane(conn: &Conn, settings: &Settings) -> bool {
     settings.event_lane > 0 && conn.lanes.event_bytes() > settings.event_lane
 }
 
 fn may_read(conn: &Conn, settings: &Settings) -> bool {
+    let answers = conn.lanes.control_bytes() + conn.operations as usize * LATER_ANSWER;
     conn.phase != Phase::Closing
         && (conn.window as usize) < settings.publish_window.max(1)
-        && conn.lanes.control_bytes() + LARGEST_ANSWER <= settings.control_lane.max(LARGEST_ANSWER)
+        && answers + LARGEST_ANSWER <= settings.control_lane.max(LARGEST_ANSWER)
 }
 
 /// Drawn until this shard is its home, so that whoever has the id knows where to find the client.

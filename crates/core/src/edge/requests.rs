@@ -42,14 +42,14 @@ impl Edge {
             return;
         };
         let at = known.and_then(|room| conn.memberships.iter().position(|it| it.room == room));
-        let room = match at {
+        let (room, player) = match at {
             Some(at) => {
                 // Joined last is what a message without a room means.
                 let mut membership = conn.memberships.remove(at);
                 membership.wanted = true;
                 membership.unanswered += 1;
                 conn.memberships.push(membership);
-                membership.room
+                (membership.room, membership.player)
             }
             None if most > 0 && conn.memberships.len() >= most => {
                 let fault = envelope.fault(
@@ -70,7 +70,7 @@ impl Edge {
                     version: 0,
                 });
                 conn.pooled.in_use = true;
-                room
+                (room, Op::NEWCOMER)
             }
         };
         let Some(room) = self.rooms.get(room) else {
@@ -92,7 +92,7 @@ impl Edge {
             room,
             conn,
             encoding,
-            player: 0,
+            player,
             born,
             window,
             request,
@@ -228,7 +228,13 @@ impl Edge {
                 envelope.fault(ErrorCode::RecipientNotFound, NO_RECIPIENT),
             );
         };
-        let Some(conn) = self.conn(id) else { return };
+        let conn = self.conns.get_mut(id.slot() as usize);
+        let Some(conn) = conn else { return };
+        let request = OpKind::Publish(publish);
+        let window = take_window(conn, ctx, &request);
+        let OpKind::Publish(publish) = request else {
+            return;
+        };
         let message = DirectMessage {
             to: target,
             from: ConnRef {
@@ -238,6 +244,7 @@ impl Edge {
             from_encoding: conn.encoding,
             from_client: conn.pooled.client_id,
             born: now.micros,
+            window,
             publish,
         };
         let home = NameHash::home(ctx.names.hash(to), ctx.count);
@@ -265,6 +272,7 @@ fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u3
     };
     let window = u32::try_from(size + OP_OVERHEAD).unwrap_or(u32::MAX);
     conn.window = conn.window.saturating_add(window);
+    conn.operations += 1;
     let full = conn.window as usize >= ctx.settings.publish_window.max(1);
     ctx.stats.reads_paused += u64::from(full);
     window

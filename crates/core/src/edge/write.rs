@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 
 use crate::context::Context;
-use crate::edge::Edge;
 use crate::edge::conn::{Conn, Phase};
+use crate::edge::{Edge, over_lane};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::Piece;
@@ -101,6 +101,12 @@ impl Edge {
         }
         if blocked {
             self.blocked(ctx, now, id);
+            if self
+                .conn(id)
+                .is_some_and(|conn| over_lane(conn, &ctx.settings))
+            {
+                self.slow_reader(ctx, now, id);
+            }
             return Written::Blocked;
         }
         conn.blocked = false;

@@ -11,9 +11,10 @@ use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine};
 use crate::home::Member;
 use crate::home::output::{EdgeLink, Via};
-use crate::home::publish::PAGE;
+use crate::home::publish::{PAGE, page};
 use crate::home::room::{Room, refuse_stranger};
 use crate::host::{Encoding, Host, Notice};
+use crate::id::ConnRef;
 use crate::link::{Joined, Op, OpKind, RoomId, ToEdge};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
@@ -97,7 +98,7 @@ impl Room {
             logic.join(room, player)
         });
         if self.has_failed() {
-            return;
+            return self.let_go(ctx, op.conn, join.edge_room);
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
         let before = completion.map_or(self.offset, |completion| completion.offset - 1);
@@ -146,12 +147,7 @@ impl Room {
         };
         let listed: Vec<_> = match mode {
             PresenceMode::None => vec![own.listed(player)],
-            _ => self
-                .members
-                .iter()
-                .take(PAGE)
-                .map(|(num, member)| member.listed(*num))
-                .collect(),
+            _ => page(self.members.iter(), PAGE),
         };
         let message = Outgoing {
             room_id: &self.name,
@@ -267,6 +263,9 @@ impl Room {
         self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
         self.seal(ctx);
         let Some(member) = self.members.remove(&op.player) else {
+            if !gone {
+                self.let_go(ctx, op.conn, edge_room);
+            }
             return;
         };
         self.remove_receiver(op.conn.shard, member.encoding);
@@ -314,6 +313,18 @@ impl Room {
             self.syncer.count_changed();
         }
         self.note_changes(now);
+    }
+
+    /// Answers a join or leave whose room failed meanwhile, which everybody was told.
+    fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
+        let conn = to.conn;
+        let left = ToEdge::Left {
+            conn,
+            edge_room,
+            asked: true,
+            farewell: None,
+        };
+        ctx.send_edge(to.shard, left);
     }
 
     /// `player_joined` to everybody in the room.

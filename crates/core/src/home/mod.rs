@@ -41,6 +41,8 @@ pub(crate) struct Home<E> {
     /// Rooms that have something to hand out before the turn ends.
     touched: Vec<u32>,
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Counts the turns, so that a room knows when one begins.
+    turn: u64,
 }
 
 impl<E: Engine> Home<E> {
@@ -54,6 +56,7 @@ impl<E: Engine> Home<E> {
             active: VecDeque::new(),
             touched: Vec::new(),
             timers: BinaryHeap::new(),
+            turn: 0,
         }
     }
 
@@ -81,6 +84,19 @@ impl<E: Engine> Home<E> {
         }
     }
 
+    /// Begins a turn.
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn += 1;
+        // Rooms that are gone leave their timers behind.
+        if self.timers.len() > 1_024 + 4 * self.rooms.len() {
+            let rooms = &self.rooms;
+            self.timers.retain(|Reverse((at, slot, generation))| {
+                let room = rooms.get(*slot as usize);
+                room.is_some_and(|room| room.id.generation == *generation && room.timer_at == *at)
+            });
+        }
+    }
+
     /// Serves rooms in rounds until none waits or the turn's bytes are spent. Returns whether
     /// there is more that could be served.
     pub(crate) fn serve<H: Host>(
@@ -90,7 +106,12 @@ impl<E: Engine> Home<E> {
         budget: &mut i64,
     ) -> bool {
         self.complete(ctx, now);
-        let mut stuck = 0;
+        // Half a lane a turn: what its members' sockets can't take at once must still fit.
+        let most = match ctx.settings.event_lane / 2 {
+            0 => usize::MAX,
+            most => most,
+        };
+        let (mut stuck, mut cut) = (0, false);
         while *budget > 0 && stuck < self.active.len() {
             let Some(slot) = self.active.pop_front() else {
                 break;
@@ -98,14 +119,21 @@ impl<E: Engine> Home<E> {
             let Some(room) = self.rooms.get_mut(slot as usize) else {
                 continue;
             };
-            if room.waits_for_link(ctx) {
+            room.begin_turn(self.turn);
+            let sated = room.output.handed() >= most;
+            cut |= sated;
+            if sated || room.waits_for_link(ctx) {
                 self.active.push_back(slot);
                 stuck += 1;
                 continue;
             }
-            let (before, waiting) = (*budget, room.pending.len());
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
-            while room.deficit > 0 && !room.waits_for_engine() {
+            let mut waits = false;
+            while room.deficit > 0 && room.output.handed() < most {
+                waits = room.waits_for_engine();
+                if waits {
+                    break;
+                }
                 let Some(op) = room.pending.pop_front() else {
                     break;
                 };
@@ -113,6 +141,8 @@ impl<E: Engine> Home<E> {
                 room.deficit -= cost;
                 *budget -= cost;
             }
+            // One that is in debt from a large operation comes round again until it is not.
+            stuck = if waits { stuck + 1 } else { 0 };
             if room.pending.is_empty() {
                 room.queued = false;
                 room.deficit = 0;
@@ -120,11 +150,9 @@ impl<E: Engine> Home<E> {
             } else {
                 self.active.push_back(slot);
             }
-            let idle = *budget == before && waiting == room.pending.len();
-            stuck = if idle { stuck + 1 } else { 0 };
             self.touch(slot);
         }
-        *budget <= 0 && !self.active.is_empty()
+        (*budget <= 0 || cut) && !self.active.is_empty()
     }
 
     /// Hands out what the rooms have made in this turn, and closes those that are empty.

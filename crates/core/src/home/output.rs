@@ -37,6 +37,8 @@ pub(crate) struct Output {
     version: Option<u64>,
     exclusions: Vec<Exclusion>,
     largest: usize,
+    /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
+    handed: usize,
 }
 
 impl Output {
@@ -91,6 +93,15 @@ impl Output {
         );
     }
 
+    pub(crate) fn begin_turn(&mut self) {
+        self.handed = 0;
+    }
+
+    /// Bytes that each receiver has been or is about to be handed in this turn.
+    pub(crate) fn handed(&self) -> usize {
+        self.handed + self.largest
+    }
+
     /// The state that was broadcast brings receivers to this version.
     pub(crate) fn set_version(&mut self, version: u64) {
         self.version = Some(version);
@@ -105,7 +116,7 @@ impl Output {
         if self.largest == 0 {
             return;
         }
-        self.largest = 0;
+        self.handed += std::mem::take(&mut self.largest);
         let version = self.version.take();
         let exclusions = std::mem::take(&mut self.exclusions);
         let mut finish = |builders: &mut [Option<ChunkBuilder>; Encoding::COUNT]| -> Encoded {

@@ -6,6 +6,7 @@ use roomcast_protocol::{
 
 use crate::context::{Context, Fault};
 use crate::engine::Engine;
+use crate::home::Member;
 use crate::home::output::Via;
 use crate::home::room::{Room, refuse_stranger};
 use crate::host::{Encoding, Host};
@@ -17,6 +18,8 @@ use crate::time::Now;
 
 /// Most members in one page of a list.
 pub(crate) const PAGE: usize = 100;
+/// Bytes after which a page takes no further member.
+const PAGE_BYTES: usize = 32 * 1024;
 
 /// Whose a room's own events are: no connection's.
 const NOBODY: ConnRef = ConnRef {
@@ -290,23 +293,18 @@ impl Room {
         let OpKind::Members { after, limit } = op.request else {
             return;
         };
-        let page = if limit == 0 {
+        let most = if limit == 0 {
             PAGE
         } else {
             (limit as usize).min(PAGE)
         };
         let listed: Vec<_> = if self.presence() == PresenceMode::None {
-            self.members
-                .get(&player)
-                .map(|member| member.listed(player))
+            let own = self.members.get(&player);
+            own.map(|member| member.listed(player))
                 .into_iter()
                 .collect()
         } else {
-            let behind = self.members.range(after.saturating_add(1)..);
-            behind
-                .take(page)
-                .map(|(num, member)| member.listed(*num))
-                .collect()
+            page(self.members.range(after.saturating_add(1)..), most)
         };
         let last = listed.last().map_or(0, |member| member.player_num);
         let more = self.presence() != PresenceMode::None
@@ -351,4 +349,19 @@ impl Room {
     pub(super) fn keeps_state(&self) -> bool {
         self.entry.kind.mode == Mode::State
     }
+}
+
+/// The first members, as many as fit a page: `most`, and a bound in bytes, as each may have 2 KiB of presence.
+pub(super) fn page<'a>(
+    members: impl Iterator<Item = (&'a PlayerNum, &'a Member)>,
+    most: usize,
+) -> Vec<roomcast_protocol::Member<'a>> {
+    let mut bytes = 0;
+    let fits = |(_, member): &(&PlayerNum, &Member)| {
+        let before = bytes;
+        bytes += 128 + member.nickname.len() + member.presence.len();
+        before < PAGE_BYTES
+    };
+    let members = members.take(most).take_while(fits);
+    members.map(|(num, member)| member.listed(*num)).collect()
 }

@@ -41,6 +41,8 @@ pub(crate) struct Room {
     pub(super) pending: VecDeque<Op>,
     pub(super) queued: bool,
     pub(super) deficit: i64,
+    /// The turn that [`Output::handed`] counts for.
+    turn: u64,
     /// Submitted and not completed, in order; the engine is a slow one.
     in_flight: VecDeque<Op>,
     pub(super) output: Output,
@@ -80,6 +82,7 @@ impl Room {
             pending: VecDeque::new(),
             queued: false,
             deficit: 0,
+            turn: 0,
             in_flight: VecDeque::new(),
             output: Output::default(),
             touched: false,
@@ -88,6 +91,13 @@ impl Room {
             wake_at: u64::MAX,
             timer_at: u64::MAX,
             failed: false,
+        }
+    }
+
+    pub(super) fn begin_turn(&mut self, turn: u64) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.output.begin_turn();
         }
     }
 
@@ -285,6 +295,8 @@ impl Room {
     pub(super) fn player_of(&self, op: &Op) -> Option<PlayerNum> {
         match self.members.get(&op.player) {
             Some(member) if member.conn == op.conn => Some(op.player),
+            // A search for each newcomer would make joining a big room quadratic.
+            _ if op.player == Op::NEWCOMER => None,
             _ => self.find(op.conn),
         }
     }
