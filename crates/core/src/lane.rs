@@ -166,7 +166,7 @@ impl Lanes {
 
     /// Bytes that wait in all lanes.
     pub(crate) fn bytes(&self) -> usize {
-        (self.event_bytes + self.control_bytes + self.state_bytes) as usize
+        self.event_bytes as usize + self.control_bytes as usize + self.state_bytes as usize
     }
 
     fn charge(&mut self, lane: Lane) -> &mut u32 {

@@ -139,6 +139,11 @@ impl<H: Host, E: Engine> Shard<H, E> {
         more
     }
 
+    /// Whether writing or closing has left something for the rooms: take another turn without sleeping.
+    pub fn has_work(&self) -> bool {
+        !self.ctx.local_ops.is_empty() || !self.ctx.local_edge.is_empty()
+    }
+
     /// A connection that has something to write now.
     pub fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
         self.edge.next_dirty(now)
@@ -182,8 +187,12 @@ impl<H: Host, E: Engine> Shard<H, E> {
         self.home.run_timers(&mut self.ctx, now);
     }
 
-    /// Microseconds at which [`Shard::run_timers`] has something to do.
+    /// Microseconds at which the next turn has something to do; 0 where what was written or closed
+    /// since [`Shard::run_rooms`] left work for it.
     pub fn next_wake(&self) -> Option<u64> {
+        if !self.ctx.local_ops.is_empty() || !self.ctx.local_edge.is_empty() {
+            return Some(0);
+        }
         [self.edge.next_wake(), self.home.next_wake()]
             .into_iter()
             .flatten()

@@ -17,7 +17,7 @@ pub struct Stats {
     pub deliveries: u64,
     /// Errors answered, by [`ErrorCode`] number.
     pub errors: Vec<u64>,
-    /// Closes begun by the server, by close code.
+    /// Close frames sent, by close code; 0 stands for codes that are not the server's own.
     pub closes: Vec<(u16, u64)>,
     /// Connections closed because their event lane was full.
     pub slow_readers: u64,
@@ -53,7 +53,7 @@ pub struct Stats {
     pub latency: Histogram,
     /// Gauge: pieces that wait in all lanes.
     pub lane_pieces: usize,
-    /// Gauge: bytes that wait in event lanes of connections whose sockets take nothing.
+    /// Gauge: chunks that those pieces share.
     pub chunks: usize,
 }
 

@@ -358,3 +358,66 @@ fn a_million_joins_and_leaves_leave_nothing() {
     assert!(after.events > stats.events);
     node.assert_empty();
 }
+
+#[test]
+fn what_one_sender_does_not_want_back_all_others_get() {
+    // The senders on both shards have the same slot there.
+    let mut node = node(2, no_limits(), vec![relay("default")]);
+    let (ann, bob) = (node.member("room"), node.member("room"));
+    assert_eq!(node.sockets[ann].conn, node.sockets[bob].conn);
+    for n in 0..10 {
+        for from in [ann, bob] {
+            let chat = format!(r#"{{"type":"chat","payload":{{"n":{n}}},"no_echo":true}}"#);
+            node.send(from, &chat);
+        }
+    }
+    assert_eq!(node.messages(ann).len(), 10);
+    assert_eq!(node.messages(bob).len(), 10);
+}
+
+#[test]
+fn a_room_in_debt_from_a_large_message_is_served_in_the_end() {
+    let mut node = node(
+        1,
+        Settings {
+            max_message: 0,
+            publish_window: 1 << 30,
+            ..no_limits()
+        },
+        vec![relay("default")],
+    );
+    let ann = node.member("room");
+    for _ in 0..30 {
+        node.member("room");
+    }
+    chat(&mut node, ann, 1, 400_000);
+    chat(&mut node, ann, 2, 10);
+    node.settle();
+    assert_eq!(node.messages(ann).len(), 2);
+}
+
+#[test]
+fn a_turn_makes_no_more_for_a_healthy_reader_than_its_lane_holds() {
+    let settings = Settings {
+        publish_window: 1 << 30,
+        control_lane: 1 << 30,
+        turn_bytes: 1 << 30,
+        ..no_limits()
+    };
+    let mut node = node(1, settings, vec![relay("default")]);
+    let (ann, bob) = (node.member("room"), node.member("room"));
+    // Takes 100 KB whenever the shard writes.
+    for n in 0..2_000 {
+        chat(&mut node, ann, n, 1_000);
+    }
+    node.sockets[bob].window = 200_000;
+    let mut got = 0;
+    for _ in 0..100 {
+        node.turn();
+        got += node.read(bob).len();
+        node.read(ann);
+    }
+    assert!(node.sockets[bob].open);
+    assert_eq!(got, 2_000);
+    assert_eq!(node.shards[0].stats().slow_readers, 0);
+}

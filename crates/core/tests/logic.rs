@@ -280,7 +280,10 @@ fn logic_of_ones_own_greets_counts_refuses_and_wakes() {
 fn logic_that_panics_closes_its_room_and_no_other() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if panic.payload_as_str() != Some("broken, as told") {
+        if !panic
+            .payload_as_str()
+            .is_some_and(|text| text.contains("broken, as told"))
+        {
             usual(panic);
         }
     }));
@@ -323,4 +326,63 @@ fn a_slow_call_is_counted_and_logged() {
         notices.iter().any(|notice| notice.contains("SlowLogic")),
         "{notices:?}"
     );
+}
+
+struct Breaks(&'static str);
+
+impl RoomLogic for Breaks {
+    fn join(&mut self, room: &mut RoomContext<'_>, _: PlayerNum) {
+        assert!(
+            self.0 != "join" || room.player_count() > 99,
+            "broken, as told"
+        );
+    }
+
+    fn leave(&mut self, room: &mut RoomContext<'_>, _: PlayerNum) {
+        assert!(
+            self.0 != "leave" || room.player_count() > 99,
+            "broken, as told"
+        );
+    }
+
+    fn action(&mut self, _: &mut RoomContext<'_>, _: PlayerNum, _: &GameAction<'_>) -> Outcome {
+        Outcome::Handled
+    }
+}
+
+#[test]
+fn logic_that_panics_when_somebody_comes_or_goes_leaves_no_membership() {
+    for when in ["join", "leave"] {
+        let make = Arc::new(move |_: &str| Box::new(Breaks(when)) as Box<dyn RoomLogic>);
+        let settings = Settings {
+            max_rooms: 2,
+            ..Settings::default()
+        };
+        let kinds = vec![(relay("default"), Some(make as roomcast_core::LogicFactory))];
+        let mut node = node_with(3, 2, settings, kinds, MemoryEngine::new);
+        let ann = node.connect();
+        for room in 0..5 {
+            node.say(
+                ann,
+                &format!(r#"{{"type":"join_room","room_id":"r{room}"}}"#),
+            );
+            node.say(
+                ann,
+                &format!(r#"{{"type":"leave_room","room_id":"r{room}"}}"#),
+            );
+            let got = node.messages(ann);
+            let code = |message: &Value| text(&message["payload"]["code"]);
+            assert!(
+                got.iter().any(|message| code(message) == "room_failed"),
+                "{when}: {got:#?}"
+            );
+            assert!(
+                got.iter().all(|message| code(message) != "too_many_rooms"),
+                "{when}: {got:#?}"
+            );
+        }
+        let rooms: usize = node.shards.iter().map(|shard| shard.rooms().1).sum();
+        assert_eq!(rooms, 0, "{when}");
+        node.assert_empty();
+    }
 }

@@ -105,7 +105,7 @@ impl Edge {
         if settings.pong_timeout > 0 {
             due = due.min(conn.last_seen.saturating_add(micros(settings.pong_timeout)));
         }
-        if settings.ping_interval > 0 && !conn.pinged {
+        if settings.ping_interval > 0 && !conn.pinged && !conn.blocked {
             due = due.min(
                 conn.last_seen
                     .saturating_add(conn.ping_after)

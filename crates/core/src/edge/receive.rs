@@ -9,9 +9,9 @@ use roomcast_protocol::{
 
 use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
-use crate::edge::Edge;
 use crate::edge::conn::Phase;
 use crate::edge::requests::{Message, into_owned};
+use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
 use crate::link::OpKind;
@@ -341,6 +341,15 @@ impl Edge {
             ..Outgoing::default()
         };
         let answer = ctx.single(conn.encoding, now.micros, &message);
+        // As text, a control character takes six bytes.
+        if answer.bytes().len() > LARGEST_ANSWER {
+            ctx.pool.give_back(answer);
+            let fault = envelope.fault(
+                ErrorCode::TooLarge,
+                "the answer to this `ping` would be too large",
+            );
+            return self.fault(ctx, now, envelope.id, fault);
+        }
         self.push_control(ctx, now, envelope.id, answer);
     }
 }

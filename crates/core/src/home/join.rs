@@ -126,7 +126,7 @@ impl Room {
         if self.presence() == PresenceMode::Count {
             self.syncer.count_changed();
         }
-        self.note_changes(now);
+        self.note_changes();
         // What logic says to the newcomer comes behind its `joined`.
         self.apply(ctx, now, effects);
     }
@@ -312,7 +312,7 @@ impl Room {
         if self.presence() == PresenceMode::Count {
             self.syncer.count_changed();
         }
-        self.note_changes(now);
+        self.note_changes();
     }
 
     /// Answers a join or leave whose room failed meanwhile, which everybody was told.

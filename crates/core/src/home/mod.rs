@@ -87,14 +87,22 @@ impl<E: Engine> Home<E> {
     /// Begins a turn.
     pub(crate) fn begin_turn(&mut self) {
         self.turn += 1;
-        // Rooms that are gone leave their timers behind.
         if self.timers.len() > 1_024 + 4 * self.rooms.len() {
-            let rooms = &self.rooms;
-            self.timers.retain(|Reverse((at, slot, generation))| {
-                let room = rooms.get(*slot as usize);
-                room.is_some_and(|room| room.id.generation == *generation && room.timer_at == *at)
-            });
+            self.sweep_timers();
         }
+    }
+
+    /// Rooms that are gone leave their timers behind, and one that looks at an earlier time than it
+    /// had set sets the later one again.
+    fn sweep_timers(&mut self) {
+        let mut timers = std::mem::take(&mut self.timers).into_vec();
+        timers.retain(|Reverse((at, slot, generation))| {
+            let room = self.rooms.get(*slot as usize);
+            room.is_some_and(|room| room.id.generation == *generation && room.timer_at == *at)
+        });
+        timers.sort_unstable();
+        timers.dedup();
+        self.timers = timers.into();
     }
 
     /// Serves rooms in rounds until none waits or the turn's bytes are spent. Returns whether
@@ -288,7 +296,7 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         room: &op.room.name,
         ..Fault::new(
             ErrorCode::UnknownKind,
-            "no room of this kind is configured; add it to `kinds` or set `rooms.unknown_kinds`",
+            "no room of this kind is configured; add it to `kinds` or set `rooms.refuse_unknown_kinds`",
         )
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);

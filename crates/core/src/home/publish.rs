@@ -74,7 +74,7 @@ impl Room {
         let outcome = self.with_logic(ctx, now, |logic, room| {
             logic.action(room, op.player, &action)
         });
-        self.note_changes(now);
+        self.note_changes();
         match outcome {
             Some(Outcome::Relay) => true,
             Some(Outcome::Handled) | None => false,

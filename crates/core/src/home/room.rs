@@ -22,6 +22,8 @@ use crate::time::{Now, micros};
 
 /// What an operation costs a room's turn beyond the bytes that it sends.
 const OVERHEAD: i64 = 512;
+/// What a list of members may cost to encode, in bytes.
+const LIST: i64 = 32 * 1024;
 
 pub(crate) struct Room {
     pub(crate) name: Arc<str>,
@@ -64,7 +66,10 @@ impl Room {
         opened: Opened,
         now: Now,
     ) -> Room {
-        let logic = entry.new_logic(&name);
+        // Somebody's code, given a name from the network: a panic must stay in this room.
+        let made = catch_unwind(AssertUnwindSafe(|| entry.new_logic(&name)));
+        let failed = made.is_err();
+        let logic = made.unwrap_or_default();
         Room {
             name,
             hash,
@@ -90,7 +95,7 @@ impl Room {
             logic,
             wake_at: u64::MAX,
             timer_at: u64::MAX,
-            failed: false,
+            failed,
         }
     }
 
@@ -151,10 +156,13 @@ impl Room {
         op: Op,
     ) -> i64 {
         let (conn, window) = (op.conn, op.window);
+        let members = self.members.len() as i64;
         let fan_out = match &op.request {
-            OpKind::Publish(publish) => publish.bytes.len() as i64 * self.members.len() as i64,
-            OpKind::Join(_) | OpKind::Leave { .. } => 128 * self.members.len() as i64,
-            _ => 0,
+            OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
+            OpKind::Join(_) => LIST + 128 * members,
+            OpKind::Leave { .. } | OpKind::CatchUp { .. } => 128 * members,
+            OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
+            OpKind::Members { .. } => LIST,
         };
         match op.request {
             OpKind::Join(_) => self.join(ctx, engine, now, op),

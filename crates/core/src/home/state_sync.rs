@@ -87,7 +87,7 @@ impl StateSyncer {
 
 impl Room {
     /// After anything that may have changed state.
-    pub(super) fn note_changes(&mut self, _now: Now) {
+    pub(super) fn note_changes(&mut self) {
         if self.keeps_state() {
             self.syncer.wanted |= !self.syncer.changed.is_empty();
             return;
@@ -109,7 +109,7 @@ impl Room {
 
     /// Sends what has changed, if its time has come: the first change at once, then once a tick.
     pub(super) fn flush_state<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        self.note_changes(now);
+        self.note_changes();
         if self.syncer.due_at() > now.micros {
             return;
         }

@@ -175,7 +175,7 @@ impl<E: Engine> Worker<E> {
                 let _ = flushed.send(());
             }
         }
-        more || !self.next_readable.is_empty()
+        more || self.core.has_work() || !self.next_readable.is_empty()
     }
 
     /// How long the poll may sleep: not at all while there is work, until the next timer else.

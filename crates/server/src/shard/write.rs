@@ -36,7 +36,11 @@ pub(super) fn flush<H: Host, E: Engine>(
         let slices = &slices[..count.min(SLICES)];
         let given: usize = slices.iter().map(|slice| slice.len()).sum();
         let result = match slices {
-            [] => return Flushed::Whole,
+            [] => {
+                // What waited when the socket was full may have been dropped since; it is full no more.
+                core.written(now, conn, 0, false);
+                return Flushed::Whole;
+            }
             [single] => stream.write(single),
             several => stream.write_vectored(several),
         };
