@@ -29,7 +29,7 @@ pub struct Stats {
     pub catch_ups: u64,
     /// Messages refused by the rate limit.
     pub rate_limited: u64,
-    /// Times that a connection was not read because its publish window or its room for answers was full.
+    /// Messages after which a connection was not read on: its publish window, or its room for answers, was full.
     pub reads_paused: u64,
     /// Times that a room waited because the link to a shard with members was full.
     pub link_waits: u64,

@@ -41,7 +41,7 @@ fn who_gives_no_sign_of_life_is_gone_and_who_does_stays() {
         while !matches!(alive.next(), Got::Ping) {}
         alive.frame(Opcode::Pong, &[]);
     }
-    assert_eq!(server.connections(), 1);
+    eventually("the silent one is gone", || server.connections() == 1);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_pool_reaps_who_is_in_no_room_and_unused() {
     }
     let (code, reason) = closed.join().unwrap();
     assert_eq!((code, reason.split(';').next()), (4003, Some("idle")));
-    assert_eq!(server.connections(), 2);
+    eventually("only the idle one is gone", || server.connections() == 2);
     joined.chat("relay:1", "still here");
     joined.expect_chat();
 }
@@ -263,7 +263,7 @@ fn a_stalled_client_does_not_hold_the_end_beyond_its_deadline() {
     let mut talker = Client::json(address(&server));
     stalled.join("relay:1");
     talker.join("relay:1");
-    for _ in 0..300 {
+    for _ in 0..1_000 {
         talker.chat("relay:1", &"x".repeat(1_000));
         talker.expect_chat();
     }

@@ -5,19 +5,25 @@
 mod common;
 
 use std::io::Write;
+use std::net::TcpStream;
 
-use common::{Client, DEADLINE, Got, address, eventually, metric, moves, start};
-use roomcast_protocol::client::ServerBody;
+use common::{Client, DEADLINE, Got, address, eventually, metric, moves, start, text_frame};
+use roomcast_protocol::client::{PlayerState, ServerBody};
 use roomcast_protocol::{Format, MessageType};
 use roomcast_server::RunningServer;
 use roomcast_server::config::Config;
 use roomcast_websocket::{Opcode, frame};
 
-/// Small socket buffers, so that a reader that stalls is one after some tens of KiB.
+/// Small socket buffers, so that a reader that stalls is one soon; and no timer whose turn would bring about what a
+/// drained socket has to.
 fn small_buffers(config: &mut Config) {
     config.socket.send_buffer = 8 * 1024;
     config.core.event_lane = 64 * 1024;
     config.core.write_timeout = 0;
+    config.core.ping_interval = 0;
+    config.core.pong_timeout = 0;
+    config.core.max_idle = 0;
+    config.core.max_lifetime = 0;
 }
 
 fn closed(server: &RunningServer, cause: &str) -> u64 {
@@ -57,50 +63,64 @@ fn a_full_event_lane_closes_its_connection_and_delays_nobody() {
 
 #[test]
 fn a_slow_reader_of_state_gets_fewer_and_the_newest() {
-    let server = start(small_buffers);
+    let server = start(|config| {
+        small_buffers(config);
+        config.kinds[0].tick = 5;
+    });
     let mut stalled = Client::narrow(address(&server), Format::Json);
     let mut player = Client::protobuf(address(&server));
     let mut mover = Client::json(address(&server));
     let mine = mover.join("room").player_id;
     stalled.join("room");
     player.join("room");
-    // Many others, so that a sync is long.
-    let mut crowd: Vec<Client> = (0..40).map(|_| Client::json(address(&server))).collect();
-    for client in &mut crowd {
-        client.join("room");
-    }
-    let mut seen = 0;
-    let mut x = 0.0;
-    while metric(&server, "roomcast_dropped_total{cause=\"state_replaced\"}") < 5 {
+    // Many others, so that a sync is long. They read.
+    let mut crowd: Vec<TcpStream> = (0..40).map(|_| reading_member(&server, "room")).collect();
+    let who = mine.clone();
+    let reader = std::thread::spawn(move || syncs_until(&mut player, &who, LAST));
+    let dropped = "roomcast_dropped_total{cause=\"state_replaced\"}";
+    let (mut x, mut rounds_after) = (0.0, 0);
+    while rounds_after < 50 {
         x += 1.0;
-        for client in crowd.iter_mut().chain([&mut mover]) {
-            client.text(&moves(x));
+        assert!(x < 2_000.0, "state waits without a bound");
+        for stream in &mut crowd {
+            stream.write_all(&text_frame(&moves(x))).unwrap();
         }
-        player.expect(MessageType::Sync);
-        seen += 1;
-        assert!(seen < 2_000, "state waits without a bound");
-        // The others read; only one stalls.
-        for client in crowd.iter_mut().chain([&mut mover]) {
-            client.expect(MessageType::Sync);
-        }
+        mover.text(&moves(x));
+        mover.expect(MessageType::Sync);
+        rounds_after += u32::from(rounds_after > 0 || metric(&server, dropped) > 0);
     }
     assert_eq!(closed(&server, "slow_reader"), 0, "its events had room");
-    let mut got = 0;
-    loop {
-        let ServerBody::Sync(sync) = stalled.expect(MessageType::Sync).body else {
-            unreachable!()
-        };
-        got += 1;
-        if sync
-            .players
-            .iter()
-            .any(|state| state.player_id == mine && state.position.x == x)
-        {
-            break;
-        }
-    }
+    mover.text(&moves(LAST));
+    let got = syncs_until(&mut stalled, &mine, LAST);
+    let seen = reader.join().unwrap();
     assert!(got < seen, "{got} of {seen}");
     assert!(metric(&server, "roomcast_catch_ups_total") > 0);
+}
+
+/// A member whose socket is read to its end by a thread of its own.
+fn reading_member(server: &RunningServer, room: &str) -> TcpStream {
+    let mut client = Client::json(address(server));
+    client.join(room);
+    let stream = client.stream.try_clone().unwrap();
+    std::thread::spawn(move || while !matches!(client.next(), Got::End) {});
+    stream
+}
+
+/// Where a player stands at the end of a test.
+const LAST: f64 = -1.0;
+
+/// How many syncs come until one shows the player there, that one included.
+fn syncs_until(client: &mut Client, player: &str, x: f64) -> u32 {
+    for count in 1.. {
+        let ServerBody::Sync(sync) = client.expect(MessageType::Sync).body else {
+            unreachable!()
+        };
+        let there = |state: &PlayerState| state.player_id == player && state.position.x == x;
+        if sync.players.iter().any(there) {
+            return count;
+        }
+    }
+    unreachable!()
 }
 
 #[test]
@@ -131,7 +151,7 @@ fn a_client_that_takes_no_answers_is_not_read() {
     let server = start(small_buffers);
     let mut client = Client::narrow(address(&server), Format::Json);
     let mut writer = client.stream.try_clone().unwrap();
-    const PINGS: u32 = 20_000;
+    const PINGS: u32 = 200_000;
     let (about_to_wait, waiting) = std::sync::mpsc::channel();
     let sender = std::thread::spawn(move || {
         writer.set_nonblocking(false).unwrap();
@@ -171,7 +191,7 @@ fn a_socket_that_takes_no_byte_is_given_up() {
     let mut talker = Client::json(address(&server));
     stalled.join("relay:1");
     talker.join("relay:1");
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         talker.chat("relay:1", &"x".repeat(1_000));
         talker.expect_chat();
     }
@@ -186,6 +206,7 @@ fn publishes_keep_their_order_while_reading_pauses() {
         config.server.shards = Some(2);
         config.core.event_lane = 0;
         config.core.publish_window = 2 * 1024;
+        config.core.control_lane = 64 * 1024;
     });
     // Its rooms are at home on both shards: its publishes wait for the other one's turn.
     let mut client = Client::json(address(&server));

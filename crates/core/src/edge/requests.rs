@@ -8,9 +8,9 @@ use roomcast_protocol::{
 };
 
 use crate::context::Context;
-use crate::edge::Edge;
 use crate::edge::conn::{Conn, Membership};
 use crate::edge::receive::Envelope;
+use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::{ClientId, ConnRef, NameHash};
 use crate::link::{DirectMessage, Join, Letter, Op, OpKind, Publish, RoomId, ShardMessage};
@@ -273,8 +273,7 @@ fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u3
     let window = u32::try_from(size + OP_OVERHEAD).unwrap_or(u32::MAX);
     conn.window = conn.window.saturating_add(window);
     conn.operations += 1;
-    let full = conn.window as usize >= ctx.settings.publish_window.max(1);
-    ctx.stats.reads_paused += u64::from(full);
+    ctx.stats.reads_paused += u64::from(!may_read(conn, &ctx.settings));
     window
 }
 

@@ -25,6 +25,8 @@ use crate::limits::{ConnectionPermit, Refusal};
 
 /// A connection that is still HTTP after so long is cut: pages are read in less, and come back by a new one.
 const LIFETIME: Duration = Duration::from_secs(60);
+/// How long a request waits for the shards to have room before it is answered all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// What a client whose request was not read to its end has time for to read the answer, and to send the rest.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -37,7 +39,23 @@ pub(super) async fn serve(
     peer: SocketAddr,
     admitted: Result<ConnectionPermit, Refusal>,
 ) {
-    let work = serve_http(&site, listener, stream, peer.ip().to_canonical(), admitted);
+    // While a connection waits for its first byte, as thousands do when all connect at once, it is a socket and a small
+    // task: what reads a request takes about 14 KiB, and is made when there is something to read.
+    let begin = Instant::now();
+    // (A peek, as a stream that is new is taken for readable.)
+    let _ = timeout(site.handshake_timeout, stream.peek(&mut [0])).await;
+    if admitted.is_ok() {
+        wait_for_room(&site).await;
+    }
+    let left = site.handshake_timeout.saturating_sub(begin.elapsed());
+    let work = Box::pin(serve_http(
+        &site,
+        listener,
+        stream,
+        peer.ip().to_canonical(),
+        admitted,
+        left,
+    ));
     let Ok(Some((stream, leftover, accepted))) = timeout(LIFETIME, work).await else {
         return;
     };
@@ -70,6 +88,7 @@ async fn serve_http(
     mut stream: TcpStream,
     peer: IpAddr,
     mut admitted: Result<ConnectionPermit, Refusal>,
+    header_timeout: Duration,
 ) -> Option<HandedOver> {
     let direct = match who(site, listener, &mut stream, peer).await {
         Ok(direct) => direct,
@@ -89,7 +108,9 @@ async fn serve_http(
 
     let service = Service::new(Arc::clone(site), listener, direct, admitted);
     let io = TokioIo::new(Wordless::new(stream));
-    let mut connection = site.http.serve_connection(io, service);
+    let mut http = site.http.clone();
+    http.header_read_timeout(header_timeout);
+    let mut connection = http.serve_connection(io, service);
     let result = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
 
     let parts = connection.into_parts();
@@ -200,6 +221,14 @@ async fn linger(mut stream: TcpStream) -> Option<HandedOver> {
     };
     let _ = timeout(LINGER, drain).await;
     None
+}
+
+/// Gives the shards a moment to take the newcomers who wait for them: most of a burst is better served late than refused.
+async fn wait_for_room(site: &Site) {
+    let deadline = Instant::now() + PATIENCE;
+    while !site.shards.has_room() && Instant::now() < deadline {
+        sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Brings a connection to a shard, trying again while all queues are full.

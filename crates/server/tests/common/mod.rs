@@ -70,6 +70,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// What a client received.
+#[allow(clippy::large_enum_variant, reason = "one at a time, in a test")]
 #[derive(Debug)]
 pub enum Got {
     Message(ServerMessage<'static>),
@@ -107,11 +108,12 @@ impl Client {
         Client::over(TcpStream::connect(address).unwrap(), format, deflate, early)
     }
 
-    /// With a receive buffer of a few KiB, so that a reader that stalls does so soon.
+    /// With a small receive buffer, so that a reader that stalls does so soon. Not smaller than a segment on
+    /// loopback: its window would open by probes, which are seconds apart.
     pub fn narrow(address: SocketAddr, format: Format) -> Client {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
         socket.connect(&address.into()).unwrap();
         Client::over(socket.into(), format, false, &[])
     }
@@ -184,9 +186,7 @@ impl Client {
     }
 
     pub fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        let mut out = Vec::new();
-        frame::write_frame(&mut out, opcode, true, false, payload, Some([1, 2, 3, 4]));
-        self.stream.write_all(&out).unwrap();
+        self.stream.write_all(&masked(opcode, payload)).unwrap();
     }
 
     pub fn hello(&mut self) -> String {
@@ -314,6 +314,17 @@ pub fn framed(format: Format, request: &Incoming<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     frame::write_frame(&mut out, opcode, true, false, &message, Some([9, 8, 7, 6]));
     out
+}
+
+fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::write_frame(&mut out, opcode, true, false, payload, Some([1, 2, 3, 4]));
+    out
+}
+
+/// A text frame as a client sends it.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    masked(Opcode::Text, text.as_bytes())
 }
 
 /// A chat whose payload is text in both formats.
