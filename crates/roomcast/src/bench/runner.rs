@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Faults, Measured, Opened, Plan, Swarm, Wire};
+use super::client::{Faults, Measured, Opened, Plan, Say, Swarm, Wire};
 use super::error::{Error, Result};
 use super::options::Options;
 use super::proc;
@@ -79,7 +79,14 @@ impl Bench {
 
     /// The connections of a plan, none of which is there yet.
     pub(crate) fn swarm(&self, target: &Target, plan: &Plan) -> Result<Swarm> {
-        let mut swarm = Swarm::new(target.to, &target.host, &target.path, plan.clone())?;
+        let mut plan = plan.clone();
+        // Positions are read from JSON.
+        plan.wire = if plan.say == Say::Move {
+            Wire::Json
+        } else {
+            self.options.wire
+        };
+        let mut swarm = Swarm::new(target.to, &target.host, &target.path, plan)?;
         swarm.decode_sample = target.subject == Subject::Server;
         Ok(swarm)
     }

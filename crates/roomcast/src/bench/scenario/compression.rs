@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bench::client::{Measured, Pace, Plan, Shape, Wire};
+use crate::bench::client::{Measured, Pace, Plan, Shape};
 use crate::bench::error::Result;
 use crate::bench::proc;
 use crate::bench::report::{Section, figure, maybe, median};
@@ -50,7 +50,6 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
             let plan = Plan {
                 deflate: *deflate,
                 payload: args.payload as usize,
-                wire: Wire::Json,
                 ..Plan::new(shape, Pace::Rate(50.0), bench.options.measure(5))
             };
             let what = format!(

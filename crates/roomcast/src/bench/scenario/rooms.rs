@@ -115,7 +115,6 @@ fn relay(bench: &mut Bench, args: &Args) -> Result<()> {
 fn state(bench: &mut Bench, args: &Args) -> Result<()> {
     let plan = Plan {
         say: Say::Move,
-        wire: crate::bench::client::Wire::Json,
         ..plan(bench, args)
     };
     let title = format!(
