@@ -291,7 +291,8 @@ impl Room {
     }
 
     fn sync<'a>(&self, players: &'a Listed<'a>, left: &'a dyn Ids, full: bool) -> Body<'a> {
-        let (frame_num, timestamp) = (self.syncer.frame_num, self.timestamp);
+        // Numbered from 1: in Protobuf 0 is no number at all.
+        let (frame_num, timestamp) = (self.syncer.frame_num + 1, self.timestamp);
         let offset = self.offset;
         Body::Sync(StateSync {
             frame_num,
