@@ -32,8 +32,8 @@ fn state(messages: &[Value], player_num: u64) -> Value {
     let players = syncs
         .filter_map(|sync| sync["payload"]["players"].as_array())
         .flatten();
-    let own = players.filter(|player| player["player_num"] == player_num);
-    own.last().cloned().unwrap_or(Value::Null)
+    let mut own = players.filter(|player| player["player_num"] == player_num);
+    own.next_back().cloned().unwrap_or(Value::Null)
 }
 
 fn arena(change: impl FnOnce(&mut Kind)) -> Node {
