@@ -3,6 +3,7 @@
 //! A room's events of one turn are encoded once per encoding into one chunk; every receiver's lane
 //! holds a range of it. Within a shard references are counted without atomics, by [`ChunkTable`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes on their way to sockets: whole WebSocket frames, one after the other.
@@ -37,6 +38,8 @@ const STEPS: usize = 4;
 const CLASSES: usize = STEPS * 9 + 1;
 /// Free memory that a shard keeps for reuse, in bytes.
 const KEPT: usize = 8 * 1024 * 1024;
+/// Chunks that are looked at for each one lent. More than one, so that those who are slow don't fill the list.
+const TRIES: usize = 3;
 
 fn class_size(class: usize) -> usize {
     let doubling = SMALLEST << (class / STEPS);
@@ -62,6 +65,9 @@ fn class_for(size: usize) -> Option<usize> {
 pub(crate) struct ChunkPool {
     free: Vec<Vec<Arc<Chunk>>>,
     kept: usize,
+    /// Chunks that other shards read. This shard holds on to them, so that it is the last one to do so.
+    lent: VecDeque<Arc<Chunk>>,
+    lent_bytes: usize,
 }
 
 impl ChunkPool {
@@ -69,6 +75,27 @@ impl ChunkPool {
         ChunkPool {
             free: (0..CLASSES).map(|_| Vec::new()).collect(),
             kept: 0,
+            lent: VecDeque::new(),
+            lent_bytes: 0,
+        }
+    }
+
+    /// Notes a chunk that is on its way to another shard, and takes back what others are done with.
+    ///
+    /// Two shards that let go of a chunk at the same moment would both find the other still holding it.
+    pub(crate) fn lend(&mut self, chunk: &Arc<Chunk>) {
+        self.lent_bytes += chunk.held();
+        self.lent.push_back(Arc::clone(chunk));
+        for _ in 0..TRIES {
+            let Some(oldest) = self.lent.pop_front() else {
+                return;
+            };
+            if Arc::strong_count(&oldest) > 1 && self.lent_bytes <= KEPT {
+                self.lent.push_back(oldest);
+                continue;
+            }
+            self.lent_bytes -= oldest.held();
+            self.give_back(oldest);
         }
     }
 
@@ -242,6 +269,36 @@ mod tests {
         assert_eq!((table.len(), pool.kept), (1, 0));
         table.release(id, &mut pool);
         assert_eq!((table.len(), pool.kept), (0, SMALLEST));
+    }
+
+    #[test]
+    fn what_other_shards_read_comes_back() {
+        let mut pool = ChunkPool::new();
+        let mut others = VecDeque::new();
+        for turn in 0..1_000 {
+            let chunk = ChunkBuilder::new(&mut pool, 1_000, turn).finish(&mut pool);
+            pool.lend(&chunk);
+            others.push_back(Arc::clone(&chunk));
+            pool.give_back(chunk);
+            if others.len() > 10 {
+                others.pop_front();
+            }
+            let known: usize = pool.free.iter().map(Vec::len).sum::<usize>() + pool.lent.len();
+            assert!(known < 40, "{known} in turn {turn}");
+        }
+        assert!(pool.lent.len() < 40 && pool.lent_bytes < 40 * 1_280);
+    }
+
+    #[test]
+    fn what_others_hold_for_ever_is_given_up() {
+        let mut pool = ChunkPool::new();
+        let mut held = Vec::new();
+        for _ in 0..2 * KEPT / LARGEST {
+            let chunk = pool.take(LARGEST);
+            pool.lend(&chunk);
+            held.push(chunk);
+        }
+        assert!(pool.lent_bytes <= KEPT + LARGEST);
     }
 
     #[test]

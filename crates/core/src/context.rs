@@ -145,6 +145,15 @@ impl<H: Host> Context<H> {
         }
     }
 
+    /// Takes a buffer back that came from a shard, for that shard: what goes one way only would run out there.
+    pub(crate) fn recycle_for(&mut self, shard: u16, buffer: Vec<u8>) {
+        let outbox = self.outboxes.get_mut(usize::from(shard));
+        match outbox.filter(|_| shard != self.index && buffer.capacity() <= SPARE_BUFFER_SIZE) {
+            Some(outbox) => outbox.push(ShardMessage(Letter::Spare(buffer))),
+            None => self.recycle(buffer),
+        }
+    }
+
     /// Encodes a message once for each encoding that has receivers, and appends the frames.
     ///
     /// Calls `appended` with the encoding's index and the range that it got there.

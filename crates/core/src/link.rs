@@ -20,6 +20,8 @@ pub(crate) enum Letter {
     Direct(Box<DirectMessage>),
     /// Bytes of deliveries that the sender of this has taken over: the link has room again.
     Credit(usize),
+    /// An empty buffer that came from the other shard with a publish.
+    Spare(Vec<u8>),
 }
 
 /// What a connection asks of a room, on its way to the room's home.

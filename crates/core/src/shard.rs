@@ -177,6 +177,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
                 self.edge.apply(&mut self.ctx, now, message);
             }
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
+            Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }
     }

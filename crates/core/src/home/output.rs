@@ -125,6 +125,11 @@ impl Output {
                 .map(|builder| Some(builder.take()?.finish(&mut ctx.pool)))
         };
         let (events, state) = (finish(&mut self.events), finish(&mut self.state));
+        if edges.iter().any(|edge| edge.shard != ctx.index) {
+            for chunk in events.iter().chain(&state).flatten() {
+                ctx.pool.lend(chunk);
+            }
+        }
         let mut whole = Some((events, state, exclusions));
         for (nth, edge) in edges.iter().enumerate() {
             let last = nth + 1 == edges.len();

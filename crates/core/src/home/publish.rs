@@ -49,7 +49,7 @@ impl Room {
             && !self.relays(ctx, now, &op, publish);
         if handled {
             if let OpKind::Publish(publish) = op.request {
-                ctx.recycle(publish.bytes);
+                ctx.recycle_for(op.conn.shard, publish.bytes);
             }
             return;
         }

@@ -258,7 +258,7 @@ impl Room {
             OpKind::Leave { .. } => self.left(ctx, now, op, completion),
             OpKind::Publish(publish) => {
                 self.deliver(ctx, op.conn, op.player, op.born, &publish);
-                ctx.recycle(publish.bytes);
+                ctx.recycle_for(op.conn.shard, publish.bytes);
             }
             _ => {}
         }
