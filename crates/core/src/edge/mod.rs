@@ -380,7 +380,11 @@ impl Edge {
         };
         if !harmless && conn.offences.take(now.micros, quota).is_err() {
             ctx.host.notice(Notice::TooManyErrors { code });
-            self.close_with(ctx, now, id, CloseCode::TooManyErrors);
+            let close = match code {
+                ErrorCode::WrongFormat => CloseCode::UnsupportedData,
+                _ => CloseCode::TooManyErrors,
+            };
+            self.close_with(ctx, now, id, close);
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 
 use roomcast_core::engine::Engine;
 use roomcast_core::{ConnId, Host, Now, Received, Shard};
-use roomcast_protocol::Format;
+use roomcast_protocol::{CloseCode, Format};
 use roomcast_websocket::{Event, Receiver, Scratch, close};
 
 use super::IoStats;
@@ -85,7 +85,10 @@ fn next<H: Host, E: Engine>(
         Ok(None) => return false,
         Ok(Some(event)) => event,
         Err(error) => {
-            core.close(now, conn, error.close_code(), error.reason());
+            // Like all reasons, it begins with the code's name.
+            let name = CloseCode::from_code(error.close_code()).map_or("", CloseCode::as_str);
+            let reason = format!("{name}: {}", error.reason());
+            core.close(now, conn, error.close_code(), &reason);
             return false;
         }
     };

@@ -94,7 +94,10 @@ impl Wire {
 
     /// What is given as JSON, in the connection's format.
     pub fn send(&mut self, json: &str) {
-        let message = decode(Format::Json, json.as_bytes(), &Limits::default()).unwrap();
+        if self.format == Format::Json {
+            return self.message(json);
+        }
+        let message = decode(Format::Json, json.as_bytes(), &Limits::OFF).unwrap();
         let mut out = Vec::new();
         encode_request(self.format, &message, &mut out);
         self.message(out);
