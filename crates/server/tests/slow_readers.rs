@@ -92,8 +92,10 @@ fn a_slow_reader_of_state_gets_fewer_and_the_newest() {
     assert_eq!(closed(&server, "slow_reader"), 0, "its events had room");
     mover.text(&moves(LAST));
     let got = syncs_until(&mut stalled, &mine, LAST);
-    let seen = reader.join().unwrap();
-    assert!(got < seen, "{got} of {seen}");
+    reader.join().unwrap();
+    // On a busy machine the one that reads is slow at times too: what counts is that states were left out.
+    assert!(f64::from(got) < x, "{got} syncs for {x} moves");
+    assert!(metric(&server, dropped) > 0);
     assert!(metric(&server, "roomcast_catch_ups_total") > 0);
 }
 
