@@ -127,6 +127,11 @@ impl<H: Host> Context<H> {
         in_transit < self.settings.link_window.max(1)
     }
 
+    /// Bytes of deliveries on their way to other shards.
+    pub(crate) fn link_bytes(&self) -> usize {
+        self.in_transit.iter().sum()
+    }
+
     pub(crate) fn link_credit(&mut self, shard: u16, bytes: usize) {
         if let Some(in_transit) = self.in_transit.get_mut(usize::from(shard)) {
             *in_transit = in_transit.saturating_sub(bytes);

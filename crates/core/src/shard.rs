@@ -220,6 +220,11 @@ impl<H: Host, E: Engine> Shard<H, E> {
         (self.home.len(), self.edge.rooms())
     }
 
+    /// Bytes of deliveries that other shards have not taken over yet.
+    pub fn link_bytes(&self) -> usize {
+        self.ctx.link_bytes()
+    }
+
     /// What was counted.
     pub fn stats(&mut self) -> &Stats {
         (self.ctx.stats.lane_pieces, self.ctx.stats.chunks) = self.edge.waiting();

@@ -59,7 +59,8 @@ impl Exposition {
                 .clone()
                 .filter_map(|histogram| histogram.buckets().nth(index));
             below += here.map(|(_, count)| count).sum::<u64>();
-            if bound.is_power_of_two() && bound <= LAST_BOUND {
+            // There are two buckets a doubling.
+            if index % 2 == 1 && bound <= LAST_BOUND {
                 self.line("_bucket", &[("le", &seconds(bound))], below);
             }
         }

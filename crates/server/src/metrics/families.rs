@@ -304,6 +304,14 @@ pub(super) const FAMILIES: &[Family] = &[
             per_shard(scrape, out, |report| report.core.chunks as u64);
         },
     ),
+    gauge(
+        "roomcast_link_bytes",
+        &["shard"],
+        "Bytes of deliveries on their way from a shard to others.",
+        |scrape, out| {
+            per_shard(scrape, out, |report| report.link_bytes as u64);
+        },
+    ),
     counter(
         "roomcast_compressed_messages_total",
         &[],

@@ -55,6 +55,8 @@ pub(crate) struct Report {
     pub(crate) io: IoStats,
     pub(crate) compression: CompressionStats,
     pub(crate) connections: usize,
+    /// Bytes on their way from here to other shards.
+    pub(crate) link_bytes: usize,
     /// Rooms at home here, and rooms that connections here are in.
     pub(crate) rooms: (usize, usize),
 }

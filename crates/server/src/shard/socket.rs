@@ -106,3 +106,17 @@ impl Sockets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_costs_a_socket_little() {
+        assert!(
+            size_of::<Option<Socket>>() <= 104,
+            "{}",
+            size_of::<Option<Socket>>()
+        );
+    }
+}

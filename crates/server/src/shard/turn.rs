@@ -259,6 +259,7 @@ impl<E: Engine> Worker<E> {
                     io: self.io.clone(),
                     compression: self.core.host().compression,
                     connections: self.core.connections(),
+                    link_bytes: self.core.link_bytes(),
                     rooms: self.core.rooms(),
                 };
                 // Whoever asked may have stopped waiting.
