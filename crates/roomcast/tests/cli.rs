@@ -1,6 +1,6 @@
 //! The binary as somebody uses it at a prompt.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -3,7 +3,11 @@
 //! A test binary of its own: its allocator counts what every thread of the process asks for, and the clients here,
 //! in one thread, ask for nothing while it counts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_DOCUMENTS=1 cargo test -p roomcast-server --test documents` writes them anew.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::path::Path;
 

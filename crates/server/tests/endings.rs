@@ -1,6 +1,10 @@
 //! How connections end: heartbeats, the pool, close handshakes, the end of the server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

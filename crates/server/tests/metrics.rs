@@ -1,6 +1,10 @@
 //! `/metrics` is what a Prometheus reads, and counts what happened.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! The same bytes to this crate and to `tokio-websockets`, which is strict too: the same messages,
 //! the same verdict.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -5,7 +5,7 @@
 //! message of a failure).
 
 // The helpers of tests may unwrap as the tests do.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "../fuzz_targets/mod.rs"]
 mod fuzz_targets;

@@ -1,6 +1,6 @@
 //! The opening handshake, both sides.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use roomcast_websocket::handshake::{
     ClientRequest, HandshakeError, ResponseError, accept, accept_key, choose_protocol,

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target takes its part of what is included")]
 #[path = "../targets.rs"]
 mod targets;
 

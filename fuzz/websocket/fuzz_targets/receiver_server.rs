@@ -1,5 +1,5 @@
 #![no_main]
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each user takes its part of what is included")]
 
 #[path = "../../../crates/websocket/fuzz_targets/mod.rs"]
 mod targets;

@@ -54,7 +54,10 @@ pub(super) struct Sockets {
     table: Vec<Option<Socket>>,
     count: usize,
     // Boxed, as a socket holds one by a pointer and it goes back as it is.
-    #[allow(clippy::vec_box)]
+    #[expect(
+        clippy::vec_box,
+        reason = "a box is handed out and taken back as it is"
+    )]
     spare: Vec<Box<Unread>>,
 }
 

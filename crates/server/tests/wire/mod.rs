@@ -1,6 +1,11 @@
 //! A WebSocket that sends any bytes, and hands over what comes as it came.
 
-#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "a panic is how a test fails, and each test uses its part of the harness"
+)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

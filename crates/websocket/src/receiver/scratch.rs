@@ -10,7 +10,10 @@ use crate::frame::MAX_CONTROL;
 /// gives it back with the message: in a warm system nothing is allocated. What is kept is bounded.
 pub struct Scratch {
     // Boxed, as a connection holds one by a pointer and it goes back as it is.
-    #[allow(clippy::vec_box)]
+    #[expect(
+        clippy::vec_box,
+        reason = "a box is handed out and taken back as it is"
+    )]
     free: Vec<Box<Partial>>,
     max_free: usize,
     max_buffer: usize,

@@ -1,6 +1,6 @@
 //! What several tests need.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each user takes its part of what is included")]
 
 use roomcast_websocket::frame::write_frame;
 use roomcast_websocket::{
