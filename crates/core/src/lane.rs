@@ -116,15 +116,6 @@ impl LaneArena {
         *from = List::default();
     }
 
-    fn iter(&self, list: &List) -> impl Iterator<Item = &Piece> {
-        let mut node = list.head;
-        std::iter::from_fn(move || {
-            let (piece, next) = self.nodes.get(node as usize)?;
-            node = *next;
-            Some(piece)
-        })
-    }
-
     /// Pieces that wait now.
     pub(crate) fn waiting(&self) -> usize {
         self.nodes.len() - self.free.len()
@@ -162,6 +153,11 @@ impl Lanes {
     /// Bytes of answers that wait.
     pub(crate) fn control_bytes(&self) -> usize {
         self.control_bytes as usize
+    }
+
+    /// Bytes of state that wait.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.state_bytes as usize
     }
 
     /// Bytes that wait in all lanes.
@@ -261,33 +257,30 @@ impl Lanes {
         }
     }
 
-    /// Takes everything out that no byte was sent of: the connection is about to be closed.
+    /// Takes the events and the state out that no byte was sent of: the connection is about to be closed. Answers
+    /// stay: they say why.
     pub(crate) fn drop_unsent(
         &mut self,
         arena: &mut LaneArena,
         table: &mut ChunkTable,
         pool: &mut ChunkPool,
     ) {
-        let mut all = std::mem::take(&mut self.sending);
-        if self.begun > 0
-            && let Some(piece) = arena.pop(&mut all)
-        {
-            arena.push(&mut self.sending, piece);
-        }
-        for list in [
-            &mut all,
-            &mut self.control,
-            &mut self.event,
-            &mut self.state,
-        ] {
-            while let Some(piece) = arena.pop(list) {
+        let mut begun = self.begun > 0;
+        for list in [&mut self.sending, &mut self.event, &mut self.state] {
+            let mut all = std::mem::take(list);
+            while let Some(piece) = arena.pop(&mut all) {
+                if std::mem::take(&mut begun) || piece.lane == Lane::Control {
+                    arena.push(list, piece);
+                    continue;
+                }
+                let charge = match piece.lane {
+                    Lane::Control => &mut self.control_bytes,
+                    Lane::Event => &mut self.event_bytes,
+                    Lane::State => &mut self.state_bytes,
+                };
+                *charge = charge.saturating_sub(piece.charge);
                 table.release(piece.chunk, pool);
             }
-        }
-        (self.control_bytes, self.event_bytes, self.state_bytes) = (0, 0, 0);
-        let kept: Option<Piece> = arena.iter(&self.sending).next().copied();
-        if let Some(piece) = kept {
-            *self.charge(piece.lane) = piece.charge;
         }
     }
 
@@ -298,8 +291,17 @@ impl Lanes {
         table: &mut ChunkTable,
         pool: &mut ChunkPool,
     ) {
-        self.begun = 0;
-        self.drop_unsent(arena, table, pool);
+        for list in [
+            &mut self.sending,
+            &mut self.control,
+            &mut self.event,
+            &mut self.state,
+        ] {
+            while let Some(piece) = arena.pop(list) {
+                table.release(piece.chunk, pool);
+            }
+        }
+        *self = Lanes::default();
     }
 }
 

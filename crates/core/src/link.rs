@@ -36,6 +36,8 @@ pub(crate) struct Op {
     pub(crate) born: u64,
     /// Bytes that it takes of its connection's publish window until the home has accepted it.
     pub(crate) window: u32,
+    /// The sender's number for it, which an error repeats; 0 for none.
+    pub(crate) seq: u64,
     pub(crate) request: OpKind,
 }
 

@@ -100,8 +100,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
         self.edge.close(&mut self.ctx, now, conn, code, reason);
     }
 
-    /// A connection whose socket is to be closed once what waits for it is written. Named a second
-    /// time when it had its time to take that.
+    /// A connection whose socket is to be closed once what waits for it is written, or when it had its time to take
+    /// that: how long is the embedder's to decide. May be named again.
     pub fn next_closing(&mut self) -> Option<ConnId> {
         self.edge.next_closing()
     }

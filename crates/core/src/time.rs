@@ -1,6 +1,6 @@
 //! Time as an argument.
 
-/// A moment, as the embedder sees it. Within one turn of a shard it stands still.
+/// A moment, as the embedder sees it. Within one turn of a shard it stands still, but for what is written at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Microseconds since any fixed moment; never falls. One scale for all shards of a node.

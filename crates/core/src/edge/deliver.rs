@@ -3,15 +3,19 @@
 use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
 
 use crate::context::{Context, Fault};
-use crate::edge::conn::Phase;
+use crate::edge::conn::{Conn, Phase};
 use crate::edge::requests::NO_RECIPIENT;
-use crate::edge::{Edge, mark_dirty, may_read, over_lane};
+use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
 use crate::lane::{Lane, Piece};
 use crate::link::{Delivery, DirectMessage, Encoded, Joined, ToEdge};
 use crate::time::Now;
 
+/// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
+/// a turn makes is held against a reader only when its socket doesn't take it.
+const DIRECT_LANES: usize = 4;
+const RECIPIENT_BUSY: &str = "the recipient gets too much at once; send it again";
 /// Lists kept for the next deliveries; those of other shards come in addition.
 const SPARE_EXCLUSIONS: usize = 256;
 
@@ -177,7 +181,7 @@ impl Edge {
                 overflow |= conn.blocked && over_lane(conn, &ctx.settings);
             }
             if let Some((chunk, length, held)) = state[encoding] {
-                let blocked = conn.blocked;
+                let (blocked, conn_state) = (conn.blocked, conn.lanes.state_bytes());
                 let membership = conn
                     .memberships
                     .iter_mut()
@@ -185,7 +189,7 @@ impl Edge {
                 let Some(membership) = membership else {
                     continue;
                 };
-                if blocked || membership.stale {
+                if blocked || membership.stale || over_state(conn_state, &ctx.settings) {
                     if version.is_some() {
                         membership.stale = true;
                         ctx.stats.state_replaced += 1;
@@ -392,17 +396,26 @@ impl Edge {
                 .is_some_and(|conn| conn.pooled.client_id == to && conn.phase != Phase::Closing)
         };
         let slot = self.pool.get(ctx.names.hash(to.as_str()), is_it);
-        let target = slot
-            .and_then(|slot| conns.get(slot as usize))
-            .map(|conn| (conn.id, conn.encoding));
-        let Some((id, encoding)) = target else {
-            let fault = Fault {
-                seq: publish.seq,
-                request: Some(publish.message_type),
-                ..Fault::new(ErrorCode::RecipientNotFound, NO_RECIPIENT)
-            };
-            ctx.refuse(from, from_encoding, born, now.unix_ms, fault);
-            return ctx.recycle(publish.bytes);
+        let most = ctx.settings.event_lane.saturating_mul(DIRECT_LANES);
+        let target = match slot.and_then(|slot| conns.get(slot as usize)) {
+            None => Err(Fault::new(ErrorCode::RecipientNotFound, NO_RECIPIENT)),
+            Some(conn) if most > 0 && conn.lanes.event_bytes() > most => Err(Fault {
+                retry_after_ms: 100,
+                ..Fault::new(ErrorCode::Unavailable, RECIPIENT_BUSY)
+            }),
+            Some(conn) => Ok((conn.id, conn.encoding)),
+        };
+        let (id, encoding) = match target {
+            Ok(target) => target,
+            Err(fault) => {
+                let fault = Fault {
+                    seq: publish.seq,
+                    request: Some(publish.message_type),
+                    ..fault
+                };
+                ctx.refuse(from, from_encoding, born, now.unix_ms, fault);
+                return ctx.recycle(publish.bytes);
+            }
         };
         self.put_direct(
             ctx,
@@ -448,7 +461,9 @@ impl Edge {
             ..Outgoing::default()
         };
         // What is ephemeral is the first to be dropped.
-        if publish.ephemeral && self.conn(id).is_some_and(|conn| conn.blocked) {
+        let full =
+            |conn: &Conn| conn.blocked || over_state(conn.lanes.state_bytes(), &ctx.settings);
+        if publish.ephemeral && self.conn(id).is_some_and(full) {
             ctx.stats.ephemeral_dropped += 1;
             return;
         }

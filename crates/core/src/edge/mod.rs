@@ -291,6 +291,7 @@ impl Edge {
                 player: membership.player,
                 born: now.micros,
                 window: 0,
+                seq: 0,
                 request: OpKind::Leave {
                     gone: true,
                     edge_room,
@@ -418,6 +419,11 @@ fn mark_dirty(conn: &mut Conn, batcher: &mut Batcher, now: Now, before: usize) {
 /// What one turn makes is written at its end: only what a socket didn't take then counts.
 fn over_lane(conn: &Conn, settings: &Settings) -> bool {
     settings.event_lane > 0 && conn.lanes.event_bytes() > settings.event_lane
+}
+
+/// State has no queue, but what rooms and senders make in one turn adds up: beyond this, a newer one takes its place.
+fn over_state(bytes: usize, settings: &Settings) -> bool {
+    settings.event_lane > 0 && bytes > settings.event_lane
 }
 
 fn may_read(conn: &Conn, settings: &Settings) -> bool {

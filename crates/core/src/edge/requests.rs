@@ -87,7 +87,7 @@ impl Edge {
             shard: ctx.index,
             conn: id,
         };
-        let (room, born) = (room.reference(), now.micros);
+        let (room, born, seq) = (room.reference(), now.micros, envelope.seq);
         ctx.send_home(Op {
             room,
             conn,
@@ -95,6 +95,7 @@ impl Edge {
             player,
             born,
             window,
+            seq,
             request,
         });
     }
@@ -198,6 +199,7 @@ impl Edge {
             shard: ctx.index,
             conn: id,
         };
+        let seq = envelope.seq;
         ctx.send_home(Op {
             room,
             conn,
@@ -205,6 +207,7 @@ impl Edge {
             player,
             born,
             window,
+            seq,
             request,
         });
     }

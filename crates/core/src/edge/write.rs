@@ -187,6 +187,7 @@ impl Edge {
                 player: membership.player,
                 born: now.micros,
                 window: 0,
+                seq: 0,
                 request: OpKind::CatchUp {
                     since: membership.version,
                 },

@@ -34,11 +34,7 @@ impl Room {
             return self.repeat_joined(ctx, now, &op);
         }
         if self.has_failed() {
-            let fault = Fault::new(
-                ErrorCode::RoomFailed,
-                "the room's logic failed; join again for a new room",
-            );
-            return self.refuse_join(ctx, now, &op, fault);
+            return self.refuse_join(ctx, now, &op, failed());
         }
         let most = self.entry.kind.max_players as usize;
         if most > 0 && self.members.len() >= most {
@@ -71,6 +67,10 @@ impl Room {
         op: Op,
         completion: Option<Completion>,
     ) {
+        // While the engine was asked, its logic may have failed.
+        if self.has_failed() {
+            return self.refuse_join(ctx, now, &op, failed());
+        }
         let OpKind::Join(join) = op.request else {
             return;
         };
@@ -214,6 +214,7 @@ impl Room {
             return;
         };
         let fault = Fault {
+            seq: op.seq,
             request: Some(MessageType::JoinRoom),
             room: &self.name,
             ..fault
@@ -419,4 +420,11 @@ impl Room {
             edge.receivers.iter().any(|receivers| *receivers > 0)
         });
     }
+}
+
+fn failed() -> Fault<'static> {
+    Fault::new(
+        ErrorCode::RoomFailed,
+        "the room's logic failed; join again for a new room",
+    )
 }

@@ -292,6 +292,7 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         return;
     };
     let fault = Fault {
+        seq: op.seq,
         request: Some(roomcast_protocol::MessageType::JoinRoom),
         room: &op.room.name,
         ..Fault::new(

@@ -197,6 +197,7 @@ impl Room {
             player: 0,
             born: now.micros,
             window: 0,
+            seq: 0,
             request: OpKind::Publish(publish),
         });
     }
@@ -251,6 +252,7 @@ impl Room {
             Ok(merged) => member.presence = merged.into_boxed_str(),
             Err(code) => {
                 let fault = Fault {
+                    seq: op.seq,
                     request: Some(MessageType::Presence),
                     room: &self.name,
                     ..Fault::new(

@@ -49,6 +49,8 @@ pub(crate) struct Room {
     in_flight: VecDeque<Op>,
     pub(super) output: Output,
     pub(super) touched: bool,
+    /// A shard with members takes no more for now; counted once, until it does.
+    link_full: bool,
     pub(super) syncer: StateSyncer,
     logic: Option<Box<dyn RoomLogic>>,
     wake_at: u64,
@@ -91,6 +93,7 @@ impl Room {
             in_flight: VecDeque::new(),
             output: Output::default(),
             touched: false,
+            link_full: false,
             syncer: StateSyncer::default(),
             logic,
             wake_at: u64::MAX,
@@ -119,16 +122,19 @@ impl Room {
         self.members.is_empty() && self.pending.is_empty() && self.in_flight.is_empty()
     }
 
-    pub(super) fn waits_for_link<H: Host>(&self, ctx: &mut Context<H>) -> bool {
+    /// Whether a shard with members takes no more for now. Nothing is made for the room then: no operation is done,
+    /// no state is sent, and its logic is not woken.
+    pub(super) fn waits_for_link<H: Host>(&mut self, ctx: &mut Context<H>) -> bool {
         let full = self
             .edges
             .iter()
             .find(|edge| !ctx.link_has_room(edge.shard));
-        if let Some(edge) = full {
+        let was_full = std::mem::replace(&mut self.link_full, full.is_some());
+        if let Some(edge) = full.filter(|_| !was_full) {
             ctx.stats.link_waits += 1;
             ctx.host.notice(Notice::LinkFull { shard: edge.shard });
         }
-        full.is_some()
+        self.link_full
     }
 
     /// Who comes and who goes decides what the next operation may do: it waits for both.
@@ -156,6 +162,7 @@ impl Room {
         op: Op,
     ) -> i64 {
         let (conn, window) = (op.conn, op.window);
+        let in_flight = self.in_flight.len();
         let members = self.members.len() as i64;
         let fan_out = match &op.request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
@@ -172,7 +179,8 @@ impl Room {
             OpKind::Members { .. } => self.list_members(ctx, now, op),
             OpKind::CatchUp { since } => self.catch_up(ctx, now, &op, since),
         }
-        if window > 0 {
+        // What a slow engine holds is given back when it has completed.
+        if window > 0 && self.in_flight.len() == in_flight {
             ctx.accepted(conn, window);
         }
         if self.output.is_full() {
@@ -231,6 +239,10 @@ impl Room {
         let Some(op) = self.in_flight.pop_front() else {
             return;
         };
+        let (conn, window) = (op.conn, op.window);
+        if window > 0 && !matches!(submitted, Submitted::Pending) {
+            ctx.accepted(conn, window);
+        }
         match submitted {
             Submitted::Done(completion) => self.complete(ctx, now, op, Some(completion)),
             Submitted::Unavailable { retry_after_ms } => {
@@ -383,6 +395,11 @@ impl Room {
     /// The time that logic asked for has come.
     pub(super) fn wake<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         if self.wake_at <= now.micros {
+            if self.waits_for_link(ctx) {
+                let tick = micros(self.entry.kind.tick.max(1));
+                self.wake_at = now.micros.saturating_add(tick);
+                return;
+            }
             self.wake_at = u64::MAX;
             self.with_logic(ctx, now, |logic, room| logic.wake(room));
         }
@@ -464,15 +481,16 @@ pub(super) fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         conn,
         encoding,
         born,
+        seq,
         request,
         ..
     } = op;
-    let (answers, seq) = match &request {
+    let answers = match &request {
         OpKind::Leave { gone: true, .. } | OpKind::CatchUp { .. } | OpKind::Join(_) => return,
-        OpKind::Leave { gone: false, .. } => (MessageType::LeaveRoom, 0),
-        OpKind::Presence(_) => (MessageType::Presence, 0),
-        OpKind::Members { .. } => (MessageType::Members, 0),
-        OpKind::Publish(publish) => (publish.message_type, publish.seq),
+        OpKind::Leave { gone: false, .. } => MessageType::LeaveRoom,
+        OpKind::Presence(_) => MessageType::Presence,
+        OpKind::Members { .. } => MessageType::Members,
+        OpKind::Publish(publish) => publish.message_type,
     };
     let fault = Fault {
         seq,

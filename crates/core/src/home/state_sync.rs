@@ -68,6 +68,11 @@ impl StateSyncer {
         self.wanted = true;
     }
 
+    /// What has changed can't be sent now: it will be newer at the next tick.
+    pub(super) fn put_off(&mut self, until: u64) {
+        self.next_at = self.next_at.max(until);
+    }
+
     /// When what has changed may be sent; `u64::MAX` where nothing has.
     pub(super) fn due_at(&self) -> u64 {
         if self.wanted { self.next_at } else { u64::MAX }
@@ -113,8 +118,12 @@ impl Room {
         if self.syncer.due_at() > now.micros {
             return;
         }
+        let tick = micros(self.entry.kind.tick.max(1));
+        if self.waits_for_link(ctx) {
+            return self.syncer.put_off(now.micros.saturating_add(tick));
+        }
         self.syncer.wanted = false;
-        self.syncer.next_at = now.micros + micros(self.entry.kind.tick.max(1));
+        self.syncer.next_at = now.micros.saturating_add(tick);
         self.timestamp = self.timestamp.max(now.unix_ms);
         if !self.syncer.changed.is_empty() || !self.syncer.left.is_empty() {
             self.broadcast_sync(ctx, now);
