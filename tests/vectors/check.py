@@ -31,6 +31,7 @@ PAYLOADS = {
     ("client", "skip"): "Skip",
     ("client", "members"): "MembersRequest",
     ("client", "history"): "HistoryRequest",
+    ("client", "auth"): "Auth",
     ("server", "welcome"): "Welcome",
     ("server", "joined"): "Joined",
     ("server", "player_joined"): "Member",
@@ -41,6 +42,8 @@ PAYLOADS = {
     ("server", "ack"): "Ack",
     ("server", "error"): "Error",
     ("server", "members"): "Members",
+    ("server", "history"): "History",
+    ("server", "auth"): "Auth",
     ("server", "reconnect"): "Reconnect",
 }
 
@@ -64,21 +67,25 @@ class Raw(str):
 
 
 def pieces(text):
-    """An object's keys with the text of their values: Python's parser would lose how a value was written."""
+    """An object's keys, or an array's places, with the text of their values: Python's parser would lose how a value was
+    written."""
     decoder, at, found = json.JSONDecoder(), 0, []
+    array = text.lstrip().startswith("[")
 
     def white():
         nonlocal at
         while text[at] in " \t\r\n":
             at += 1
 
-    at = text.index("{") + 1
+    at = text.index("[" if array else "{") + 1
     white()
-    while text[at] != "}":
-        key, at = decoder.raw_decode(text, at)
-        white()
-        at += 1  # the colon
-        white()
+    while text[at] not in "]}":
+        key = len(found)
+        if not array:
+            key, at = decoder.raw_decode(text, at)
+            white()
+            at += 1  # the colon
+            white()
         _, end = decoder.raw_decode(text, at)
         found.append((key, Raw(text[at:end])))
         at = end
@@ -139,6 +146,14 @@ def game_action(proto, text):
     return action
 
 
+def history(proto, text):
+    """A page: whole messages inside of one."""
+    keys = dict(pieces(text))
+    page = proto.History(next=json.loads(keys["next"]), epoch=json.loads(keys["epoch"]))
+    page.events.extend(build(proto, "server", raw) for _, raw in pieces(keys["events"]))
+    return page
+
+
 def build(proto, direction, text):
     """The Protobuf message that a JSON message stands for."""
     keys = dict(pieces(text))
@@ -155,6 +170,8 @@ def build(proto, direction, text):
     kind = PAYLOADS.get((direction, envelope["type"]))
     if kind == "GameAction":
         message.payload = game_action(proto, payload).SerializeToString(deterministic=True)
+    elif kind == "History":
+        message.payload = history(proto, payload).SerializeToString(deterministic=True)
     elif kind is not None and payload is not None:
         body = getattr(proto, kind)()
         fill(body, payload, presence_text)

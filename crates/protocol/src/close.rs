@@ -35,11 +35,13 @@ pub enum CloseCode {
     WriteTimeout = 4005,
     /// The server has no room for the connection.
     Overloaded = 4006,
+    /// The token has ended: come back with a new one.
+    TokenExpired = 4007,
     /// Too many messages were refused in a short time.
     TooManyErrors = 4500,
     /// The session was resumed on another connection.
     TakenOver = 4501,
-    /// The token is not, or no longer, good.
+    /// The token is not good.
     Unauthorized = 4502,
     /// The operator or the app closed it for good.
     Kicked = 4503,
@@ -47,7 +49,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [CloseCode; 18] = [
+    pub const ALL: [CloseCode; 19] = [
         CloseCode::Normal,
         CloseCode::GoingAway,
         CloseCode::ProtocolError,
@@ -62,6 +64,7 @@ impl CloseCode {
         CloseCode::MaxLifetime,
         CloseCode::WriteTimeout,
         CloseCode::Overloaded,
+        CloseCode::TokenExpired,
         CloseCode::TooManyErrors,
         CloseCode::TakenOver,
         CloseCode::Unauthorized,
@@ -97,6 +100,7 @@ impl CloseCode {
             CloseCode::MaxLifetime => "max_lifetime",
             CloseCode::WriteTimeout => "write_timeout",
             CloseCode::Overloaded => "overloaded",
+            CloseCode::TokenExpired => "token_expired",
             CloseCode::TooManyErrors => "too_many_errors",
             CloseCode::TakenOver => "taken_over",
             CloseCode::Unauthorized => "unauthorized",

@@ -50,7 +50,7 @@ fn request<'a>(
 ) -> Result<Request<'a>, Fault> {
     check_names(envelope, limits)?;
     Ok(match message_type {
-        MessageType::Hello => Request::Hello(hello(envelope.message()?, limits)?),
+        MessageType::Hello => Request::Hello(Box::new(hello(envelope.message()?, limits)?)),
         MessageType::JoinRoom => {
             let join = join_room(envelope, limits)?;
             if envelope.room_id.is_none() {
@@ -81,6 +81,9 @@ fn request<'a>(
         MessageType::Ping => Request::Ping(envelope.payload(PayloadKind::Bytes, limits)?),
         MessageType::Members => Request::Members(members(envelope.message()?)?),
         MessageType::History => Request::History(history(envelope.message()?)?),
+        MessageType::Auth => Request::Auth {
+            token: auth(envelope.message()?, limits)?,
+        },
         _ => {
             return Err(Fault::new(
                 ErrorCode::UnknownType,
@@ -149,6 +152,8 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
         "token",
         "resume_token",
         "positions",
+        "inbox",
+        "first_direct_seq",
     ];
     let mut hello = Hello::default();
     source.fields(&names, |number, value| {
@@ -177,7 +182,7 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
             })?,
             3 => hello.token = check_size(value.opt_str()?, limits.max_token)?,
             4 => hello.resume_token = check_size(value.opt_str()?, limits.max_token)?,
-            _ => value.each(|position| {
+            5 => value.each(|position| {
                 let position = room_position(position.message()?, limits)?;
                 push(
                     &mut hello.positions,
@@ -186,6 +191,8 @@ fn hello<'a>(source: Source<'a>, limits: &Limits) -> Result<Hello<'a>, Fault> {
                     "message.max_positions",
                 )
             })?,
+            6 => hello.inbox = log_position(value)?,
+            _ => hello.first_direct_seq = value.opt_place()?,
         }
         Ok(())
     })?;
@@ -223,7 +230,7 @@ fn room_position<'a>(source: Source<'a>, limits: &Limits) -> Result<RoomPosition
     })
 }
 
-fn log_position(value: Value<'_>) -> Result<Option<LogPosition<'_>>, Fault> {
+pub(crate) fn log_position(value: Value<'_>) -> Result<Option<LogPosition<'_>>, Fault> {
     if value.is_null() {
         return Ok(None);
     }
@@ -378,12 +385,29 @@ fn members(source: Source<'_>) -> Result<MembersRequest, Fault> {
 
 fn history(source: Source<'_>) -> Result<HistoryRequest, Fault> {
     let mut request = HistoryRequest::default();
-    source.fields(&["before", "limit"], |number, value| {
+    source.fields(&["before", "limit", "after"], |number, value| {
         match number {
             1 => request.before = value.place()?,
-            _ => request.limit = value.u32()?,
+            2 => request.limit = value.u32()?,
+            _ if value.is_null() => request.after = None,
+            _ => request.after = Some(value.place()?),
         }
         Ok(())
     })?;
+    if request.before != 0 && request.after.is_some() {
+        return Err(Fault::new(
+            ErrorCode::InvalidValue,
+            "`before` and `after` exclude each other",
+        ));
+    }
     Ok(request)
+}
+
+fn auth<'a>(source: Source<'a>, limits: &Limits) -> Result<Cow<'a, str>, Fault> {
+    let mut token = None;
+    source.fields(&["token"], |_, value| {
+        token = check_size(value.opt_str()?, limits.max_token)?;
+        Ok(())
+    })?;
+    token.ok_or_else(|| Fault::missing("token"))
 }

@@ -2,7 +2,7 @@
 
 use crate::write::{Json, Protobuf, Writer};
 use crate::{
-    Body, ErrorBody, Format, GameAction, Joined, Member, MessageType, Outgoing, Payload,
+    Body, ErrorBody, Format, GameAction, History, Joined, Member, MessageType, Outgoing, Payload,
     PlayerState, Position, StateSync, Velocity, Welcome,
 };
 
@@ -115,6 +115,14 @@ fn payload<W: Writer>(writer: &mut W, format: Format, body: &Body<'_>) {
             writer.u64(2, "total", *total);
             writer.u64(3, "next", u64::from(*next));
         }
+        Body::History(body) => history(writer, format, body),
+        Body::Auth {
+            token_expires_at,
+            user_id,
+        } => {
+            writer.i64(2, "token_expires_at", *token_expires_at);
+            writer.opt_str(3, "user_id", user_id);
+        }
         Body::Reconnect {
             delay_ms,
             url,
@@ -150,6 +158,17 @@ fn welcome<W: Writer>(writer: &mut W, body: &Welcome<'_>) {
     writer.i64(6, "server_time", body.server_time);
     writer.u64(7, "version", u64::from(body.version));
     writer.bool(8, "seq_acked", body.seq_acked);
+    writer.u64(9, "grace_ms", body.grace_ms);
+    if let Some(inbox) = body.inbox {
+        writer.message(10, "inbox", |writer| {
+            writer.str(1, "epoch", &inbox.epoch);
+            writer.u64(2, "offset", inbox.offset);
+        });
+    }
+    writer.bool(11, "inbox_recovered", body.inbox_recovered);
+    writer.opt_str(12, "user_id", body.user_id);
+    writer.i64(13, "token_expires_at", body.token_expires_at);
+    writer.bool(14, "direct_repeats_possible", body.direct_repeats_possible);
 }
 
 fn joined<W: Writer>(writer: &mut W, body: &Joined<'_>) {
@@ -204,6 +223,16 @@ fn sync<W: Writer>(writer: &mut W, body: &StateSync<'_>) {
         body.left.for_each(&mut |id| writer.str_item(5, id));
     });
     writer.u64(6, "offset", body.offset);
+}
+
+/// The events are whole messages, so that a client reads them as it reads those that are delivered.
+fn history<W: Writer>(writer: &mut W, format: Format, body: &History<'_>) {
+    writer.list("events", |writer| {
+        body.events
+            .for_each(&mut |event| writer.item(1, |writer| envelope(writer, format, event)));
+    });
+    writer.u64(2, "next", body.next);
+    writer.str(3, "epoch", body.epoch);
 }
 
 fn player_state<W: Writer>(writer: &mut W, state: &PlayerState<'_>) {

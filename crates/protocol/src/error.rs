@@ -70,6 +70,8 @@ error_codes! {
     NotSupported = "not_supported",
     /// The message needs a token, or its token is not good.
     Unauthorized = "unauthorized",
+    /// The token does not allow this.
+    Forbidden = "forbidden",
     /// The sender is not in that room, or in none.
     NotInRoom = "not_in_room",
     /// The room has as many players as its kind takes.
@@ -86,7 +88,7 @@ error_codes! {
     Unavailable = "unavailable",
     /// A `seq` before this one is missing.
     SeqGap = "seq_gap",
-    /// Too many messages to this room wait for their answers.
+    /// Too many messages to this room, or too many direct ones, wait for their answers.
     TooManyUnanswered = "too_many_unanswered",
     /// Nobody in the room has that `target_id`, or none that can be a target now.
     TargetNotFound = "target_not_found",

@@ -50,8 +50,8 @@ impl<'a> Incoming<'a> {
 /// What a client asks, by [`MessageType`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request<'a> {
-    /// The first message.
-    Hello(Hello<'a>),
+    /// The first message. Boxed, so that no other pays for its size when it is moved.
+    Hello(Box<Hello<'a>>),
     /// Join a room. [`Incoming::room_id`] is there.
     JoinRoom(JoinRoom<'a>),
     /// Leave a room.
@@ -75,8 +75,13 @@ pub enum Request<'a> {
     Ping(IncomingPayload<'a>),
     /// Asks for a page of members.
     Members(MembersRequest),
-    /// Asks for older events.
+    /// Asks for a page of events.
     History(HistoryRequest),
+    /// Renews the token of the connection.
+    Auth {
+        /// Says who the client is.
+        token: Cow<'a, str>,
+    },
 }
 
 impl Request<'_> {
@@ -94,6 +99,7 @@ impl Request<'_> {
             Request::Ping(_) => MessageType::Ping,
             Request::Members(_) => MessageType::Members,
             Request::History(_) => MessageType::History,
+            Request::Auth { .. } => MessageType::Auth,
         }
     }
 }
@@ -111,6 +117,10 @@ pub struct Hello<'a> {
     pub resume_token: Option<Cow<'a, str>>,
     /// How far the client has come, by room.
     pub positions: Vec<RoomPosition<'a>>,
+    /// The last direct message received.
+    pub inbox: Option<LogPosition<'a>>,
+    /// The lowest `seq` of its own direct messages without an answer.
+    pub first_direct_seq: Option<u64>,
 }
 
 /// How far a client has come in a room.
@@ -124,13 +134,23 @@ pub struct RoomPosition<'a> {
     pub first_seq: Option<u64>,
 }
 
-/// A place in a room's log.
+/// A place in a room's log, or in a session's inbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogPosition<'a> {
     /// Which log: at most [`MAX_EPOCH`](crate::MAX_EPOCH) characters.
     pub epoch: Cow<'a, str>,
     /// After the event with this offset; 0 is the beginning.
     pub offset: u64,
+}
+
+impl LogPosition<'_> {
+    /// The same, with an epoch of its own.
+    pub fn into_owned(self) -> LogPosition<'static> {
+        LogPosition {
+            epoch: Cow::Owned(self.epoch.into_owned()),
+            offset: self.offset,
+        }
+    }
 }
 
 /// The payload of `join_room`. Its room is [`Incoming::room_id`].
@@ -164,11 +184,13 @@ pub struct MembersRequest {
     pub limit: u32,
 }
 
-/// The payload of `history`.
+/// The payload of `history`, from a client. With `after` there is no `before`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistoryRequest {
-    /// Events before this offset; 0 means the newest.
+    /// Events before this offset, the newest first; 0, without `after`, begins at the newest.
     pub before: u64,
+    /// Events after this offset, the oldest first; 0 is the beginning of the log.
+    pub after: Option<u64>,
     /// At most so many; 0 leaves it to the server.
     pub limit: u32,
 }

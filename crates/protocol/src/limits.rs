@@ -23,7 +23,7 @@ pub struct Limits {
     pub max_positions: usize,
     /// Capabilities that a `hello` names.
     pub max_capabilities: usize,
-    /// A token in `hello` or `join_room`.
+    /// A token in `hello`, `join_room` or `auth`.
     pub max_token: usize,
 }
 

@@ -38,17 +38,19 @@ pub enum MessageType {
     Pong = 16,
     /// From a client: asks for a page of a room's members. From the server: the page.
     Members = 17,
-    /// Asks for older events of a room.
+    /// From a client: asks for a page of a room's events. From the server: the page.
     History = 18,
     /// A `seq` was given up and won't come.
     Skip = 19,
     /// The server asks to connect again.
     Reconnect = 20,
+    /// From a client: a new token. From the server: until when it is good.
+    Auth = 21,
 }
 
 impl MessageType {
     /// All types, in the order of their numbers, which begin at 1.
-    pub const ALL: [MessageType; 20] = [
+    pub const ALL: [MessageType; 21] = [
         MessageType::JoinRoom,
         MessageType::LeaveRoom,
         MessageType::GameAction,
@@ -69,6 +71,7 @@ impl MessageType {
         MessageType::History,
         MessageType::Skip,
         MessageType::Reconnect,
+        MessageType::Auth,
     ];
 
     /// The name in JSON: `join_room`.
@@ -94,6 +97,7 @@ impl MessageType {
             MessageType::History => "history",
             MessageType::Skip => "skip",
             MessageType::Reconnect => "reconnect",
+            MessageType::Auth => "auth",
         }
     }
 
@@ -120,6 +124,7 @@ impl MessageType {
             "history" => MessageType::History,
             "skip" => MessageType::Skip,
             "reconnect" => MessageType::Reconnect,
+            "auth" => MessageType::Auth,
             _ => return None,
         })
     }
@@ -150,6 +155,7 @@ impl MessageType {
                 | MessageType::Members
                 | MessageType::History
                 | MessageType::Skip
+                | MessageType::Auth
         )
     }
 }
@@ -172,7 +178,7 @@ mod tests {
             );
         }
         assert_eq!(MessageType::from_number(0), None);
-        assert_eq!(MessageType::from_number(21), None);
+        assert_eq!(MessageType::from_number(22), None);
         assert_eq!(MessageType::from_number(u64::MAX), None);
         assert_eq!(MessageType::from_name("JOIN_ROOM"), None);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ErrorCode, GameAction, MessageType, Payload};
+use crate::{ErrorCode, GameAction, LogPosition, MessageType, Payload};
 
 /// A message to a client. `""`, 0 and `false` in the envelope mean unset.
 ///
@@ -38,7 +38,7 @@ pub struct Outgoing<'a> {
     pub timestamp: i64,
     /// The sender's.
     pub seq: u64,
-    /// The place in the room's log.
+    /// The place in the room's log; of a direct message, in the receiver's inbox.
     pub offset: u64,
     /// The log that `offset` belongs to.
     pub epoch: &'a str,
@@ -51,8 +51,8 @@ pub struct Outgoing<'a> {
 /// What the server says, by [`MessageType`].
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// The answer to `hello`.
-    Welcome(Welcome<'a>),
+    /// The answer to `hello`. By reference, so that no other pays for its size when it is moved.
+    Welcome(&'a Welcome<'a>),
     /// The answer to `join_room`.
     Joined(Joined<'a>),
     /// A player came.
@@ -84,7 +84,7 @@ pub enum Body<'a> {
     },
     /// Something done in a game.
     GameAction(&'a GameAction<'a>),
-    /// Each `seq` with the offset that it got (0: an ephemeral one).
+    /// Each `seq` with the offset that it got (0: it was given up). Without a room: direct messages.
     Ack(&'a [(u64, u64)]),
     /// A refusal.
     Error(ErrorBody<'a>),
@@ -103,6 +103,15 @@ pub enum Body<'a> {
         total: u64,
         /// Where the next page begins; 0: this is the last.
         next: u32,
+    },
+    /// A page of a room's events.
+    History(History<'a>),
+    /// The answer to a client's `auth`.
+    Auth {
+        /// When the token ends, in milliseconds since the Unix epoch; 0: never.
+        token_expires_at: i64,
+        /// Whom it names.
+        user_id: &'a str,
     },
     /// Please connect again.
     Reconnect {
@@ -138,6 +147,8 @@ impl Body<'_> {
             Body::Error(_) => MessageType::Error,
             Body::Pong { .. } => MessageType::Pong,
             Body::Members { .. } => MessageType::Members,
+            Body::History(_) => MessageType::History,
+            Body::Auth { .. } => MessageType::Auth,
             Body::Reconnect { .. } => MessageType::Reconnect,
         }
     }
@@ -162,6 +173,18 @@ pub struct Welcome<'a> {
     pub version: u32,
     /// Whether a `seq` is answered by an `ack`.
     pub seq_acked: bool,
+    /// Milliseconds that the session lives without a connection; 0: none.
+    pub grace_ms: u64,
+    /// Direct messages after this one follow; `None`: there is no inbox.
+    pub inbox: Option<&'a LogPosition<'a>>,
+    /// Whether these are all since the position that was asked for.
+    pub inbox_recovered: bool,
+    /// Whom the token names; `""`: nobody.
+    pub user_id: &'a str,
+    /// When the token ends, in milliseconds since the Unix epoch; 0: never.
+    pub token_expires_at: i64,
+    /// Whether a direct message sent again may be delivered twice.
+    pub direct_repeats_possible: bool,
 }
 
 /// What the server takes; 0: no limit.
@@ -263,6 +286,64 @@ impl fmt::Debug for StateSync<'_> {
             .field("full", &self.full)
             .field("offset", &self.offset)
             .finish_non_exhaustive()
+    }
+}
+
+/// The payload of `history`.
+#[derive(Clone, Copy)]
+pub struct History<'a> {
+    /// The events, each as it was delivered, in the order that was asked for.
+    pub events: &'a dyn Messages,
+    /// `before` or `after` of the next page; 0: this is the last.
+    pub next: u64,
+    /// The log that they are from.
+    pub epoch: &'a str,
+}
+
+impl Default for History<'_> {
+    fn default() -> Self {
+        let none: &'static [Outgoing<'static>; 0] = &[];
+        History {
+            events: none,
+            next: 0,
+            epoch: "",
+        }
+    }
+}
+
+impl fmt::Debug for History<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History")
+            .field("next", &self.next)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Messages that an encoder can go through. Implemented for arrays, vectors and slices of [`Outgoing`]; a log implements
+/// it for a part of itself, so that a page of `history` is made without a list of its events.
+///
+/// None of them is itself a `history`: a client refuses one inside another.
+pub trait Messages {
+    /// Calls `each` for every one, in the same order at every call.
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>));
+}
+
+impl Messages for Vec<Outgoing<'_>> {
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>)) {
+        self.iter().for_each(each);
+    }
+}
+
+impl Messages for &[Outgoing<'_>] {
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>)) {
+        self.iter().for_each(each);
+    }
+}
+
+impl<const N: usize> Messages for [Outgoing<'_>; N] {
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>)) {
+        self.iter().for_each(each);
     }
 }
 

@@ -65,6 +65,8 @@ pub(crate) trait Writer: Sized {
 
     /// A field that differs between false and unset.
     fn set_bool(&mut self, number: u32, name: &str, value: bool);
+    /// A field that differs between 0 and unset.
+    fn set_u64(&mut self, number: u32, name: &str, value: u64);
 
     fn opt_bool(&mut self, number: u32, name: &str, value: bool) {
         if value {
@@ -132,6 +134,10 @@ impl Writer for Json<'_> {
 
     fn set_bool(&mut self, number: u32, name: &str, value: bool) {
         self.bool(number, name, value);
+    }
+
+    fn set_u64(&mut self, number: u32, name: &str, value: u64) {
+        self.u64(number, name, value);
     }
 
     fn tag(&mut self, _: u32, name: &str, _: u8, text: &str) {
@@ -258,6 +264,8 @@ impl<'o> Protobuf<'o> {
         Tag::new(number, wire_type).encode(self.out);
     }
 
+    // As a call it costs an event 17 % more instructions.
+    #[inline(always)]
     fn varint(&mut self, number: u32, value: u64) {
         if value != 0 {
             self.key(number, WireType::Varint);
@@ -306,9 +314,13 @@ impl Writer for Protobuf<'_> {
         self.varint(number, u64::from(value));
     }
 
-    fn set_bool(&mut self, number: u32, _: &str, value: bool) {
+    fn set_bool(&mut self, number: u32, name: &str, value: bool) {
+        self.set_u64(number, name, u64::from(value));
+    }
+
+    fn set_u64(&mut self, number: u32, _: &str, value: u64) {
         self.key(number, WireType::Varint);
-        encode_varint(u64::from(value), self.out);
+        encode_varint(value, self.out);
     }
 
     fn tag(&mut self, number: u32, _: &str, value: u8, _: &str) {

@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use roomcast_protocol::{
-    Body, ErrorBody, ErrorCode, Format, GameAction, Limits, Member, MessageType, Outgoing, Payload,
-    PlayerState, Position, Request, StateSync, decode, encode,
+    Body, ErrorBody, ErrorCode, Format, GameAction, History, Limits, Member, MessageType, Outgoing,
+    Payload, PlayerState, Position, Request, StateSync, decode, encode,
 };
 
 /// The system's allocator, counting what the thread asks of it.
@@ -113,6 +113,17 @@ fn encoding_allocates_nothing() {
         presence: r#"{"a":[1,{"b":[2]}],"status":"away"}"#,
         connected: true,
     };
+    let page = [
+        Body::Chat(Payload::text("hello")),
+        Body::GameAction(&from_json),
+        Body::PlayerJoined(member),
+    ]
+    .map(|body| Outgoing {
+        room_id: "room-123",
+        offset: 1,
+        body,
+        ..Outgoing::default()
+    });
     let bodies = [
         Body::Chat(Payload::text("hello \"you\"\n🎮")),
         Body::Chat(Payload::json(r#"{"a":1}"#)),
@@ -146,6 +157,11 @@ fn encoding_allocates_nothing() {
             seq: 3,
             retry_after_ms: 250,
             request: Some(MessageType::Chat),
+        }),
+        Body::History(History {
+            events: &page,
+            next: 7,
+            epoch: "k3x9",
         }),
         Body::Pong {
             payload: Payload::json("17"),

@@ -121,17 +121,31 @@ fn request() -> impl Strategy<Value = Request<'static>> {
             vec(word(), 0..4),
             of(word()),
             of(word()),
-            vec(room_position(), 0..4)
+            vec(room_position(), 0..4),
+            of(since()),
+            of(place())
         )
-            .prop_map(|(version, capabilities, token, resume_token, positions)| {
-                Request::Hello(Hello {
+            .prop_map(
+                |(
                     version,
                     capabilities,
                     token,
                     resume_token,
                     positions,
-                })
-            }),
+                    inbox,
+                    first_direct_seq,
+                )| {
+                    Request::Hello(Box::new(Hello {
+                        version,
+                        capabilities,
+                        token,
+                        resume_token,
+                        positions,
+                        inbox,
+                        first_direct_seq,
+                    }))
+                }
+            ),
         (of(word()), of(since()), of(place()), update(), of(word())).prop_map(
             |(nickname, since, first_seq, presence, token)| {
                 Request::JoinRoom(JoinRoom {
@@ -151,8 +165,14 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         maybe_payload().prop_map(Request::Ping),
         any::<(u32, u32)>()
             .prop_map(|(after, limit)| Request::Members(MembersRequest { after, limit })),
-        (0..=MAX_NUMBER, any::<u32>())
-            .prop_map(|(before, limit)| Request::History(HistoryRequest { before, limit })),
+        (0..=MAX_NUMBER, of(0..=MAX_NUMBER), any::<u32>()).prop_map(|(before, after, limit)| {
+            Request::History(HistoryRequest {
+                before: if after.is_some() { 0 } else { before },
+                after,
+                limit,
+            })
+        }),
+        word().prop_map(|token| Request::Auth { token }),
     ]
 }
 
@@ -268,6 +288,7 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
         text(),
         any::<(bool, u64, i64, u32, bool)>(),
         any::<(u64, u32, u32, u32, u64, u32, u32)>(),
+        (of(since()), text(), any::<(u64, bool, i64, bool)>()),
     );
     let joined = (
         vec(member(), 0..4),
@@ -283,7 +304,9 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
         any::<u64>(),
     );
     prop_oneof![
-        welcome.prop_map(|(client_id, resume_token, rest, limits)| {
+        welcome.prop_map(|(client_id, resume_token, rest, limits, session)| {
+            let (inbox, user_id, session) = session;
+            let (grace_ms, inbox_recovered, token_expires_at, direct_repeats_possible) = session;
             let (resumed, ping_interval_ms, server_time, version, seq_acked) = rest;
             let (
                 max_message,
@@ -312,6 +335,12 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
                 server_time,
                 version,
                 seq_acked,
+                grace_ms,
+                inbox,
+                inbox_recovered,
+                user_id,
+                token_expires_at,
+                direct_repeats_possible,
             })
         }),
         joined.prop_map(|(members, rest, offset, epoch, player_id)| {
@@ -381,6 +410,10 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
                 next,
             }
         }),
+        (any::<i64>(), text()).prop_map(|(token_expires_at, user_id)| ServerBody::Auth {
+            token_expires_at,
+            user_id
+        }),
         (any::<u64>(), text(), text()).prop_map(|(delay_ms, url, reason)| ServerBody::Reconnect {
             delay_ms,
             url,
@@ -389,14 +422,44 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
     ]
 }
 
-fn server_message() -> impl Strategy<Value = ServerMessage<'static>> {
+/// What stands in a log, and so in a page of it.
+fn event_body() -> impl Strategy<Value = ServerBody<'static>> {
+    prop_oneof![
+        member().prop_map(ServerBody::PlayerJoined),
+        (name(), any::<u32>()).prop_map(|(player_id, player_num)| ServerBody::PlayerLeft {
+            player_id,
+            player_num
+        }),
+        payload().prop_map(ServerBody::Chat),
+        (name(), maybe_payload()).prop_map(|(name, payload)| ServerBody::Event {
+            name: name.into(),
+            payload
+        }),
+        any::<u64>().prop_map(|total| ServerBody::PresenceCount { total }),
+    ]
+}
+
+fn history() -> impl Strategy<Value = ServerBody<'static>> {
+    let events = vec(server_message(event_body().boxed()), 0..6);
+    (events, 0..=MAX_NUMBER, "[a-z0-9]{0,16}").prop_map(|(events, next, epoch)| {
+        ServerBody::History {
+            events,
+            next,
+            epoch,
+        }
+    })
+}
+
+fn server_message(
+    body: BoxedStrategy<ServerBody<'static>>,
+) -> impl Strategy<Value = ServerMessage<'static>> {
     let word = || text().prop_map(cow);
     let numbers = (any::<i64>(), 0..=MAX_NUMBER, 0..=MAX_NUMBER, any::<bool>());
     (
         (word(), word(), word(), word()),
         numbers,
         "[a-z0-9]{0,16}",
-        server_body(),
+        body,
     )
         .prop_map(
             |((from_client_id, to_client_id, to_user_id, room_id), numbers, epoch, body)| {
@@ -428,7 +491,9 @@ proptest! {
     }
 
     #[test]
-    fn what_the_server_writes_a_client_reads(message in server_message()) {
+    fn what_the_server_writes_a_client_reads(
+        message in server_message(prop_oneof![9 => server_body(), 1 => history()].boxed())
+    ) {
         for format in Format::ALL {
             let out = resend(format, &message);
             prop_assert_eq!(&decode_server(format, &out).unwrap(), &message);

@@ -164,6 +164,35 @@ fn bad_messages_get_their_codes() {
 }
 
 #[test]
+fn a_page_of_history_has_no_other_inside() {
+    let vectors = vectors("server.json");
+    let mut pages = vectors
+        .iter()
+        .filter(|vector| text(vector, "name") == "history");
+    let page = pages.next().unwrap();
+    let json = format!(
+        r#"{{"type":"history","payload":{{"events":[{}]}}}}"#,
+        text(page, "json")
+    );
+    let mut protobuf = bytes(page, Format::Protobuf);
+    for key in [0x0a, 0x2a] {
+        let length = protobuf.len();
+        assert!((128..1 << 14).contains(&length), "a length of two bytes");
+        let head = [key, length as u8 | 0x80, (length >> 7) as u8];
+        protobuf = [head.as_slice(), &protobuf].concat();
+    }
+    protobuf = [b"\x08\x12", protobuf.as_slice()].concat();
+    for (format, message) in [
+        (Format::Json, json.as_bytes()),
+        (Format::Protobuf, &protobuf),
+    ] {
+        let bad = decode_server(format, message).unwrap_err();
+        assert_eq!(bad.code, ErrorCode::InvalidValue, "{format:?}: {bad}");
+        assert!(bad.message.contains("`events`"), "{bad}");
+    }
+}
+
+#[test]
 fn json_that_is_not_utf8_is_refused() {
     let bad = decode(
         Format::Json,

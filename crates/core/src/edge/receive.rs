@@ -262,6 +262,10 @@ impl Edge {
                 self.forward(ctx, now, &envelope, |_, _| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
+            Request::Auth { .. } => {
+                let fault = envelope.fault(ErrorCode::NotSupported, "this server takes no tokens");
+                self.fault(ctx, now, id, fault);
+            }
             Request::History(_) | Request::Skip(_) => {
                 let fault = envelope.fault(
                     ErrorCode::NotSupported,
@@ -307,7 +311,7 @@ impl Edge {
         };
         let message = Outgoing {
             timestamp: now.unix_ms,
-            body: Body::Welcome(welcome),
+            body: Body::Welcome(&welcome),
             ..Outgoing::default()
         };
         let answer = ctx.single(conn.encoding, now.micros, &message);

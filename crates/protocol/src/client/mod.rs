@@ -6,7 +6,9 @@ mod request;
 use std::borrow::Cow;
 
 use crate::envelope::{Envelope, Sender};
-use crate::{BadMessage, Format, GameAction, Incoming, IncomingPayload, Limits, MessageType};
+use crate::{
+    BadMessage, Format, GameAction, Incoming, IncomingPayload, Limits, LogPosition, MessageType,
+};
 
 /// What a client sends is what the server decodes.
 pub type ClientMessage<'a> = Incoming<'a>;
@@ -23,18 +25,7 @@ pub fn decode_server(format: Format, message: &[u8]) -> Result<ServerMessage<'_>
         .read(format, message, &Limits::OFF, Sender::Server)
         .and_then(|message_type| read::body(message_type, format, &mut envelope));
     match body {
-        Ok(body) => Ok(ServerMessage {
-            from_client_id: envelope.from_client_id,
-            to_client_id: envelope.to_client_id.unwrap_or_default(),
-            to_user_id: envelope.to_user_id.unwrap_or_default(),
-            room_id: envelope.room_id.unwrap_or_default(),
-            timestamp: envelope.timestamp,
-            seq: envelope.seq.unwrap_or_default(),
-            offset: envelope.offset,
-            epoch: envelope.epoch,
-            ephemeral: envelope.ephemeral,
-            body,
-        }),
+        Ok(body) => Ok(ServerMessage::new(envelope, body)),
         Err(fault) => Err(envelope.bad(fault)),
     }
 }
@@ -54,7 +45,7 @@ pub struct ServerMessage<'a> {
     pub timestamp: i64,
     /// The sender's.
     pub seq: u64,
-    /// The place in the room's log.
+    /// The place in the room's log; of a direct message, in one's own inbox.
     pub offset: u64,
     /// The log that `offset` belongs to.
     pub epoch: Cow<'a, str>,
@@ -62,6 +53,23 @@ pub struct ServerMessage<'a> {
     pub ephemeral: bool,
     /// What it says.
     pub body: ServerBody<'a>,
+}
+
+impl<'a> ServerMessage<'a> {
+    fn new(envelope: Envelope<'a>, body: ServerBody<'a>) -> ServerMessage<'a> {
+        ServerMessage {
+            from_client_id: envelope.from_client_id,
+            to_client_id: envelope.to_client_id.unwrap_or_default(),
+            to_user_id: envelope.to_user_id.unwrap_or_default(),
+            room_id: envelope.room_id.unwrap_or_default(),
+            timestamp: envelope.timestamp,
+            seq: envelope.seq.unwrap_or_default(),
+            offset: envelope.offset,
+            epoch: envelope.epoch,
+            ephemeral: envelope.ephemeral,
+            body,
+        }
+    }
 }
 
 /// What the server says.
@@ -100,7 +108,7 @@ pub enum ServerBody<'a> {
     },
     /// Something done in a game.
     GameAction(GameAction<'a>),
-    /// Each `seq` with the offset that it got.
+    /// Each `seq` with the offset that it got (0: it was given up). Without a room: direct messages.
     Ack(Vec<(u64, u64)>),
     /// A refusal.
     Error(ErrorBody),
@@ -114,6 +122,22 @@ pub enum ServerBody<'a> {
         total: u64,
         /// Where the next page begins; 0: this is the last.
         next: u32,
+    },
+    /// A page of a room's events.
+    History {
+        /// Each as it was delivered, in the order that was asked for; none is itself a `history`.
+        events: Vec<ServerMessage<'a>>,
+        /// `before` or `after` of the next page; 0: this is the last.
+        next: u64,
+        /// The log that they are from.
+        epoch: String,
+    },
+    /// The answer to a client's `auth`.
+    Auth {
+        /// When the token ends, in milliseconds since the Unix epoch; 0: never.
+        token_expires_at: i64,
+        /// Whom it names.
+        user_id: String,
     },
     /// Please connect again.
     Reconnect {
@@ -143,6 +167,8 @@ impl ServerBody<'_> {
             ServerBody::Error(_) => MessageType::Error,
             ServerBody::Pong(_) => MessageType::Pong,
             ServerBody::Members { .. } => MessageType::Members,
+            ServerBody::History { .. } => MessageType::History,
+            ServerBody::Auth { .. } => MessageType::Auth,
             ServerBody::Reconnect { .. } => MessageType::Reconnect,
         }
     }
@@ -160,6 +186,12 @@ pub struct Welcome {
     pub server_time: i64,
     pub version: u32,
     pub seq_acked: bool,
+    pub grace_ms: u64,
+    pub inbox: Option<LogPosition<'static>>,
+    pub inbox_recovered: bool,
+    pub user_id: String,
+    pub token_expires_at: i64,
+    pub direct_repeats_possible: bool,
 }
 
 /// See [`crate::Joined`].

@@ -1,13 +1,17 @@
 //! What the server sends, read.
 
-use super::{ErrorBody, Joined, Member, PlayerState, ServerBody, StateSync, Welcome};
-use crate::envelope::{Envelope, read_epoch};
+use super::{
+    ErrorBody, Joined, Member, PlayerState, ServerBody, ServerMessage, StateSync, Welcome,
+};
+use crate::decode::log_position;
+use crate::envelope::{Envelope, Sender, read_epoch};
 use crate::error::{ErrorCode, Fault};
 use crate::limits::Limits;
 use crate::presence;
 use crate::read::{Source, Value};
 use crate::{
-    Format, GameAction, MessageType, PayloadKind, PresenceUpdate, Velocity, WelcomeLimits,
+    Format, GameAction, LogPosition, MessageType, PayloadKind, PresenceUpdate, Velocity,
+    WelcomeLimits,
 };
 
 pub(super) fn body<'a>(
@@ -37,6 +41,8 @@ pub(super) fn body<'a>(
         MessageType::Ack => ServerBody::Ack(acks(envelope.message()?)?),
         MessageType::Error => ServerBody::Error(error(envelope.message()?)?),
         MessageType::Members => members(envelope.message()?)?,
+        MessageType::History => history(format, envelope.message()?)?,
+        MessageType::Auth => auth(envelope.message()?)?,
         MessageType::Reconnect => reconnect(envelope.message()?)?,
         _ => {
             return Err(Fault::new(
@@ -57,6 +63,12 @@ fn welcome(source: Source<'_>) -> Result<Welcome, Fault> {
         "server_time",
         "version",
         "seq_acked",
+        "grace_ms",
+        "inbox",
+        "inbox_recovered",
+        "user_id",
+        "token_expires_at",
+        "direct_repeats_possible",
     ];
     let mut welcome = Welcome::default();
     source.fields(&names, |number, value| {
@@ -68,7 +80,13 @@ fn welcome(source: Source<'_>) -> Result<Welcome, Fault> {
             5 => welcome.limits = limits(value.message()?)?,
             6 => welcome.server_time = value.i64()?,
             7 => welcome.version = value.u32()?,
-            _ => welcome.seq_acked = value.bool()?,
+            8 => welcome.seq_acked = value.bool()?,
+            9 => welcome.grace_ms = value.u64()?,
+            10 => welcome.inbox = log_position(value)?.map(LogPosition::into_owned),
+            11 => welcome.inbox_recovered = value.bool()?,
+            12 => welcome.user_id = string(value)?,
+            13 => welcome.token_expires_at = value.i64()?,
+            _ => welcome.direct_repeats_possible = value.bool()?,
         }
         Ok(())
     })?;
@@ -310,6 +328,60 @@ fn members(source: Source<'_>) -> Result<ServerBody<'static>, Fault> {
         members,
         total,
         next,
+    })
+}
+
+fn history(format: Format, source: Source<'_>) -> Result<ServerBody<'_>, Fault> {
+    let (mut events, mut next, mut epoch) = (Vec::new(), 0, String::new());
+    source.fields(&["events", "next", "epoch"], |number, value| {
+        match number {
+            1 => value.each(|message| {
+                events.push(event(format, message)?);
+                Ok(())
+            })?,
+            2 => next = value.place()?,
+            _ => epoch = read_epoch(value)?.into_owned(),
+        }
+        Ok(())
+    })?;
+    Ok(ServerBody::History {
+        events,
+        next,
+        epoch,
+    })
+}
+
+/// A whole message inside another.
+fn event(format: Format, value: Value<'_>) -> Result<ServerMessage<'_>, Fault> {
+    let bytes = match value {
+        Value::Json(text) => text.as_bytes(),
+        Value::Bytes(bytes) => bytes,
+        _ => return Err(Fault::field(ErrorCode::WrongType, "must be messages")),
+    };
+    let mut envelope = Envelope::default();
+    let message_type = envelope.read(format, bytes, &Limits::OFF, Sender::Server)?;
+    // Pages inside pages would take stack for as long as somebody nests them.
+    if message_type == MessageType::History {
+        return Err(Fault::field(ErrorCode::InvalidValue, "has a `history`"));
+    }
+    let body = body(message_type, format, &mut envelope)?;
+    Ok(ServerMessage::new(envelope, body))
+}
+
+fn auth(source: Source<'_>) -> Result<ServerBody<'static>, Fault> {
+    let (mut token_expires_at, mut user_id) = (0, String::new());
+    // A token is what a client sends.
+    source.fields(&["", "token_expires_at", "user_id"], |number, value| {
+        match number {
+            2 => token_expires_at = value.i64()?,
+            3 => user_id = string(value)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(ServerBody::Auth {
+        token_expires_at,
+        user_id,
     })
 }
 

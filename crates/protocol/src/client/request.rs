@@ -59,7 +59,11 @@ fn payload<W: Writer>(writer: &mut W, format: Format, request: &Request<'_>) {
         Request::History(request) => {
             writer.opt_u64(1, "before", request.before);
             writer.opt_u64(2, "limit", u64::from(request.limit));
+            if let Some(after) = request.after {
+                writer.set_u64(3, "after", after);
+            }
         }
+        Request::Auth { token } => writer.str(1, "token", token),
         Request::Chat(_)
         | Request::Ping(_)
         | Request::Event { .. }
@@ -85,17 +89,23 @@ fn hello<W: Writer>(writer: &mut W, hello: &Hello<'_>) {
             for position in &hello.positions {
                 writer.item(5, |writer| {
                     writer.str(1, "room_id", &position.room_id);
-                    since(writer, 2, position.since.as_ref());
+                    log_position(writer, 2, "since", position.since.as_ref());
                     writer.opt_u64(3, "first_seq", position.first_seq.unwrap_or_default());
                 });
             }
         });
     }
+    log_position(writer, 6, "inbox", hello.inbox.as_ref());
+    writer.opt_u64(
+        7,
+        "first_direct_seq",
+        hello.first_direct_seq.unwrap_or_default(),
+    );
 }
 
 fn join_room<W: Writer>(writer: &mut W, join: &JoinRoom<'_>) {
     writer.opt_str(3, "nickname", text(&join.nickname));
-    since(writer, 4, join.since.as_ref());
+    log_position(writer, 4, "since", join.since.as_ref());
     writer.opt_u64(5, "first_seq", join.first_seq.unwrap_or_default());
     if !join.presence.is_empty() {
         presence(writer, 6, &join.presence);
@@ -103,11 +113,16 @@ fn join_room<W: Writer>(writer: &mut W, join: &JoinRoom<'_>) {
     writer.opt_str(7, "token", text(&join.token));
 }
 
-fn since<W: Writer>(writer: &mut W, number: u32, since: Option<&LogPosition<'_>>) {
-    if let Some(since) = since {
-        writer.message(number, "since", |writer| {
-            writer.opt_str(1, "epoch", &since.epoch);
-            writer.opt_u64(2, "offset", since.offset);
+fn log_position<W: Writer>(
+    writer: &mut W,
+    number: u32,
+    name: &str,
+    position: Option<&LogPosition<'_>>,
+) {
+    if let Some(position) = position {
+        writer.message(number, name, |writer| {
+            writer.opt_str(1, "epoch", &position.epoch);
+            writer.opt_u64(2, "offset", position.offset);
         });
     }
 }

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use roomcast_protocol::client::{ServerBody, ServerMessage};
 use roomcast_protocol::{
-    Body, ErrorBody, ErrorCode, Format, Joined, Member, MessageType, Outgoing, PlayerState,
-    StateSync, Welcome, encode,
+    Body, ErrorBody, ErrorCode, Format, History, Joined, Member, MessageType, Messages, Outgoing,
+    PlayerState, StateSync, Welcome, encode,
 };
 use serde_json::Value;
 
@@ -53,8 +53,22 @@ pub fn bytes(vector: &Value, format: Format) -> Vec<u8> {
 /// Writes what was read.
 pub fn resend(format: Format, message: &ServerMessage<'_>) -> Vec<u8> {
     let mut out = Vec::new();
+    outgoing(message, &mut |message| encode(format, message, &mut out));
+    out
+}
+
+/// The events of a page that was read.
+struct Events<'a>(&'a [ServerMessage<'a>]);
+
+impl Messages for Events<'_> {
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>)) {
+        self.0.iter().for_each(|message| outgoing(message, each));
+    }
+}
+
+fn outgoing(message: &ServerMessage<'_>, each: &mut dyn FnMut(&Outgoing<'_>)) {
     let mut send = |body: Body<'_>| {
-        let message = Outgoing {
+        each(&Outgoing {
             from_client_id: &message.from_client_id,
             to_client_id: &message.to_client_id,
             to_user_id: &message.to_user_id,
@@ -65,11 +79,10 @@ pub fn resend(format: Format, message: &ServerMessage<'_>) -> Vec<u8> {
             epoch: &message.epoch,
             ephemeral: message.ephemeral,
             body,
-        };
-        encode(format, &message, &mut out);
+        });
     };
     match &message.body {
-        ServerBody::Welcome(body) => send(Body::Welcome(Welcome {
+        ServerBody::Welcome(body) => send(Body::Welcome(&Welcome {
             client_id: &body.client_id,
             resume_token: &body.resume_token,
             resumed: body.resumed,
@@ -78,6 +91,12 @@ pub fn resend(format: Format, message: &ServerMessage<'_>) -> Vec<u8> {
             server_time: body.server_time,
             version: body.version,
             seq_acked: body.seq_acked,
+            grace_ms: body.grace_ms,
+            inbox: body.inbox.as_ref(),
+            inbox_recovered: body.inbox_recovered,
+            user_id: &body.user_id,
+            token_expires_at: body.token_expires_at,
+            direct_repeats_possible: body.direct_repeats_possible,
         })),
         ServerBody::Joined(body) => send(Body::Joined(Joined {
             player_id: &body.player_id,
@@ -150,6 +169,22 @@ pub fn resend(format: Format, message: &ServerMessage<'_>) -> Vec<u8> {
             total: *total,
             next: *next,
         }),
+        ServerBody::History {
+            events,
+            next,
+            epoch,
+        } => send(Body::History(History {
+            events: &Events(events),
+            next: *next,
+            epoch,
+        })),
+        ServerBody::Auth {
+            token_expires_at,
+            user_id,
+        } => send(Body::Auth {
+            token_expires_at: *token_expires_at,
+            user_id,
+        }),
         ServerBody::Reconnect {
             delay_ms,
             url,
@@ -162,7 +197,6 @@ pub fn resend(format: Format, message: &ServerMessage<'_>) -> Vec<u8> {
             });
         }
     }
-    out
 }
 
 fn member(member: &roomcast_protocol::client::Member) -> Member<'_> {
