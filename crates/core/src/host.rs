@@ -2,6 +2,7 @@
 
 use roomcast_protocol::{ErrorCode, Format};
 
+use crate::identity::{Identity, TokenFault};
 use crate::settings::Compression;
 
 /// What a connection understands: a format, and whether its messages may be compressed.
@@ -124,6 +125,15 @@ pub trait Host {
 
     /// Microseconds of a running clock, to measure calls of room logic with.
     fn stopwatch(&mut self) -> u64;
+
+    /// Checks a token that a client has sent, at this time in milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The token is not good, or there is nothing to check it with.
+    fn verify(&mut self, unix_ms: i64, token: &str) -> Result<Identity, TokenFault> {
+        let _ = (unix_ms, token);
+        Err(TokenFault::NotSupported)
+    }
 
     /// Something for the log. Called as often as it happens: the host limits the rate.
     fn notice(&mut self, notice: Notice<'_>);

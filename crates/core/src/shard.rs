@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::home::Home;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, NameHash};
+use crate::identity::Access;
 use crate::kinds::Kinds;
 use crate::link::{Letter, ShardMessage, ToEdge};
 use crate::settings::Settings;
@@ -70,8 +71,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
     }
 
     /// A connection was made.
-    pub fn open(&mut self, now: Now, encoding: Encoding) -> ConnId {
-        self.edge.open(&mut self.ctx, now, encoding)
+    pub fn open(&mut self, now: Now, encoding: Encoding, access: Access) -> ConnId {
+        self.edge.open(&mut self.ctx, now, encoding, access)
     }
 
     /// Bytes arrived, whole messages or not: a sign of life.

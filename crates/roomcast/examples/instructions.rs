@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use roomcast_core::settings::{Compression, Kind, Mode, Settings};
 use roomcast_core::{
+    Access,
     BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Received, Shard,
     ShardConfig, Written,
 };
@@ -216,7 +217,7 @@ fn rooms(rooms: usize, members: usize, times: u32) {
         deflate: false,
     };
     for member in 0..rooms * members {
-        let conn = shard.open(now, encoding);
+        let conn = shard.open(now, encoding, Access::ANONYMOUS);
         conns.push(conn);
         let join = format!(
             r#"{{"type":"join_room","room_id":"arena:{}"}}"#,

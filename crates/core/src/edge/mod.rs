@@ -16,6 +16,7 @@ use crate::batcher::Batcher;
 use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
 use crate::host::{Control, Encoding, Host, Notice};
+use crate::identity::Access;
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, LaneArena, Lanes, Piece};
 use crate::link::{Op, OpKind};
@@ -112,6 +113,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         encoding: Encoding,
+        _access: Access,
     ) -> ConnId {
         let (client_id, hash) = new_client_id(ctx);
         let slot = self.conns.vacant_key() as u32;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::{
+    Access,
     BatcherLimits, ConnId, Control, Encoding, Host, Kinds, LogicFactory, Notice, Now, Received,
     Shard, ShardConfig, ShardMessage, Written,
 };
@@ -181,7 +182,7 @@ impl<E: Engine> Node<E> {
     }
 
     pub fn connect_to(&mut self, shard: usize, encoding: Encoding) -> Client {
-        let conn = self.shards[shard].open(self.now, encoding);
+        let conn = self.shards[shard].open(self.now, encoding, Access::ANONYMOUS);
         self.sockets.push(Socket {
             shard,
             conn,

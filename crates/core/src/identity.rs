@@ -1,0 +1,136 @@
+//! Whom a token names, and what it allows.
+
+/// What a client may do in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// Nothing.
+    pub const NONE: Rights = Rights(0);
+    /// Be a member, and receive what members do.
+    pub const JOIN: Rights = Rights(1);
+    /// Send chats, events and actions; leave numbers out.
+    pub const PUBLISH: Rights = Rights(1 << 1);
+    /// Set keys of the own member entry.
+    pub const PRESENCE: Rights = Rights(1 << 2);
+    /// Read a room's older events.
+    pub const HISTORY: Rights = Rights(1 << 3);
+    /// All of them.
+    pub const ALL: Rights = Rights(0b1111);
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Rights) -> Rights {
+        Rights(self.0 | others.0)
+    }
+
+    /// Whether all of `others` are among these.
+    pub const fn allow(self, others: Rights) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
+/// The rooms that a grant is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rooms {
+    /// Every room.
+    All,
+    /// Rooms of this kind.
+    Kind(Box<str>),
+    /// This room.
+    Room(Box<str>),
+}
+
+/// Rights in some rooms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Where.
+    pub rooms: Rooms,
+    /// What.
+    pub rights: Rights,
+}
+
+/// What a token says, once it was found to be good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user: the `player_id` in rooms. Empty: nobody in particular.
+    pub user_id: Box<str>,
+    /// The nickname where the client gives none; empty for none.
+    pub name: Box<str>,
+    /// What it allows; what several say adds up.
+    pub grants: Vec<Grant>,
+    /// When it ends, in milliseconds since the Unix epoch; 0: never.
+    pub expires_at: i64,
+}
+
+impl Identity {
+    /// What is allowed in a room.
+    pub fn rights(&self, room: &str) -> Rights {
+        let about = |rooms: &Rooms| match rooms {
+            Rooms::All => true,
+            Rooms::Kind(kind) => **kind == *crate::kinds::kind_name(room),
+            Rooms::Room(name) => **name == *room,
+        };
+        self.grants
+            .iter()
+            .filter(|grant| about(&grant.rooms))
+            .fold(Rights::NONE, |rights, grant| rights.and(grant.rights))
+    }
+
+    /// Whether its time is over.
+    pub fn is_over(&self, unix_ms: i64) -> bool {
+        self.expires_at > 0 && unix_ms >= self.expires_at
+    }
+}
+
+/// Why a token was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// No key is configured to check one with.
+    NotSupported,
+    /// It is not good; a sentence for a developer, without any part of it.
+    Bad(&'static str),
+}
+
+/// What a connection's request said about its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// What the token of its `Authorization` header says.
+    pub identity: Option<Box<Identity>>,
+    /// Whether a client without a token is served.
+    pub anonymous: bool,
+}
+
+impl Access {
+    /// A client without a token, where that is allowed.
+    pub const ANONYMOUS: Access = Access {
+        identity: None,
+        anonymous: true,
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_add_up_where_they_are_about_the_room() {
+        let grant = |rooms, rights| Grant { rooms, rights };
+        let identity = Identity {
+            user_id: "u".into(),
+            name: "".into(),
+            grants: vec![
+                grant(Rooms::All, Rights::HISTORY),
+                grant(Rooms::Kind("chat".into()), Rights::JOIN),
+                grant(Rooms::Room("chat:1".into()), Rights::PUBLISH),
+            ],
+            expires_at: 5,
+        };
+        let both = Rights::JOIN.and(Rights::HISTORY);
+        assert_eq!(identity.rights("chat:1"), both.and(Rights::PUBLISH));
+        assert_eq!(identity.rights("chat:2"), both);
+        assert_eq!(identity.rights("chat"), Rights::HISTORY, "of the kind `default`");
+        assert!(!identity.rights("chat:2").allow(Rights::PUBLISH));
+        assert!(identity.is_over(5) && !identity.is_over(4));
+    }
+}
