@@ -4,8 +4,11 @@
 //! in the same call; one across a network says [`Submitted::Pending`] and completes later, each
 //! room's submissions in the order in which they were made.
 
-use roomcast_protocol::{MessageType, PayloadKind};
+use roomcast_protocol::ErrorCode;
 
+use crate::id::ClientId;
+use crate::log::EventLog;
+pub use crate::log::{Record, Retention, Verdict};
 use crate::time::Now;
 
 /// Names one life of a room's log: opaque text of at most 16 characters.
@@ -29,6 +32,19 @@ impl Epoch {
         }
     }
 
+    /// An epoch as it stands in a message; `None`: it is none.
+    pub fn parse(text: &str) -> Option<Epoch> {
+        let mut epoch = Epoch {
+            text: [0; Epoch::MAX],
+            length: u8::try_from(text.len()).ok()?,
+        };
+        epoch
+            .text
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        Some(epoch)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         let bytes = self
@@ -45,6 +61,15 @@ impl std::fmt::Debug for Epoch {
     }
 }
 
+/// A place in a log: after the event with this offset, of this epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// Which log.
+    pub epoch: Epoch,
+    /// 0 is the beginning.
+    pub offset: u64,
+}
+
 /// An engine's name for a room that it has open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(pub u32);
@@ -58,23 +83,6 @@ pub struct Opened {
     pub epoch: Epoch,
     /// The offset of its last event; 0 before the first.
     pub offset: u64,
-}
-
-/// An event on its way into a room's log.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// `PLAYER_JOINED`, `PLAYER_LEFT`, `CHAT`, `EVENT` or `GAME_ACTION`.
-    pub message_type: MessageType,
-    /// Whose it is; empty for the room's own.
-    pub client_id: &'a str,
-    /// The sender's number for it; 0 for none.
-    pub seq: u64,
-    /// An event's name.
-    pub name: &'a str,
-    /// What the payload is.
-    pub payload_kind: PayloadKind,
-    /// The payload.
-    pub payload: &'a [u8],
 }
 
 /// An event's place in its room.
@@ -93,6 +101,8 @@ pub enum Submitted {
     Done(Completion),
     /// [`Engine::poll`] will say.
     Pending,
+    /// Its number was used up before, or is not the sender's next. Never [`Verdict::Next`].
+    Known(Verdict),
     /// It can't be logged now.
     Unavailable {
         /// Milliseconds after which another try makes sense.
@@ -100,17 +110,47 @@ pub enum Submitted {
     },
 }
 
-/// Gives each room the order of its events.
+/// Gives each room the order of its events, keeps the newest, and knows what was logged before.
 pub trait Engine {
-    /// Opens a room's log. `random` names the epoch if it is a new one.
-    fn open(&mut self, now: Now, room: &str, random: u64) -> Opened;
+    /// Opens a room's log: the one that is still there from before, or a new one. `random` names the epoch then.
+    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Opened;
 
-    /// Submits an event.
-    fn submit(&mut self, now: Now, log: LogId, record: Record<'_>) -> Submitted;
+    /// Submits an event. One with a `seq` is logged once, in its sender's order.
+    fn submit(
+        &mut self,
+        now: Now,
+        log: LogId,
+        sender: Option<ClientId>,
+        record: Record<'_>,
+    ) -> Submitted;
 
     /// The next completion of a submission that was pending, in each room in order.
     fn poll(&mut self, now: Now) -> Option<(LogId, Submitted)>;
 
-    /// The room is empty and closed here.
+    /// A client is in the room, and has no answer for numbers from `first_seq` on; 0 where it does not say. Whether
+    /// what it sends again may be logged twice.
+    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64) -> bool;
+
+    /// A client is no longer in the room.
+    fn exit(&mut self, log: LogId, client: ClientId);
+
+    /// What is to be done with a number that may not be for the log.
+    fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict;
+
+    /// A client gives a number up.
+    fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict;
+
+    /// A number was refused for good before it was submitted.
+    fn refuse(&mut self, log: LogId, client: ClientId, seq: u64, code: ErrorCode);
+
+    /// The newest events of a room, as far as this node keeps them.
+    fn events(&self, log: LogId) -> Option<&EventLog>;
+
+    /// Bytes that logs hold here, and how many logs went whole to stay under a ceiling.
+    fn usage(&self) -> (usize, u64) {
+        (0, 0)
+    }
+
+    /// The room is empty and closed here. Its log stays for its retention.
     fn close(&mut self, now: Now, log: LogId);
 }

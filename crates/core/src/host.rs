@@ -98,6 +98,11 @@ pub enum Notice<'a> {
         /// The room's kind.
         kind: &'a str,
     },
+    /// A room's log is shorter than sessions live without a connection: who comes back may find a gap.
+    ShortLog {
+        /// The room's kind, whose `log_events` and `log_bytes` say so.
+        kind: &'a str,
+    },
     /// The way to another shard is full; rooms with members there wait.
     LinkFull {
         /// The other shard.

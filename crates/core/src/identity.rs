@@ -129,7 +129,11 @@ mod tests {
         let both = Rights::JOIN.and(Rights::HISTORY);
         assert_eq!(identity.rights("chat:1"), both.and(Rights::PUBLISH));
         assert_eq!(identity.rights("chat:2"), both);
-        assert_eq!(identity.rights("chat"), Rights::HISTORY, "of the kind `default`");
+        assert_eq!(
+            identity.rights("chat"),
+            Rights::HISTORY,
+            "of the kind `default`"
+        );
         assert!(!identity.rights("chat:2").allow(Rights::PUBLISH));
         assert!(identity.is_over(5) && !identity.is_over(4));
     }

@@ -235,26 +235,35 @@ impl Lanes {
         }
     }
 
-    /// Takes those state pieces out that no byte was sent of.
-    pub(crate) fn drop_state(
+    /// Takes those pieces out that no byte was sent of.
+    pub(crate) fn drop_where(
         &mut self,
         arena: &mut LaneArena,
         which: impl Fn(&Piece) -> bool,
         mut dropped: impl FnMut(Piece),
     ) {
         let mut begun = self.begun > 0;
-        for list in [&mut self.sending, &mut self.state] {
+        for list in [&mut self.sending, &mut self.event, &mut self.state] {
             let mut all = std::mem::take(list);
             while let Some(piece) = arena.pop(&mut all) {
-                if piece.lane == Lane::State && !begun && which(&piece) {
-                    self.state_bytes = self.state_bytes.saturating_sub(piece.charge);
-                    dropped(piece);
-                } else {
+                if std::mem::take(&mut begun) || piece.lane == Lane::Control || !which(&piece) {
                     arena.push(list, piece);
+                    continue;
                 }
-                begun = false;
+                let charge = match piece.lane {
+                    Lane::Control => &mut self.control_bytes,
+                    Lane::Event => &mut self.event_bytes,
+                    Lane::State => &mut self.state_bytes,
+                };
+                *charge = charge.saturating_sub(piece.charge);
+                dropped(piece);
             }
         }
+    }
+
+    /// Takes the state out that no byte was sent of.
+    pub(crate) fn drop_state(&mut self, arena: &mut LaneArena, dropped: impl FnMut(Piece)) {
+        self.drop_where(arena, |piece| piece.lane == Lane::State, dropped);
     }
 
     /// Takes the events and the state out that no byte was sent of: the connection is about to be closed. Answers
@@ -265,23 +274,7 @@ impl Lanes {
         table: &mut ChunkTable,
         pool: &mut ChunkPool,
     ) {
-        let mut begun = self.begun > 0;
-        for list in [&mut self.sending, &mut self.event, &mut self.state] {
-            let mut all = std::mem::take(list);
-            while let Some(piece) = arena.pop(&mut all) {
-                if std::mem::take(&mut begun) || piece.lane == Lane::Control {
-                    arena.push(list, piece);
-                    continue;
-                }
-                let charge = match piece.lane {
-                    Lane::Control => &mut self.control_bytes,
-                    Lane::Event => &mut self.event_bytes,
-                    Lane::State => &mut self.state_bytes,
-                };
-                *charge = charge.saturating_sub(piece.charge);
-                table.release(piece.chunk, pool);
-            }
-        }
+        self.drop_where(arena, |_| true, |piece| table.release(piece.chunk, pool));
     }
 
     /// Gives all memory back: the connection is gone.
@@ -379,7 +372,7 @@ mod tests {
         lanes.push(&mut arena, piece(Lane::Event, 3, 10));
         lanes.push(&mut arena, piece(Lane::State, 4, 10));
         let mut dropped = Vec::new();
-        lanes.drop_state(&mut arena, |_| true, |piece| dropped.push(piece.chunk));
+        lanes.drop_state(&mut arena, |piece| dropped.push(piece.chunk));
         assert_eq!(dropped, [2, 4]);
         assert_eq!(chunks(&lanes, &arena), [(1, 1)]);
         assert_eq!(lanes.bytes(), 20);

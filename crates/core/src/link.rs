@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use crate::chunk::Chunk;
+use crate::edge::Receipt;
+use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, ConnRef};
 use crate::logic::PlayerNum;
-use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind, PresenceUpdate};
+use roomcast_protocol::{
+    ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
+};
 
 /// A message between two shards of a node. Opaque; carry it in order.
 #[derive(Debug)]
@@ -16,8 +20,12 @@ pub struct ShardMessage(pub(crate) Letter);
 pub(crate) enum Letter {
     Op(Op),
     Edge(ToEdge),
-    /// A direct message to a client whose id is at home on the other shard.
+    /// A direct message to a client whose id, or to a user who, is at home on the other shard.
     Direct(Box<DirectMessage>),
+    /// What became of one.
+    Receipt(Receipted),
+    /// A user who is at home on the other shard has a session more, or one less.
+    User(Box<UserSession>),
     /// Bytes of deliveries that the sender of this has taken over: the link has room again.
     Credit(usize),
     /// An empty buffer that came from the other shard with a publish.
@@ -43,6 +51,49 @@ pub(crate) struct Op {
 
 impl Op {
     pub(crate) const NEWCOMER: PlayerNum = PlayerNum::MAX;
+
+    /// Who asks, for those who need no more of it.
+    pub(crate) fn head(&self) -> OpHead {
+        OpHead {
+            conn: self.conn,
+            born: self.born,
+        }
+    }
+}
+
+/// Where the answer to an operation goes, and when the operation was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpHead {
+    pub(crate) conn: ConnRef,
+    pub(crate) born: u64,
+}
+
+impl OpKind {
+    /// The type of the message that asked for it; none where no client did.
+    pub(crate) fn message_type(&self) -> Option<MessageType> {
+        Some(match self {
+            OpKind::Join(_) => MessageType::JoinRoom,
+            OpKind::Leave { .. } => MessageType::LeaveRoom,
+            OpKind::History(_) => MessageType::History,
+            OpKind::Skip => MessageType::Skip,
+            OpKind::Publish(publish) => publish.message_type,
+            OpKind::Presence(_) => MessageType::Presence,
+            OpKind::Members { .. } => MessageType::Members,
+            OpKind::Detach
+            | OpKind::Resume(_)
+            | OpKind::Feed { .. }
+            | OpKind::Refused(_)
+            | OpKind::CatchUp { .. } => return None,
+        })
+    }
+
+    /// Whether it changes who is in the room, or which connection a member has: it keeps its place among publishes.
+    pub(crate) fn comes_or_goes(&self) -> bool {
+        matches!(
+            self,
+            OpKind::Join(_) | OpKind::Leave { .. } | OpKind::Detach | OpKind::Resume(_)
+        )
+    }
 }
 
 /// A room, by the number that its home gave it or, before that is known, by name.
@@ -75,6 +126,20 @@ pub(crate) enum OpKind {
         gone: bool,
         edge_room: RoomId,
     },
+    /// The connection is gone, and its session is not. Not answered.
+    Detach,
+    /// The session has another connection. Answered as a join is.
+    Resume(Box<Resume>),
+    /// What comes after this offset in the log, for a member that is behind.
+    Feed {
+        after: u64,
+        edge_room: RoomId,
+    },
+    History(HistoryRequest),
+    /// The sender gives its number up.
+    Skip,
+    /// A message was refused for good before it came here.
+    Refused(ErrorCode),
     Publish(Publish),
     Presence(PresenceUpdate<'static>),
     Members {
@@ -94,10 +159,29 @@ pub(crate) struct Join {
     pub(crate) presence: PresenceUpdate<'static>,
     /// The edge's number for the room.
     pub(crate) edge_room: RoomId,
+    /// Empty where no token names one.
+    pub(crate) user_id: Box<str>,
+    pub(crate) place: Place,
+}
+
+/// How far a client has come in a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// The last event that it received.
+    pub(crate) since: Option<Since>,
+    /// The lowest of its numbers without an answer; 0 where it does not say.
+    pub(crate) first_seq: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Resume {
+    pub(crate) client_id: ClientId,
+    pub(crate) edge_room: RoomId,
+    pub(crate) place: Place,
 }
 
 /// A chat, an event or an action, with everything in one reused buffer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Publish {
     pub(crate) message_type: MessageType,
     /// The form in which an action was sent.
@@ -127,16 +211,42 @@ impl Publish {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DirectMessage {
-    pub(crate) to: ClientId,
+    pub(crate) to: Recipient,
+    /// The user that it is for; empty where it is for one client.
+    pub(crate) to_user: Box<str>,
     pub(crate) from: ConnRef,
     pub(crate) from_encoding: Encoding,
     pub(crate) from_client: ClientId,
     pub(crate) born: u64,
-    /// As in [`Op::window`].
+    /// As in [`Op::window`]; 0 of a copy.
     pub(crate) window: u32,
     pub(crate) publish: Publish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recipient {
+    Client(ClientId),
+    /// All sessions of [`DirectMessage::to_user`].
+    User,
+}
+
+/// What became of a direct message that its sender had numbered.
+#[derive(Debug)]
+pub(crate) struct Receipted {
+    pub(crate) sender: ClientId,
+    pub(crate) seq: u64,
+    pub(crate) request: MessageType,
+    pub(crate) receipt: Receipt,
+}
+
+#[derive(Debug)]
+pub(crate) struct UserSession {
+    pub(crate) user_id: Box<str>,
+    pub(crate) session: ClientId,
+    /// Whether it is there, or gone.
+    pub(crate) present: bool,
 }
 
 /// From a room's home to a shard with members.
@@ -144,6 +254,12 @@ pub(crate) struct DirectMessage {
 pub(crate) enum ToEdge {
     Deliver(Delivery),
     Joined(Box<Joined>),
+    /// Who joins is in the room already.
+    JoinedAgain {
+        conn: ConnId,
+        edge_room: RoomId,
+        answer: Arc<Chunk>,
+    },
     /// A join was refused, with the error that says why.
     JoinRefused {
         conn: ConnId,
@@ -171,6 +287,12 @@ pub(crate) enum ToEdge {
         window: u32,
         operations: u32,
     },
+    /// What comes next in the log, for a member that is behind.
+    Fed {
+        conn: ConnId,
+        edge_room: RoomId,
+        slice: Slice,
+    },
     /// The newest state, for a connection that missed some.
     CaughtUp {
         conn: ConnId,
@@ -186,6 +308,8 @@ pub(crate) struct Delivery {
     pub(crate) edge_room: RoomId,
     pub(crate) events: Encoded,
     pub(crate) state: Encoded,
+    /// The offset before the first of its events.
+    pub(crate) base: u64,
     /// The room's state version with this delivery, where it carries versioned state.
     pub(crate) version: Option<u64>,
     /// Ranges that their senders don't get.
@@ -201,6 +325,8 @@ pub(crate) type Encoded = [Option<Arc<Chunk>>; Encoding::COUNT];
 pub(crate) struct Exclusion {
     pub(crate) conn: ConnRef,
     pub(crate) state_lane: bool,
+    /// The event's, where it has one.
+    pub(crate) offset: u64,
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
@@ -215,6 +341,22 @@ pub(crate) struct Joined {
     pub(crate) version: u64,
     /// The `joined` message, and what else only the joiner gets, in order.
     pub(crate) answer: Arc<Chunk>,
+    /// What was missed, the first part of it.
+    pub(crate) slice: Slice,
+    /// Nobody asked: what the connection lacks is no longer in the log.
+    pub(crate) unasked: bool,
     /// The room's whole state.
     pub(crate) state: Option<Arc<Chunk>>,
+}
+
+/// A part of a room's log, for one member.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    pub(crate) events: Option<Arc<Chunk>>,
+    /// The offset before the first of them.
+    pub(crate) after: u64,
+    /// The offset of the last of them.
+    pub(crate) to: u64,
+    /// That is the newest: what follows is delivered.
+    pub(crate) caught_up: bool,
 }

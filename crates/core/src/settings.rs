@@ -4,6 +4,8 @@
 
 use roomcast_protocol::Limits;
 
+use crate::log::Retention;
+
 /// Settings that hold for every connection and room of a node.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +44,18 @@ pub struct Settings {
     pub max_lifetime: u64,
     /// Time that one call of room logic should take at most; a longer one is counted and logged.
     pub logic_budget: u64,
+    /// How long a session lives without a connection; 0: sessions end with their connections.
+    pub session_grace: u64,
+    /// How long one lives whose client has said goodbye with close code 1001, at most.
+    pub goodbye_grace: u64,
+    /// How long a resume token is good; 0: for ever.
+    pub token_lifetime: u64,
+    /// Signs resume tokens. Whoever has it can make tokens for any session.
+    pub session_key: [u8; 32],
+    /// Sessions without a connection that a shard keeps; beyond that, those end first that would end first anyhow.
+    pub max_parked: usize,
+    /// A reader that needs so long to catch up with its rooms is closed; 0: it may take its time.
+    pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
     pub refuse_unknown_kinds: bool,
 }
@@ -66,6 +80,12 @@ impl Default for Settings {
             max_idle: 5 * 60_000,
             max_lifetime: 30 * 60_000,
             logic_budget: 5,
+            session_grace: 30_000,
+            goodbye_grace: 5_000,
+            token_lifetime: 7 * 24 * 3_600_000,
+            session_key: [0; 32],
+            max_parked: 100_000,
+            behind_timeout: 0,
             refuse_unknown_kinds: false,
         }
     }
@@ -129,6 +149,8 @@ pub struct Kind {
     pub no_echo: bool,
     /// Time between two `sync`s of a room. Never off.
     pub tick: u64,
+    /// How much of a room's log is kept.
+    pub retention: Retention,
     /// Rules of a `state` room.
     pub rules: StateRules,
     /// Compression of what this kind of room sends, for connections that agreed to it.
@@ -145,6 +167,7 @@ impl Default for Kind {
             full_presence_limit: 256,
             no_echo: false,
             tick: 50,
+            retention: Retention::default(),
             rules: StateRules::default(),
             compression: Compression::default(),
         }

@@ -12,7 +12,7 @@ use roomcast_protocol::CloseCode;
 
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
-use crate::edge::{Edge, Received, Written};
+use crate::edge::{Arrival, Edge, Fate, Received, Written};
 use crate::engine::Engine;
 use crate::home::Home;
 use crate::host::{Encoding, Host};
@@ -98,7 +98,27 @@ impl<H: Host, E: Engine> Shard<H, E> {
 
     /// Closes a connection: a close frame is queued, and [`Shard::next_closing`] will name it.
     pub fn close(&mut self, now: Now, conn: ConnId, code: u16, reason: &str) {
-        self.edge.close(&mut self.ctx, now, conn, code, reason);
+        let fate = Fate::after_code(code, &self.ctx.settings);
+        self.edge
+            .close(&mut self.ctx, now, conn, code, reason, fate);
+    }
+
+    /// The client has sent a close frame with this code (1005: with none): it is answered, as by [`Shard::close`].
+    pub fn closed_by_peer(&mut self, now: Now, conn: ConnId, code: u16) {
+        self.edge.closed_by_peer(&mut self.ctx, now, conn, code);
+    }
+
+    /// A connection that has asked for a session that lives on another shard: its name here is free again. Take its
+    /// socket there, with what came behind its last message, and go on with what [`Shard::arrive`] names it.
+    ///
+    /// Ask after each [`Shard::receive`] for which [`Shard::may_read`] is false then.
+    pub fn next_moving(&mut self) -> Option<(ConnId, u16, Arrival)> {
+        self.edge.next_moving(&mut self.ctx)
+    }
+
+    /// A connection has come from another shard.
+    pub fn arrive(&mut self, now: Now, encoding: Encoding, arrival: Arrival) -> ConnId {
+        self.edge.arrive(&mut self.ctx, now, encoding, arrival)
     }
 
     /// A connection whose socket is to be closed once what waits for it is written, or when it had its time to take
@@ -135,6 +155,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
                 break;
             }
         }
+        self.edge.flush_acks(&mut self.ctx, now);
         more |= !self.ctx.local_ops.is_empty();
         self.ctx.stats.turns_cut += u64::from(more);
         more
@@ -178,6 +199,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
                 self.edge.apply(&mut self.ctx, now, message);
             }
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
+            Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
+            Letter::User(user) => self.edge.note_user(&self.ctx, &user),
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }
@@ -221,6 +244,11 @@ impl<H: Host, E: Engine> Shard<H, E> {
         (self.home.len(), self.edge.rooms())
     }
 
+    /// Sessions here that have no connection, and users at home here.
+    pub fn sessions(&self) -> (usize, usize) {
+        self.edge.sessions()
+    }
+
     /// Bytes of deliveries that other shards have not taken over yet.
     pub fn link_bytes(&self) -> usize {
         self.ctx.link_bytes()
@@ -229,6 +257,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
     /// What was counted.
     pub fn stats(&mut self) -> &Stats {
         (self.ctx.stats.lane_pieces, self.ctx.stats.chunks) = self.edge.waiting();
+        (self.ctx.stats.parked, _) = self.edge.sessions();
+        (self.ctx.stats.log_bytes, self.ctx.stats.logs_evicted) = self.home.log_usage();
         &self.ctx.stats
     }
 

@@ -49,6 +49,42 @@ pub struct Stats {
     pub slow_logic: u64,
     /// Rooms closed because their logic panicked.
     pub failed_rooms: u64,
+    /// Sessions that were resumed.
+    pub resumed: u64,
+    /// Of these, from a connection that was still there.
+    pub taken_over: u64,
+    /// Resume tokens that were not taken: wrong, stale, or of a session that is gone.
+    pub resumes_refused: u64,
+    /// Sessions that ended because nobody came back to them in time.
+    pub sessions_expired: u64,
+    /// Sessions that ended because a shard had too many without a connection.
+    pub sessions_evicted: u64,
+    /// Positions that were asked for and no longer in the log, and those that were.
+    pub recoveries: [u64; 2],
+    /// Parts of logs that were told again to single members.
+    pub recovered_slices: u64,
+    /// Slow readers whose events were dropped, to be told again from the log.
+    pub readers_behind: u64,
+    /// Slow readers whose events were no longer in the log when they had caught up.
+    pub log_overruns: u64,
+    /// Rooms whose log was too short for the grace of sessions.
+    pub short_logs: u64,
+    /// Pages of history.
+    pub history_pages: u64,
+    /// Numbered messages that were acked.
+    pub acks: u64,
+    /// Numbered messages that had their answer already.
+    pub repeats: u64,
+    /// Numbered messages that came before one that is missing.
+    pub seq_gaps: u64,
+    /// Direct messages put into inboxes.
+    pub inbox_messages: u64,
+    /// Gauge: sessions without a connection.
+    pub parked: usize,
+    /// Gauge: bytes that rooms' logs hold.
+    pub log_bytes: usize,
+    /// Logs that went whole to stay under the ceiling of all of them.
+    pub logs_evicted: u64,
     /// Microseconds from reading what caused a message to having written it, for each written piece.
     pub latency: Histogram,
     /// Gauge: pieces that wait in all lanes.

@@ -215,7 +215,7 @@ impl RoomLogic for Games {
 fn games(shards: u16) -> Node {
     let make = Arc::new(|_: &str| Box::<Games>::default() as Box<dyn RoomLogic>);
     let kinds = vec![(relay("games"), Some(make as roomcast_core::LogicFactory))];
-    node_with(7, shards, Settings::default(), kinds, MemoryEngine::new)
+    node_with(7, shards, Settings::default(), kinds, MemoryEngine::default)
 }
 
 fn events(messages: &[Value]) -> Vec<(String, Value)> {
@@ -359,7 +359,7 @@ fn logic_that_panics_when_somebody_comes_or_goes_leaves_no_membership() {
             ..Settings::default()
         };
         let kinds = vec![(relay("default"), Some(make as roomcast_core::LogicFactory))];
-        let mut node = node_with(3, 2, settings, kinds, MemoryEngine::new);
+        let mut node = node_with(3, 2, settings, kinds, MemoryEngine::default);
         let ann = node.connect();
         for room in 0..5 {
             node.say(

@@ -384,7 +384,7 @@ fn a_direct_message_reaches_one_client_on_any_shard() {
         node.say(*client, r#"{"type":"hello","payload":{"version":1}}"#);
         let welcome = node.messages(*client).remove(0);
         assert_eq!(welcome["type"], "welcome");
-        assert_eq!(welcome["payload"]["seq_acked"], false);
+        assert_eq!(welcome["payload"]["seq_acked"], true);
         ids.push(text(&welcome["payload"]["client_id"]));
     }
     for (to, id) in clients.iter().zip(&ids) {
@@ -412,8 +412,6 @@ fn hello_is_the_first_message_or_an_error() {
     let bob = node.connect();
     node.say(bob, r#"{"type":"hello","payload":{"version":99}}"#);
     node.error(bob, "unsupported_version");
-    node.say(ann, r#"{"type":"history","payload":{"limit":5}}"#);
-    node.error(ann, "not_supported");
 }
 
 #[test]

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use common::{Got, Node, Random, node_with, relay, text};
-use roomcast_core::engine::{Engine, LogId, Opened, Record, Submitted};
+use roomcast_core::engine::{Engine, LogId, Record, Submitted, Verdict};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{Encoding, Now};
+use roomcast_core::{ClientId, Encoding, Now};
 use roomcast_engine::MemoryEngine;
 use serde_json::Value;
 
@@ -27,21 +27,25 @@ struct LateEngine {
 }
 
 impl Engine for LateEngine {
-    fn open(&mut self, now: Now, room: &str, random: u64) -> Opened {
-        self.inner.open(now, room, random)
-    }
+    as_inner_engine!();
 
-    fn submit(&mut self, now: Now, log: LogId, record: Record<'_>) -> Submitted {
+    fn submit(
+        &mut self,
+        now: Now,
+        log: LogId,
+        sender: Option<ClientId>,
+        record: Record<'_>,
+    ) -> Submitted {
         let mut random = self.random.borrow_mut();
         if !self.late {
-            return self.inner.submit(now, log, record);
+            return self.inner.submit(now, log, sender, record);
         }
         let submitted = if random.below(50) == 0 {
             Submitted::Unavailable {
                 retry_after_ms: 100,
             }
         } else {
-            self.inner.submit(now, log, record)
+            self.inner.submit(now, log, sender, record)
         };
         self.waiting.push_back((log, submitted));
         Submitted::Pending
@@ -53,10 +57,6 @@ impl Engine for LateEngine {
         } else {
             self.waiting.pop_front()
         }
-    }
-
-    fn close(&mut self, now: Now, log: LogId) {
-        self.inner.close(now, log);
     }
 }
 
@@ -204,7 +204,7 @@ impl Run {
         let kinds = vec![(arena, None), (relay("chat"), None)];
         let shards = 1 + random.below(3) as u16;
         let engine = || LateEngine {
-            inner: MemoryEngine::new(),
+            inner: MemoryEngine::default(),
             waiting: VecDeque::new(),
             random: shared.clone(),
             late,

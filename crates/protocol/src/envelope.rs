@@ -184,6 +184,7 @@ impl<'a> Envelope<'a> {
         BadMessage {
             seq: self.seq,
             request: self.message_type,
+            direct: self.to_client_id.is_some() || self.to_user_id.is_some(),
             room_id: self.room_id.map(Cow::into_owned),
             ..BadMessage::from(fault)
         }

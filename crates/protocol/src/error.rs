@@ -176,6 +176,8 @@ pub struct BadMessage {
     pub request: Option<MessageType>,
     /// Its room, if it was read.
     pub room_id: Option<String>,
+    /// Whether it is known to be for a client or a user.
+    pub direct: bool,
 }
 
 impl From<Fault> for BadMessage {
@@ -187,6 +189,7 @@ impl From<Fault> for BadMessage {
             seq: None,
             request: None,
             room_id: None,
+            direct: false,
         }
     }
 }

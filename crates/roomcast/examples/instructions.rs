@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use roomcast_core::settings::{Compression, Kind, Mode, Settings};
 use roomcast_core::{
-    Access,
-    BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Received, Shard,
+    Access, BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Received, Shard,
     ShardConfig, Written,
 };
 use roomcast_engine::MemoryEngine;
@@ -206,7 +205,7 @@ fn rooms(rooms: usize, members: usize, times: u32) {
         batcher: BatcherLimits::default(),
         hash_key: [1, 2],
     };
-    let mut shard = Shard::new(config, Frames(0), MemoryEngine::new());
+    let mut shard = Shard::new(config, Frames(0), MemoryEngine::default());
     let mut now = Now {
         micros: 1,
         unix_ms: 1_700_000_000_000,

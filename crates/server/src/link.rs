@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roomcast_core::ShardMessage;
 
 use crate::handover::{Shards, Upgraded};
-use crate::shard::Order;
+use crate::shard::{Moved, Order};
 use bell::Bell;
 
 /// Where other threads put what a shard is to do.
@@ -22,6 +22,8 @@ pub(crate) struct Mailbox {
     letters: Box<[Mutex<Vec<ShardMessage>>]>,
     newcomers: Mutex<Vec<Upgraded>>,
     orders: Mutex<Vec<Order>>,
+    /// Connections of other shards whose sessions live here: as many as have said `hello` in a turn.
+    moved: Mutex<Vec<Moved>>,
     /// Newcomers in the queue and connections of the shard.
     load: AtomicUsize,
     /// The shard takes newcomers. Only changed under the lock of `newcomers`.
@@ -39,6 +41,7 @@ impl Mailbox {
             letters: (0..count).map(|_| Mutex::default()).collect(),
             newcomers: Mutex::default(),
             orders: Mutex::default(),
+            moved: Mutex::default(),
             load: AtomicUsize::new(0),
             open: AtomicBool::new(true),
         }
@@ -78,6 +81,23 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Gives the shard another one's connection. Once it is closed, the connection is closed too.
+    pub(crate) fn arrive(&self, moved: Moved) {
+        let newcomers = lock(&self.newcomers);
+        if !self.open.load(Ordering::Relaxed) {
+            return;
+        }
+        lock(&self.moved).push(moved);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        drop(newcomers);
+        self.bell.ring();
+    }
+
+    /// For the shard: takes connections that came from others.
+    pub(crate) fn take_moved(&self) -> Vec<Moved> {
+        std::mem::take(&mut *lock(&self.moved))
+    }
+
     /// For the shard, when one of its connections is gone.
     pub(crate) fn connection_gone(&self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
@@ -87,8 +107,11 @@ impl Mailbox {
     pub(crate) fn close(&self) {
         let mut newcomers = lock(&self.newcomers);
         self.open.store(false, Ordering::Relaxed);
-        self.load.fetch_sub(newcomers.len(), Ordering::Relaxed);
+        let mut moved = lock(&self.moved);
+        let dropped = newcomers.len() + moved.len();
+        self.load.fetch_sub(dropped, Ordering::Relaxed);
         newcomers.clear();
+        moved.clear();
     }
 
     /// For the shard: whether anything may have come since it last asked. It has to look then.

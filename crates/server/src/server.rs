@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 use rand::TryRng as _;
-use roomcast_core::Kinds;
+use roomcast_core::settings::Settings;
+use roomcast_core::{Kinds, session_key};
 use roomcast_engine::MemoryEngine;
 
 use crate::builder::ServerBuilder;
@@ -74,7 +75,7 @@ impl Server {
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let node = Arc::new(Node {
-            settings: Arc::new(self.config.core.clone()),
+            settings: Arc::new(with_session_key(&self.config)?),
             kinds: self.kinds,
             batcher: self.config.batcher.clone(),
             hash_key: random_key()?,
@@ -110,7 +111,7 @@ impl Server {
                 poll,
                 mailbox,
                 &node,
-                MemoryEngine::new(),
+                MemoryEngine::new(self.config.log_memory.div_ceil(usize::from(count))),
                 ended,
             )?);
         }
@@ -155,6 +156,21 @@ fn random_key() -> Result<[u64; 2], ServerError> {
             .map_err(std::io::Error::other)
     };
     Ok([random()?, random()?])
+}
+
+/// The shards' settings with the key that resume tokens are signed with.
+fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
+    let mut settings = config.core.clone();
+    settings.session_key = if config.session_secret.is_empty() {
+        let mut key = [0; 32];
+        rand::rngs::SysRng
+            .try_fill_bytes(&mut key)
+            .map_err(std::io::Error::other)?;
+        key
+    } else {
+        session_key(&config.session_secret)
+    };
+    Ok(settings)
 }
 
 /// What a running server's owner waits for.

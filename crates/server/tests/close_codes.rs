@@ -22,7 +22,7 @@ const FORMATS: [Format; 2] = [Format::Json, Format::Protobuf];
 
 /// Codes that this server does not send: it has no tokens and no operator, resumes nothing, refuses newcomers before
 /// they have a WebSocket, and ends with 4000.
-const NOT_SENT: [u16; 6] = [1001, 1011, 4006, 4501, 4502, 4503];
+const NOT_SENT: [u16; 6] = [1001, 1011, 4006, 4007, 4502, 4503];
 
 /// Of the settings, so that a code comes soon.
 type Change = fn(&mut Config);
@@ -249,10 +249,37 @@ fn a_shutdown_asks_everybody_to_come_back() {
 }
 
 #[test]
+fn who_resumes_a_session_takes_it_from_the_connection_before() {
+    let server = start(|config| config.server.shards = Some(2));
+    for format in FORMATS {
+        let mut wire = Wire::open(address(&server), format);
+        wire.send(r#"{"type":"hello"}"#);
+        let welcome = wire.expect("welcome");
+        let mut token = welcome["payload"]["resume_token"].clone();
+        // On whichever shard they begin, they end on the session's.
+        for _ in 0..4 {
+            let mut next = Wire::open(address(&server), format);
+            let hello = serde_json::json!({"type": "hello", "payload": {"resume_token": token}});
+            next.send(&hello.to_string());
+            let again = next.expect("welcome");
+            assert_eq!(again["payload"]["resumed"], true);
+            assert_eq!(
+                again["payload"]["client_id"],
+                welcome["payload"]["client_id"]
+            );
+            token = again["payload"]["resume_token"].clone();
+            let (code, reason) = wire.expect_close();
+            assert_eq!((code, &*reason), (4501, "taken_over"));
+            wire = next;
+        }
+    }
+}
+
+#[test]
 fn every_code_of_the_document_is_sent_or_known_not_to_be() {
     let mut seen: BTreeSet<u16> = BREACHES.iter().map(|(code, ..)| *code).collect();
     // By the tests above.
-    seen.extend([1000, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4500]);
+    seen.extend([1000, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4500, 4501]);
     assert!(NOT_SENT.iter().all(|code| !seen.contains(code)));
     seen.extend(NOT_SENT);
     let all: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.code()).collect();

@@ -137,7 +137,8 @@ fn the_further_messages_do_what_is_written() {
         assert_eq!(cast["payload"]["params"], params);
         assert_eq!(cast["payload"]["target_id"], 2);
 
-        drop(b);
+        // One who only vanished would stay for the grace of its session.
+        b.raw(&close_frame(1000, ""));
         let (mut left, mut sync) = (None, None);
         while left.is_none() || sync.is_none() {
             let message = a.receive();
@@ -167,8 +168,11 @@ fn the_further_messages_do_what_is_written() {
 
         assert_eq!(
             examples.unused(),
-            ["ack"],
-            "nothing else waits for sessions that outlive connections"
+            [
+                "ack", "hello", "welcome", "joined", "presence", "chat", "ack", "error", "ack",
+                "history", "history", "auth", "auth"
+            ],
+            "tokens need a key, and sessions a history: crates/core/tests/sessions.rs plays these"
         );
     }
 }
@@ -333,8 +337,8 @@ impl Names {
                 }
             }
             (Value::String(written), Value::String(heard)) => match key {
-                "client_id" | "player_id" | "from_client_id" | "to_client_id" | "epoch"
-                | "room_id" | "left" => {
+                "client_id" | "resume_token" | "player_id" | "from_client_id" | "to_client_id"
+                | "epoch" | "room_id" | "left" => {
                     let real = self.0.entry(written.clone());
                     let real = match key {
                         "room_id" => real.or_insert_with(|| written.clone()),

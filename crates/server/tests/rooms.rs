@@ -15,7 +15,7 @@ use roomcast_server::{GameAction, Outcome, PlayerNum, RoomContext, RoomLogic, Se
 
 #[test]
 fn json_and_protobuf_clients_are_in_one_room() {
-    let server = start(|_| {});
+    let server = start(|config| config.core.session_grace = 100);
     let mut json = Client::json(address(&server));
     let mut protobuf = Client::protobuf(address(&server));
     let json_id = json.hello();
@@ -79,7 +79,10 @@ fn what_comes_with_the_handshake_is_not_lost() {
 /// Every member, wherever it lives, sees the same events with the same offsets.
 #[test]
 fn two_shards_are_one_server() {
-    let server = start(|config| config.server.shards = Some(2));
+    let server = start(|config| {
+        config.server.shards = Some(2);
+        config.core.session_grace = 100;
+    });
     let formats = [Format::Json, Format::Protobuf];
     let mut clients: Vec<Client> = (0..8)
         .map(|i| Client::open(address(&server), formats[i / 2 % 2], false, &[]))

@@ -1,11 +1,9 @@
 //! One connection: who it is, where it is, what waits for it.
 
-use smallvec::SmallVec;
-
+use crate::edge::session::{Membership, Session};
 use crate::host::Encoding;
 use crate::id::ConnId;
 use crate::lane::Lanes;
-use crate::logic::PlayerNum;
 use crate::pool::Pooled;
 use crate::rate::Rate;
 
@@ -24,6 +22,10 @@ pub(super) struct Conn {
     pub(super) pinged: bool,
     /// Some ranges of the delivery at hand are not for it.
     pub(super) excluded: bool,
+    /// A client without a token is served.
+    pub(super) anonymous: bool,
+    /// One of its rooms was asked for what comes next in the log.
+    pub(super) fed: bool,
     pub(super) pooled: Pooled,
     /// Microseconds at which the last byte arrived.
     pub(super) last_seen: u64,
@@ -31,6 +33,8 @@ pub(super) struct Conn {
     pub(super) ping_after: u64,
     /// Microseconds at which the socket last took a byte, while it is blocked.
     pub(super) progress_at: u64,
+    /// Microseconds since which it is behind its rooms because it reads slowly; 0: it isn't.
+    pub(super) behind_since: u64,
     pub(super) messages: Rate,
     /// Refusals by the rate limit that are no offence.
     pub(super) refusals: Rate,
@@ -39,8 +43,8 @@ pub(super) struct Conn {
     pub(super) window: u32,
     /// How many operations that is: each may be answered by an error.
     pub(super) operations: u32,
-    /// In the order in which they were joined.
-    pub(super) memberships: SmallVec<[Membership; 1]>,
+    /// What outlives it.
+    pub(super) session: Session,
     pub(super) lanes: Lanes,
 }
 
@@ -49,33 +53,14 @@ pub(super) enum Phase {
     /// Nothing was received yet.
     Silent,
     Open,
+    /// It said `hello` to a session that lives on another shard, and is on its way there.
+    Moving,
     /// A close frame is queued; nothing else is.
     Closing,
 }
 
-/// A connection's place in a room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Membership {
-    /// The shard's room.
-    pub(super) room: u32,
-    /// 0 while it is not in the room, as far as the home has told.
-    pub(super) player: PlayerNum,
-    /// Whether `join_room` or `leave_room` was sent last.
-    pub(super) wanted: bool,
-    /// Of both, how many the home has not answered.
-    pub(super) unanswered: u32,
-    /// State was withheld: the newest has to be asked for when the socket drains.
-    pub(super) stale: bool,
-    /// It was asked for; until it comes, other state is not for this one.
-    pub(super) asked: bool,
-    /// The room's state version that was last put into the lane.
-    pub(super) version: u64,
-}
-
 impl Conn {
     pub(super) fn membership(&mut self, room: u32) -> Option<&mut Membership> {
-        self.memberships
-            .iter_mut()
-            .find(|membership| membership.room == room)
+        self.session.membership(room)
     }
 }

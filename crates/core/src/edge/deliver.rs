@@ -1,21 +1,15 @@
 //! What rooms' homes send to the connections of this shard.
 
-use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
-
-use crate::context::{Context, Fault};
+use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::requests::NO_RECIPIENT;
+use crate::edge::session::Membership;
 use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
-use crate::host::{Encoding, Host};
+use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::{Lane, Piece};
-use crate::link::{Delivery, DirectMessage, Encoded, Joined, ToEdge};
+use crate::link::{Delivery, Encoded, Exclusion, Joined, RoomId, Slice, ToEdge};
 use crate::time::Now;
 
-/// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
-/// a turn makes is held against a reader only when its socket doesn't take it.
-const DIRECT_LANES: usize = 4;
-const RECIPIENT_BUSY: &str = "the recipient gets too much at once; send it again";
 /// Lists kept for the next deliveries; those of other shards come in addition.
 const SPARE_EXCLUSIONS: usize = 256;
 
@@ -24,6 +18,21 @@ impl Edge {
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
             ToEdge::Joined(joined) => self.joined(ctx, now, *joined),
+            ToEdge::JoinedAgain {
+                conn,
+                edge_room,
+                answer,
+            } => {
+                self.push_whole(ctx, now, conn, Lane::Event, answer, Piece::NO_ROOM, 0);
+                if self.rooms.current(edge_room).is_some() {
+                    self.answered(conn, edge_room.slot, true);
+                }
+            }
+            ToEdge::Fed {
+                conn,
+                edge_room,
+                slice,
+            } => self.fed(ctx, now, conn, edge_room, slice),
             ToEdge::JoinRefused {
                 conn,
                 edge_room,
@@ -90,7 +99,8 @@ impl Edge {
                 if blocked {
                     return;
                 }
-                membership.stale = false;
+                // Who is behind gets no other state.
+                membership.stale = !membership.receiving;
                 let base = std::mem::replace(&mut membership.version, version);
                 if let Some(state) = state {
                     self.push_whole(ctx, now, conn, Lane::State, state, edge_room.slot, base);
@@ -105,6 +115,7 @@ impl Edge {
             edge_room,
             events,
             state,
+            base,
             version,
             mut exclusions,
             bytes: _,
@@ -162,8 +173,8 @@ impl Edge {
                     end: length,
                     charge: held,
                     lane: Lane::Event,
-                    room: Piece::NO_ROOM,
-                    base: 0,
+                    room: edge_room.slot,
+                    base,
                 };
                 let mut push = |piece| {
                     table.retain(chunk);
@@ -174,7 +185,7 @@ impl Edge {
                     let own = exclusions
                         .iter()
                         .filter(|it| it.conn == own_ref(conn.id) && !it.state_lane);
-                    split(whole, own.map(|it| (it.start, it.end)), push);
+                    split(whole, own, push);
                 } else {
                     push(whole);
                 }
@@ -182,11 +193,7 @@ impl Edge {
             }
             if let Some((chunk, length, held)) = state[encoding] {
                 let (blocked, conn_state) = (conn.blocked, conn.lanes.state_bytes());
-                let membership = conn
-                    .memberships
-                    .iter_mut()
-                    .find(|it| it.room == edge_room.slot);
-                let Some(membership) = membership else {
+                let Some(membership) = conn.session.membership(edge_room.slot) else {
                     continue;
                 };
                 if blocked || membership.stale || over_state(conn_state, &ctx.settings) {
@@ -221,7 +228,7 @@ impl Edge {
                         let own = exclusions
                             .iter()
                             .filter(|it| it.conn == own_ref(conn.id) && it.state_lane);
-                        split(whole, own.map(|it| (it.start, it.end)), push);
+                        split(whole, own, push);
                     } else {
                         push(whole);
                     }
@@ -270,6 +277,8 @@ impl Edge {
             player,
             version,
             answer,
+            slice,
+            unasked,
             state,
         } = joined;
         let Some(room) = self.rooms.current(edge_room) else {
@@ -283,22 +292,80 @@ impl Edge {
         else {
             return;
         };
+        if unasked {
+            conn.fed = false;
+        }
         let Some(membership) = conn.membership(edge_room.slot) else {
             return;
         };
-        let is_new = membership.player != player;
         membership.player = player;
-        membership.unanswered = membership.unanswered.saturating_sub(1);
-        if is_new {
-            membership.version = version;
-            membership.stale = false;
-            membership.asked = false;
-            room.receivers.push(id.slot());
-        }
+        membership.unanswered = membership.unanswered.saturating_sub(u32::from(!unasked));
+        membership.version = version;
+        membership.stale = false;
+        membership.asked = false;
         self.push_whole(ctx, now, id, Lane::Event, answer, Piece::NO_ROOM, 0);
+        self.take_slice(ctx, now, id, edge_room, slice);
         if let Some(state) = state {
             // Dropped unsent, all of it is missed.
             self.push_whole(ctx, now, id, Lane::State, state, edge_room.slot, 0);
+        }
+    }
+
+    /// What comes next in the log has come for a connection that is behind.
+    fn fed<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        edge_room: RoomId,
+        slice: Slice,
+    ) {
+        let current = self.rooms.current(edge_room).is_some();
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        conn.fed = false;
+        let fits = |it: &mut Membership| it.is_behind() && it.fed == slice.after;
+        let wanted = current && conn.membership(edge_room.slot).is_some_and(fits);
+        if wanted {
+            self.take_slice(ctx, now, id, edge_room, slice);
+        }
+        // Where nothing of it was for this client, no write asks for the next.
+        let idle = |conn: &Conn| conn.lanes.is_empty() && !conn.blocked;
+        if self.conn(id).is_some_and(idle) {
+            self.ask_next(ctx, now, id);
+        }
+    }
+
+    /// Queues a part of a room's log. With the last one the member receives what the room makes.
+    fn take_slice<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        edge_room: RoomId,
+        slice: Slice,
+    ) {
+        let Edge { conns, rooms, .. } = self;
+        let (Some(conn), Some(room)) = (
+            conns.get_mut(id.slot() as usize),
+            rooms.get_mut(edge_room.slot),
+        ) else {
+            return;
+        };
+        let Some(membership) = conn.session.membership(edge_room.slot) else {
+            return;
+        };
+        membership.fed = slice.to;
+        if slice.caught_up && !std::mem::replace(&mut membership.receiving, true) {
+            room.receivers.push(id.slot());
+        }
+        if slice.caught_up && !conn.session.memberships.iter().any(Membership::is_behind) {
+            conn.behind_since = 0;
+        }
+        if let Some(events) = slice.events {
+            let (room, after) = (edge_room.slot, slice.after);
+            self.push_whole(ctx, now, id, Lane::Event, events, room, after);
         }
     }
 
@@ -318,14 +385,15 @@ impl Edge {
         let Some(membership) = conn.membership(slot) else {
             return;
         };
-        if std::mem::take(&mut membership.player) == 0 {
+        membership.player = 0;
+        if !std::mem::take(&mut membership.receiving) {
             return;
         }
         if let Some(room) = rooms.get_mut(slot) {
             room.remove_receiver(id.slot());
         }
-        let of_room = |piece: &Piece| piece.room == slot;
-        conn.lanes.drop_state(arena, of_room, |piece| {
+        let of_room = |piece: &Piece| piece.room == slot && piece.lane == Lane::State;
+        conn.lanes.drop_where(arena, of_room, |piece| {
             table.release(piece.chunk, &mut ctx.pool)
         });
     }
@@ -336,16 +404,21 @@ impl Edge {
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
-        let Some(at) = conn.memberships.iter().position(|it| it.room == slot) else {
+        let Some(at) = conn
+            .session
+            .memberships
+            .iter()
+            .position(|it| it.room == slot)
+        else {
             return;
         };
-        let Some(membership) = conn.memberships.get_mut(at) else {
+        let Some(membership) = conn.session.memberships.get_mut(at) else {
             return;
         };
         membership.unanswered = membership.unanswered.saturating_sub(u32::from(asked));
         if membership.player == 0 && membership.unanswered == 0 {
-            conn.memberships.remove(at);
-            conn.pooled.in_use = !conn.memberships.is_empty();
+            conn.session.memberships.remove(at);
+            conn.pooled.in_use = !conn.session.memberships.is_empty();
             self.rooms.exit(slot);
         }
     }
@@ -371,132 +444,38 @@ impl Edge {
             self.readable.push(id);
         }
     }
-
-    /// A direct message for a client whose id is at home here.
-    pub(crate) fn take_direct<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        message: DirectMessage,
-    ) {
-        let DirectMessage {
-            to,
-            from,
-            from_encoding,
-            from_client,
-            born,
-            window,
-            publish,
-        } = message;
-        ctx.accepted(from, window);
-        let conns = &self.conns;
-        let is_it = |slot: u32| {
-            conns
-                .get(slot as usize)
-                .is_some_and(|conn| conn.pooled.client_id == to && conn.phase != Phase::Closing)
-        };
-        let slot = self.pool.get(ctx.names.hash(to.as_str()), is_it);
-        let most = ctx.settings.event_lane.saturating_mul(DIRECT_LANES);
-        let target = match slot.and_then(|slot| conns.get(slot as usize)) {
-            None => Err(Fault::new(ErrorCode::RecipientNotFound, NO_RECIPIENT)),
-            Some(conn) if most > 0 && conn.lanes.event_bytes() > most => Err(Fault {
-                retry_after_ms: 100,
-                ..Fault::new(ErrorCode::Unavailable, RECIPIENT_BUSY)
-            }),
-            Some(conn) => Ok((conn.id, conn.encoding)),
-        };
-        let (id, encoding) = match target {
-            Ok(target) => target,
-            Err(fault) => {
-                let fault = Fault {
-                    seq: publish.seq,
-                    request: Some(publish.message_type),
-                    ..fault
-                };
-                ctx.refuse(from, from_encoding, born, now.unix_ms, fault);
-                return ctx.recycle(publish.bytes);
-            }
-        };
-        self.put_direct(
-            ctx,
-            now,
-            (id, encoding),
-            from_client.as_str(),
-            to.as_str(),
-            born,
-            &publish,
-        );
-        ctx.recycle(publish.bytes);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a message's parts")]
-    fn put_direct<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        (id, encoding): (ConnId, Encoding),
-        from: &str,
-        to: &str,
-        born: u64,
-        publish: &crate::link::Publish,
-    ) {
-        let payload = Payload {
-            kind: publish.payload_kind,
-            data: publish.payload(),
-        };
-        let body = match publish.message_type {
-            MessageType::Chat => Body::Chat(payload),
-            _ => Body::Event {
-                name: publish.name(),
-                payload,
-            },
-        };
-        let message = Outgoing {
-            from_client_id: from,
-            to_client_id: to,
-            timestamp: now.unix_ms,
-            seq: publish.seq,
-            ephemeral: publish.ephemeral,
-            body,
-            ..Outgoing::default()
-        };
-        // What is ephemeral is the first to be dropped.
-        let full =
-            |conn: &Conn| conn.blocked || over_state(conn.lanes.state_bytes(), &ctx.settings);
-        if publish.ephemeral && self.conn(id).is_some_and(full) {
-            ctx.stats.ephemeral_dropped += 1;
-            return;
-        }
-        let frame = ctx.single(encoding, born, &message);
-        let lane = if publish.ephemeral {
-            Lane::State
-        } else {
-            Lane::Event
-        };
-        self.push_whole(ctx, now, id, lane, frame, Piece::NO_ROOM, 0);
-    }
 }
 
-/// Cuts the ranges out of a piece. The first part is charged with all that the chunk holds: even
-/// a small part keeps the whole.
-fn split(whole: Piece, without: impl Iterator<Item = (u32, u32)>, mut push: impl FnMut(Piece)) {
-    let mut at = whole.start;
+/// Cuts ranges out of a piece. The first part is charged with all that the chunk holds: even a small part keeps the
+/// whole.
+fn split<'a>(
+    whole: Piece,
+    without: impl Iterator<Item = &'a Exclusion>,
+    mut push: impl FnMut(Piece),
+) {
+    let (mut at, mut base) = (whole.start, whole.base);
     let mut charge = whole.charge;
-    for (start, end) in without {
-        if start > at {
+    for exclusion in without {
+        if exclusion.start > at {
             push(Piece {
                 start: at,
-                end: start,
+                end: exclusion.start,
                 charge: std::mem::take(&mut charge),
+                base,
                 ..whole
             });
         }
-        at = end;
+        at = exclusion.end;
+        // What comes behind an event begins after it in the log.
+        if whole.lane == Lane::Event {
+            base = exclusion.offset;
+        }
     }
     if at < whole.end {
         push(Piece {
             start: at,
             charge,
+            base,
             ..whole
         });
     }

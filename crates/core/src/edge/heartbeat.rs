@@ -5,7 +5,7 @@ use roomcast_protocol::CloseCode;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::edge::conn::Phase;
-use crate::edge::{Edge, close_frame, may_read};
+use crate::edge::{Edge, Fate, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::ConnId;
 use crate::lane::{Lane, Piece};
@@ -15,6 +15,7 @@ use crate::time::{Now, micros};
 impl Edge {
     pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
+        self.end_due(ctx, now);
         self.wheel.run(now.micros, &mut fired);
         for slot in fired.drain(..) {
             self.look(ctx, now, slot);
@@ -23,10 +24,12 @@ impl Edge {
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
-        [self.wheel.next_wake(), self.batcher.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [
+            self.wheel.next_wake(),
+            self.batcher.next_wake(),
+            self.parking.next_end(),
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     /// Does what is due for a connection, and sets the time of the next look.
@@ -47,6 +50,17 @@ impl Edge {
         if conn.blocked && settings.write_timeout > 0 && now.micros >= write_end {
             ctx.stats.write_timeouts += 1;
             return self.close_with(ctx, now, id, CloseCode::WriteTimeout);
+        }
+        let identity = conn.session.identity.as_ref();
+        if identity.is_some_and(|identity| identity.is_over(now.unix_ms)) {
+            return self.close_with(ctx, now, id, CloseCode::TokenExpired);
+        }
+        let behind_end = conn
+            .behind_since
+            .saturating_add(micros(settings.behind_timeout));
+        if conn.behind_since > 0 && settings.behind_timeout > 0 && now.micros >= behind_end {
+            ctx.stats.slow_readers += 1;
+            return self.close_with(ctx, now, id, CloseCode::SlowReader);
         }
         // Time in which we don't read is not held against it.
         if !may_read(conn, settings) {
@@ -122,6 +136,22 @@ impl Edge {
                     .saturating_add(micros(settings.write_timeout)),
             );
         }
+        if let Some(identity) = conn
+            .session
+            .identity
+            .as_ref()
+            .filter(|it| it.expires_at > 0)
+        {
+            let left = u64::try_from(identity.expires_at.saturating_sub(now.unix_ms)).unwrap_or(0);
+            // The wall clock may step: look again now and then.
+            due = due.min(now.micros.saturating_add(micros(left.clamp(1, 60_000))));
+        }
+        if conn.behind_since > 0 && settings.behind_timeout > 0 {
+            let end = conn
+                .behind_since
+                .saturating_add(micros(settings.behind_timeout));
+            due = due.min(end.max(now.micros + 1));
+        }
         // In a room, the pool has no say; when it leaves, the next look sees it.
         if due == u64::MAX && (settings.max_idle > 0 || settings.max_lifetime > 0) {
             due = now.micros.saturating_add(60_000_000);
@@ -144,16 +174,13 @@ impl Edge {
             let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
                 continue;
             };
-            conn.lanes.drop_state(
-                arena,
-                |_| true,
-                |piece| table.release(piece.chunk, &mut ctx.pool),
-            );
+            conn.lanes
+                .drop_state(arena, |piece| table.release(piece.chunk, &mut ctx.pool));
             ctx.stats.close(code.code());
             let reason = code.reason(1 + ctx.host.random() % 1_000);
             let frame = close_frame(ctx, now, code.code(), &reason);
             self.push_whole(ctx, now, id, Lane::Event, frame, Piece::NO_ROOM, 0);
-            self.closing(ctx, now, id);
+            self.closing(ctx, now, id, Fate::after(code, &ctx.settings));
         }
     }
 }

@@ -2,10 +2,17 @@
 
 mod conn;
 mod deliver;
+mod direct;
 mod heartbeat;
+mod hello;
+mod identity;
+mod lifecycle;
+mod mail;
 mod receive;
 mod requests;
 mod rooms;
+mod session;
+mod users;
 mod write;
 
 use std::sync::Arc;
@@ -16,18 +23,22 @@ use crate::batcher::Batcher;
 use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
 use crate::host::{Control, Encoding, Host, Notice};
+use crate::id::{ClientId, ConnId, NameHash};
 use crate::identity::Access;
-use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, LaneArena, Lanes, Piece};
-use crate::link::{Op, OpKind};
 use crate::pool::{ConnectionPool, PoolLimits, Pooled};
 use crate::rate::{Quota, Rate};
 use crate::settings::Settings;
 use crate::time::{Now, micros};
 use crate::wheel::Wheel;
 use conn::{Conn, Phase};
+pub(crate) use lifecycle::Fate;
 use rooms::EdgeRooms;
+use session::{Parking, Session};
+use users::Users;
 
+pub use hello::Arrival;
+pub(crate) use mail::Receipt;
 pub use receive::Received;
 pub use write::Written;
 
@@ -54,6 +65,14 @@ pub(crate) struct Edge {
     quotas: Quotas,
     /// Entries of the wheel that have fired.
     fired: Vec<u32>,
+    /// Sessions without a connection.
+    parking: Parking,
+    /// Users at home here.
+    users: Users,
+    /// Connections whose session lives on another shard, with that.
+    moving: Vec<(ConnId, u16, Arrival)>,
+    /// Numbered direct messages to answer when the turn ends.
+    direct_acks: Vec<(ConnId, u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +111,10 @@ impl Edge {
                 offences: Quota::new(settings.max_offences, 10 * second, settings.max_offences),
             },
             fired: Vec::new(),
+            parking: Parking::default(),
+            users: Users::default(),
+            moving: Vec::new(),
+            direct_acks: Vec::new(),
         }
     }
 
@@ -113,7 +136,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         encoding: Encoding,
-        _access: Access,
+        access: Access,
     ) -> ConnId {
         let (client_id, hash) = new_client_id(ctx);
         let slot = self.conns.vacant_key() as u32;
@@ -131,6 +154,8 @@ impl Edge {
             blocked: false,
             pinged: false,
             excluded: false,
+            anonymous: access.anonymous,
+            fed: false,
             pooled: Pooled {
                 client_id,
                 hash,
@@ -141,12 +166,16 @@ impl Edge {
             last_seen: now.micros,
             ping_after: first_ping(ctx),
             progress_at: now.micros,
+            behind_since: 0,
             messages: Rate::default(),
             refusals: Rate::default(),
             offences: Rate::default(),
             window: 0,
             operations: 0,
-            memberships: smallvec::SmallVec::new(),
+            session: Session {
+                identity: access.identity,
+                ..Session::default()
+            },
             lanes: Lanes::default(),
         });
         let conns = &self.conns;
@@ -159,10 +188,15 @@ impl Edge {
 
     /// The socket is gone.
     pub(crate) fn closed<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        self.release_session(ctx, now, id, Fate::parked(ctx.settings.session_grace));
+        self.forget(ctx, id);
+    }
+
+    /// Frees the connection's slot.
+    fn forget<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId) {
         if self.conn(id).is_none() {
             return;
         }
-        self.leave_all(ctx, now, id);
         let mut conn = self.conns.remove(id.slot() as usize);
         conn.lanes
             .clear(&mut self.arena, &mut self.table, &mut ctx.pool);
@@ -173,6 +207,26 @@ impl Edge {
         }
     }
 
+    /// The client has closed: its close frame is answered with the same code (RFC 6455 section 5.5.1). Code 1000 ends
+    /// its session, and 1001, which a browser sends when a page closes, soon.
+    pub(crate) fn closed_by_peer<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        code: u16,
+    ) {
+        let settings = &ctx.settings;
+        let fate = match CloseCode::from_code(code) {
+            Some(CloseCode::Normal) => Fate::Ends,
+            Some(CloseCode::GoingAway) => {
+                Fate::parked(settings.goodbye_grace.min(settings.session_grace))
+            }
+            _ => Fate::parked(settings.session_grace),
+        };
+        self.close(ctx, now, id, code, "", fate);
+    }
+
     /// Queues a close frame; what waits besides is dropped.
     pub(crate) fn close<H: Host>(
         &mut self,
@@ -181,6 +235,7 @@ impl Edge {
         id: ConnId,
         code: u16,
         reason: &str,
+        fate: Fate,
     ) {
         let Edge {
             conns,
@@ -200,11 +255,11 @@ impl Edge {
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
-        self.closing(ctx, now, id);
+        self.closing(ctx, now, id, fate);
     }
 
     /// The close frame is queued: nothing more is, so it is the last.
-    fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+    fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, fate: Fate) {
         let Some(conn) = self
             .conn_mut(id)
             .filter(|conn| conn.phase != Phase::Closing)
@@ -212,7 +267,7 @@ impl Edge {
             return;
         };
         conn.phase = Phase::Closing;
-        self.leave_all(ctx, now, id);
+        self.release_session(ctx, now, id, fate);
         self.closing.push(id);
         self.wheel.set(
             id.slot(),
@@ -235,7 +290,8 @@ impl Edge {
         } else {
             0
         };
-        self.close(ctx, now, id, code.code(), &code.reason(retry));
+        let fate = Fate::after(code, &ctx.settings);
+        self.close(ctx, now, id, code.code(), &code.reason(retry), fate);
     }
 
     pub(crate) fn next_closing(&mut self) -> Option<ConnId> {
@@ -266,41 +322,6 @@ impl Edge {
         self.conns
             .get_mut(id.slot() as usize)
             .filter(|conn| conn.id == id)
-    }
-
-    /// Tells all rooms' homes that the connection is gone.
-    fn leave_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        let Some(conn) = self.conn_mut(id) else {
-            return;
-        };
-        let (encoding, memberships) = (conn.encoding, std::mem::take(&mut conn.memberships));
-        conn.pooled.in_use = false;
-        for membership in memberships {
-            let Some(room) = self.rooms.get_mut(membership.room) else {
-                continue;
-            };
-            room.remove_receiver(id.slot());
-            let (reference, edge_room) = (room.reference(), room.id);
-            let conn = ConnRef {
-                shard: ctx.index,
-                conn: id,
-            };
-            // One that leaves already is told so twice; the second finds nobody.
-            ctx.send_home(Op {
-                room: reference,
-                conn,
-                encoding,
-                player: membership.player,
-                born: now.micros,
-                window: 0,
-                seq: 0,
-                request: OpKind::Leave {
-                    gone: true,
-                    edge_room,
-                },
-            });
-            self.rooms.exit(membership.room);
-        }
     }
 
     /// Queues an answer: it overtakes events and state.
@@ -391,11 +412,19 @@ impl Edge {
         }
     }
 
-    /// The event lane is full.
+    /// The event lane is full. What a log has is dropped from it, to be told again when the socket drains; where that
+    /// does not help, or the client never said `hello`, the connection is closed.
     fn slow_reader<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let waiting = self.conn(id).map_or(0, |conn| conn.lanes.event_bytes());
-        ctx.stats.slow_readers += 1;
         ctx.host.notice(Notice::SlowReader { waiting });
+        if self.conn(id).is_some_and(|conn| conn.session.key.is_some()) {
+            self.drop_events(ctx, now, id);
+            let full = |conn: &Conn| over_lane(conn, &ctx.settings);
+            if !self.conn(id).is_some_and(full) {
+                return;
+            }
+        }
+        ctx.stats.slow_readers += 1;
         self.close_with(ctx, now, id, CloseCode::SlowReader);
     }
 }
@@ -430,7 +459,7 @@ fn over_state(bytes: usize, settings: &Settings) -> bool {
 
 fn may_read(conn: &Conn, settings: &Settings) -> bool {
     let answers = conn.lanes.control_bytes() + conn.operations as usize * LATER_ANSWER;
-    conn.phase != Phase::Closing
+    !matches!(conn.phase, Phase::Closing | Phase::Moving)
         && (conn.window as usize) < settings.publish_window.max(1)
         && answers + LARGEST_ANSWER <= settings.control_lane.max(LARGEST_ANSWER)
 }

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 
 use roomcast_protocol::{
-    Body, CloseCode, ErrorCode, Format, Incoming, IncomingPayload, MessageType, Outgoing, Request,
-    VERSION, Welcome, WelcomeLimits, decode,
+    BadMessage, Body, CloseCode, ErrorCode, Format, Incoming, IncomingPayload, MessageType,
+    Outgoing, Request, decode,
 };
 
 use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
-use crate::edge::conn::Phase;
+use crate::edge::conn::{Conn, Phase};
 use crate::edge::requests::{Message, into_owned};
 use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
+use crate::identity::Rights;
 use crate::link::OpKind;
 use crate::time::Now;
 
@@ -72,7 +73,8 @@ impl Edge {
         id: ConnId,
         received: Received<'_>,
     ) {
-        let Some(conn) = self.conn(id).filter(|conn| conn.phase != Phase::Closing) else {
+        let going = |conn: &&Conn| matches!(conn.phase, Phase::Closing | Phase::Moving);
+        let Some(conn) = self.conn(id).filter(|conn| !going(conn)) else {
             return;
         };
         let encoding = conn.encoding;
@@ -151,8 +153,59 @@ impl Edge {
                     ..Fault::new(bad.code, &bad.message)
                 };
                 self.fault(ctx, now, id, fault);
+                self.use_seq_up(ctx, now, id, &bad);
             }
         }
+    }
+
+    /// A numbered message that could not be read is refused for good: its number must not hold up those after it.
+    fn use_seq_up<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        bad: &BadMessage,
+    ) {
+        let numbered = matches!(
+            bad.request,
+            Some(MessageType::Chat | MessageType::Event | MessageType::GameAction)
+        );
+        let Some((seq, request)) = bad.seq.zip(bad.request).filter(|_| numbered) else {
+            return;
+        };
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        if bad.direct {
+            return conn.session.mail().sent.refuse(seq, bad.code);
+        }
+        // Where the room could not be read, it is not known whose number this is.
+        let is_member = bad.room_id.as_ref().is_some_and(|name| {
+            let hash = ctx.names.hash(name);
+            let room = self.rooms.find(name, hash);
+            room.is_some_and(|room| {
+                let conn = self.conns.get(id.slot() as usize);
+                conn.is_some_and(|conn| {
+                    conn.session
+                        .memberships
+                        .iter()
+                        .any(|it| it.room == room && it.wanted)
+                })
+            })
+        });
+        if !is_member {
+            return;
+        }
+        let envelope = Envelope {
+            id,
+            seq,
+            request,
+            room_id: bad.room_id.as_deref().map(Cow::Borrowed),
+        };
+        let code = bad.code;
+        self.forward(ctx, now, &envelope, Rights::NONE, |_, _| {
+            OpKind::Refused(code)
+        });
     }
 
     /// Takes one message of the connection's rate. Refused, the milliseconds to wait.
@@ -225,7 +278,10 @@ impl Edge {
             request: request.message_type(),
             room_id,
         };
-        let to = to_client_id.or(to_user_id);
+        if first && !matches!(request, Request::Hello(_)) && !self.is_welcome(ctx, now, &envelope) {
+            return;
+        }
+        let to = (to_client_id.as_deref(), to_user_id.as_deref());
         let flags = (ephemeral, no_echo);
         match request {
             Request::Hello(_) if !first => {
@@ -235,7 +291,7 @@ impl Edge {
                 );
                 self.fault(ctx, now, id, fault);
             }
-            Request::Hello(hello) => self.hello(ctx, now, &envelope, hello.version),
+            Request::Hello(hello) => self.hello(ctx, now, &envelope, &hello),
             Request::JoinRoom(join) => self.join(ctx, now, envelope, join),
             Request::LeaveRoom => self.leave(ctx, now, envelope),
             Request::Chat(payload) => {
@@ -248,74 +304,40 @@ impl Edge {
             }
             Request::GameAction(action) => {
                 let message = Message::action(&action, flags);
-                self.publish(ctx, now, envelope, None, message);
+                self.publish(ctx, now, envelope, (None, None), message);
             }
             Request::Presence(update) => {
                 let request = OpKind::Presence(into_owned(update));
-                self.forward(ctx, now, &envelope, |_, _| request);
+                self.forward(ctx, now, &envelope, Rights::PRESENCE, |_, _| request);
             }
             Request::Members(members) => {
                 let request = OpKind::Members {
                     after: members.after,
                     limit: members.limit,
                 };
-                self.forward(ctx, now, &envelope, |_, _| request);
+                self.forward(ctx, now, &envelope, Rights::NONE, |_, _| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
-            Request::Auth { .. } => {
-                let fault = envelope.fault(ErrorCode::NotSupported, "this server takes no tokens");
-                self.fault(ctx, now, id, fault);
+            Request::Auth { token } => self.renew(ctx, now, &envelope, &token),
+            Request::History(history) => {
+                let request = OpKind::History(history);
+                self.forward(ctx, now, &envelope, Rights::HISTORY, |_, _| request);
             }
-            Request::History(_) | Request::Skip(_) => {
-                let fault = envelope.fault(
-                    ErrorCode::NotSupported,
-                    "this server keeps no history; `welcome` says that `seq` is not acked",
-                );
-                self.fault(ctx, now, id, fault);
+            Request::Skip(skip) => {
+                let envelope = Envelope {
+                    seq: skip.seq,
+                    ..envelope
+                };
+                if envelope.room_id.is_some() {
+                    return self.forward(ctx, now, &envelope, Rights::NONE, |_, _| OpKind::Skip);
+                }
+                let Some(conn) = self.conn_mut(id) else {
+                    return;
+                };
+                let check = conn.session.mail().sent.skip(skip.seq);
+                self.answer_direct(ctx, now, &envelope, check);
             }
         }
-    }
-
-    fn hello<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        envelope: &Envelope<'_>,
-        version: u32,
-    ) {
-        let id = envelope.id;
-        if version > VERSION {
-            let fault = envelope.fault(
-                ErrorCode::UnsupportedVersion,
-                "this server speaks version 1 of the protocol",
-            );
-            return self.fault(ctx, now, id, fault);
-        }
-        let Some(conn) = self.conn(id) else { return };
-        let settings = &ctx.settings;
-        let welcome = Welcome {
-            client_id: conn.pooled.client_id.as_str(),
-            ping_interval_ms: settings.ping_interval,
-            limits: WelcomeLimits {
-                max_message: settings.max_message as u64,
-                max_rooms: settings.max_rooms,
-                messages_per_second: settings.messages_per_second,
-                burst: settings.burst,
-                max_presence: settings.message.max_presence as u64,
-                max_name: settings.message.max_name as u32,
-                max_unanswered: 0,
-            },
-            server_time: now.unix_ms,
-            version: VERSION,
-            ..Welcome::default()
-        };
-        let message = Outgoing {
-            timestamp: now.unix_ms,
-            body: Body::Welcome(&welcome),
-            ..Outgoing::default()
-        };
-        let answer = ctx.single(conn.encoding, now.micros, &message);
-        self.push_control(ctx, now, id, answer);
     }
 
     fn ping<H: Host>(

@@ -8,12 +8,16 @@ use roomcast_protocol::{
 };
 
 use crate::context::Context;
-use crate::edge::conn::{Conn, Membership};
+use crate::edge::conn::Conn;
+use crate::edge::hello::since;
+use crate::edge::identity::forbidden;
 use crate::edge::receive::Envelope;
+use crate::edge::session::Membership;
 use crate::edge::{Edge, may_read};
 use crate::host::Host;
-use crate::id::{ClientId, ConnRef, NameHash};
-use crate::link::{DirectMessage, Join, Letter, Op, OpKind, Publish, RoomId, ShardMessage};
+use crate::id::ConnRef;
+use crate::identity::Rights;
+use crate::link::{Join, Op, OpKind, Place, Publish, RoomId};
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.
@@ -35,23 +39,36 @@ impl Edge {
             );
             return self.fault(ctx, now, id, fault);
         };
+        let rights = self.rights_to_join(ctx, now, id, name, join.token.as_deref());
+        let (rights, own_token) = match rights {
+            Ok(rights) => rights,
+            Err((code, sentence)) => {
+                return self.fault(ctx, now, id, envelope.fault(code, sentence));
+            }
+        };
         let hash = ctx.names.hash(name);
         let known = self.rooms.find(name, hash);
         let most = ctx.settings.max_rooms as usize;
         let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
             return;
         };
-        let at = known.and_then(|room| conn.memberships.iter().position(|it| it.room == room));
+        let at = known.and_then(|room| {
+            conn.session
+                .memberships
+                .iter()
+                .position(|it| it.room == room)
+        });
         let (room, player) = match at {
             Some(at) => {
                 // Joined last is what a message without a room means.
-                let mut membership = conn.memberships.remove(at);
+                let mut membership = conn.session.memberships.remove(at);
                 membership.wanted = true;
                 membership.unanswered += 1;
-                conn.memberships.push(membership);
+                (membership.rights, membership.own_token) = (rights, own_token);
+                conn.session.memberships.push(membership);
                 (membership.room, membership.player)
             }
-            None if most > 0 && conn.memberships.len() >= most => {
+            None if most > 0 && conn.session.memberships.len() >= most => {
                 let fault = envelope.fault(
                     ErrorCode::TooManyRooms,
                     "leave a room first; `welcome` tells the limit",
@@ -60,15 +77,8 @@ impl Edge {
             }
             None => {
                 let room = self.rooms.enter(name, hash);
-                conn.memberships.push(Membership {
-                    room,
-                    player: 0,
-                    wanted: true,
-                    unanswered: 1,
-                    stale: false,
-                    asked: false,
-                    version: 0,
-                });
+                let membership = Membership::new(room, rights, own_token);
+                conn.session.memberships.push(membership);
                 conn.pooled.in_use = true;
                 (room, Op::NEWCOMER)
             }
@@ -76,11 +86,18 @@ impl Edge {
         let Some(room) = self.rooms.get(room) else {
             return;
         };
+        let identity = conn.session.identity.as_ref();
+        let name = identity.map_or("", |identity| &identity.name);
         let request = OpKind::Join(Box::new(Join {
             client_id: conn.pooled.client_id,
-            nickname: join.nickname.as_deref().unwrap_or("").into(),
+            nickname: join.nickname.as_deref().unwrap_or(name).into(),
             presence: into_owned(join.presence),
             edge_room: room.id,
+            user_id: conn.session.user_id().into(),
+            place: Place {
+                since: join.since.as_ref().and_then(since),
+                first_seq: join.first_seq.unwrap_or(0),
+            },
         }));
         let (encoding, window) = (conn.encoding, take_window(conn, ctx, &request));
         let conn = ConnRef {
@@ -106,14 +123,20 @@ impl Edge {
         now: Now,
         envelope: Envelope<'_>,
     ) {
-        self.forward(ctx, now, &envelope, |membership, edge_room| {
-            membership.wanted = false;
-            membership.unanswered += 1;
-            OpKind::Leave {
-                gone: false,
-                edge_room,
-            }
-        });
+        self.forward(
+            ctx,
+            now,
+            &envelope,
+            Rights::NONE,
+            |membership, edge_room| {
+                membership.wanted = false;
+                membership.unanswered += 1;
+                OpKind::Leave {
+                    gone: false,
+                    edge_room,
+                }
+            },
+        );
     }
 
     pub(super) fn publish<H: Host>(
@@ -121,7 +144,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         envelope: Envelope<'_>,
-        to: Option<Cow<'_, str>>,
+        to: (Option<&str>, Option<&str>),
         message: Message<'_>,
     ) {
         let mut bytes = ctx.buffer();
@@ -137,11 +160,11 @@ impl Edge {
             ephemeral: message.ephemeral,
             no_echo: message.no_echo,
         };
-        if let Some(to) = to {
-            return self.direct(ctx, now, &envelope, &to, publish);
+        if to.0.or(to.1).is_some() {
+            return self.direct(ctx, now, &envelope, to, publish);
         }
         let mut publish = Some(publish);
-        self.forward(ctx, now, &envelope, |_, _| {
+        self.forward(ctx, now, &envelope, Rights::PUBLISH, |_, _| {
             // Called at most once.
             publish.take().map_or(
                 OpKind::Members {
@@ -162,6 +185,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         envelope: &Envelope<'_>,
+        rights: Rights,
         request: impl FnOnce(&mut Membership, RoomId) -> OpKind,
     ) {
         let id = envelope.id;
@@ -176,6 +200,7 @@ impl Edge {
             (Some(_), None) => false,
         };
         let membership = conn
+            .session
             .memberships
             .iter_mut()
             .rev()
@@ -192,7 +217,21 @@ impl Edge {
             return;
         };
         let player = membership.player;
-        let request = request(membership, room.id);
+        let allowed = membership.rights.allow(rights);
+        let request = if allowed {
+            request(membership, room.id)
+        } else {
+            // Refused for good, so that its number is used up.
+            OpKind::Refused(ErrorCode::Forbidden)
+        };
+        if !allowed && envelope.seq == 0 {
+            return self.fault(
+                ctx,
+                now,
+                id,
+                envelope.fault(ErrorCode::Forbidden, &forbidden(rights)),
+            );
+        }
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
         let window = take_window(conn, ctx, &request);
         let conn = ConnRef {
@@ -210,57 +249,19 @@ impl Edge {
             seq,
             request,
         });
-    }
-
-    /// A message to one client, wherever it is.
-    fn direct<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        envelope: &Envelope<'_>,
-        to: &str,
-        publish: Publish,
-    ) {
-        let id = envelope.id;
-        let Some(target) = ClientId::parse(to) else {
-            ctx.recycle(publish.bytes);
-            return self.fault(
+        if !allowed {
+            self.fault(
                 ctx,
                 now,
                 id,
-                envelope.fault(ErrorCode::RecipientNotFound, NO_RECIPIENT),
+                envelope.fault(ErrorCode::Forbidden, &forbidden(rights)),
             );
-        };
-        let conn = self.conns.get_mut(id.slot() as usize);
-        let Some(conn) = conn else { return };
-        let request = OpKind::Publish(publish);
-        let window = take_window(conn, ctx, &request);
-        let OpKind::Publish(publish) = request else {
-            return;
-        };
-        let message = DirectMessage {
-            to: target,
-            from: ConnRef {
-                shard: ctx.index,
-                conn: id,
-            },
-            from_encoding: conn.encoding,
-            from_client: conn.pooled.client_id,
-            born: now.micros,
-            window,
-            publish,
-        };
-        let home = NameHash::home(ctx.names.hash(to), ctx.count);
-        if home == ctx.index {
-            self.take_direct(ctx, now, message);
-        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
-            outbox.push(ShardMessage(Letter::Direct(Box::new(message))));
         }
     }
 }
 
 /// Takes what an operation may hold in its room's queue from the connection's window.
-fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u32 {
+pub(super) fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u32 {
     let keys = |update: &PresenceUpdate<'_>| -> usize {
         let sizes = update.keys.iter();
         sizes

@@ -113,9 +113,7 @@ impl Edge {
         if !conn.lanes.is_empty() {
             return Written::More;
         }
-        if conn.memberships.iter().any(|membership| membership.stale) {
-            self.ask_newest(ctx, now, id);
-        }
+        self.ask_next(ctx, now, id);
         Written::Done
     }
 
@@ -140,25 +138,50 @@ impl Edge {
             );
         }
         conn.blocked = true;
-        let Conn {
-            lanes, memberships, ..
-        } = conn;
-        lanes.drop_state(
-            arena,
-            |_| true,
-            |piece| {
-                table.release(piece.chunk, &mut ctx.pool);
-                let membership = memberships.iter_mut().find(|it| it.room == piece.room);
-                match membership.filter(|_| piece.base != Piece::EPHEMERAL) {
-                    Some(membership) => {
-                        membership.stale = true;
-                        membership.version = membership.version.min(piece.base);
-                        ctx.stats.state_replaced += 1;
-                    }
-                    None => ctx.stats.ephemeral_dropped += 1,
+        let Conn { lanes, session, .. } = conn;
+        lanes.drop_state(arena, |piece| {
+            table.release(piece.chunk, &mut ctx.pool);
+            let membership = session.membership(piece.room);
+            match membership.filter(|_| piece.base != Piece::EPHEMERAL) {
+                Some(membership) => {
+                    membership.stale = true;
+                    membership.version = membership.version.min(piece.base);
+                    ctx.stats.state_replaced += 1;
                 }
-            },
-        );
+                None => ctx.stats.ephemeral_dropped += 1,
+            }
+        });
+    }
+
+    /// A connection has nothing to write: what it lacks of its rooms can come.
+    pub(super) fn ask_next<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Some(conn) = self.conn(id).filter(|conn| conn.phase == Phase::Open) else {
+            return;
+        };
+        let memberships = &conn.session.memberships;
+        if memberships.iter().any(|membership| membership.stale) {
+            self.ask_newest(ctx, now, id);
+        }
+        let Some(conn) = self.conn(id).filter(|conn| !conn.fed) else {
+            return;
+        };
+        // One room at a time: what waits for one connection stays within a slice.
+        let behind = conn.session.memberships.iter().find(|it| it.is_behind());
+        let Some((membership, encoding)) = behind.copied().zip(Some(conn.encoding)) else {
+            return;
+        };
+        let Some(room) = self.rooms.get(membership.room) else {
+            return;
+        };
+        let (reference, edge_room) = (room.reference(), room.id);
+        let feed = OpKind::Feed {
+            after: membership.fed,
+            edge_room,
+        };
+        self.send_op(ctx, now, (id, encoding), reference, membership.player, feed);
+        if let Some(conn) = self.conn_mut(id) {
+            conn.fed = true;
+        }
     }
 
     /// Asks the homes of rooms whose state was withheld for what is newest.
@@ -169,6 +192,7 @@ impl Edge {
         };
         let encoding = conn.encoding;
         for membership in conn
+            .session
             .memberships
             .iter_mut()
             .filter(|it| it.stale && !it.asked)

@@ -8,18 +8,29 @@ use roomcast_protocol::{
 
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::{Context, Fault};
-use crate::engine::{Completion, Engine};
-use crate::home::Member;
+use crate::engine::{Completion, Engine, Record, Since};
+use crate::home::member::{Member, Seat};
 use crate::home::output::{EdgeLink, Via};
 use crate::home::publish::{PAGE, page};
 use crate::home::room::{Room, refuse_stranger};
 use crate::host::{Encoding, Host, Notice};
 use crate::id::ConnRef;
-use crate::link::{Joined, Op, OpKind, RoomId, ToEdge};
+use crate::link::{Join, Joined, Op, OpHead, OpKind, RoomId, ToEdge};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::state::PlayerBody;
 use crate::time::Now;
+
+/// What a `joined` says of the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// Events after this one follow.
+    pub(super) offset: u64,
+    pub(super) recovered: bool,
+    pub(super) repeats_possible: bool,
+    /// Nobody else hears of the newcomer: it gets a `player_joined` of its own.
+    pub(super) alone: bool,
+}
 
 impl Room {
     pub(super) fn join<H: Host, E: Engine>(
@@ -36,6 +47,17 @@ impl Room {
         if self.has_failed() {
             return self.refuse_join(ctx, now, &op, failed());
         }
+        let OpKind::Join(join) = &op.request else {
+            return;
+        };
+        if let Err(code) = presence::merge("", &join.presence, &ctx.settings.message) {
+            let fault = Fault::new(code, "a member's presence has at most 2 KiB");
+            return self.refuse_join(ctx, now, &op, fault);
+        }
+        // One more session of a player who is here: nobody comes.
+        if self.player_of_user(ctx, &join.user_id).is_some() {
+            return self.joined(ctx, engine, now, op, None);
+        }
         let most = self.entry.kind.max_players as usize;
         if most > 0 && self.members.len() >= most {
             ctx.host.notice(Notice::RoomFull {
@@ -47,22 +69,52 @@ impl Room {
             );
             return self.refuse_join(ctx, now, &op, fault);
         }
-        if let OpKind::Join(join) = &op.request
-            && let Err(code) = presence::merge("", &join.presence, &ctx.settings.message)
-        {
-            let fault = Fault::new(code, "a member's presence has at most 2 KiB");
-            return self.refuse_join(ctx, now, &op, fault);
-        }
         match self.presence() {
             PresenceMode::Full => self.submit(ctx, engine, now, op),
-            PresenceMode::Count | PresenceMode::None => self.complete(ctx, now, op, None),
+            PresenceMode::Count | PresenceMode::None => self.complete(ctx, engine, now, op, None),
         }
     }
 
+    /// The record of somebody who joins: in a room that becomes too big, the event that says so.
+    pub(super) fn join_record<'a>(&self, join: &'a Join, presence: &'a str) -> Record<'a> {
+        if self.crowds_with(self.members.len() + 1) {
+            return Record {
+                message_type: MessageType::Event,
+                name: PRESENCE_EVENT,
+                payload: presence.as_bytes(),
+                ..Record::default()
+            };
+        }
+        Record {
+            message_type: MessageType::PlayerJoined,
+            client_id: join.client_id.as_str(),
+            player_id: &join.user_id,
+            player_num: self.next_num,
+            name: &join.nickname,
+            payload: presence.as_bytes(),
+            ..Record::default()
+        }
+    }
+
+    /// What the record of one who joins has as its payload.
+    pub(super) fn join_payload<H: Host>(&self, ctx: &Context<H>, join: &Join) -> String {
+        let members = self.members.len() + 1;
+        if self.crowds_with(members) {
+            return crowded_json(members);
+        }
+        presence::merge("", &join.presence, &ctx.settings.message).unwrap_or_default()
+    }
+
+    fn crowds_with(&self, members: usize) -> bool {
+        let most = self.entry.kind.full_presence_limit as usize;
+        self.presence() == PresenceMode::Full && most > 0 && members > most
+    }
+
     /// Somebody is in: it gets `joined`, everybody hears of it, as far as the kind tells.
-    pub(super) fn joined<H: Host>(
+    pub(super) fn joined<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         op: Op,
         completion: Option<Completion>,
@@ -71,18 +123,77 @@ impl Room {
         if self.has_failed() {
             return self.refuse_join(ctx, now, &op, failed());
         }
+        let head = op.head();
         let OpKind::Join(join) = op.request else {
             return;
         };
         // What was said before goes to those who were there.
         self.seal(ctx);
-        let player = self.next_num;
-        self.next_num = self.next_num.saturating_add(1);
-        let presence = presence::merge("", &join.presence, &ctx.settings.message);
-        let member = Member {
+        let seat = Seat {
             conn: op.conn,
             encoding: op.encoding,
             client_id: join.client_id,
+            connected: true,
+        };
+        let (edge_room, place, client_id) = (join.edge_room, join.place, join.client_id);
+        let here = self.player_of_user(ctx, &join.user_id);
+        let (player, was_connected) = match here {
+            Some(player) => (player, self.add_seat(player, seat)),
+            None => (self.add_player(ctx, *join, seat), true),
+        };
+        self.add_receiver(op.conn.shard, edge_room, op.encoding);
+        let mut effects = Vec::new();
+        if here.is_none() {
+            self.note_newcomer(player);
+            self.call_logic(ctx, now, &mut effects, |logic, room| {
+                logic.join(room, player)
+            });
+            if self.has_failed() {
+                return self.let_go(ctx, op.conn, edge_room);
+            }
+        }
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let before = completion.map_or(self.offset, |completion| completion.offset - 1);
+        let crowds = here.is_none() && self.crowds_with(self.members.len());
+        let told = Told {
+            offset: before,
+            recovered: false,
+            repeats_possible: engine.enter(self.log, client_id, place.first_seq),
+            alone: here.is_none() && (completion.is_none() || crowds),
+        };
+        self.send_joined(ctx, engine, &head, (edge_room, player), place.since, told);
+        if crowds {
+            self.crowd(ctx, op.born);
+        } else if completion.is_some() {
+            self.announce(ctx, op.born, player, true);
+        }
+        if here.is_none() && self.presence() == PresenceMode::Count {
+            self.syncer.count_changed();
+        }
+        if !was_connected {
+            self.tell_connection(ctx, now, op.born, player);
+        }
+        self.note_changes();
+        // What logic says to the newcomer comes behind its `joined`.
+        self.apply(ctx, now, effects);
+    }
+
+    fn add_player<H: Host>(&mut self, ctx: &mut Context<H>, join: Join, seat: Seat) -> PlayerNum {
+        let player = self.next_num;
+        self.next_num = self.next_num.saturating_add(1);
+        let presence = presence::merge("", &join.presence, &ctx.settings.message);
+        if !join.user_id.is_empty() {
+            let hash = ctx.names.hash(&join.user_id);
+            let members = &self.members;
+            let hash_of = |player: &PlayerNum| {
+                let user = members.get(player).map_or("", |member| &member.user_id);
+                ctx.names.hash(user)
+            };
+            self.users.insert_unique(hash, player, hash_of);
+        }
+        let member = Member {
+            seats: smallvec::smallvec![seat],
+            user_id: join.user_id,
             nickname: join.nickname,
             presence: presence.unwrap_or_default().into_boxed_str(),
             presence_version: self.syncer.version(),
@@ -91,55 +202,81 @@ impl Room {
             changed: false,
         };
         self.members.insert(player, member);
-        self.add_receiver(op.conn.shard, join.edge_room, op.encoding);
-        self.note_newcomer(player);
-        let mut effects = Vec::new();
-        self.call_logic(ctx, now, &mut effects, |logic, room| {
-            logic.join(room, player)
-        });
-        if self.has_failed() {
-            return self.let_go(ctx, op.conn, join.edge_room);
+        player
+    }
+
+    /// Whether the player had a connection already.
+    fn add_seat(&mut self, player: PlayerNum, seat: Seat) -> bool {
+        let Some(member) = self.members.get_mut(&player) else {
+            return true;
+        };
+        let connected = member.connected();
+        member.seats.push(seat);
+        connected
+    }
+
+    /// The player that a user is, if one of its sessions is in the room.
+    fn player_of_user<H: Host>(&self, ctx: &Context<H>, user_id: &str) -> Option<PlayerNum> {
+        if user_id.is_empty() {
+            return None;
         }
-        self.timestamp = self.timestamp.max(now.unix_ms);
-        let before = completion.map_or(self.offset, |completion| completion.offset - 1);
-        let crowds = self.presence() == PresenceMode::Full
-            && self.entry.kind.full_presence_limit > 0
-            && self.members.len() > self.entry.kind.full_presence_limit as usize;
-        let alone = completion.is_none() || crowds;
-        let answer = self.joined_answer(ctx, op.encoding, op.born, player, before, alone);
-        let state = self.whole_state(ctx, op.encoding, op.born);
+        let is_it = |player: &PlayerNum| {
+            let member = self.members.get(player);
+            member.is_some_and(|member| *member.user_id == *user_id)
+        };
+        self.users.find(ctx.names.hash(user_id), is_it).copied()
+    }
+
+    /// `joined`, what was missed, and the state. What the room makes from now on is delivered, once that was all.
+    pub(super) fn send_joined<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &E,
+        op: &OpHead,
+        (edge_room, player): (RoomId, PlayerNum),
+        since: Option<Since>,
+        mut told: Told,
+    ) {
+        let Some(seat) = self
+            .members
+            .get(&player)
+            .and_then(|it| it.seat(op.conn))
+            .copied()
+        else {
+            return;
+        };
+        let newest = told.offset;
+        if let Some(since) = since {
+            let reached = since.offset <= newest && self.reaches(engine, &since);
+            ctx.stats.recoveries[usize::from(reached)] += 1;
+            if reached {
+                (told.recovered, told.offset) = (true, since.offset);
+            }
+        }
+        let slice = self.slice(ctx, engine, &seat, op.born, (told.offset, newest));
+        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, told);
         let joined = Joined {
             conn: op.conn.conn,
-            edge_room: join.edge_room,
+            edge_room,
             room: self.id,
             player,
             version: self.syncer.version(),
             answer,
-            state,
+            slice,
+            unasked: false,
+            state: self.whole_state(ctx, seat.encoding, op.born),
         };
         ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
-        if crowds {
-            self.crowd(ctx, op.born);
-        } else if completion.is_some() {
-            self.announce(ctx, op.born, player, true);
-        }
-        if self.presence() == PresenceMode::Count {
-            self.syncer.count_changed();
-        }
-        self.note_changes();
-        // What logic says to the newcomer comes behind its `joined`.
-        self.apply(ctx, now, effects);
     }
 
     /// The joiner's `joined`; and its own `player_joined`, where nobody else gets one.
-    fn joined_answer<H: Host>(
+    pub(super) fn joined_answer<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         encoding: Encoding,
         born: u64,
         player: PlayerNum,
-        offset: u64,
-        alone: bool,
+        told: Told,
     ) -> Arc<Chunk> {
         let mode = self.presence();
         let Some(own) = self.members.get(&player) else {
@@ -158,9 +295,9 @@ impl Room {
                 player_id: own.player_id(),
                 player_num: player,
                 epoch: self.epoch.as_str(),
-                offset,
-                recovered: false,
-                repeats_possible: false,
+                offset: told.offset,
+                recovered: told.recovered,
+                repeats_possible: told.repeats_possible,
                 mode: self.entry.kind.mode.as_str(),
                 presence: mode.as_str(),
             }),
@@ -169,9 +306,9 @@ impl Room {
         let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
         let compression = &self.entry.kind.compression;
         ctx.append(encoding, compression, &message, &mut builder);
-        if alone {
+        if told.alone {
             let message = Outgoing {
-                from_client_id: own.client_id.as_str(),
+                from_client_id: own.seats.first().map_or("", |seat| seat.client_id.as_str()),
                 room_id: &self.name,
                 timestamp: self.timestamp,
                 body: Body::PlayerJoined(own.listed(player)),
@@ -182,7 +319,7 @@ impl Room {
         builder.finish(&mut ctx.pool)
     }
 
-    /// Joining again only repeats `joined`.
+    /// Joining again only repeats `joined`. All that came since a position of this connection was or will be sent.
     fn repeat_joined<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) {
         // Its events follow what was handed out before.
         self.seal(ctx);
@@ -190,17 +327,22 @@ impl Room {
         let OpKind::Join(join) = &op.request else {
             return;
         };
-        let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, self.offset, false);
-        let joined = Joined {
-            conn: op.conn.conn,
-            edge_room: join.edge_room,
-            room: self.id,
-            player: op.player,
-            version: self.syncer.version(),
-            answer,
-            state: None,
+        let since = join.place.since.filter(|since| since.epoch == self.epoch);
+        let known = since.filter(|since| since.offset <= self.offset);
+        let told = Told {
+            offset: known.map_or(self.offset, |since| since.offset),
+            recovered: known.is_some(),
+            ..Told::default()
         };
-        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
+        let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, told);
+        ctx.send_edge(
+            op.conn.shard,
+            ToEdge::JoinedAgain {
+                conn: op.conn.conn,
+                edge_room: join.edge_room,
+                answer,
+            },
+        );
     }
 
     pub(super) fn refuse_join<H: Host>(
@@ -243,17 +385,22 @@ impl Room {
             return refuse_stranger(ctx, now, op);
         };
         op.player = player;
+        let last = self
+            .members
+            .get(&player)
+            .is_none_or(|it| it.seats.len() == 1);
         // An empty room's last event has no reader.
-        if self.presence() == PresenceMode::Full && self.members.len() > 1 {
+        if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
             self.submit(ctx, engine, now, op);
         } else {
-            self.complete(ctx, now, op, None);
+            self.complete(ctx, engine, now, op, None);
         }
     }
 
-    pub(super) fn left<H: Host>(
+    pub(super) fn left<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         op: Op,
         completion: Option<Completion>,
@@ -261,30 +408,54 @@ impl Room {
         let OpKind::Leave { gone, edge_room } = op.request else {
             return;
         };
-        self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
+        let last = self
+            .members
+            .get(&op.player)
+            .is_none_or(|it| it.seats.len() == 1);
+        if last {
+            self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
+        }
         self.seal(ctx);
-        let Some(member) = self.members.remove(&op.player) else {
+        let Some(seat) = self.take_seat(op.player, op.conn) else {
             if !gone {
                 self.let_go(ctx, op.conn, edge_room);
             }
             return;
         };
-        self.remove_receiver(op.conn.shard, member.encoding);
+        if seat.connected {
+            self.remove_receiver(op.conn.shard, seat.encoding);
+        }
+        engine.exit(self.log, seat.client_id);
         self.timestamp = self.timestamp.max(now.unix_ms);
+        let gone_player = if last {
+            self.members.remove(&op.player)
+        } else {
+            None
+        };
+        let Some(member) = gone_player
+            .as_ref()
+            .or_else(|| self.members.get(&op.player))
+        else {
+            return;
+        };
+        let player_id = match member.player_id() {
+            "" => seat.client_id.as_str(),
+            player_id => player_id,
+        };
         let message = Outgoing {
-            from_client_id: member.client_id.as_str(),
+            from_client_id: seat.client_id.as_str(),
             room_id: &self.name,
             timestamp: self.timestamp,
             offset: completion.map_or(0, |completion| completion.offset),
             epoch: completion.map_or("", |_| self.epoch.as_str()),
             body: Body::PlayerLeft {
-                player_id: member.player_id(),
+                player_id,
                 player_num: op.player,
             },
             ..Outgoing::default()
         };
         if !gone {
-            let farewell = Some(ctx.single(member.encoding, op.born, &message));
+            let farewell = Some(ctx.single(seat.encoding, op.born, &message));
             ctx.send_edge(
                 op.conn.shard,
                 ToEdge::Left {
@@ -307,17 +478,35 @@ impl Room {
                 None,
             );
         }
-        if self.keeps_state() {
-            self.syncer.player_left(member.player_id());
+        if last && self.keeps_state() {
+            self.syncer.player_left(player_id);
         }
-        if self.presence() == PresenceMode::Count {
+        if last && self.presence() == PresenceMode::Count {
             self.syncer.count_changed();
+        }
+        if let Some(member) = &gone_player {
+            self.forget_user(ctx, op.player, member);
+        } else if seat.connected && !member.connected() {
+            self.tell_connection(ctx, now, op.born, op.player);
         }
         self.note_changes();
     }
 
+    fn take_seat(&mut self, player: PlayerNum, conn: ConnRef) -> Option<Seat> {
+        let seats = &mut self.members.get_mut(&player)?.seats;
+        let at = seats.iter().position(|seat| seat.conn == conn)?;
+        Some(seats.remove(at))
+    }
+
+    fn forget_user<H: Host>(&mut self, ctx: &Context<H>, player: PlayerNum, member: &Member) {
+        let hash = ctx.names.hash(&member.user_id);
+        if let Ok(entry) = self.users.find_entry(hash, |other| *other == player) {
+            entry.remove();
+        }
+    }
+
     /// Answers a join or leave whose room failed meanwhile, which everybody was told.
-    fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
+    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
         let conn = to.conn;
         let left = ToEdge::Left {
             conn,
@@ -340,7 +529,10 @@ impl Room {
             return;
         };
         let message = Outgoing {
-            from_client_id: member.client_id.as_str(),
+            from_client_id: member
+                .seats
+                .first()
+                .map_or("", |seat| seat.client_id.as_str()),
             room_id: &self.name,
             timestamp: self.timestamp,
             offset: if logged { self.offset } else { 0 },
@@ -364,7 +556,7 @@ impl Room {
     /// the place of the `player_joined` that went over the limit.
     fn crowd<H: Host>(&mut self, ctx: &mut Context<H>, born: u64) {
         self.crowded = true;
-        let payload = format!(r#"{{"presence":"count","total":{}}}"#, self.members.len());
+        let payload = crowded_json(self.members.len());
         let payload = Payload::json(&payload);
         let message = Outgoing {
             room_id: &self.name,
@@ -372,7 +564,7 @@ impl Room {
             offset: self.offset,
             epoch: self.epoch.as_str(),
             body: Body::Event {
-                name: "roomcast.presence",
+                name: PRESENCE_EVENT,
                 payload,
             },
             ..Outgoing::default()
@@ -389,7 +581,7 @@ impl Room {
         );
     }
 
-    fn add_receiver(&mut self, shard: u16, edge_room: RoomId, encoding: Encoding) {
+    pub(super) fn add_receiver(&mut self, shard: u16, edge_room: RoomId, encoding: Encoding) {
         self.receivers[encoding.index()] += 1;
         let at = self
             .edges
@@ -410,7 +602,7 @@ impl Room {
         edge.receivers[encoding.index()] += 1;
     }
 
-    fn remove_receiver(&mut self, shard: u16, encoding: Encoding) {
+    pub(super) fn remove_receiver(&mut self, shard: u16, encoding: Encoding) {
         let index = encoding.index();
         self.receivers[index] = self.receivers[index].saturating_sub(1);
         self.edges.retain(|edge| {
@@ -420,6 +612,13 @@ impl Room {
             edge.receivers.iter().any(|receivers| *receivers > 0)
         });
     }
+}
+
+/// Tells that a room has become too big for `full` presence.
+const PRESENCE_EVENT: &str = "roomcast.presence";
+
+fn crowded_json(members: usize) -> String {
+    format!(r#"{{"presence":"count","total":{members}}}"#)
 }
 
 fn failed() -> Fault<'static> {

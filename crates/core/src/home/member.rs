@@ -1,15 +1,28 @@
-//! Somebody in a room.
+//! Somebody in a room: a player, with a seat for each of its sessions there.
+
+use smallvec::SmallVec;
 
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef};
 use crate::logic::{Player, PlayerNum};
 use crate::state::PlayerBody;
 
-#[derive(Debug)]
-pub(crate) struct Member {
+/// A session's place in a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat {
+    /// Its connection, or the last that it had: another one is not believed.
     pub(crate) conn: ConnRef,
     pub(crate) encoding: Encoding,
     pub(crate) client_id: ClientId,
+    pub(crate) connected: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// One, or as many as its user has sessions in the room.
+    pub(crate) seats: SmallVec<[Seat; 1]>,
+    /// Empty without auth: the user is the client then.
+    pub(crate) user_id: Box<str>,
     pub(crate) nickname: Box<str>,
     /// A JSON object; empty where the member has set no key.
     pub(crate) presence: Box<str>,
@@ -23,9 +36,29 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Without auth, the user is the client.
     pub(crate) fn player_id(&self) -> &str {
-        self.client_id.as_str()
+        if self.user_id.is_empty() {
+            self.seats
+                .first()
+                .map_or("", |seat| seat.client_id.as_str())
+        } else {
+            &self.user_id
+        }
+    }
+
+    /// The seat of a connection.
+    pub(crate) fn seat(&self, conn: ConnRef) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.conn == conn)
+    }
+
+    /// The seat of a session.
+    pub(crate) fn seat_of(&mut self, client: ClientId) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.client_id == client)
+    }
+
+    /// Whether any of its sessions has a connection.
+    pub(crate) fn connected(&self) -> bool {
+        self.seats.iter().any(|seat| seat.connected)
     }
 
     pub(crate) fn player(&self, num: PlayerNum) -> Player<'_> {
@@ -33,6 +66,7 @@ impl Member {
             num,
             id: self.player_id(),
             nickname: &self.nickname,
+            connected: self.connected(),
         }
     }
 
@@ -50,7 +84,7 @@ impl Member {
             player_num: num,
             nickname: &self.nickname,
             presence: &self.presence,
-            connected: true,
+            connected: self.connected(),
         }
     }
 }

@@ -4,10 +4,13 @@
 //! quiet one by at most a round. What a room sends in a turn is encoded once per encoding and
 //! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
 
+mod acks;
 mod join;
 mod member;
 mod output;
 mod publish;
+mod recover;
+mod resume;
 mod room;
 mod state_sync;
 
@@ -18,7 +21,7 @@ use hashbrown::HashTable;
 use roomcast_protocol::ErrorCode;
 
 use crate::context::{Context, Fault};
-use crate::engine::Engine;
+use crate::engine::{Engine, Retention};
 use crate::host::{Host, Notice};
 use crate::link::{Op, OpKind, RoomId, RoomRef, ToEdge};
 use crate::time::Now;
@@ -172,6 +175,7 @@ impl<E: Engine> Home<E> {
             room.touched = false;
             room.flush_state(ctx, now);
             room.seal(ctx);
+            room.flush_acks(ctx, now);
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
                     room.timer_at = at;
@@ -201,6 +205,11 @@ impl<E: Engine> Home<E> {
         }
     }
 
+    /// Bytes that logs hold, and how many went whole.
+    pub(crate) fn log_usage(&self) -> (usize, u64) {
+        self.engine.usage()
+    }
+
     pub(crate) fn next_wake(&self) -> Option<u64> {
         self.timers.peek().map(|Reverse((at, _, _))| *at)
     }
@@ -210,7 +219,7 @@ impl<E: Engine> Home<E> {
         while let Some((log, submitted)) = self.engine.poll(now) {
             let slot = self.by_log.get(log.0 as usize).copied().unwrap_or(u32::MAX);
             if let Some(room) = self.rooms.get_mut(slot as usize) {
-                room.completed(ctx, now, submitted);
+                room.completed(ctx, &mut self.engine, now, submitted);
                 self.touch(slot);
             }
         }
@@ -246,7 +255,13 @@ impl<E: Engine> Home<E> {
 
     fn open<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, room: &RoomRef) -> Option<u32> {
         let entry = ctx.kinds.of_room(&room.name)?.clone();
-        let opened = self.engine.open(now, &room.name, ctx.host.random());
+        let retention = Retention {
+            wanted: ctx.settings.session_grace,
+            ..entry.kind.retention
+        };
+        let opened = self
+            .engine
+            .open(now, &room.name, retention, ctx.host.random());
         let slot = self.rooms.vacant_key();
         if self.generations.len() <= slot {
             self.generations.resize(slot + 1, 0);

@@ -35,6 +35,8 @@ pub(crate) struct Output {
     events: [Option<ChunkBuilder>; Encoding::COUNT],
     state: [Option<ChunkBuilder>; Encoding::COUNT],
     version: Option<u64>,
+    /// The offset before the first of the events.
+    base: Option<u64>,
     exclusions: Vec<Exclusion>,
     largest: usize,
     /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
@@ -59,6 +61,9 @@ impl Output {
     ) {
         if except.is_some() && self.exclusions.capacity() == 0 {
             self.exclusions = ctx.spare_exclusions.pop().unwrap_or_default();
+        }
+        if via == Via::Events && self.base.is_none() {
+            self.base = Some(message.offset.saturating_sub(1));
         }
         let Output {
             events,
@@ -85,6 +90,7 @@ impl Output {
                     exclusions.push(Exclusion {
                         conn,
                         state_lane: via == Via::State,
+                        offset: message.offset,
                         start,
                         end,
                     });
@@ -118,6 +124,7 @@ impl Output {
         }
         self.handed += std::mem::take(&mut self.largest);
         let version = self.version.take();
+        let base = self.base.take().unwrap_or(0);
         let exclusions = std::mem::take(&mut self.exclusions);
         let mut finish = |builders: &mut [Option<ChunkBuilder>; Encoding::COUNT]| -> Encoded {
             builders
@@ -151,6 +158,7 @@ impl Output {
                 edge_room,
                 events,
                 state,
+                base,
                 version,
                 exclusions,
                 bytes,

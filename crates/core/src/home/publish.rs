@@ -1,14 +1,14 @@
 //! What members send: chat, events, actions, presence; and what they ask for.
 
 use roomcast_protocol::{
-    Body, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, presence,
+    Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, presence,
 };
 
 use crate::context::{Context, Fault};
-use crate::engine::Engine;
+use crate::engine::{Engine, Verdict};
 use crate::home::Member;
 use crate::home::output::Via;
-use crate::home::room::{Room, refuse_stranger};
+use crate::home::room::{MAX_UNANSWERED, Room, refuse_stranger};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
 use crate::link::{Op, OpKind, Publish, RoomRef, ToEdge};
@@ -22,7 +22,7 @@ pub(crate) const PAGE: usize = 100;
 const PAGE_BYTES: usize = 32 * 1024;
 
 /// Whose a room's own events are: no connection's.
-const NOBODY: ConnRef = ConnRef {
+pub(super) const NOBODY: ConnRef = ConnRef {
     shard: u16::MAX,
     conn: ConnId::NONE,
 };
@@ -44,40 +44,89 @@ impl Room {
         let OpKind::Publish(publish) = &op.request else {
             return;
         };
-        let handled = publish.message_type == MessageType::GameAction
-            && self.has_logic()
-            && !self.relays(ctx, now, &op, publish);
-        if handled {
-            if let OpKind::Publish(publish) = op.request {
-                ctx.recycle_for(op.conn.shard, publish.bytes);
-            }
-            return;
+        if op.seq > 0 && self.waiting_of(&op) >= MAX_UNANSWERED {
+            let sentence = "too many messages to this room wait for their answers; send this one again after one";
+            self.refuse_seq(
+                ctx,
+                now,
+                &op,
+                ErrorCode::TooManyUnanswered,
+                sentence,
+                op.seq,
+            );
+            return recycle(ctx, op);
         }
+        if publish.message_type == MessageType::GameAction && self.has_logic() {
+            if !self.may_act(ctx, engine, now, &op) {
+                return recycle(ctx, op);
+            }
+            match self.acts(ctx, now, &op) {
+                Acted::Relay => {}
+                Acted::Done(refused) => {
+                    self.use_seq_up(engine, &op, refused);
+                    return recycle(ctx, op);
+                }
+            }
+        }
+        let OpKind::Publish(publish) = &op.request else {
+            return;
+        };
         if publish.ephemeral {
-            return self.complete_ephemeral(ctx, now, op);
+            return self.complete_ephemeral(ctx, engine, now, op);
         }
         self.submit(ctx, engine, now, op);
     }
 
-    /// Lets the logic have an action first. Whether it is to be relayed.
-    fn relays<H: Host>(
+    /// Whether an action may be given to the logic: a numbered one is not done twice.
+    fn may_act<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         op: &Op,
-        publish: &Publish,
     ) -> bool {
+        let Some(client) = self.client_of(op).filter(|_| op.seq > 0) else {
+            return true;
+        };
+        match engine.check(self.log, client, op.seq) {
+            Verdict::Next => true,
+            known => {
+                self.answer_known(ctx, now, op, known);
+                false
+            }
+        }
+    }
+
+    /// An action that the logic has handled, or refused, is in no log: its number is answered with the offset 0.
+    fn use_seq_up<E: Engine>(&mut self, engine: &mut E, op: &Op, refused: Option<ErrorCode>) {
+        let Some(client) = self.client_of(op).filter(|_| op.seq > 0) else {
+            return;
+        };
+        match refused {
+            Some(code) => engine.refuse(self.log, client, op.seq, code),
+            None => {
+                engine.skip(self.log, client, op.seq);
+                self.acked((op.conn, op.encoding), op.born, op.seq, 0);
+            }
+        }
+    }
+
+    /// Lets the logic have an action first.
+    fn acts<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) -> Acted {
+        let OpKind::Publish(publish) = &op.request else {
+            return Acted::Done(None);
+        };
         let limits = &ctx.settings.message;
         let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
-            return false;
+            return Acted::Done(None);
         };
         let outcome = self.with_logic(ctx, now, |logic, room| {
             logic.action(room, op.player, &action)
         });
         self.note_changes();
         match outcome {
-            Some(Outcome::Relay) => true,
-            Some(Outcome::Handled) | None => false,
+            Some(Outcome::Relay) => Acted::Relay,
+            Some(Outcome::Handled) | None => Acted::Done(None),
             Some(Outcome::Refused(refusal)) => {
                 let fault = Fault {
                     code: refusal.code,
@@ -99,14 +148,20 @@ impl Room {
                         ordered,
                     },
                 );
-                false
+                Acted::Done(Some(refusal.code))
             }
         }
     }
 
-    fn complete_ephemeral<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
+    fn complete_ephemeral<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+    ) {
         self.timestamp = self.timestamp.max(now.unix_ms);
-        self.complete(ctx, now, op, None);
+        self.complete(ctx, engine, now, op, None);
     }
 
     /// Broadcasts a publish that has its place in the order.
@@ -121,12 +176,10 @@ impl Room {
         let sender = self
             .members
             .get(&player)
-            .filter(|member| member.conn == conn);
+            .and_then(|member| member.seat(conn));
         let kind = &self.entry.kind;
         let silent = publish.no_echo.unwrap_or(kind.no_echo);
-        let except = sender
-            .filter(|_| silent)
-            .map(|member| (conn, member.encoding));
+        let except = sender.filter(|_| silent).map(|seat| (conn, seat.encoding));
         let payload = Payload {
             kind: publish.payload_kind,
             data: publish.payload(),
@@ -149,7 +202,7 @@ impl Room {
         };
         let logged = !publish.ephemeral;
         let message = Outgoing {
-            from_client_id: sender.map_or("", |member| member.client_id.as_str()),
+            from_client_id: sender.map_or("", |seat| seat.client_id.as_str()),
             room_id: &self.name,
             timestamp: self.timestamp,
             seq: publish.seq,
@@ -215,26 +268,27 @@ impl Room {
         let Some(member) = self.members.get(&to) else {
             return;
         };
-        let payload = Payload::json(json);
-        let message = Outgoing {
-            to_client_id: member.client_id.as_str(),
-            room_id: &self.name,
-            timestamp: self.timestamp.max(now.unix_ms),
-            body: Body::Event { name, payload },
-            ..Outgoing::default()
-        };
-        let (to, encoding) = (member.conn, member.encoding);
-        let answer = ctx.single(encoding, now.micros, &message);
-        let (conn, offence, ordered) = (to.conn, None, true);
-        ctx.send_edge(
-            to.shard,
-            ToEdge::Answer {
-                conn,
-                answer,
-                offence,
-                ordered,
-            },
-        );
+        for seat in member.seats.iter().filter(|seat| seat.connected) {
+            let payload = Payload::json(json);
+            let message = Outgoing {
+                to_client_id: seat.client_id.as_str(),
+                room_id: &self.name,
+                timestamp: self.timestamp.max(now.unix_ms),
+                body: Body::Event { name, payload },
+                ..Outgoing::default()
+            };
+            let answer = ctx.single(seat.encoding, now.micros, &message);
+            let (conn, offence, ordered) = (seat.conn.conn, None, true);
+            ctx.send_edge(
+                seat.conn.shard,
+                ToEdge::Answer {
+                    conn,
+                    answer,
+                    offence,
+                    ordered,
+                },
+            );
+        }
     }
 
     pub(super) fn update_presence<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
@@ -269,7 +323,9 @@ impl Room {
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
         let message = Outgoing {
-            from_client_id: member.client_id.as_str(),
+            from_client_id: member
+                .seat(op.conn)
+                .map_or("", |seat| seat.client_id.as_str()),
             room_id: &self.name,
             timestamp: self.timestamp,
             body: Body::Presence(member.listed(player)),
@@ -350,6 +406,19 @@ impl Room {
     /// Whether a `game_action` may end in a `sync` here.
     pub(super) fn keeps_state(&self) -> bool {
         self.entry.kind.mode == Mode::State
+    }
+}
+
+/// What the logic made of an action.
+enum Acted {
+    Relay,
+    /// Handled, or refused.
+    Done(Option<ErrorCode>),
+}
+
+fn recycle<H: Host>(ctx: &mut Context<H>, op: Op) {
+    if let OpKind::Publish(publish) = op.request {
+        ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 }
 

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use roomcast_protocol::{ErrorCode, MessageType};
 use smallvec::SmallVec;
 
 use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine, Epoch, LogId, Opened, Record, Submitted};
-use crate::home::member::Member;
+use crate::home::acks::Acks;
+use crate::home::member::{Member, Seat};
 use crate::home::output::{EdgeLink, Output};
+use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
-use crate::id::ConnRef;
+use crate::id::{ClientId, ConnRef};
 use crate::kinds::KindEntry;
 use crate::link::{Op, OpKind, RoomId, ToEdge};
 use crate::logic::{Effect, PlayerNum, RoomContext, RoomLogic, Scene};
@@ -24,6 +27,8 @@ use crate::time::{Now, micros};
 const OVERHEAD: i64 = 512;
 /// What a list of members may cost to encode, in bytes.
 const LIST: i64 = 32 * 1024;
+/// Numbered messages of one sender that may wait for a slow engine.
+pub(crate) const MAX_UNANSWERED: usize = 32;
 
 pub(crate) struct Room {
     pub(crate) name: Arc<str>,
@@ -35,6 +40,8 @@ pub(crate) struct Room {
     pub(super) offset: u64,
     pub(super) timestamp: i64,
     pub(super) members: BTreeMap<PlayerNum, Member>,
+    /// Players with a user's id, by that.
+    pub(super) users: HashTable<PlayerNum>,
     pub(super) next_num: PlayerNum,
     pub(super) edges: SmallVec<[EdgeLink; 1]>,
     pub(super) receivers: [u32; Encoding::COUNT],
@@ -48,6 +55,9 @@ pub(crate) struct Room {
     /// Submitted and not completed, in order; the engine is a slow one.
     in_flight: VecDeque<Op>,
     pub(super) output: Output,
+    pub(super) acks: Acks,
+    /// The log said that it is too short for those who come back; told once.
+    short_log: bool,
     pub(super) touched: bool,
     /// A shard with members takes no more for now; counted once, until it does.
     link_full: bool,
@@ -82,6 +92,7 @@ impl Room {
             offset: opened.offset,
             timestamp: now.unix_ms,
             members: BTreeMap::new(),
+            users: HashTable::new(),
             next_num: 1,
             edges: SmallVec::new(),
             receivers: [0; Encoding::COUNT],
@@ -92,6 +103,8 @@ impl Room {
             turn: 0,
             in_flight: VecDeque::new(),
             output: Output::default(),
+            acks: Acks::default(),
+            short_log: false,
             touched: false,
             link_full: false,
             syncer: StateSyncer::default(),
@@ -139,9 +152,12 @@ impl Room {
 
     /// Who comes and who goes decides what the next operation may do: it waits for both.
     pub(super) fn waits_for_engine(&self) -> bool {
-        let comes_or_goes = |op: &Op| matches!(op.request, OpKind::Join(_) | OpKind::Leave { .. });
+        let comes_or_goes = |op: &Op| op.request.comes_or_goes();
+        // A number that is given up is one in the sender's order.
+        let waits =
+            |op: &Op| comes_or_goes(op) || matches!(op.request, OpKind::Skip | OpKind::Refused(_));
         match self.pending.front() {
-            Some(next) if comes_or_goes(next) => !self.in_flight.is_empty(),
+            Some(next) if waits(next) => !self.in_flight.is_empty(),
             _ => self.in_flight.iter().any(comes_or_goes),
         }
     }
@@ -167,7 +183,10 @@ impl Room {
         let fan_out = match &op.request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
             OpKind::Join(_) => LIST + 128 * members,
-            OpKind::Leave { .. } | OpKind::CatchUp { .. } => 128 * members,
+            OpKind::Leave { .. } | OpKind::CatchUp { .. } | OpKind::Detach => 128 * members,
+            OpKind::Resume(_) => 2 * LIST + 128 * members,
+            OpKind::Feed { .. } | OpKind::History(_) => LIST,
+            OpKind::Skip | OpKind::Refused(_) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
             OpKind::Members { .. } => LIST,
         };
@@ -178,6 +197,14 @@ impl Room {
             OpKind::Presence(_) => self.update_presence(ctx, now, op),
             OpKind::Members { .. } => self.list_members(ctx, now, op),
             OpKind::CatchUp { since } => self.catch_up(ctx, now, &op, since),
+            OpKind::Detach => self.detach(ctx, now, &op),
+            OpKind::Resume(_) => self.resume(ctx, engine, now, op),
+            OpKind::Feed { after, edge_room } => {
+                self.feed(ctx, engine, now, &op, (after, edge_room));
+            }
+            OpKind::History(_) => self.history(ctx, engine, now, op),
+            OpKind::Skip => self.skip(ctx, engine, now, op),
+            OpKind::Refused(_) => self.note_refusal(engine, &op),
         }
         // What a slow engine holds is given back when it has completed.
         if window > 0 && self.in_flight.len() == in_flight {
@@ -197,42 +224,90 @@ impl Room {
         now: Now,
         op: Op,
     ) {
-        let player = self
-            .members
-            .get(&op.player)
-            .map_or("", |member| member.player_id());
+        let payload;
+        let sender = self.client_of(&op);
+        let member = self.members.get(&op.player);
+        let client_id = sender.as_ref().map_or("", ClientId::as_str);
         let record = match &op.request {
-            OpKind::Join(join) => Record {
-                message_type: MessageType::PlayerJoined,
-                client_id: join.client_id.as_str(),
-                ..EMPTY
-            },
+            OpKind::Join(join) => {
+                payload = self.join_payload(ctx, join);
+                self.join_record(join, &payload)
+            }
             OpKind::Publish(publish) => Record {
                 message_type: publish.message_type,
-                client_id: player,
+                payload_kind: publish.payload_kind,
+                format: publish.format,
+                silent: publish.no_echo.unwrap_or(self.entry.kind.no_echo),
+                client_id,
                 seq: publish.seq,
                 name: publish.name(),
-                payload_kind: publish.payload_kind,
                 payload: publish.payload(),
+                ..Record::default()
             },
             _ => Record {
-                client_id: player,
-                ..EMPTY
+                message_type: MessageType::PlayerLeft,
+                client_id,
+                player_id: member.map_or("", |member| &member.user_id),
+                player_num: op.player,
+                ..Record::default()
             },
         };
-        match engine.submit(now, self.log, record) {
-            Submitted::Done(completion) => self.complete(ctx, now, op, Some(completion)),
+        match engine.submit(now, self.log, sender, record) {
             Submitted::Pending => self.in_flight.push_back(op),
-            Submitted::Unavailable { retry_after_ms } => {
-                self.unavailable(ctx, now, op, retry_after_ms)
+            submitted => self.settle(ctx, engine, now, op, submitted),
+        }
+        self.note_short_log(ctx, engine);
+    }
+
+    /// What became of a submission.
+    fn settle<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+        submitted: Submitted,
+    ) {
+        match submitted {
+            Submitted::Done(completion) => {
+                self.complete(ctx, engine, now, op, Some(completion));
             }
+            Submitted::Known(verdict) => {
+                self.answer_known(ctx, now, &op, verdict);
+                if let OpKind::Publish(publish) = op.request {
+                    ctx.recycle_for(op.conn.shard, publish.bytes);
+                }
+            }
+            Submitted::Unavailable { retry_after_ms } => {
+                self.unavailable(ctx, engine, now, op, retry_after_ms);
+            }
+            Submitted::Pending => {}
         }
     }
 
+    /// Numbered messages of the same sender that wait for the engine.
+    pub(super) fn waiting_of(&self, op: &Op) -> usize {
+        let same = |other: &&Op| other.conn == op.conn && other.seq > 0;
+        self.in_flight.iter().filter(same).count()
+    }
+
+    /// A log that is shorter than sessions live leaves gaps for those who come back: it is said which setting is why.
+    fn note_short_log<H: Host, E: Engine>(&mut self, ctx: &mut Context<H>, engine: &E) {
+        if self.short_log || engine.events(self.log).is_none_or(|log| log.cut() == 0) {
+            return;
+        }
+        self.short_log = true;
+        ctx.stats.short_logs += 1;
+        ctx.host.notice(Notice::ShortLog {
+            kind: &self.entry.kind.name,
+        });
+    }
+
     /// A pending submission of this room has ended.
-    pub(super) fn completed<H: Host>(
+    pub(super) fn completed<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         submitted: Submitted,
     ) {
@@ -244,18 +319,16 @@ impl Room {
             ctx.accepted(conn, window);
         }
         match submitted {
-            Submitted::Done(completion) => self.complete(ctx, now, op, Some(completion)),
-            Submitted::Unavailable { retry_after_ms } => {
-                self.unavailable(ctx, now, op, retry_after_ms)
-            }
             Submitted::Pending => self.in_flight.push_front(op),
+            submitted => self.settle(ctx, engine, now, op, submitted),
         }
     }
 
     /// Delivers what the engine has ordered. Without a completion nothing was to be logged.
-    pub(super) fn complete<H: Host>(
+    pub(super) fn complete<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         op: Op,
         completion: Option<Completion>,
@@ -266,9 +339,13 @@ impl Room {
             ctx.stats.events += 1;
         }
         match op.request {
-            OpKind::Join(_) => self.joined(ctx, now, op, completion),
-            OpKind::Leave { .. } => self.left(ctx, now, op, completion),
+            OpKind::Join(_) => self.joined(ctx, engine, now, op, completion),
+            OpKind::Leave { .. } => self.left(ctx, engine, now, op, completion),
             OpKind::Publish(publish) => {
+                if publish.seq > 0 && completion.is_some() {
+                    let to = (op.conn, op.encoding);
+                    self.acked(to, op.born, publish.seq, self.offset);
+                }
                 self.deliver(ctx, op.conn, op.player, op.born, &publish);
                 ctx.recycle_for(op.conn.shard, publish.bytes);
             }
@@ -277,9 +354,10 @@ impl Room {
     }
 
     /// The engine can't log now. Whoever leaves leaves all the same.
-    fn unavailable<H: Host>(
+    fn unavailable<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
+        engine: &mut E,
         now: Now,
         op: Op,
         retry_after_ms: u64,
@@ -292,7 +370,7 @@ impl Room {
             )
         };
         match op.request {
-            OpKind::Leave { .. } => self.left(ctx, now, op, None),
+            OpKind::Leave { .. } => self.left(ctx, engine, now, op, None),
             OpKind::Join(_) => self.refuse_join(ctx, now, &op, fault),
             OpKind::Publish(publish) => {
                 let seq = publish.seq;
@@ -314,7 +392,7 @@ impl Room {
     /// number finds it among the newest.
     pub(super) fn player_of(&self, op: &Op) -> Option<PlayerNum> {
         match self.members.get(&op.player) {
-            Some(member) if member.conn == op.conn => Some(op.player),
+            Some(member) if member.seat(op.conn).is_some() => Some(op.player),
             // A search for each newcomer would make joining a big room quadratic.
             _ if op.player == Op::NEWCOMER => None,
             _ => self.find(op.conn),
@@ -325,8 +403,18 @@ impl Room {
         self.members
             .iter()
             .rev()
-            .find(|(_, member)| member.conn == conn)
+            .find(|(_, member)| member.seat(conn).is_some())
             .map(|(num, _)| *num)
+    }
+
+    /// The session that an operation is from, if it is in the room.
+    pub(super) fn client_of(&self, op: &Op) -> Option<ClientId> {
+        if op.conn == NOBODY {
+            return None;
+        }
+        let player = self.player_of(op)?;
+        let seat = self.members.get(&player)?.seat(op.conn)?;
+        Some(seat.client_id)
     }
 
     /// Runs logic within its budget, then does what it asked for. A panic closes the room, not the server.
@@ -427,28 +515,36 @@ impl Room {
         self.wake_at = u64::MAX;
         self.seal(ctx);
         for (_, member) in std::mem::take(&mut self.members) {
-            let fault = Fault {
-                room: &self.name,
-                ..Fault::new(
-                    ErrorCode::RoomFailed,
-                    "the room's logic failed and the room is closed",
-                )
-            };
-            let farewell = Some(ctx.error(member.encoding, now.micros, now.unix_ms, fault));
-            let edge_room = self.edge_room(member.conn.shard);
-            ctx.send_edge(
-                member.conn.shard,
-                ToEdge::Left {
-                    conn: member.conn.conn,
-                    edge_room,
-                    asked: false,
-                    farewell,
-                },
-            );
+            for seat in member.seats {
+                self.dismiss(ctx, now, &seat);
+            }
         }
+        self.users.clear();
         self.edges.clear();
         self.receivers = [0; Encoding::COUNT];
         self.syncer = StateSyncer::default();
+    }
+
+    /// Tells somebody that the room has failed.
+    fn dismiss<H: Host>(&self, ctx: &mut Context<H>, now: Now, seat: &Seat) {
+        let fault = Fault {
+            room: &self.name,
+            ..Fault::new(
+                ErrorCode::RoomFailed,
+                "the room's logic failed and the room is closed",
+            )
+        };
+        let farewell = Some(ctx.error(seat.encoding, now.micros, now.unix_ms, fault));
+        let edge_room = self.edge_room(seat.conn.shard);
+        ctx.send_edge(
+            seat.conn.shard,
+            ToEdge::Left {
+                conn: seat.conn.conn,
+                edge_room,
+                asked: false,
+                farewell,
+            },
+        );
     }
 
     pub(super) fn has_logic(&self) -> bool {
@@ -465,15 +561,6 @@ impl Room {
     }
 }
 
-const EMPTY: Record<'static> = Record {
-    message_type: MessageType::PlayerLeft,
-    client_id: "",
-    seq: 0,
-    name: "",
-    payload_kind: roomcast_protocol::PayloadKind::Json,
-    payload: &[],
-};
-
 /// Something for a room from somebody who is not in it. Gives no window back.
 pub(super) fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     let Op {
@@ -486,34 +573,37 @@ pub(super) fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         ..
     } = op;
     let answers = match &request {
-        OpKind::Leave { gone: true, .. } | OpKind::CatchUp { .. } | OpKind::Join(_) => return,
-        OpKind::Leave { gone: false, .. } => MessageType::LeaveRoom,
-        OpKind::Presence(_) => MessageType::Presence,
-        OpKind::Members { .. } => MessageType::Members,
-        OpKind::Publish(publish) => publish.message_type,
+        OpKind::Leave { gone: true, .. } | OpKind::Join(_) => return,
+        OpKind::Resume(_) => Some(MessageType::JoinRoom),
+        request => match request.message_type() {
+            None => return,
+            answers => answers,
+        },
     };
     let fault = Fault {
         seq,
-        request: Some(answers),
+        request: answers,
         room: &room.name,
         ..Fault::new(
             ErrorCode::NotInRoom,
             "you are not in this room; send `join_room` first",
         )
     };
-    match request {
-        OpKind::Leave { edge_room, .. } => {
-            let farewell = Some(ctx.error(encoding, born, now.unix_ms, fault));
-            let left = ToEdge::Left {
-                conn: conn.conn,
-                edge_room,
-                asked: true,
-                farewell,
-            };
-            return ctx.send_edge(conn.shard, left);
+    let edge_room = match request {
+        OpKind::Leave { edge_room, .. } => edge_room,
+        OpKind::Resume(resume) => resume.edge_room,
+        OpKind::Publish(publish) => {
+            ctx.recycle(publish.bytes);
+            return ctx.refuse(conn, encoding, born, now.unix_ms, fault);
         }
-        OpKind::Publish(publish) => ctx.recycle(publish.bytes),
-        _ => {}
-    }
-    ctx.refuse(conn, encoding, born, now.unix_ms, fault);
+        _ => return ctx.refuse(conn, encoding, born, now.unix_ms, fault),
+    };
+    let farewell = Some(ctx.error(encoding, born, now.unix_ms, fault));
+    let left = ToEdge::Left {
+        conn: conn.conn,
+        edge_room,
+        asked: true,
+        farewell,
+    };
+    ctx.send_edge(conn.shard, left);
 }

@@ -263,7 +263,10 @@ impl Room {
                 for (num, member) in &self.members {
                     if member.presence_version > since {
                         let body = Body::Presence(member.listed(*num));
-                        let from_client_id = member.client_id.as_str();
+                        let from_client_id = member
+                            .seats
+                            .first()
+                            .map_or("", |seat| seat.client_id.as_str());
                         let message = Outgoing {
                             from_client_id,
                             ..message(&self.name, self.timestamp, body)

@@ -49,6 +49,8 @@ pub struct Player<'a> {
     pub id: &'a str,
     /// The nickname; may be empty.
     pub nickname: &'a str,
+    /// Whether a connection is there: a player whose connection was lost stays for its session's grace.
+    pub connected: bool,
 }
 
 impl RoomContext<'_> {

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::{
-    Access,
-    BatcherLimits, ConnId, Control, Encoding, Host, Kinds, LogicFactory, Notice, Now, Received,
-    Shard, ShardConfig, ShardMessage, Written,
+    Access, BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory,
+    Notice, Now, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault, Written,
 };
 use roomcast_engine::MemoryEngine;
 use serde_json::Value;
@@ -47,6 +46,9 @@ pub struct SimHost {
     /// Microseconds that pass between two looks at the stopwatch.
     pub stopwatch_step: u64,
 }
+
+/// Milliseconds since the Unix epoch at which the virtual clock begins.
+const START: i64 = 1_700_000_000_000;
 
 const MESSAGE: u8 = 0;
 const PING: u8 = 1;
@@ -85,6 +87,30 @@ impl Host for SimHost {
         self.stopwatch
     }
 
+    /// `USER RIGHT:ROOM [MS]`: `bad` is none, `all` every right; `MS` after the virtual clock's start it ends.
+    fn verify(&mut self, _: i64, token: &str) -> Result<Identity, TokenFault> {
+        let mut words = token.split(' ');
+        let user_id = words.next().unwrap_or_default();
+        let (right, room) = words
+            .next()
+            .and_then(|word| word.split_once(':'))
+            .ok_or(TokenFault::Bad("the token is not good"))?;
+        let rights = match right {
+            "join" => Rights::JOIN,
+            _ => Rights::ALL,
+        };
+        let ends = words.next().and_then(|word| word.parse::<i64>().ok());
+        Ok(Identity {
+            user_id: user_id.into(),
+            name: "".into(),
+            grants: vec![Grant {
+                rooms: Rooms::Room(room.into()),
+                rights,
+            }],
+            expires_at: ends.map_or(0, |ms| START + ms),
+        })
+    }
+
     fn notice(&mut self, notice: Notice<'_>) {
         self.notices.push(format!("{notice:?}"));
     }
@@ -103,6 +129,7 @@ pub enum Got {
 pub struct Socket {
     pub shard: usize,
     pub conn: ConnId,
+    encoding: Encoding,
     /// Bytes that the socket takes before it is full.
     pub window: usize,
     wire: Vec<u8>,
@@ -128,7 +155,7 @@ pub struct Node<E: Engine = MemoryEngine> {
 
 pub fn node(shards: u16, settings: Settings, kinds: Vec<Kind>) -> Node {
     let kinds = kinds.into_iter().map(|kind| (kind, None)).collect();
-    node_with(1, shards, settings, kinds, MemoryEngine::new)
+    node_with(1, shards, settings, kinds, MemoryEngine::default)
 }
 
 pub fn node_with<E: Engine>(
@@ -168,7 +195,7 @@ pub fn node_with<E: Engine>(
         sockets: Vec::new(),
         now: Now {
             micros: 1_000_000,
-            unix_ms: 1_700_000_000_000,
+            unix_ms: START,
         },
         random: Random(seed ^ 0xABCD),
         slow_links: 0,
@@ -186,6 +213,7 @@ impl<E: Engine> Node<E> {
         self.sockets.push(Socket {
             shard,
             conn,
+            encoding,
             window: usize::MAX,
             wire: Vec::new(),
             in_socket: 0,
@@ -251,6 +279,7 @@ impl<E: Engine> Node<E> {
             busy = true;
         }
         busy |= slow && !self.links[index].is_empty();
+        let mut moved = Vec::new();
         let shard = &mut self.shards[index];
         for socket in self
             .sockets
@@ -265,6 +294,9 @@ impl<E: Engine> Node<E> {
                 shard.receive(now, socket.conn, Received::Message(message.as_bytes()));
                 busy = true;
             }
+        }
+        while let Some((conn, to, arrival)) = shard.next_moving() {
+            moved.push((conn, to, arrival));
         }
         shard.run_timers(now);
         busy |= shard.run_rooms(now);
@@ -292,6 +324,14 @@ impl<E: Engine> Node<E> {
         }
         while shard.next_readable().is_some() {
             busy = true;
+        }
+        for (conn, to, arrival) in moved {
+            busy = true;
+            let is_it = |s: &&mut Socket| s.open && s.shard == index && s.conn == conn;
+            if let Some(socket) = self.sockets.iter_mut().find(is_it) {
+                socket.shard = usize::from(to);
+                socket.conn = self.shards[usize::from(to)].arrive(now, socket.encoding, arrival);
+            }
         }
         busy
     }
@@ -345,13 +385,22 @@ impl<E: Engine> Node<E> {
         got
     }
 
+    /// Reads one message.
+    pub fn read_one(&mut self, client: Client) -> Value {
+        match take_frame(&mut self.sockets[client].wire) {
+            Some(Got::Message(value)) => value,
+            other => panic!("a message, not {other:?}"),
+        }
+    }
+
     /// Reads until nothing comes any more.
     pub fn drain(&mut self, client: Client) -> Vec<Got> {
         let mut all = Vec::new();
         loop {
             self.settle();
             let got = self.read(client);
-            if got.is_empty() && !self.sockets[client].blocked {
+            let waits = self.sockets[client].blocked && self.sockets[client].open;
+            if got.is_empty() && !waits {
                 return all;
             }
             all.extend(got);
@@ -401,6 +450,19 @@ impl<E: Engine> Node<E> {
             self.drain(other);
         }
         client
+    }
+
+    /// Nothing is left behind once everybody is gone and nobody has come back.
+    pub fn assert_gone(&mut self) {
+        for client in 0..self.sockets.len() {
+            self.cut(client);
+        }
+        self.settle();
+        self.jump(60_000);
+        self.assert_empty();
+        for shard in &self.shards {
+            assert_eq!(shard.sessions(), (0, 0), "sessions or users are left");
+        }
     }
 
     /// Nothing is left behind once everybody is gone.
@@ -475,4 +537,50 @@ pub fn relay(name: &str) -> Kind {
         mode: roomcast_core::settings::Mode::Relay,
         ..Kind::default()
     }
+}
+
+/// The methods of an engine that wraps another one in `inner`, but for `submit` and `poll`.
+#[macro_export]
+macro_rules! as_inner_engine {
+    () => {
+        fn open(
+            &mut self,
+            now: roomcast_core::Now,
+            room: &str,
+            retention: roomcast_core::engine::Retention,
+            random: u64,
+        ) -> roomcast_core::engine::Opened {
+            self.inner.open(now, room, retention, random)
+        }
+        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64) -> bool {
+            self.inner.enter(log, client, first_seq)
+        }
+        fn exit(&mut self, log: LogId, client: ClientId) {
+            self.inner.exit(log, client);
+        }
+        fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
+            self.inner.check(log, client, seq)
+        }
+        fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
+            self.inner.skip(log, client, seq)
+        }
+        fn refuse(
+            &mut self,
+            log: LogId,
+            client: ClientId,
+            seq: u64,
+            code: roomcast_protocol::ErrorCode,
+        ) {
+            self.inner.refuse(log, client, seq, code);
+        }
+        fn events(&self, log: LogId) -> Option<&roomcast_core::log::EventLog> {
+            self.inner.events(log)
+        }
+        fn usage(&self) -> (usize, u64) {
+            self.inner.usage()
+        }
+        fn close(&mut self, now: roomcast_core::Now, log: LogId) {
+            self.inner.close(now, log);
+        }
+    };
 }

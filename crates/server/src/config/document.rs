@@ -110,10 +110,11 @@ impl Loaded {
 
 /// A secret is never shown.
 pub(super) fn shown<T>(key: &Key<T>, target: &mut T) -> String {
-    if key.secret {
+    let value = key.field.show(target);
+    if key.secret && value != quoted("") {
         quoted("(not shown)")
     } else {
-        key.field.show(target)
+        value
     }
 }
 

@@ -31,6 +31,10 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// `[log]`: what is logged, and how.
     pub log: Log,
+    /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
+    pub session_secret: String,
+    /// `[rooms]` `log_memory`: bytes that the logs of all rooms may hold together; 0 is any.
+    pub log_memory: usize,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,
     /// `[kinds.NAME]`: the kinds of rooms. The first one is `default`.
@@ -49,6 +53,8 @@ impl Default for Config {
             compression: true,
             shutdown: Shutdown::default(),
             log: Log::default(),
+            session_secret: String::new(),
+            log_memory: 256 * 1024 * 1024,
             core: Settings::default(),
             kinds: vec![Kind::default()],
         }

@@ -27,6 +27,7 @@ use crate::link::{Mailbox, Mailboxes};
 use turn::Worker;
 
 pub(crate) use host::CompressionStats;
+pub(crate) use socket::Moved;
 pub(crate) use turn::WAKER;
 
 /// What a shard is told from outside.

@@ -23,7 +23,8 @@ impl Notices {
             ),
             Notice::SlowReader { waiting } => warn!(
                 more,
-                waiting, "a connection reads too slowly and is closed (queues.event_lane)"
+                waiting,
+                "a connection reads too slowly: its events wait in the rooms' logs, or it is closed (queues.event_lane)"
             ),
             Notice::TooManyErrors { code } => warn!(
                 more,
@@ -49,6 +50,11 @@ impl Notices {
             Notice::LogicPanicked { kind } => {
                 error!(more, kind, "room logic panicked: its room is closed");
             }
+            Notice::ShortLog { kind } => warn!(
+                more,
+                kind,
+                "a room's log is shorter than session.grace: who comes back may miss events (log.events, log.bytes of its kind)"
+            ),
             Notice::LinkFull { shard } => {
                 warn!(
                     more,
@@ -76,6 +82,7 @@ fn cause(notice: &Notice<'_>) -> &'static str {
         Notice::UnknownKind => "unknown_kind",
         Notice::SlowLogic { .. } => "slow_logic",
         Notice::LogicPanicked { .. } => "logic_panicked",
+        Notice::ShortLog { .. } => "short_log",
         Notice::LinkFull { .. } => "link_full",
     }
 }

@@ -105,7 +105,7 @@ fn next<H: Host, E: Engine>(
         (Event::Close(frame), _) => {
             // Answered with the same code (RFC 6455 section 5.5.1).
             let code = frame.map_or(close::code::NO_STATUS, |frame| frame.code);
-            core.close(now, conn, code, "");
+            core.closed_by_peer(now, conn, code);
             return false;
         }
     };

@@ -1,7 +1,7 @@
 //! The sockets of a shard, by the core's slots.
 
 use mio::net::TcpStream;
-use roomcast_core::ConnId;
+use roomcast_core::{Arrival, ConnId};
 use roomcast_protocol::Format;
 use roomcast_websocket::Receiver;
 
@@ -15,6 +15,8 @@ pub(super) struct Socket {
     pub(super) unread: Option<Box<Unread>>,
     pub(super) conn: ConnId,
     pub(super) format: Format,
+    /// permessage-deflate was agreed.
+    pub(super) deflate: bool,
     pub(super) phase: Phase,
     /// On the list of those to read from.
     pub(super) listed: bool,
@@ -26,6 +28,18 @@ pub(super) struct Socket {
     pub(super) blocked: bool,
     /// Gives this connection's share of the limits back when it is dropped.
     pub(super) _permit: ConnectionPermit,
+}
+
+/// A connection on its way to the shard on which its session lives.
+pub(crate) struct Moved {
+    pub(super) socket: Socket,
+    pub(super) arrival: Arrival,
+}
+
+impl std::fmt::Debug for Moved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Moved").finish_non_exhaustive()
+    }
 }
 
 /// Where a connection is in its life.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use roomcast_core::engine::Engine;
-use roomcast_core::{Access, BatcherLimits, ConnId, Encoding, Now, Shard, ShardConfig, ShardMessage};
+use roomcast_core::{
+    Access, BatcherLimits, ConnId, Encoding, Now, Shard, ShardConfig, ShardMessage,
+};
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
 use super::host::ShardHost;
 use super::read::{self, Filled};
-use super::socket::{Phase, Socket, Sockets};
+use super::socket::{Moved, Phase, Socket, Sockets};
 use super::write::{Flushed, flush};
 use super::{IoStats, Node, Order, Report, closing::Deadlines};
 use crate::handover::Upgraded;
@@ -240,6 +242,9 @@ impl<E: Engine> Worker<E> {
             }
         }
         self.newcomers = newcomers;
+        for moved in self.mailbox.take_moved() {
+            self.take_over(moved);
+        }
         let mut letters = std::mem::take(&mut self.letters);
         for from in 0..self.node.mailboxes.count() {
             self.mailbox.take_letters(from, &mut letters);
@@ -287,7 +292,9 @@ impl<E: Engine> Worker<E> {
             permit,
         } = upgraded;
         let mut stream = mio::net::TcpStream::from_std(stream);
-        let conn = self.core.open(self.now, Encoding { format, deflate }, Access::ANONYMOUS);
+        let conn = self
+            .core
+            .open(self.now, Encoding { format, deflate }, Access::ANONYMOUS);
         let token = Token(conn.to_u64() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {
@@ -302,6 +309,7 @@ impl<E: Engine> Worker<E> {
             unread,
             conn,
             format,
+            deflate,
             phase: Phase::Open,
             listed: false,
             // If it isn't, its registration has told the poll.
@@ -325,8 +333,58 @@ impl<E: Engine> Worker<E> {
             if !self.read(conn) {
                 self.drop_socket(conn);
             }
+            self.move_away();
         }
         self.readable = readable;
+    }
+
+    /// Takes those whose session lives on another shard there, with what they sent behind their `hello`.
+    fn move_away(&mut self) {
+        while let Some((conn, shard, arrival)) = self.core.next_moving() {
+            let Some(mut socket) = self.sockets.remove(conn) else {
+                continue;
+            };
+            self.mailbox.connection_gone();
+            // One that can't be taken out of this poll is closed, here.
+            if self.poll.registry().deregister(&mut socket.stream).is_err() {
+                continue;
+            }
+            if let Some(mailbox) = self.node.mailboxes.get(shard) {
+                mailbox.arrive(Moved { socket, arrival });
+            }
+        }
+    }
+
+    /// Takes a connection over from another shard.
+    fn take_over(&mut self, moved: Moved) {
+        let Moved {
+            mut socket,
+            arrival,
+        } = moved;
+        let encoding = Encoding {
+            format: socket.format,
+            deflate: socket.deflate,
+        };
+        let conn = self.core.arrive(self.now, encoding, arrival);
+        let token = Token(conn.to_u64() as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut socket.stream, token, interest) {
+            tracing::debug!(%error, "a connection's socket cannot be polled");
+            self.core.closed(self.now, conn);
+            return self.mailbox.connection_gone();
+        }
+        let begun = socket.unread.is_some();
+        self.sockets.insert(Socket {
+            conn,
+            listed: false,
+            // If it isn't, its registration has told the poll.
+            drained: true,
+            ..socket
+        });
+        if begun {
+            self.list(conn);
+        }
     }
 
     /// Takes what was left unread, or else reads once; false when the connection is gone.

@@ -158,6 +158,12 @@ pub(super) static QUEUES: Section = Section {
             "What the rooms of a shard take in one turn of its event loop before it writes.",
             &bytes(|c| &mut c.core.turn_bytes, ("64KiB", "1GiB"), Zero::Refused),
         ),
+        Key::new(
+            "behind_timeout",
+            "A reader whose events wait in its rooms' logs, because it is slow, is closed with 4001 when it has not \
+             caught up in this time.",
+            &millis(|c| &mut c.core.behind_timeout, ("100ms", "24h"), Zero::Off),
+        ),
     ],
 };
 
@@ -237,6 +243,12 @@ pub(super) static ROOMS: Section = Section {
             &Switch {
                 place: |c: &mut Config| &mut c.core.refuse_unknown_kinds,
             },
+        ),
+        Key::new(
+            "log_memory",
+            "Memory that the logs of all rooms may take together. Over it logs go whole: of rooms that nobody is in, the \
+             one left first first; then of the others, the quietest first.",
+            &bytes(|c| &mut c.log_memory, ("1MiB", "65536GiB"), Zero::Off),
         ),
         Key::new(
             "logic_budget",

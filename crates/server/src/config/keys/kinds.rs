@@ -67,6 +67,36 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
         },
     ),
     Key::new(
+        "log.events",
+        "Events that a room's log keeps, for those who come back and for `history`.",
+        &Number {
+            place: |k: &mut Kind| &mut k.retention.events,
+            unit: Unit::Count,
+            range: ("1", "10000000"),
+            zero: Zero::Off,
+        },
+    ),
+    Key::new(
+        "log.bytes",
+        "Memory that a room's log takes.",
+        &Number {
+            place: |k: &mut Kind| &mut k.retention.bytes,
+            unit: Unit::Bytes,
+            range: ("1KiB", "64GiB"),
+            zero: Zero::Off,
+        },
+    ),
+    Key::new(
+        "log.age",
+        "How long a room's log keeps an event.",
+        &Number {
+            place: |k: &mut Kind| &mut k.retention.age,
+            unit: Unit::Millis,
+            range: ("1s", "9000h"),
+            zero: Zero::Off,
+        },
+    ),
+    Key::new(
         "compression.enabled",
         "Whether messages of these rooms are compressed, for connections that agreed to it.",
         &Switch {

@@ -4,6 +4,7 @@ mod connections;
 mod kinds;
 mod message;
 mod server;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &message::MESSAGE,
     &connections::HEARTBEAT,
     &connections::POOL,
+    &sessions::SESSION,
     &connections::QUEUES,
     &connections::BATCHER,
     &connections::SOCKET,
@@ -62,6 +64,13 @@ impl<T> Key<T> {
             field,
             flag: None,
             secret: false,
+        }
+    }
+
+    const fn secret(self) -> Key<T> {
+        Key {
+            secret: true,
+            ..self
         }
     }
 

@@ -1,0 +1,386 @@
+//! `hello`: a new session, or the one of before.
+
+use roomcast_protocol::{
+    Body, ErrorCode, Hello, LogPosition, Outgoing, VERSION, Welcome, WelcomeLimits,
+};
+
+use crate::context::Context;
+use crate::edge::Edge;
+use crate::edge::conn::Phase;
+use crate::edge::mail::{Inbox, UNANSWERED};
+use crate::edge::receive::Envelope;
+use crate::edge::session::Session;
+use crate::engine::{Epoch, Since};
+use crate::host::{Encoding, Host};
+use crate::id::{ClientId, ConnId, NameHash};
+use crate::identity::{Access, Identity};
+use crate::link::{OpKind, Place, Resume};
+use crate::time::Now;
+use crate::token::{ResumeToken, SessionKey};
+
+/// A connection on its way to the shard on which its session lives. Opaque.
+#[derive(Debug)]
+pub struct Arrival(Box<Greeting>);
+
+/// A `hello` that was found to be good.
+#[derive(Debug)]
+struct Greeting {
+    token: Option<ResumeToken>,
+    identity: Option<Box<Identity>>,
+    anonymous: bool,
+    positions: Vec<(Box<str>, Place)>,
+    inbox: Option<Since>,
+    first_direct_seq: u64,
+}
+
+/// What was found for a resume token.
+enum Found {
+    /// Its session, taken from where it was.
+    Session(Session),
+    /// The session is gone; its name may be kept.
+    Gone,
+    /// It is not this client's, or there is no token.
+    Nothing,
+}
+
+pub(super) fn since(position: &LogPosition<'_>) -> Option<Since> {
+    Some(Since {
+        epoch: Epoch::parse(&position.epoch)?,
+        offset: position.offset,
+    })
+}
+
+impl Edge {
+    pub(super) fn hello<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        hello: &Hello<'_>,
+    ) {
+        let id = envelope.id;
+        if hello.version > VERSION {
+            let fault = envelope.fault(
+                ErrorCode::UnsupportedVersion,
+                "this server speaks version 1 of the protocol",
+            );
+            return self.fault(ctx, now, id, fault);
+        }
+        let Some(identity) = self.identify(ctx, now, envelope, hello.token.as_deref()) else {
+            return;
+        };
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let anonymous = conn.anonymous;
+        let token = hello.resume_token.as_deref().and_then(|text| {
+            let token = ResumeToken::open(&ctx.settings.session_key, text, now.unix_ms);
+            ctx.stats.resumes_refused += u64::from(token.is_none());
+            token
+        });
+        let place = |position: &roomcast_protocol::RoomPosition<'_>| {
+            let place = Place {
+                since: position.since.as_ref().and_then(since),
+                first_seq: position.first_seq.unwrap_or(0),
+            };
+            (Box::from(&*position.room_id), place)
+        };
+        let greeting = Greeting {
+            token,
+            identity,
+            anonymous,
+            positions: hello.positions.iter().map(place).collect(),
+            inbox: hello.inbox.as_ref().and_then(since),
+            first_direct_seq: hello.first_direct_seq.unwrap_or(0),
+        };
+        let home = token.map_or(ctx.index, |token| {
+            NameHash::home(ctx.names.hash(token.client_id.as_str()), ctx.count)
+        });
+        if home == ctx.index {
+            return self.greet(ctx, now, id, greeting);
+        }
+        // A session's rooms, inbox and connection are on one shard: so a takeover needs no agreement.
+        conn.phase = Phase::Moving;
+        self.moving.push((id, home, Arrival(Box::new(greeting))));
+    }
+
+    /// A connection whose session lives on another shard.
+    pub(crate) fn next_moving<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+    ) -> Option<(ConnId, u16, Arrival)> {
+        let moving = self.moving.pop()?;
+        self.forget(ctx, moving.0);
+        Some(moving)
+    }
+
+    /// A connection has come from another shard, for a session that lives here.
+    pub(crate) fn arrive<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        encoding: Encoding,
+        Arrival(greeting): Arrival,
+    ) -> ConnId {
+        let access = Access {
+            identity: None,
+            anonymous: greeting.anonymous,
+        };
+        let id = self.open(ctx, now, encoding, access);
+        if let Some(conn) = self.conn_mut(id) {
+            conn.phase = Phase::Open;
+        }
+        self.greet(ctx, now, id, *greeting);
+        id
+    }
+
+    fn greet<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, greeting: Greeting) {
+        let Greeting {
+            token,
+            identity,
+            positions,
+            inbox,
+            first_direct_seq,
+            ..
+        } = greeting;
+        let found = match token {
+            Some(token) => self.find_session(ctx, now, &token, identity.as_deref()),
+            None => Found::Nothing,
+        };
+        let incarnation = ctx.host.random();
+        let fresh = SessionKey {
+            incarnation,
+            generation: 1,
+        };
+        let keeps_name = !matches!(found, Found::Nothing);
+        ctx.stats.resumes_refused +=
+            u64::from(token.is_some() && !matches!(found, Found::Session(_)));
+        let (mut session, resumed) = match found {
+            Found::Session(session) => (session, true),
+            Found::Gone | Found::Nothing => (Session::default(), false),
+        };
+        if let Some(token) = token.filter(|_| keeps_name) {
+            self.rename(ctx, id, token.client_id);
+        }
+        let known_user = !session.user_id().is_empty();
+        session.identity = identity.or(session.identity);
+        let key = match (session.key, token) {
+            // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
+            (Some(key), Some(token)) if token.key.generation < key.generation => key,
+            (Some(key), _) => SessionKey {
+                generation: key.generation.saturating_add(1),
+                ..key
+            },
+            (None, _) => fresh,
+        };
+        session.key = (ctx.settings.session_grace > 0).then_some(key);
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        conn.pooled.in_use = !session.memberships.is_empty();
+        conn.session = session;
+        let client_id = conn.pooled.client_id;
+        if !known_user {
+            let user_id = Box::<str>::from(conn.session.user_id());
+            self.user_session(ctx, &user_id, client_id, true);
+        }
+        ctx.stats.resumed += u64::from(resumed);
+        self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq));
+        self.resume_rooms(ctx, now, id, &positions);
+        self.schedule(ctx, now, id.slot());
+    }
+
+    /// Looks for the session of a good token, and takes it from its connection or from where it waits.
+    fn find_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        token: &ResumeToken,
+        identity: Option<&Identity>,
+    ) -> Found {
+        let client = token.client_id;
+        let hash = ctx.names.hash(client.as_str());
+        let live = self.live(hash, client);
+        let known = match live {
+            Some(id) => self.conn(id).map(|conn| &conn.session),
+            None => self.parking.get(hash, client).map(|parked| &parked.session),
+        };
+        let Some(session) = known else {
+            return Found::Gone;
+        };
+        let fits = session.key.is_some_and(|key| {
+            let back = key.generation.wrapping_sub(token.key.generation);
+            key.incarnation == token.key.incarnation && back <= 1
+        });
+        // A token for somebody else's session, however it was come by, opens nothing.
+        let same_user = identity.is_none_or(|new| *new.user_id == *session.user_id());
+        if !fits || !same_user {
+            return Found::Nothing;
+        }
+        match live {
+            Some(id) => self
+                .take_over(ctx, now, id)
+                .map_or(Found::Gone, Found::Session),
+            None => self
+                .parking
+                .take(hash, client)
+                .map_or(Found::Gone, |parked| Found::Session(parked.session)),
+        }
+    }
+
+    /// Takes the session from a connection that still looks alive, and closes that.
+    fn take_over<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+    ) -> Option<Session> {
+        let conn = self.conn_mut(id)?;
+        let mut session = std::mem::take(&mut conn.session);
+        conn.pooled.in_use = false;
+        for membership in &mut session.memberships {
+            if std::mem::take(&mut membership.receiving)
+                && let Some(room) = self.rooms.get_mut(membership.room)
+            {
+                room.remove_receiver(id.slot());
+            }
+        }
+        // Those that were left, but for the answer, are done with.
+        let rooms = &mut self.rooms;
+        session.memberships.retain(|membership| {
+            if !membership.wanted {
+                rooms.exit(membership.room);
+            }
+            membership.wanted
+        });
+        ctx.stats.taken_over += 1;
+        self.close_with(ctx, now, id, roomcast_protocol::CloseCode::TakenOver);
+        Some(session)
+    }
+
+    /// Gives a connection the name of the session that it has come back to.
+    fn rename<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, client_id: ClientId) {
+        let hash = ctx.names.hash(client_id.as_str());
+        let Edge { conns, pool, .. } = self;
+        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+            return;
+        };
+        pool.remove(id.slot(), conn.pooled.hash);
+        (conn.pooled.client_id, conn.pooled.hash) = (client_id, hash);
+        pool.put(id.slot(), hash, |slot| {
+            conns.get(slot as usize).map_or(0, |conn| conn.pooled.hash)
+        });
+    }
+
+    fn welcome<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        (resumed, since, first_direct_seq): (bool, Option<Since>, u64),
+    ) {
+        let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
+            return;
+        };
+        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let mut repeats = first_direct_seq > 1;
+        if repeats || conn.session.mail.is_some() {
+            repeats = conn.session.mail().sent.enter(first_direct_seq);
+        }
+        let mail = conn.session.mail.as_ref();
+        let inbox = mail.and_then(|mail| mail.inbox.as_ref());
+        let place = inbox.map(|inbox| (inbox.epoch, inbox.position(since)));
+        let position = place.as_ref().map(|(epoch, (offset, _))| LogPosition {
+            epoch: epoch.as_str().into(),
+            offset: *offset,
+        });
+        let settings = &ctx.settings;
+        let resume_token = conn.session.key.map(|key| {
+            let lifetime = i64::try_from(settings.token_lifetime).unwrap_or(i64::MAX);
+            let token = ResumeToken {
+                client_id,
+                key,
+                expires_at: match lifetime {
+                    0 => 0,
+                    lifetime => now.unix_ms.saturating_add(lifetime),
+                },
+            };
+            token.seal(&settings.session_key)
+        });
+        let welcome = Welcome {
+            client_id: client_id.as_str(),
+            resume_token: resume_token.as_deref().unwrap_or(""),
+            resumed,
+            ping_interval_ms: settings.ping_interval,
+            limits: WelcomeLimits {
+                max_message: settings.max_message as u64,
+                max_rooms: settings.max_rooms,
+                messages_per_second: settings.messages_per_second,
+                burst: settings.burst,
+                max_presence: settings.message.max_presence as u64,
+                max_name: settings.message.max_name as u32,
+                max_unanswered: UNANSWERED as u32,
+            },
+            server_time: now.unix_ms,
+            version: VERSION,
+            seq_acked: true,
+            grace_ms: settings.session_grace,
+            inbox: position.as_ref(),
+            inbox_recovered: place.is_some_and(|(_, (_, recovered))| recovered),
+            user_id: conn.session.user_id(),
+            token_expires_at: conn.session.identity.as_ref().map_or(0, |it| it.expires_at),
+            direct_repeats_possible: repeats,
+        };
+        let message = Outgoing {
+            timestamp: now.unix_ms,
+            body: Body::Welcome(&welcome),
+            ..Outgoing::default()
+        };
+        let answer = ctx.single(encoding, now.micros, &message);
+        let missed = place.map(|(_, (offset, _))| offset);
+        self.push_control(ctx, now, id, answer);
+        if let Some(after) = missed {
+            self.push_inbox(ctx, now, id, after);
+        }
+    }
+
+    /// Asks the homes of the session's rooms for what was missed there.
+    fn resume_rooms<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        positions: &[(Box<str>, Place)],
+    ) {
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+            return;
+        };
+        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let mut asked: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
+        for membership in &mut conn.session.memberships {
+            let Some(room) = rooms.get(membership.room) else {
+                continue;
+            };
+            let place = positions.iter().find(|(name, _)| **name == *room.name);
+            // The rights may be those of another token now.
+            (membership.unanswered, membership.asked, membership.stale) = (1, false, false);
+            let resume = Resume {
+                client_id,
+                edge_room: room.id,
+                place: place.map_or_else(Place::default, |(_, place)| *place),
+            };
+            let resume = OpKind::Resume(Box::new(resume));
+            asked.push((room.reference(), membership.player, resume));
+        }
+        for (room, player, resume) in asked {
+            self.send_op(ctx, now, (id, encoding), room, player, resume);
+        }
+        self.renew_rights(ctx, now, id);
+    }
+
+    /// An inbox, made on first use.
+    pub(super) fn new_inbox<H: Host>(ctx: &mut Context<H>) -> Inbox {
+        Inbox::new(Epoch::from_random(ctx.host.random()))
+    }
+}

@@ -1,0 +1,210 @@
+//! Who a connection's client is, and what it may do.
+
+use std::borrow::Cow;
+
+use roomcast_protocol::{Body, CloseCode, ErrorCode, Outgoing};
+
+use crate::context::Context;
+use crate::edge::Edge;
+use crate::edge::receive::Envelope;
+use crate::host::{Encoding, Host};
+use crate::id::ConnId;
+use crate::identity::{Identity, Rights, TokenFault};
+use crate::link::OpKind;
+use crate::time::Now;
+
+const NEEDS_TOKEN: &str = "this server asks for a token: send it in `hello`, or in the header `Authorization: Bearer` of the request";
+
+impl Edge {
+    /// Who says `hello`; `None`: it was refused, and the connection is closed.
+    pub(super) fn identify<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        token: Option<&str>,
+    ) -> Option<Option<Box<Identity>>> {
+        let conn = self.conn_mut(envelope.id)?;
+        let (of_request, anonymous) = (conn.session.identity.take(), conn.anonymous);
+        let refused = match token.map(|token| ctx.host.verify(now.unix_ms, token)) {
+            Some(Ok(identity)) => return Some(Some(Box::new(identity))),
+            Some(Err(fault)) => token_fault(fault),
+            None if of_request.is_some() || anonymous => return Some(of_request),
+            None => (ErrorCode::Unauthorized, NEEDS_TOKEN),
+        };
+        self.turn_away(ctx, now, envelope, refused);
+        None
+    }
+
+    /// Whether a client whose first message is no `hello` is served. If not, it is told so and closed.
+    pub(super) fn is_welcome<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+    ) -> bool {
+        let Some(conn) = self.conn(envelope.id) else {
+            return false;
+        };
+        if conn.anonymous || conn.session.identity.is_some() {
+            let user_id = Box::<str>::from(conn.session.user_id());
+            let client_id = conn.pooled.client_id;
+            self.user_session(ctx, &user_id, client_id, true);
+            return true;
+        }
+        self.turn_away(ctx, now, envelope, (ErrorCode::Unauthorized, NEEDS_TOKEN));
+        false
+    }
+
+    fn turn_away<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        (code, sentence): (ErrorCode, &str),
+    ) {
+        self.fault(ctx, now, envelope.id, envelope.fault(code, sentence));
+        self.close_with(ctx, now, envelope.id, CloseCode::Unauthorized);
+    }
+
+    /// `auth`: a new token for the same user, before the old one ends.
+    pub(super) fn renew<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        envelope: &Envelope<'_>,
+        token: &str,
+    ) {
+        let id = envelope.id;
+        let verified = ctx.host.verify(now.unix_ms, token).map_err(token_fault);
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let session = &mut conn.session;
+        // Whoever has joined rooms as nobody in particular is known there by that name.
+        let free = session.user_id().is_empty() && session.memberships.is_empty();
+        let identity = match verified {
+            Ok(identity) if free || *identity.user_id == *session.user_id() => identity,
+            Ok(_) => {
+                let sentence = "the token names another user than this session's";
+                let fault = envelope.fault(ErrorCode::Unauthorized, sentence);
+                return self.fault(ctx, now, id, fault);
+            }
+            Err((code, sentence)) => {
+                return self.fault(ctx, now, id, envelope.fault(code, sentence));
+            }
+        };
+        let is_new = session.user_id().is_empty();
+        let (user_id, token_expires_at) = (identity.user_id.clone(), identity.expires_at);
+        session.identity = Some(Box::new(identity));
+        if is_new {
+            self.user_session(ctx, &user_id, client_id, true);
+        }
+        self.renew_rights(ctx, now, id);
+        self.schedule(ctx, now, id.slot());
+        let message = Outgoing {
+            timestamp: now.unix_ms,
+            body: Body::Auth {
+                token_expires_at,
+                user_id: &user_id,
+            },
+            ..Outgoing::default()
+        };
+        self.answer(ctx, now, id, encoding, &message);
+    }
+
+    /// Another token may allow less: rooms in which the client may not be any more are left.
+    pub(super) fn renew_rights<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+            return;
+        };
+        let encoding = conn.encoding;
+        let Some(identity) = conn.session.identity.as_ref() else {
+            return;
+        };
+        let mut left: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
+        for membership in conn.session.memberships.iter_mut() {
+            let Some(room) = rooms.get(membership.room).filter(|_| !membership.own_token) else {
+                continue;
+            };
+            membership.rights = identity.rights(&room.name);
+            if !membership.rights.allow(Rights::JOIN) && membership.wanted {
+                membership.wanted = false;
+                membership.unanswered += 1;
+                left.push((room.reference(), membership.player, room.id));
+            }
+        }
+        for (room, player, edge_room) in left {
+            let leave = OpKind::Leave {
+                gone: false,
+                edge_room,
+            };
+            self.send_op(ctx, now, (id, encoding), room, player, leave);
+        }
+    }
+
+    /// What a client may do in a room that it joins, and whether a token for the room says so. Refused: why.
+    pub(super) fn rights_to_join<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        room: &str,
+        token: Option<&str>,
+    ) -> Result<(Rights, bool), (ErrorCode, &'static str)> {
+        let Some(conn) = self.conn(id) else {
+            return Ok((Rights::NONE, false));
+        };
+        let mut rights = conn.session.rights(room);
+        if let Some(token) = token {
+            let identity = ctx.host.verify(now.unix_ms, token).map_err(token_fault)?;
+            let user = conn.session.user_id();
+            if !user.is_empty() && !identity.user_id.is_empty() && *identity.user_id != *user {
+                let sentence = "the room's token names another user than this session's";
+                return Err((ErrorCode::Unauthorized, sentence));
+            }
+            rights = rights.and(identity.rights(room));
+        }
+        if rights.allow(Rights::JOIN) {
+            return Ok((rights, token.is_some()));
+        }
+        Err((
+            ErrorCode::Forbidden,
+            "the token does not allow joining this room",
+        ))
+    }
+
+    pub(super) fn answer<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        encoding: Encoding,
+        message: &Outgoing<'_>,
+    ) {
+        let answer = ctx.single(encoding, now.micros, message);
+        self.push_control(ctx, now, id, answer);
+    }
+}
+
+fn token_fault(fault: TokenFault) -> (ErrorCode, &'static str) {
+    match fault {
+        TokenFault::NotSupported => (
+            ErrorCode::NotSupported,
+            "this server has no key to check tokens with: see `auth` in its configuration",
+        ),
+        TokenFault::Bad(sentence) => (ErrorCode::Unauthorized, sentence),
+    }
+}
+
+/// What a right that is missing is told as.
+pub(super) fn forbidden(rights: Rights) -> Cow<'static, str> {
+    Cow::Borrowed(match rights {
+        Rights::PUBLISH => "the token does not allow sending to this room",
+        Rights::PRESENCE => "the token does not allow setting presence in this room",
+        Rights::HISTORY => "the token does not allow reading this room's history",
+        _ => "the token does not allow this",
+    })
+}

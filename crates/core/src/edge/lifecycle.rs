@@ -1,0 +1,273 @@
+//! What becomes of a session when its connection goes: it waits, or it ends.
+
+use roomcast_protocol::CloseCode;
+
+use crate::context::Context;
+use crate::edge::Edge;
+use crate::edge::conn::Phase;
+use crate::edge::session::{Parked, Session};
+use crate::host::{Encoding, Host};
+use crate::id::{ClientId, ConnId, ConnRef, NameHash};
+use crate::lane::{Lane, Piece};
+use crate::link::{Letter, Op, OpKind, RoomRef, ShardMessage, UserSession};
+use crate::logic::PlayerNum;
+use crate::settings::Settings;
+use crate::time::{Now, micros};
+
+/// What becomes of a session without its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It waits so many milliseconds for the client to come back. One that can't be resumed ends.
+    Parked(u64),
+    Ends,
+}
+
+impl Fate {
+    pub(crate) fn parked(grace: u64) -> Fate {
+        if grace == 0 {
+            Fate::Ends
+        } else {
+            Fate::Parked(grace)
+        }
+    }
+
+    /// After a close frame of the server's.
+    pub(crate) fn after(code: CloseCode, settings: &Settings) -> Fate {
+        if code.comes_back() {
+            Fate::parked(settings.session_grace)
+        } else {
+            Fate::Ends
+        }
+    }
+
+    /// After a close frame with any code, for instance that of a breach of RFC 6455.
+    pub(crate) fn after_code(code: u16, settings: &Settings) -> Fate {
+        CloseCode::from_code(code).map_or(Fate::parked(settings.session_grace), |code| {
+            Fate::after(code, settings)
+        })
+    }
+}
+
+impl Edge {
+    /// Takes the session from a connection that is going: it is parked, or ends.
+    pub(super) fn release_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        fate: Fate,
+    ) {
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let encoding = conn.encoding;
+        let (client_id, hash) = (conn.pooled.client_id, conn.pooled.hash);
+        conn.pooled.in_use = false;
+        let mut session = std::mem::take(&mut conn.session);
+        let grace = match fate {
+            Fate::Parked(grace) if session.key.is_some() => grace,
+            _ => return self.end_session(ctx, now, (client_id, id, encoding), session),
+        };
+        self.let_rooms_wait(ctx, now, (id, encoding), &mut session);
+        let until = now.micros.saturating_add(micros(grace));
+        self.parking.put(Parked {
+            client_id,
+            hash,
+            conn: id,
+            encoding,
+            session,
+            until,
+        });
+        if self.parking.len() > ctx.settings.max_parked.max(1)
+            && let Some(first) = self.parking.take_first()
+        {
+            ctx.stats.sessions_evicted += 1;
+            self.end_parked(ctx, now, first);
+        }
+    }
+
+    /// Tells the rooms of a session that its connection is gone. One that was left, but for the answer, is done with.
+    fn let_rooms_wait<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (id, encoding): (ConnId, Encoding),
+        session: &mut Session,
+    ) {
+        let memberships = std::mem::take(&mut session.memberships);
+        for mut membership in memberships {
+            let Some(room) = self.rooms.get_mut(membership.room) else {
+                continue;
+            };
+            if std::mem::take(&mut membership.receiving) {
+                room.remove_receiver(id.slot());
+            }
+            if !membership.wanted {
+                self.rooms.exit(membership.room);
+                continue;
+            }
+            let room = room.reference();
+            (membership.unanswered, membership.asked) = (0, false);
+            let player = membership.player;
+            session.memberships.push(membership);
+            self.send_op(ctx, now, (id, encoding), room, player, OpKind::Detach);
+        }
+    }
+
+    /// A session is over: its rooms hear that it has left.
+    pub(super) fn end_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (client, id, encoding): (ClientId, ConnId, Encoding),
+        session: Session,
+    ) {
+        self.user_session(ctx, session.user_id(), client, false);
+        for membership in session.memberships {
+            let Some(room) = self.rooms.get_mut(membership.room) else {
+                continue;
+            };
+            if membership.receiving {
+                room.remove_receiver(id.slot());
+            }
+            let (reference, edge_room) = (room.reference(), room.id);
+            // One that leaves already is told so twice; the second finds nobody.
+            let leave = OpKind::Leave {
+                gone: true,
+                edge_room,
+            };
+            self.send_op(
+                ctx,
+                now,
+                (id, encoding),
+                reference,
+                membership.player,
+                leave,
+            );
+            self.rooms.exit(membership.room);
+        }
+    }
+
+    fn end_parked<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, parked: Parked) {
+        let Parked {
+            client_id,
+            conn,
+            encoding,
+            session,
+            ..
+        } = parked;
+        self.end_session(ctx, now, (client_id, conn, encoding), session);
+    }
+
+    /// Ends the sessions to which nobody came back in time.
+    pub(super) fn end_due<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some(parked) = self.parking.take_due(now.micros) {
+            ctx.stats.sessions_expired += 1;
+            self.end_parked(ctx, now, parked);
+        }
+    }
+
+    /// Sends an operation that no message has asked for.
+    pub(super) fn send_op<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (id, encoding): (ConnId, Encoding),
+        room: RoomRef,
+        player: PlayerNum,
+        request: OpKind,
+    ) {
+        let conn = ConnRef {
+            shard: ctx.index,
+            conn: id,
+        };
+        ctx.send_home(Op {
+            room,
+            conn,
+            encoding,
+            player,
+            born: now.micros,
+            window: 0,
+            seq: 0,
+            request,
+        });
+    }
+
+    /// Tells a user's home that the user has a session more, or one less.
+    pub(super) fn user_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        user_id: &str,
+        session: ClientId,
+        present: bool,
+    ) {
+        if user_id.is_empty() {
+            return;
+        }
+        let user = UserSession {
+            user_id: user_id.into(),
+            session,
+            present,
+        };
+        let home = NameHash::home(ctx.names.hash(user_id), ctx.count);
+        if home == ctx.index {
+            self.note_user(ctx, &user);
+        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
+            outbox.push(ShardMessage(Letter::User(Box::new(user))));
+        }
+    }
+
+    pub(crate) fn note_user<H: Host>(&mut self, ctx: &Context<H>, user: &UserSession) {
+        let hash = ctx.names.hash(&user.user_id);
+        if user.present {
+            self.users.add(&user.user_id, hash, user.session);
+        } else {
+            self.users.remove(&user.user_id, hash, user.session);
+        }
+    }
+
+    /// Drops the events of rooms that wait for a reader who is too slow: their logs have them.
+    pub(super) fn drop_events<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Edge {
+            conns,
+            arena,
+            table,
+            rooms,
+            ..
+        } = self;
+        let conn = conns
+            .get_mut(id.slot() as usize)
+            .filter(|conn| conn.id == id && conn.phase != Phase::Closing);
+        let Some(conn) = conn else { return };
+        let (lanes, session) = (&mut conn.lanes, &mut conn.session);
+        let mut behind = false;
+        let of_a_log = |piece: &Piece| piece.lane == Lane::Event && piece.room != Piece::NO_ROOM;
+        lanes.drop_where(arena, of_a_log, |piece| {
+            table.release(piece.chunk, &mut ctx.pool);
+            let Some(membership) = session.membership(piece.room) else {
+                return;
+            };
+            if std::mem::take(&mut membership.receiving) {
+                behind = true;
+                // State would wait behind the events: the newest is asked for meanwhile.
+                membership.stale = true;
+                membership.fed = piece.base;
+                if let Some(room) = rooms.get_mut(piece.room) {
+                    room.remove_receiver(id.slot());
+                }
+            }
+            membership.fed = membership.fed.min(piece.base);
+        });
+        if behind {
+            ctx.stats.readers_behind += 1;
+            if conn.behind_since == 0 {
+                conn.behind_since = now.micros.max(1);
+            }
+        }
+    }
+
+    /// Sessions without a connection, and users at home here.
+    pub(crate) fn sessions(&self) -> (usize, usize) {
+        (self.parking.len(), self.users.len())
+    }
+}

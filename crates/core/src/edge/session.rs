@@ -1,0 +1,259 @@
+//! What outlives a connection, and where it waits for the next one.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use crate::edge::mail::Mail;
+use crate::host::Encoding;
+use crate::id::{ClientId, ConnId};
+use crate::identity::{Identity, Rights};
+use crate::logic::PlayerNum;
+use crate::token::SessionKey;
+
+/// A client's rooms, its direct messages, and who it is.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// What its resume token has to show; `None`: it ends with its connection.
+    pub(super) key: Option<SessionKey>,
+    /// In the order in which they were joined.
+    pub(super) memberships: SmallVec<[Membership; 1]>,
+    pub(super) mail: Option<Box<Mail>>,
+    pub(super) identity: Option<Box<Identity>>,
+}
+
+impl Session {
+    pub(super) fn membership(&mut self, room: u32) -> Option<&mut Membership> {
+        self.memberships
+            .iter_mut()
+            .find(|membership| membership.room == room)
+    }
+
+    /// What it may do in a room. Who is served without a token may do everything.
+    pub(super) fn rights(&self, room: &str) -> Rights {
+        self.identity
+            .as_ref()
+            .map_or(Rights::ALL, |identity| identity.rights(room))
+    }
+
+    /// Whom its token names; empty for nobody.
+    pub(super) fn user_id(&self) -> &str {
+        self.identity
+            .as_ref()
+            .map_or("", |identity| &identity.user_id)
+    }
+
+    pub(super) fn mail(&mut self) -> &mut Mail {
+        self.mail.get_or_insert_default()
+    }
+}
+
+/// A session's place in a room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Membership {
+    /// The shard's room.
+    pub(super) room: u32,
+    /// 0 while it is not in the room, as far as the home has told.
+    pub(super) player: PlayerNum,
+    /// Whether `join_room` or `leave_room` was sent last.
+    pub(super) wanted: bool,
+    /// Among the room's receivers here. A member that is not is fed from the log, or has no connection.
+    pub(super) receiving: bool,
+    pub(super) rights: Rights,
+    /// The rights are those of a token for this room.
+    pub(super) own_token: bool,
+    /// State was withheld: the newest has to be asked for when the socket drains.
+    pub(super) stale: bool,
+    /// It was asked for; until it comes, other state is not for this one.
+    pub(super) asked: bool,
+    /// Of joining, leaving and resuming, how many the home has not answered.
+    pub(super) unanswered: u32,
+    /// The room's state version that was last put into the lane.
+    pub(super) version: u64,
+    /// Of one that is fed: the offset up to which it has been.
+    pub(super) fed: u64,
+}
+
+impl Membership {
+    pub(super) fn new(room: u32, rights: Rights, own_token: bool) -> Membership {
+        Membership {
+            room,
+            player: 0,
+            wanted: true,
+            receiving: false,
+            rights,
+            own_token,
+            stale: false,
+            asked: false,
+            unanswered: 1,
+            version: 0,
+            fed: 0,
+        }
+    }
+
+    /// In the room, with a connection, and given events from the log until it has caught up.
+    pub(super) fn is_behind(&self) -> bool {
+        self.player != 0 && !self.receiving && self.wanted && self.unanswered == 0
+    }
+}
+
+/// A session without a connection.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) client_id: ClientId,
+    pub(super) hash: u64,
+    /// The connection that it had: by it rooms know their member.
+    pub(super) conn: ConnId,
+    pub(super) encoding: Encoding,
+    pub(super) session: Session,
+    /// Microseconds at which it ends.
+    pub(super) until: u64,
+}
+
+/// The sessions of a shard that have no connection.
+#[derive(Debug, Default)]
+pub(super) struct Parking {
+    parked: slab::Slab<(u64, Parked)>,
+    by_client: HashTable<u32>,
+    /// When each ends: the microsecond, the slot, and which use of the slot it is.
+    ends: BinaryHeap<Reverse<(u64, u32, u64)>>,
+    uses: u64,
+}
+
+impl Parking {
+    pub(super) fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    pub(super) fn put(&mut self, parked: Parked) {
+        self.uses += 1;
+        let (until, hash) = (parked.until, parked.hash);
+        let slot = self.parked.insert((self.uses, parked)) as u32;
+        self.ends.push(Reverse((until, slot, self.uses)));
+        let parked = &self.parked;
+        let hash_of = |slot: &u32| parked.get(*slot as usize).map_or(0, |(_, it)| it.hash);
+        self.by_client.insert_unique(hash, slot, hash_of);
+        // Those that were resumed leave their ends behind.
+        if self.ends.len() > 64 + 2 * self.parked.len() {
+            let mut ends = std::mem::take(&mut self.ends).into_vec();
+            ends.retain(|Reverse((_, slot, uses))| {
+                parked
+                    .get(*slot as usize)
+                    .is_some_and(|(own, _)| own == uses)
+            });
+            self.ends = ends.into();
+        }
+    }
+
+    pub(super) fn get(&mut self, hash: u64, client: ClientId) -> Option<&mut Parked> {
+        let slot = self.find(hash, client)?;
+        self.parked.get_mut(slot as usize).map(|(_, parked)| parked)
+    }
+
+    pub(super) fn take(&mut self, hash: u64, client: ClientId) -> Option<Parked> {
+        let slot = self.find(hash, client)?;
+        self.remove(slot)
+    }
+
+    /// One whose time is over.
+    pub(super) fn take_due(&mut self, micros: u64) -> Option<Parked> {
+        loop {
+            let Reverse((at, slot, uses)) = self.ends.peek().copied()?;
+            if at > micros {
+                return None;
+            }
+            self.ends.pop();
+            if self.is_current(slot, uses) {
+                return self.remove(slot);
+            }
+        }
+    }
+
+    /// The one that ends first.
+    pub(super) fn take_first(&mut self) -> Option<Parked> {
+        loop {
+            let Reverse((_, slot, uses)) = self.ends.pop()?;
+            if self.is_current(slot, uses) {
+                return self.remove(slot);
+            }
+        }
+    }
+
+    /// Microseconds at which the next one ends.
+    pub(super) fn next_end(&self) -> Option<u64> {
+        // May be one that was resumed: looking once too often costs little.
+        self.ends.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    fn is_current(&self, slot: u32, uses: u64) -> bool {
+        let parked = self.parked.get(slot as usize);
+        parked.is_some_and(|(own, _)| *own == uses)
+    }
+
+    fn find(&self, hash: u64, client: ClientId) -> Option<u32> {
+        let is_it = |slot: &u32| {
+            let parked = self.parked.get(*slot as usize);
+            parked.is_some_and(|(_, parked)| parked.client_id == client)
+        };
+        self.by_client.find(hash, is_it).copied()
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Parked> {
+        let (_, parked) = self.parked.try_remove(slot as usize)?;
+        if let Ok(entry) = self
+            .by_client
+            .find_entry(parked.hash, |other| *other == slot)
+        {
+            entry.remove();
+        }
+        Some(parked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(number: u64, until: u64) -> Parked {
+        Parked {
+            client_id: ClientId::from_random([number, 1]),
+            hash: number,
+            conn: ConnId::NONE,
+            encoding: Encoding::ALL[0],
+            session: Session::default(),
+            until,
+        }
+    }
+
+    fn ends(parking: &mut Parking, micros: u64) -> Vec<u64> {
+        std::iter::from_fn(|| parking.take_due(micros).map(|it| it.hash)).collect()
+    }
+
+    #[test]
+    fn sessions_end_in_the_order_of_their_times() {
+        let mut parking = Parking::default();
+        for (number, until) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+            parking.put(parked(number, until));
+        }
+        let client = ClientId::from_random([3, 1]);
+        assert!(parking.take(3, client).is_some() && parking.take(3, client).is_none());
+        assert_eq!(ends(&mut parking, 9), [0; 0]);
+        assert_eq!(ends(&mut parking, 30), [2, 1]);
+        assert_eq!(parking.take_first().map(|it| it.hash), Some(4));
+        assert_eq!((parking.len(), parking.by_client.len()), (0, 0));
+    }
+
+    #[test]
+    fn sessions_that_come_and_go_leave_nothing() {
+        let mut parking = Parking::default();
+        parking.put(parked(10_000, 2_000_000));
+        for number in 0..10_000 {
+            parking.put(parked(number, 1_000_000));
+            parking.take(number, ClientId::from_random([number, 1]));
+        }
+        assert_eq!(ends(&mut parking, 1_500_000), [0; 0]);
+        assert!(parking.ends.len() < 100, "{}", parking.ends.len());
+    }
+}

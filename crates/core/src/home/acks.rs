@@ -1,0 +1,164 @@
+//! What senders of numbered messages are told: one `ack` a room and turn, or the error of each.
+
+use roomcast_protocol::{Body, ErrorCode, Outgoing};
+
+use crate::context::{Context, Fault};
+use crate::engine::{Engine, Verdict};
+use crate::home::room::{Room, refuse_stranger};
+use crate::host::{Encoding, Host};
+use crate::id::ConnRef;
+use crate::link::{Op, OpKind, ToEdge};
+use crate::time::Now;
+
+/// An answer that waits for the end of the turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acked {
+    conn: ConnRef,
+    encoding: Encoding,
+    born: u64,
+    pair: (u64, u64),
+}
+
+/// The answers of a turn. Keeps its memory from turn to turn.
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    waiting: Vec<Acked>,
+    pairs: Vec<(u64, u64)>,
+}
+
+/// Answers for which memory is kept.
+const KEPT: usize = 256;
+
+impl Room {
+    /// The message with this number is in the log, or was given up where the offset is 0.
+    pub(super) fn acked(
+        &mut self,
+        (conn, encoding): (ConnRef, Encoding),
+        born: u64,
+        seq: u64,
+        offset: u64,
+    ) {
+        self.acks.waiting.push(Acked {
+            conn,
+            encoding,
+            born,
+            pair: (seq, offset),
+        });
+    }
+
+    /// Sends the answers of this turn.
+    pub(super) fn flush_acks<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        if self.acks.waiting.is_empty() {
+            return;
+        }
+        let Acks { waiting, pairs } = &mut self.acks;
+        waiting.sort_unstable_by_key(|it| (it.conn.shard, it.conn.conn.to_u64(), it.pair));
+        for own in waiting.chunk_by(|a, b| a.conn == b.conn) {
+            let Some(first) = own.first() else { continue };
+            pairs.clear();
+            pairs.extend(own.iter().map(|it| it.pair));
+            let message = Outgoing {
+                room_id: &self.name,
+                timestamp: self.timestamp.max(now.unix_ms),
+                body: Body::Ack(pairs),
+                ..Outgoing::default()
+            };
+            let answer = ctx.single(first.encoding, first.born, &message);
+            ctx.stats.acks += own.len() as u64;
+            ctx.send_edge(
+                first.conn.shard,
+                ToEdge::Answer {
+                    conn: first.conn.conn,
+                    answer,
+                    offence: None,
+                    ordered: false,
+                },
+            );
+        }
+        waiting.clear();
+        if waiting.capacity() > KEPT {
+            self.acks = Acks::default();
+        }
+    }
+
+    /// Answers a message whose number was used up before, or is not the next.
+    pub(super) fn answer_known<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &Op,
+        verdict: Verdict,
+    ) {
+        match verdict {
+            Verdict::Next => {}
+            Verdict::Logged(offset) => {
+                ctx.stats.repeats += 1;
+                self.acked((op.conn, op.encoding), op.born, op.seq, offset);
+            }
+            Verdict::Refused(code) => {
+                ctx.stats.repeats += 1;
+                let sentence = "this message was refused before";
+                self.refuse_seq(ctx, now, op, code, sentence, op.seq);
+            }
+            Verdict::Gap { missing, first } => {
+                ctx.stats.seq_gaps += 1;
+                if first {
+                    let sentence = "a message before this one is missing: send that one again, or give it up with `skip`";
+                    self.refuse_seq(ctx, now, op, ErrorCode::SeqGap, sentence, missing);
+                }
+            }
+        }
+    }
+
+    pub(super) fn refuse_seq<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &Op,
+        code: ErrorCode,
+        message: &str,
+        seq: u64,
+    ) {
+        let fault = Fault {
+            seq,
+            request: op.request.message_type(),
+            room: &self.name,
+            ..Fault::new(code, message)
+        };
+        let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
+        ctx.send_edge(
+            op.conn.shard,
+            ToEdge::Answer {
+                conn: op.conn.conn,
+                answer,
+                // The first one was counted.
+                offence: None,
+                ordered: false,
+            },
+        );
+    }
+
+    /// A number is given up.
+    pub(super) fn skip<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+    ) {
+        let Some(client) = self.client_of(&op) else {
+            return refuse_stranger(ctx, now, op);
+        };
+        match engine.skip(self.log, client, op.seq) {
+            Verdict::Next => self.acked((op.conn, op.encoding), op.born, op.seq, 0),
+            known => self.answer_known(ctx, now, &op, known),
+        }
+    }
+
+    /// A number was used up by a message that never came here.
+    pub(super) fn note_refusal<E: Engine>(&mut self, engine: &mut E, op: &Op) {
+        if let (OpKind::Refused(code), Some(client)) = (&op.request, self.client_of(op)) {
+            engine.refuse(self.log, client, op.seq, *code);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! What the log gives again: to those who come back, to those who are behind, and to those who ask for history.
+
+use std::sync::Arc;
+
+use roomcast_protocol::{
+    Body, GameAction, History, HistoryRequest, Member, Messages, Outgoing, Payload,
+};
+
+use crate::chunk::{Chunk, ChunkBuilder};
+use crate::context::Context;
+use crate::engine::{Engine, Epoch, Since};
+use crate::home::member::Seat;
+use crate::home::room::{Room, refuse_stranger};
+use crate::host::Host;
+use crate::link::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
+use crate::log::{EventLog, Logged, Record};
+use crate::time::Now;
+use roomcast_protocol::{Limits, MessageType};
+
+/// A slice ends after so many encoded bytes, or after half a lane: it has to fit one.
+const SLICE: usize = 32 * 1024;
+/// Events in one page of a room's history.
+const PAGE: usize = 100;
+/// Bytes of records after which a page takes no further event.
+const PAGE_BYTES: usize = 24 * 1024;
+
+impl Room {
+    /// Whether the log still has all that came after a place.
+    pub(super) fn reaches<E: Engine>(&self, engine: &E, since: &Since) -> bool {
+        since.epoch == self.epoch
+            && since.offset <= self.offset
+            && engine
+                .events(self.log)
+                .is_some_and(|log| log.reaches(since.offset))
+    }
+
+    /// The next part of the log for one member: what came after `after`, up to `to`.
+    pub(super) fn slice<H: Host, E: Engine>(
+        &self,
+        ctx: &mut Context<H>,
+        engine: &E,
+        seat: &Seat,
+        born: u64,
+        (after, to): (u64, u64),
+    ) -> Slice {
+        let mut slice = Slice {
+            events: None,
+            after,
+            to: after,
+            caught_up: after >= to,
+        };
+        let Some(log) = engine.events(self.log).filter(|_| after < to) else {
+            return slice;
+        };
+        let most = match ctx.settings.event_lane / 2 {
+            0 => SLICE,
+            half => half.min(SLICE),
+        };
+        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
+        log.after(after, |logged| {
+            // The sender goes without what it asked not to get.
+            let own = logged.record.silent && logged.record.client_id == seat.client_id.as_str();
+            if !own {
+                with_message(&self.name, &self.epoch, &logged, |message| {
+                    let compression = &self.entry.kind.compression;
+                    ctx.append(seat.encoding, compression, message, &mut builder);
+                });
+            }
+            slice.to = logged.offset;
+            slice.to < to && builder.len() < most
+        });
+        slice.caught_up = slice.to >= to;
+        ctx.stats.recovered_slices += 1;
+        let events = builder.finish(&mut ctx.pool);
+        if events.bytes().is_empty() {
+            ctx.pool.give_back(events);
+        } else {
+            slice.events = Some(events);
+        }
+        slice
+    }
+
+    /// A member that is behind asks for what comes next.
+    pub(super) fn feed<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: &Op,
+        (after, edge_room): (u64, RoomId),
+    ) {
+        // What is made but not handed out goes to those who are up to date; it is in the log.
+        self.seal(ctx);
+        let Some(player) = self.player_of(op) else {
+            return;
+        };
+        let seat = self.members.get(&player).and_then(|it| it.seat(op.conn));
+        let Some(seat) = seat.copied() else { return };
+        let place = Since {
+            epoch: self.epoch,
+            offset: after,
+        };
+        if self.reaches(engine, &place) {
+            let slice = self.slice(ctx, engine, &seat, op.born, (after, self.offset));
+            let conn = op.conn.conn;
+            let fed = ToEdge::Fed {
+                conn,
+                edge_room,
+                slice,
+            };
+            return ctx.send_edge(op.conn.shard, fed);
+        }
+        ctx.stats.log_overruns += 1;
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let told = super::join::Told {
+            offset: self.offset,
+            ..super::join::Told::default()
+        };
+        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, told);
+        let joined = Joined {
+            conn: op.conn.conn,
+            edge_room,
+            room: self.id,
+            player,
+            version: self.syncer.version(),
+            answer,
+            slice: Slice {
+                after: self.offset,
+                to: self.offset,
+                caught_up: true,
+                events: None,
+            },
+            unasked: true,
+            state: self.whole_state(ctx, seat.encoding, op.born),
+        };
+        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
+    }
+
+    /// Answers with a page of the log.
+    pub(super) fn history<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+    ) {
+        if self.player_of(&op).is_none() {
+            return refuse_stranger(ctx, now, op);
+        }
+        let OpKind::History(request) = op.request else {
+            return;
+        };
+        ctx.stats.history_pages += 1;
+        let empty = EventLog::default();
+        let log = engine.events(self.log).unwrap_or(&empty);
+        let page = Page::of(&self.name, &self.epoch, log, request, self.offset);
+        let message = Outgoing {
+            room_id: &self.name,
+            timestamp: self.timestamp.max(now.unix_ms),
+            body: Body::History(History {
+                events: &page,
+                next: page.next,
+                epoch: self.epoch.as_str(),
+            }),
+            ..Outgoing::default()
+        };
+        let answer: Arc<Chunk> = ctx.single(op.encoding, op.born, &message);
+        ctx.send_edge(
+            op.conn.shard,
+            ToEdge::Answer {
+                conn: op.conn.conn,
+                answer,
+                offence: None,
+                ordered: true,
+            },
+        );
+    }
+}
+
+/// The events of a log from one offset to another, in the order that was asked for.
+struct Page<'a> {
+    room: &'a str,
+    epoch: &'a Epoch,
+    log: &'a EventLog,
+    /// The first event to tell; 0 where there is none.
+    first: u64,
+    forward: bool,
+    count: usize,
+    next: u64,
+}
+
+impl<'a> Page<'a> {
+    fn of(
+        room: &'a str,
+        epoch: &'a Epoch,
+        log: &'a EventLog,
+        request: HistoryRequest,
+        newest: u64,
+    ) -> Page<'a> {
+        let most = match request.limit {
+            0 => PAGE,
+            limit => (limit as usize).min(PAGE),
+        };
+        let forward = request.after.is_some();
+        let mut page = Page {
+            room,
+            epoch,
+            log,
+            first: 0,
+            forward,
+            count: 0,
+            next: 0,
+        };
+        let (mut bytes, mut last) = (0, 0);
+        let mut count = |logged: Logged<'_>| {
+            if page.count == 0 {
+                page.first = logged.offset;
+            }
+            bytes += weight(&logged.record);
+            page.count += 1;
+            last = logged.offset;
+            page.count < most && bytes < PAGE_BYTES
+        };
+        match request.after {
+            Some(after) => log.after(after, |logged| logged.offset <= newest && count(logged)),
+            None => {
+                let before = match request.before {
+                    0 => newest + 1,
+                    before => before.min(newest + 1),
+                };
+                log.before(before, &mut count);
+            }
+        }
+        let more = if forward {
+            last < newest
+        } else {
+            last > log.first()
+        };
+        page.next = if more && page.count > 0 { last } else { 0 };
+        page
+    }
+}
+
+impl Messages for Page<'_> {
+    fn for_each(&self, each: &mut dyn FnMut(&Outgoing<'_>)) {
+        let mut left = self.count;
+        let tell = |logged: Logged<'_>| {
+            with_message(self.room, self.epoch, &logged, |message| each(message));
+            left = left.saturating_sub(1);
+            left > 0
+        };
+        match (self.first, self.forward) {
+            (0, _) => {}
+            (first, true) => self.log.after(first - 1, tell),
+            (first, false) => self.log.before(first + 1, tell),
+        }
+    }
+}
+
+/// Bytes that an event takes in a page, roughly.
+fn weight(record: &Record<'_>) -> usize {
+    192 + record.name.len() + record.payload.len()
+}
+
+/// An event of the log, as it was delivered.
+fn with_message(room: &str, epoch: &Epoch, logged: &Logged<'_>, tell: impl FnOnce(&Outgoing<'_>)) {
+    let Record {
+        message_type,
+        payload_kind,
+        format,
+        client_id,
+        player_id,
+        player_num,
+        seq,
+        name,
+        payload,
+        silent: _,
+    } = logged.record;
+    let told_payload = Payload {
+        kind: payload_kind,
+        data: payload,
+    };
+    let player_id = if player_id.is_empty() {
+        client_id
+    } else {
+        player_id
+    };
+    let action;
+    let body = match message_type {
+        MessageType::PlayerJoined => Body::PlayerJoined(Member {
+            player_id,
+            player_num,
+            nickname: name,
+            presence: std::str::from_utf8(payload).unwrap_or_default(),
+            connected: true,
+        }),
+        MessageType::PlayerLeft => Body::PlayerLeft {
+            player_id,
+            player_num,
+        },
+        MessageType::Chat => Body::Chat(told_payload),
+        MessageType::GameAction => match GameAction::parse(format, payload, &Limits::OFF) {
+            Ok(parsed) => {
+                action = parsed;
+                Body::GameAction(&action)
+            }
+            // It was read before it was logged.
+            Err(_) => return,
+        },
+        _ => Body::Event {
+            name,
+            payload: told_payload,
+        },
+    };
+    tell(&Outgoing {
+        from_client_id: client_id,
+        room_id: room,
+        timestamp: logged.timestamp,
+        seq,
+        offset: logged.offset,
+        epoch: epoch.as_str(),
+        body,
+        ..Outgoing::default()
+    });
+}

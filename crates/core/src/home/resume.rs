@@ -1,0 +1,144 @@
+//! Members whose connection is lost, and who come back.
+
+use roomcast_protocol::{Body, Outgoing};
+
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::home::join::Told;
+use crate::home::output::Via;
+use crate::home::room::{Room, refuse_stranger};
+use crate::host::Host;
+use crate::id::ClientId;
+use crate::link::{Op, OpKind};
+use crate::logic::PlayerNum;
+use crate::settings::PresenceMode;
+use crate::time::Now;
+
+impl Room {
+    /// A member's connection is gone. It stays: the others are told that it is not connected.
+    pub(super) fn detach<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) {
+        let Some(player) = self.player_of(op) else {
+            return;
+        };
+        self.seal(ctx);
+        let Some(member) = self.members.get_mut(&player) else {
+            return;
+        };
+        let mut seats = member.seats.iter_mut();
+        let Some(seat) = seats.find(|seat| seat.conn == op.conn && seat.connected) else {
+            return;
+        };
+        seat.connected = false;
+        let encoding = seat.encoding;
+        let lost = !member.connected();
+        self.remove_receiver(op.conn.shard, encoding);
+        if lost {
+            self.tell_connection(ctx, now, op.born, player);
+        }
+    }
+
+    /// A member's session has another connection. From here on the one before is not believed.
+    pub(super) fn resume<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+    ) {
+        let OpKind::Resume(resume) = &op.request else {
+            return;
+        };
+        let (client, edge_room, place) = (resume.client_id, resume.edge_room, resume.place);
+        let Some(player) = self.player_with(op.player, client) else {
+            return refuse_stranger(ctx, now, op);
+        };
+        // What was made before goes to those who were there.
+        self.seal(ctx);
+        let Some(member) = self.members.get_mut(&player) else {
+            return;
+        };
+        let was_connected = member.connected();
+        let Some(seat) = member.seat_of(client) else {
+            return;
+        };
+        let before = *seat;
+        (seat.conn, seat.encoding, seat.connected) = (op.conn, op.encoding, true);
+        if before.connected {
+            self.remove_receiver(before.conn.shard, before.encoding);
+        }
+        self.add_receiver(op.conn.shard, edge_room, op.encoding);
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let told = Told {
+            offset: self.offset,
+            repeats_possible: engine.enter(self.log, client, place.first_seq),
+            ..Told::default()
+        };
+        self.send_joined(
+            ctx,
+            engine,
+            &op.head(),
+            (edge_room, player),
+            place.since,
+            told,
+        );
+        if !was_connected {
+            self.tell_connection(ctx, now, op.born, player);
+        }
+    }
+
+    /// The player with a seat for this session; `hint` is who it was when the edge last heard.
+    fn player_with(&mut self, hint: PlayerNum, client: ClientId) -> Option<PlayerNum> {
+        let has_it = self
+            .members
+            .get_mut(&hint)
+            .and_then(|it| it.seat_of(client));
+        if has_it.is_some() {
+            return Some(hint);
+        }
+        // Its `joined` was on its way when the connection was lost: it is among the newest.
+        let mut newest = self.members.iter_mut().rev();
+        newest.find_map(|(player, member)| member.seat_of(client).is_some().then_some(*player))
+    }
+
+    /// Tells whether a player has a connection, and lets logic know.
+    pub(super) fn tell_connection<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        born: u64,
+        player: PlayerNum,
+    ) {
+        self.with_logic(ctx, now, |logic, room| logic.connection(room, player));
+        self.note_changes();
+        let mode = self.presence();
+        let Some(member) = self.members.get_mut(&player) else {
+            return;
+        };
+        member.presence_version = self.syncer.next_version();
+        if mode != PresenceMode::Full {
+            return;
+        }
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let message = Outgoing {
+            from_client_id: member
+                .seats
+                .first()
+                .map_or("", |seat| seat.client_id.as_str()),
+            room_id: &self.name,
+            timestamp: self.timestamp,
+            body: Body::Presence(member.listed(player)),
+            ..Outgoing::default()
+        };
+        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
+        self.output.broadcast(
+            ctx,
+            Via::State,
+            receivers,
+            compression,
+            born,
+            &message,
+            None,
+        );
+        self.output.set_version(self.syncer.version());
+    }
+}

@@ -1,0 +1,280 @@
+//! Who has published what in a room: so that nothing is logged twice, and nothing out of its order.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use roomcast_protocol::ErrorCode;
+
+use crate::id::ClientId;
+
+/// Answers that are kept for each client: as many as may wait for one.
+const ANSWERS: usize = 32;
+
+/// What is to be done with a numbered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one.
+    Next,
+    /// It was logged before, at this offset; 0 where nothing was to be logged, or it is too old to tell.
+    Logged(u64),
+    /// It was refused before, for good.
+    Refused(ErrorCode),
+    /// This one is missing before it.
+    Gap {
+        /// The lowest number that is missing.
+        missing: u64,
+        /// Whether the client was not told yet.
+        first: bool,
+    },
+}
+
+/// The clients whose messages to a room are numbered.
+#[derive(Debug, Default)]
+pub struct Producers {
+    clients: HashMap<ClientId, Box<Producer>, own_bits::Hash>,
+}
+
+mod own_bits {
+    //! Client ids are drawn by the server and can't be aimed at a bucket: their own bits are the hash.
+
+    use std::hash::{BuildHasherDefault, Hasher};
+
+    pub(super) type Hash = BuildHasherDefault<OwnBits>;
+
+    #[derive(Debug, Default)]
+    pub(super) struct OwnBits(u64);
+
+    impl Hasher for OwnBits {
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = self.0.rotate_left(5) ^ u64::from(*byte);
+            }
+        }
+
+        fn finish(&self) -> u64 {
+            self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Producer {
+    /// The highest number that was used up, with all below it.
+    last: u64,
+    /// Of the last ones, the newest at the end.
+    answers: VecDeque<Answer>,
+    /// Numbers above the next one that were refused for good before they came here.
+    ahead: Vec<(u64, ErrorCode)>,
+    /// The number whose absence the client was told of.
+    told: u64,
+    /// The offset of its last event.
+    offset: u64,
+    /// It is in the room, so that it is not forgotten.
+    present: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Logged(u64),
+    Refused(ErrorCode),
+}
+
+impl Producers {
+    /// Clients that are known.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether no client is known.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// A client is in the room; `first_seq` is the lowest number that it has no answer for, 0 where it does not say.
+    /// Whether what it sends again may be logged twice, as it is not known here.
+    pub fn enter(&mut self, client: ClientId, first_seq: u64) -> bool {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.present = true;
+            // The client has answers to all before: some of them may not have come from here.
+            if first_seq > known.last + 1 {
+                known.last = first_seq - 1;
+                known.answers.clear();
+                known.ahead.retain(|(seq, _)| *seq > first_seq);
+            }
+            return false;
+        }
+        if first_seq <= 1 {
+            // Known with its first number, if it ever sends one.
+            return false;
+        }
+        let producer = Producer {
+            last: first_seq - 1,
+            present: true,
+            ..Producer::default()
+        };
+        self.clients.insert(client, Box::new(producer));
+        true
+    }
+
+    /// A client is no longer in the room, which keeps its events from `first` on.
+    pub fn exit(&mut self, client: ClientId, first: u64) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.present = false;
+            if known.offset < first {
+                self.clients.remove(&client);
+            }
+        }
+    }
+
+    /// Forgets those who are not in the room and of whom it keeps no event: it keeps those from `first` on.
+    pub fn forget(&mut self, first: u64) {
+        self.clients
+            .retain(|_, known| known.present || known.offset >= first);
+    }
+
+    /// What is to be done with number `seq`. After [`Verdict::Next`] comes [`Producers::logged`].
+    pub fn check(&mut self, client: ClientId, seq: u64) -> Verdict {
+        let known = self.clients.entry(client).or_insert_with(|| {
+            let present = true;
+            Box::new(Producer {
+                present,
+                ..Producer::default()
+            })
+        });
+        if seq == known.last + 1 {
+            return Verdict::Next;
+        }
+        if seq > known.last {
+            let missing = known.last + 1;
+            let first = std::mem::replace(&mut known.told, missing) != missing;
+            return Verdict::Gap { missing, first };
+        }
+        let back = (known.last - seq) as usize;
+        match known.answers.iter().rev().nth(back) {
+            Some(Answer::Logged(offset)) => Verdict::Logged(*offset),
+            Some(Answer::Refused(code)) => Verdict::Refused(*code),
+            None => Verdict::Logged(0),
+        }
+    }
+
+    /// The next number was logged at `offset`.
+    pub fn logged(&mut self, client: ClientId, offset: u64) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.offset = offset;
+            known.answer(Answer::Logged(offset));
+        }
+    }
+
+    /// A number was given up by its client, and won't come. Nothing happens where it was used up before.
+    pub fn skip(&mut self, client: ClientId, seq: u64) -> Verdict {
+        let verdict = self.check(client, seq);
+        if verdict == Verdict::Next {
+            self.logged_nothing(client);
+        }
+        verdict
+    }
+
+    /// A number was refused for good before it came here. It is used up, also out of its turn.
+    pub fn refuse(&mut self, client: ClientId, seq: u64, code: ErrorCode) {
+        let Some(known) = self.clients.get_mut(&client) else {
+            if seq == 1 {
+                self.check(client, seq);
+                self.refuse(client, seq, code);
+            }
+            return;
+        };
+        if seq == known.last + 1 {
+            known.answer(Answer::Refused(code));
+        } else if seq > known.last && known.ahead.len() < ANSWERS {
+            known.ahead.push((seq, code));
+        }
+    }
+
+    fn logged_nothing(&mut self, client: ClientId) {
+        if let Some(known) = self.clients.get_mut(&client) {
+            known.answer(Answer::Logged(0));
+        }
+    }
+}
+
+impl Producer {
+    /// Uses up the next number, and those after it that were used up before.
+    fn answer(&mut self, answer: Answer) {
+        self.push(answer);
+        while let Some(at) = self.ahead.iter().position(|(seq, _)| *seq <= self.last + 1) {
+            let (seq, code) = self.ahead.swap_remove(at);
+            if seq == self.last + 1 {
+                self.push(Answer::Refused(code));
+            }
+        }
+    }
+
+    fn push(&mut self, answer: Answer) {
+        self.last += 1;
+        if self.answers.len() == ANSWERS {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ClientId {
+        ClientId::from_random([1, 2])
+    }
+
+    #[test]
+    fn numbers_are_taken_once_and_in_order() {
+        let mut producers = Producers::default();
+        let gap = |missing, first| Verdict::Gap { missing, first };
+        assert_eq!(producers.check(client(), 2), gap(1, true));
+        assert_eq!(producers.check(client(), 3), gap(1, false), "told once");
+        for seq in 1..=40 {
+            assert_eq!(producers.check(client(), seq), Verdict::Next);
+            producers.logged(client(), 100 + seq);
+        }
+        assert_eq!(producers.check(client(), 40), Verdict::Logged(140));
+        assert_eq!(producers.check(client(), 9), Verdict::Logged(109));
+        assert_eq!(
+            producers.check(client(), 8),
+            Verdict::Logged(0),
+            "the last 32"
+        );
+        assert_eq!(producers.check(client(), 42), gap(41, true));
+        assert_eq!(producers.skip(client(), 41), Verdict::Next);
+        assert_eq!(producers.check(client(), 42), Verdict::Next);
+    }
+
+    #[test]
+    fn a_final_refusal_uses_its_number_up_even_before_its_turn() {
+        let mut producers = Producers::default();
+        let code = ErrorCode::TooLarge;
+        producers.refuse(client(), 1, code);
+        producers.refuse(client(), 3, code);
+        producers.refuse(client(), 4, code);
+        assert_eq!(producers.check(client(), 1), Verdict::Refused(code));
+        assert_eq!(producers.check(client(), 2), Verdict::Next);
+        producers.logged(client(), 7);
+        assert_eq!(producers.check(client(), 4), Verdict::Refused(code));
+        assert_eq!(producers.check(client(), 5), Verdict::Next);
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_with_its_last_event() {
+        let mut producers = Producers::default();
+        assert!(!producers.enter(client(), 1), "nothing was sent before");
+        assert!(producers.is_empty());
+        producers.check(client(), 1);
+        producers.logged(client(), 9);
+        producers.exit(client(), 5);
+        assert!(!producers.enter(client(), 2), "known");
+        producers.exit(client(), 5);
+        producers.forget(10);
+        assert!(producers.is_empty());
+        assert!(producers.enter(client(), 5), "not known any more");
+        assert_eq!(producers.check(client(), 5), Verdict::Next);
+    }
+}

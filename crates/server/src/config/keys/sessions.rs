@@ -1,0 +1,75 @@
+//! `[session]`.
+
+use super::super::Config;
+use super::super::field::{Number, Text, Zero};
+use super::super::units::Unit;
+use super::{Key, Section};
+
+/// Shortest secret that is taken, in bytes: as long as the key that is made of it.
+const SHORTEST_SECRET: usize = 32;
+
+pub(super) static SESSION: Section = Section {
+    name: "session",
+    about: "What survives a connection: who said `hello` can come back and goes on where it was.",
+    keys: &[
+        Key::new(
+            "grace",
+            "How long a session lives without a connection. It stays in its rooms meanwhile.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.session_grace,
+                unit: Unit::Millis,
+                range: ("100ms", "24h"),
+                zero: Zero::Is("sessions end with their connections"),
+            },
+        ),
+        Key::new(
+            "goodbye_grace",
+            "The same after a close frame with code 1001, which a browser sends when a page is closed or loaded anew.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.goodbye_grace,
+                unit: Unit::Millis,
+                range: ("100ms", "24h"),
+                zero: Zero::Is("such sessions end at once"),
+            },
+        ),
+        Key::new(
+            "token_lifetime",
+            "How long a resume token is good. Each `welcome` brings a new one.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.token_lifetime,
+                unit: Unit::Millis,
+                range: ("1s", "9000h"),
+                zero: Zero::Is("for ever"),
+            },
+        ),
+        Key::new(
+            "max_parked",
+            "Sessions without a connection that are kept, on each shard. Beyond it those end first that would end \
+             first anyhow.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.max_parked,
+                unit: Unit::Count,
+                range: ("1", "100000000"),
+                zero: Zero::Refused,
+            },
+        ),
+        Key::new(
+            "secret",
+            "Signs resume tokens. Left empty it is drawn at each start: clients then get a new `client_id` after one.",
+            &Text {
+                place: |c: &mut Config| &mut c.session_secret,
+                check: secret,
+                takes: "at least 32 random characters, or nothing",
+            },
+        )
+        .secret(),
+    ],
+};
+
+fn secret(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() >= SHORTEST_SECRET {
+        Ok(())
+    } else {
+        Err("is too short to be safe".to_owned())
+    }
+}
