@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+pub mod auth;
 mod builder;
 mod clock;
 pub mod config;

@@ -7,7 +7,7 @@ use super::listeners::is_loopback;
 use super::load::Loaded;
 use super::source::{Problem, Source};
 use super::units::Unit;
-use super::{Config, ProxyProtocol};
+use super::{Anonymous, Config, ProxyProtocol};
 
 /// Checks a configuration as a whole.
 pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
@@ -16,6 +16,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
         problems,
     };
     addresses(&loaded.config, &mut found);
+    auth(&loaded.config, &mut found);
     timings(&loaded.config, &mut found);
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
@@ -55,11 +56,15 @@ fn addresses(config: &Config, found: &mut Found<'_>) {
         .map(|address| ("admin.listen", address));
     let mut seen: Vec<SocketAddr> = Vec::new();
     for (key, &address) in main.chain(admin) {
-        if !config.server.public_demo && !is_loopback(address.ip()) {
+        // Keys ask everybody who they are, and whoever says `anonymous` has thought of it.
+        let said = config.server.public_demo
+            || config.auth.has_keys()
+            || config.auth.anonymous == Some(true);
+        if !said && !is_loopback(address.ip()) {
             let message = format!(
                 "{key} has \"{address}\" in it, which other machines can reach, and nothing asks clients who they \
-                 are: give --public-demo (server.public_demo = true) to let everybody in, or listen on \
-                 \"127.0.0.1:{}\" (an auth setting comes with a later version)",
+                 are: set auth.hs256_secret, auth.public_key_paths or auth.jwks_path to ask them for tokens, give \
+                 --public-demo (server.public_demo = true) to let everybody in, or listen on \"127.0.0.1:{}\"",
                 address.port()
             );
             found.push(&[key], message);
@@ -71,6 +76,18 @@ fn addresses(config: &Config, found: &mut Found<'_>) {
             );
         }
         seen.push(address);
+    }
+}
+
+/// Keys are read here too, so that a wrong one is told before anything is opened.
+fn auth(config: &Config, found: &mut Found<'_>) {
+    if let Some(problem) = crate::auth::problems(&config.auth) {
+        found.push(&[problem.setting], problem.to_string());
+    }
+    if config.auth.anonymous == Some(false) && !config.auth.has_keys() {
+        let message = "auth.anonymous = false lets nobody in while no key is configured: set auth.hs256_secret, \
+                       auth.public_key_paths or auth.jwks_path";
+        found.push(&["auth.anonymous"], message.to_owned());
     }
 }
 
@@ -146,9 +163,24 @@ fn proxies(config: &Config, found: &mut Found<'_>) {
 }
 
 fn warn(config: &Config, warnings: &mut Vec<String>) {
-    let public = config.listeners().iter().any(|listener| !listener.loopback);
-    if public && config.server.public_demo {
-        let message = "--public-demo: everybody who can reach this server may join any room";
+    let listeners = config.listeners();
+    let open = |anonymous| move |listener: &super::Listener| listener.anonymous == anonymous;
+    let everybody = |listener: &super::Listener| {
+        !listener.loopback && listener.anonymous == Anonymous::Everybody
+    };
+    if listeners.iter().any(everybody) {
+        let cause = if config.auth.anonymous == Some(true) {
+            "auth.anonymous = true"
+        } else {
+            "--public-demo"
+        };
+        warnings.push(format!(
+            "{cause}: everybody who can reach this server may join any room"
+        ));
+    }
+    if config.auth.has_keys() && listeners.iter().any(open(Anonymous::Local)) {
+        let message = "auth.anonymous = \"auto\" lets programs on this machine in without a token. A proxy on this \
+                       machine that doesn't send X-Forwarded-For looks like one: set auth.anonymous = false there";
         warnings.push(message.to_owned());
     }
     if config.server.origins.iter().any(|origin| origin == "*") {

@@ -108,7 +108,7 @@ impl Loaded {
     }
 }
 
-/// A secret is never shown.
+/// A secret is never shown, but that there is none.
 pub(super) fn shown<T>(key: &Key<T>, target: &mut T) -> String {
     let value = key.field.show(target);
     if key.secret && value != quoted("") {

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::auth::Algorithm;
+
 /// `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
@@ -82,6 +84,35 @@ pub(super) fn log_level(text: &str) -> Result<(), String> {
     crate::log::filter(text)
         .map(|_| ())
         .ok_or_else(|| "is not a level".to_owned())
+}
+
+/// A secret: nothing, or too long to guess.
+pub(super) fn secret(text: &str) -> Result<(), String> {
+    match text.len() {
+        0 | 32.. => Ok(()),
+        _ => Err("has less than 32 bytes".to_owned()),
+    }
+}
+
+/// The name of a file. Whether it is there is seen when it is read.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("has an empty name in it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// An audience or issuer.
+pub(super) fn claim(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("has an empty text in it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `HS256`, `RS256`, `ES256` or `EdDSA`.
+pub(super) fn algorithm(text: &str) -> Result<Algorithm, String> {
+    Algorithm::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
 }
 
 /// The name of a kind: the part of a room's name before the first `:`.

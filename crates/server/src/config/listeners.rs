@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Config, ServerSettings};
+use super::{Anonymous, Config, ServerSettings};
 
 /// One address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Listener {
     pub pages: bool,
     /// Whether `/metrics` is served.
     pub metrics: bool,
+    /// Who is served without a token.
+    pub anonymous: Anonymous,
     /// Whether only this machine can reach it.
     pub loopback: bool,
     /// Whether the server may start without it: `[::1]` by default, which a machine without IPv6 lacks.
@@ -44,17 +46,22 @@ impl Config {
                 role: Role::Main,
                 pages: server.pages.unwrap_or(private || server.public_demo),
                 metrics: server.metrics.unwrap_or(private),
+                anonymous: self.auth.anonymous(loopback, server.public_demo),
                 loopback,
                 optional: preset && address.is_ipv6(),
             }
         });
-        let admin = self.admin.listen.iter().map(|&address| Listener {
-            address,
-            role: Role::Admin,
-            pages: true,
-            metrics: true,
-            loopback: is_loopback(address.ip()),
-            optional: false,
+        let admin = self.admin.listen.iter().map(|&address| {
+            let loopback = is_loopback(address.ip());
+            Listener {
+                address,
+                role: Role::Admin,
+                pages: true,
+                metrics: true,
+                anonymous: self.auth.anonymous(loopback, server.public_demo),
+                loopback,
+                optional: false,
+            }
         });
         main.chain(admin).collect()
     }

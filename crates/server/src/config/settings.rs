@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
-use super::machine;
+use super::{AuthSettings, machine};
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[http]`: limits of the handshake.
     pub http: Http,
+    /// `[auth]`: keys for tokens, and who needs none.
+    pub auth: AuthSettings,
     /// `[limits]`: how many connections are let in.
     pub limits: ConnectionLimits,
     /// `[batcher]`: when what waits for a connection is written.
@@ -47,6 +49,7 @@ impl Default for Config {
             server: ServerSettings::default(),
             admin: Admin::default(),
             http: Http::default(),
+            auth: AuthSettings::default(),
             limits: ConnectionLimits::default(),
             batcher: Batcher::default(),
             socket: Socket::default(),
@@ -68,7 +71,7 @@ pub struct ServerSettings {
     pub listen: Vec<SocketAddr>,
     /// Worker threads, one event loop each; `None`: as many as there are cores. See [`ServerSettings::shards`].
     pub shards: Option<u32>,
-    /// Accept clients from other machines without any authentication.
+    /// Accept clients from other machines without any authentication, and serve them the pages.
     pub public_demo: bool,
     /// Whether the demo page is served; `None`: on loopback, and with `public_demo`. See [`Config::listeners`].
     pub pages: Option<bool>,

@@ -1,5 +1,6 @@
 //! The table of all settings.
 
+mod auth;
 mod connections;
 mod kinds;
 mod message;
@@ -18,6 +19,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &server::SERVER,
     &server::ADMIN,
     &server::HTTP,
+    &auth::AUTH,
     &connections::LIMITS,
     &message::MESSAGE,
     &connections::HEARTBEAT,

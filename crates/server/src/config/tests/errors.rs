@@ -236,8 +236,8 @@ fn a_public_address_needs_somebody_to_say_so() {
     assert_eq!(
         error,
         "--listen: server.listen has \"0.0.0.0:9000\" in it, which other machines can reach, and nothing asks clients \
-         who they are: give --public-demo (server.public_demo = true) to let everybody in, or listen on \
-         \"127.0.0.1:9000\" (an auth setting comes with a later version)"
+         who they are: set auth.hs256_secret, auth.public_key_paths or auth.jwks_path to ask them for tokens, give \
+         --public-demo (server.public_demo = true) to let everybody in, or listen on \"127.0.0.1:9000\""
     );
     for public in ["[::]:9000", "192.168.1.2:9000", "[::ffff:10.0.0.1]:9000"] {
         assert_eq!(
@@ -265,6 +265,83 @@ fn a_public_address_needs_somebody_to_say_so() {
     assert_eq!(
         loaded.warnings,
         ["--public-demo: everybody who can reach this server may join any room"]
+    );
+}
+
+#[test]
+fn an_auth_setting_allows_a_public_address() {
+    let public = |tried: Try| tried.flag("--listen", "server.listen", &["0.0.0.0:9000"]);
+    let secret = "a secret for tests, with enough bytes in it";
+    let loaded = public(without_file().variable("ROOMCAST_AUTH_HS256_SECRET", secret)).load();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let listener = |loaded: &Loaded| loaded.config.listeners()[0].anonymous;
+    assert_eq!(listener(&loaded), Anonymous::Nobody);
+    let report = loaded.report();
+    assert!(
+        report.contains("hs256_secret = \"(not shown)\"  # ROOMCAST_AUTH_HS256_SECRET\n"),
+        "{report}"
+    );
+    assert!(!report.contains(secret));
+    let loaded = public(with_file("auth.anonymous = true")).load();
+    assert_eq!(
+        loaded.warnings,
+        ["auth.anonymous = true: everybody who can reach this server may join any room"]
+    );
+    assert_eq!(listener(&loaded), Anonymous::Everybody);
+    assert_eq!(listener(&without_file().load()), Anonymous::Local);
+    let demo = public(without_file().flag("--public-demo", "server.public_demo", &["true"])).load();
+    assert_eq!(listener(&demo), Anonymous::Everybody);
+    // On loopback a proxy could look like a program of this machine.
+    let loaded = without_file()
+        .variable("ROOMCAST_AUTH_HS256_SECRET", secret)
+        .load();
+    assert_eq!(listener(&loaded), Anonymous::Local);
+    assert!(loaded.warnings[0].contains("auth.anonymous"));
+}
+
+#[test]
+fn wrong_keys_are_told_before_anything_is_opened() {
+    let tried = with_file("auth.hs256_secret = \"hunter2\"");
+    assert_eq!(
+        tried.error(),
+        "roomcast.toml:1: auth.hs256_secret = (not shown) has less than 32 bytes: it takes a text of at least 32 \
+         bytes, or \"\" (none); the default is \"\""
+    );
+    assert_eq!(
+        error_in("auth.anonymous = false"),
+        "roomcast.toml:1: auth.anonymous = false lets nobody in while no key is configured: set auth.hs256_secret, \
+         auth.public_key_paths or auth.jwks_path"
+    );
+    assert!(
+        error_in("auth.algorithms = [\"HS512\"]")
+            .contains("has \"HS512\" in it, which is none of them")
+    );
+    let error = error_in("log.level = \"info\"\nauth.jwks_path = \"/nowhere/jwks.json\"");
+    assert!(
+        error.starts_with(
+            "roomcast.toml:2: auth.jwks_path = \"/nowhere/jwks.json\" cannot be read: "
+        ),
+        "{error}"
+    );
+    let error = error_in("auth.public_key_paths = [\"/nowhere/key.pem\"]");
+    assert!(
+        error.starts_with(
+            "roomcast.toml:1: auth.public_key_paths: \"/nowhere/key.pem\" cannot be read: "
+        ),
+        "{error}"
+    );
+    let tried = with_file("");
+    let path = tried.directory.path().join("secret");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let error = tried
+        .variable(
+            "ROOMCAST_AUTH_HS256_SECRET_FILE",
+            &path.display().to_string(),
+        )
+        .error();
+    assert!(
+        error.contains("has less than 32 bytes") && !error.contains("hunter2"),
+        "{error}"
     );
 }
 

@@ -1,0 +1,137 @@
+//! Tokens: JSON Web Tokens (RFC 7519) that say who a client is and what it may do.
+//!
+//! A key has one algorithm, which its type decides; the one that a token names only chooses among the keys. So a public
+//! key never serves as a secret, and `none` chooses nothing.
+
+mod claims;
+pub(crate) mod fault;
+mod header;
+mod jwks;
+mod key;
+mod reload;
+mod sign;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Validation, decode};
+use roomcast_core::{Identity, TokenFault};
+use roomcast_protocol::Limits;
+
+use crate::config::AuthSettings;
+use claims::Claims;
+use key::{Key, Keys};
+
+pub use key::Algorithm;
+pub(crate) use key::problems;
+pub(crate) use reload::watch;
+pub use sign::{NewToken, Signer};
+
+/// What tokens are checked with. Shared by all threads.
+///
+/// [`Authority::verify`] computes and waits for nothing; on one core of the machine that the benchmarks run on it takes
+/// MEASURED.
+pub(crate) struct Authority {
+    /// Replaced as a whole when a file of keys has changed; locked for as long as it takes to copy the pointer.
+    keys: RwLock<Arc<Keys>>,
+    settings: AuthSettings,
+    limits: Limits,
+}
+
+impl Authority {
+    /// The keys of the settings; nothing where there are none.
+    ///
+    /// # Errors
+    /// A key that can't be read or used, as a sentence that names its setting.
+    pub(crate) fn load(
+        settings: &AuthSettings,
+        limits: &Limits,
+    ) -> Result<Option<Arc<Authority>>, String> {
+        if !settings.has_keys() {
+            return Ok(None);
+        }
+        let keys = Keys::load(settings).map_err(|problem| problem.to_string())?;
+        Ok(Some(Arc::new(Authority {
+            keys: RwLock::new(Arc::new(keys)),
+            settings: settings.clone(),
+            limits: limits.clone(),
+        })))
+    }
+
+    /// Checks a token at this time, in milliseconds since the Unix epoch: its signature first, then what it says.
+    ///
+    /// # Errors
+    /// A sentence of [`fault`].
+    pub(crate) fn verify(&self, unix_ms: i64, token: &str) -> Result<Identity, TokenFault> {
+        self.check(unix_ms, token).map_err(TokenFault::Bad)
+    }
+
+    fn check(&self, unix_ms: i64, token: &str) -> Result<Identity, &'static str> {
+        let max = self.limits.max_token;
+        if max != 0 && token.len() > max {
+            return Err(fault::TOO_LARGE);
+        }
+        let header = header::read(token)?;
+        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        let mut outcome = Err(fault::SIGNATURE);
+        for key in keys.choose(header.algorithm, header.kid.as_deref())? {
+            outcome = signed_claims(token, key);
+            // Only another key can make a wrong signature right.
+            if !matches!(outcome, Err(fault::SIGNATURE)) {
+                break;
+            }
+        }
+        outcome?.identity(unix_ms, &self.settings, &self.limits)
+    }
+
+    /// The files that keys are from.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let jwks = Some(&self.settings.jwks_path).filter(|path| !path.is_empty());
+        let pem = self.settings.public_key_paths.iter();
+        pem.chain(jwks).map(Path::new)
+    }
+
+    /// Reads all keys again, and takes them in the place of those before.
+    ///
+    /// # Errors
+    /// They are not good; then those before stay.
+    fn reload(&self) -> Result<usize, String> {
+        let keys = Keys::load(&self.settings).map_err(|problem| problem.to_string())?;
+        let count = keys.count();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(count)
+    }
+}
+
+/// What a token says, if that key has signed it. Times, audience and issuer are ours to check: with the caller's clock,
+/// and with a sentence for each.
+fn signed_claims(token: &str, key: &Key) -> Result<Claims, &'static str> {
+    let mut validation = Validation::new(key.algorithm.into());
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    decode::<Claims>(token, &key.decoding, &validation)
+        .map(|token| token.claims)
+        .map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => fault::SIGNATURE,
+            ErrorKind::InvalidAlgorithm => fault::ALGORITHM,
+            // The signature was right before anybody looked at the claims.
+            ErrorKind::Json(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidClaimFormat(_) => {
+                fault::CLAIMS
+            }
+            _ => fault::MALFORMED,
+        })
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
