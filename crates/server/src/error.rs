@@ -12,6 +12,8 @@ use crate::config::{Problems, exit};
 pub enum ServerError {
     /// The settings are wrong.
     Config(Problems),
+    /// A key for tokens can't be read or used.
+    Keys(String),
     /// A page's path or content type can't be served.
     Page(String),
     /// An address could not be bound.
@@ -31,7 +33,7 @@ impl ServerError {
     /// What the process's exit code should be: see [`exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServerError::Config(_) => exit::CONFIG,
+            ServerError::Config(_) | ServerError::Keys(_) => exit::CONFIG,
             ServerError::Bind { .. } => exit::CANNOT_BIND,
             ServerError::Page(_) | ServerError::System(_) | ServerError::ShardFailed => {
                 exit::FAILURE
@@ -49,7 +51,9 @@ impl fmt::Display for ServerError {
                     .iter()
                     .try_for_each(|problem| write!(f, "\n  {problem}"))
             }
-            ServerError::Page(message) | ServerError::Bind { message, .. } => f.write_str(message),
+            ServerError::Page(message)
+            | ServerError::Keys(message)
+            | ServerError::Bind { message, .. } => f.write_str(message),
             ServerError::System(error) => write!(f, "the server could not start: {error}"),
             ServerError::ShardFailed => f.write_str("a shard failed, so the server ended"),
         }

@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 
+use roomcast_core::Access;
 use roomcast_protocol::Format;
 
 use crate::limits::ConnectionPermit;
@@ -15,6 +16,8 @@ pub(crate) struct Upgraded {
     pub(crate) format: Format,
     /// Whether permessage-deflate was agreed, with both `no_context_takeover` parameters.
     pub(crate) deflate: bool,
+    /// What its request says about the client.
+    pub(crate) access: Access,
     /// Bytes that the client sent behind its handshake: the first ones of its first frames.
     pub(crate) leftover: Vec<u8>,
     /// This connection's share of the limits: given back when it is dropped.

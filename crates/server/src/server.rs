@@ -12,6 +12,7 @@ use roomcast_core::settings::Settings;
 use roomcast_core::{Kinds, session_key};
 use roomcast_engine::MemoryEngine;
 
+use crate::auth::Authority;
 use crate::builder::ServerBuilder;
 use crate::clock::Clock;
 use crate::config::{Config, Shutdown};
@@ -61,6 +62,8 @@ impl Server {
         sender: Sender<Event>,
         events: Receiver<Event>,
     ) -> Result<RunningServer, ServerError> {
+        let authority = Authority::load(&self.config.auth, &self.config.core.message)
+            .map_err(ServerError::Keys)?;
         let bound = Bound::bind(&self.config)?;
         let count = self.config.server.shards().clamp(1, MOST_SHARDS) as u16;
         let mut polls = Vec::new();
@@ -80,6 +83,7 @@ impl Server {
             batcher: self.config.batcher.clone(),
             hash_key: random_key()?,
             clock: Clock::start(),
+            authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
         });
         let mut running = RunningServer {
@@ -120,6 +124,7 @@ impl Server {
             shards: mailboxes as Arc<dyn Shards>,
             metrics: Box::new(move || registry.render()),
             pages: self.pages,
+            authority,
         };
         running.http = Some(bound.serve(&self.config, services)?);
         Ok(running)

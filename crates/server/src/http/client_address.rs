@@ -27,6 +27,8 @@ pub(super) struct Client {
     /// Whether it is on this machine. Not so when a proxy that is not trusted claims to have forwarded the request:
     /// then anybody may be behind it.
     pub(super) loopback: bool,
+    /// Whether somebody claims to have forwarded the request, trusted or not.
+    pub(super) forwarded: bool,
     /// Whether somebody who is not trusted claims to have forwarded the request.
     pub(super) unbelieved: bool,
 }
@@ -49,6 +51,7 @@ impl TrustedProxies {
             return Client {
                 address: direct,
                 loopback: direct.is_loopback(),
+                forwarded: false,
                 unbelieved: false,
             };
         }
@@ -56,6 +59,7 @@ impl TrustedProxies {
             return Client {
                 address: direct,
                 loopback: false,
+                forwarded: true,
                 unbelieved: true,
             };
         }
@@ -63,11 +67,13 @@ impl TrustedProxies {
             Some(address) => Client {
                 address,
                 loopback: address.is_loopback(),
+                forwarded: true,
                 unbelieved: false,
             },
             None => Client {
                 address: direct,
                 loopback: false,
+                forwarded: true,
                 unbelieved: false,
             },
         }

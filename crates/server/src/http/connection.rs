@@ -65,6 +65,7 @@ pub(super) async fn serve(
     let Accepted {
         format,
         deflate,
+        access,
         permit,
     } = accepted;
     hand_over(
@@ -73,6 +74,7 @@ pub(super) async fn serve(
             stream,
             format,
             deflate,
+            access,
             leftover,
             permit,
         },
@@ -90,8 +92,8 @@ async fn serve_http(
     mut admitted: Result<ConnectionPermit, Refusal>,
     header_timeout: Duration,
 ) -> Option<HandedOver> {
-    let direct = match who(site, listener, &mut stream, peer).await {
-        Ok(direct) => direct,
+    let (direct, proxied) = match who(site, listener, &mut stream, peer).await {
+        Ok(who) => who,
         Err(sentence) => {
             site.refused(RefusedBy::ProxyHeader);
             return end_with(stream, StatusCode::BAD_REQUEST, &sentence).await;
@@ -106,7 +108,7 @@ async fn serve_http(
         admitted = Err(refusal);
     }
 
-    let service = Service::new(Arc::clone(site), listener, direct, admitted);
+    let service = Service::new(Arc::clone(site), listener, (direct, proxied), admitted);
     let io = TokioIo::new(Wordless::new(stream));
     let mut http = site.http.clone();
     http.header_read_timeout(header_timeout);
@@ -144,7 +146,7 @@ async fn serve_http(
     }
 }
 
-/// The other end: the peer itself, or whom a trusted proxy names with the PROXY protocol.
+/// The other end: the peer itself, or whom a trusted proxy names with the PROXY protocol; and whether one did.
 ///
 /// A trusted proxy has to send the header on every connection: were it optional, a proxy that sends none would let its
 /// clients write one.
@@ -153,16 +155,16 @@ async fn who(
     listener: Listener,
     stream: &mut TcpStream,
     peer: IpAddr,
-) -> Result<IpAddr, String> {
+) -> Result<(IpAddr, bool), String> {
     let expected = site.proxy_protocol == ProxyProtocol::V2
         && listener.role == Role::Main
         && site.trusted.contains(peer);
     if !expected {
-        return Ok(peer);
+        return Ok((peer, false));
     }
     match timeout(site.handshake_timeout, proxy_protocol::read(stream)).await {
-        Ok(Ok(Some(named))) => Ok(named.ip()),
-        Ok(Ok(None)) => Ok(peer),
+        Ok(Ok(Some(named))) => Ok((named.ip(), true)),
+        Ok(Ok(None)) => Ok((peer, false)),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(format!(
             "A connection from this proxy has to begin with a PROXY protocol v2 header: {error}."
         )),

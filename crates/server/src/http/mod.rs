@@ -3,6 +3,7 @@
 //! One thread runs all of it on a tokio runtime of its own; a connection is here until it is a WebSocket, and then moves
 //! to a shard ([`Shards`]). Usage: [`Bound::bind`], then [`Bound::serve`], which gives [`Http`] to steer it with.
 
+mod bearer;
 mod client_address;
 mod connection;
 mod listen;
@@ -37,6 +38,7 @@ use self::origin::Origins;
 use self::pages::Pages;
 use self::response::unavailable;
 use self::upgrade::Refused;
+use crate::auth::{self, Authority};
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::handover::Shards;
 use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
@@ -52,6 +54,8 @@ pub(crate) struct Services {
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Pages of the embedding program.
     pub(crate) pages: Vec<Page>,
+    /// What tokens are checked with, where that is configured.
+    pub(crate) authority: Option<Arc<Authority>>,
 }
 
 /// Listeners that are bound and not yet served: who connects now waits.
@@ -143,6 +147,9 @@ impl Bound {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             let task = runtime.spawn(listen::accept(Arc::clone(&site), listener, socket));
             accepting.push((listener.role, task.abort_handle()));
+        }
+        if let Some(authority) = &site.authority {
+            runtime.spawn(auth::watch(Arc::clone(authority)));
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -252,6 +259,7 @@ struct Site {
     shards: Arc<dyn Shards>,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     pages: Pages,
+    authority: Option<Arc<Authority>>,
     origins: Origins,
     trusted: TrustedProxies,
     proxy_protocol: ProxyProtocol,
@@ -284,6 +292,7 @@ impl Site {
             shards: services.shards,
             metrics: services.metrics,
             pages: Pages::new(services.pages),
+            authority: services.authority,
             origins: Origins::new(&config.server.origins),
             trusted: TrustedProxies::new(&config.server.trusted_proxies),
             proxy_protocol: config.server.proxy_protocol,

@@ -44,6 +44,16 @@ impl Notices {
         }
     }
 
+    /// A token was refused. `sentence` has no part of it.
+    pub(super) fn token(&self, sentence: &'static str) {
+        if let Some(more) = self.may(&self.others, "token") {
+            warn!(
+                suppressed = more,
+                "a client was refused because of its token: {sentence}"
+            );
+        }
+    }
+
     /// Newcomers are refused.
     pub(super) fn refused(&self, cause: RefusedBy) {
         let Some(more) = self.may(&self.others, cause.as_str()) else {

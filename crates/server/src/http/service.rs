@@ -5,18 +5,21 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, StatusCode, request};
+use roomcast_core::{Access, Identity};
 use roomcast_protocol::Format;
 
 use super::Site;
+use super::bearer;
 use super::client_address::Client;
 use super::origin::Seen;
 use super::response::{Answer, last_text, method_not_allowed, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
-use crate::config::Listener;
+use crate::config::{Anonymous, Listener};
 use crate::limits::{ConnectionPermit, Refusal};
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
@@ -29,6 +32,8 @@ pub(super) struct Service {
     listener: Listener,
     /// Who made the connection, or whom the PROXY protocol named.
     direct: IpAddr,
+    /// Whether a proxy named them.
+    proxied: bool,
     state: RefCell<State>,
 }
 
@@ -48,6 +53,7 @@ pub(super) struct State {
 pub(super) struct Accepted {
     pub(super) format: Format,
     pub(super) deflate: bool,
+    pub(super) access: Access,
     pub(super) permit: ConnectionPermit,
 }
 
@@ -55,7 +61,7 @@ impl Service {
     pub(super) fn new(
         site: Arc<Site>,
         listener: Listener,
-        direct: IpAddr,
+        (direct, proxied): (IpAddr, bool),
         admitted: Result<ConnectionPermit, Refusal>,
     ) -> Service {
         let state = State {
@@ -67,6 +73,7 @@ impl Service {
             site,
             listener,
             direct,
+            proxied,
             state: RefCell::new(state),
         }
     }
@@ -183,6 +190,7 @@ impl Service {
         if !site.shards.has_room() {
             return Err(site.busy(RefusedBy::ShardsBusy, "Too many newcomers at once."));
         }
+        let access = self.access(request, client)?;
         // From here on the connection is the shard's: what is left of HTTP has no claim to the permit.
         let gone = Err(Refusal::Connections);
         if let Ok(permit) = std::mem::replace(&mut state.admitted, gone) {
@@ -190,10 +198,41 @@ impl Service {
             state.accepted = Some(Accepted {
                 format,
                 deflate,
+                access,
                 permit,
             });
         }
         Ok(handshake.answer())
+    }
+
+    /// Whom the request's token names, and whether the client could do without.
+    fn access(&self, request: &request::Parts, client: Client) -> Result<Access, Refused> {
+        let proxied = self.proxied || client.forwarded;
+        let anonymous = match self.listener.anonymous {
+            Anonymous::Nobody => false,
+            Anonymous::Local => self.listener.loopback && client.loopback && !proxied,
+            Anonymous::Everybody => true,
+        };
+        let identity = self.identity(request).map_err(|fault| {
+            self.site.notices.token(fault.sentence);
+            Refused::new(RefusedBy::Token, fault.answer())
+        })?;
+        Ok(Access {
+            identity: identity.map(Box::new),
+            anonymous,
+        })
+    }
+
+    fn identity(&self, request: &request::Parts) -> Result<Option<Identity>, bearer::Fault> {
+        let Some(token) = bearer::token(&request.headers)? else {
+            return Ok(None);
+        };
+        let Some(authority) = &self.site.authority else {
+            return Err(bearer::Fault::NOT_SUPPORTED);
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let identity = authority.verify(now.unwrap_or_default().as_millis() as i64, token);
+        Ok(Some(identity?))
     }
 
     fn check_origin(&self, handshake: &Handshake<'_>, client: Client) -> Result<(), Refused> {

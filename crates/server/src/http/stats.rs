@@ -21,6 +21,8 @@ pub(crate) enum RefusedBy {
     ShuttingDown,
     /// The page's origin.
     Origin,
+    /// The token of its `Authorization` header.
+    Token,
     /// A handshake that is none: 400, 405 or 426.
     Handshake,
     /// A request that could not be read: 400, 413, 414, 431.
@@ -33,7 +35,7 @@ pub(crate) enum RefusedBy {
 
 impl RefusedBy {
     /// Each of them, in the order of their counters.
-    pub(crate) const ALL: [RefusedBy; 11] = [
+    pub(crate) const ALL: [RefusedBy; 12] = [
         RefusedBy::Connections,
         RefusedBy::Address,
         RefusedBy::Memory,
@@ -41,6 +43,7 @@ impl RefusedBy {
         RefusedBy::ShardsBusy,
         RefusedBy::ShuttingDown,
         RefusedBy::Origin,
+        RefusedBy::Token,
         RefusedBy::Handshake,
         RefusedBy::Request,
         RefusedBy::Timeout,
@@ -57,6 +60,7 @@ impl RefusedBy {
             RefusedBy::ShardsBusy => "shards_busy",
             RefusedBy::ShuttingDown => "shutting_down",
             RefusedBy::Origin => "origin",
+            RefusedBy::Token => "token",
             RefusedBy::Handshake => "handshake",
             RefusedBy::Request => "request",
             RefusedBy::Timeout => "timeout",

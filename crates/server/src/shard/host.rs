@@ -1,12 +1,15 @@
 //! What the core asks of a shard: frames, randomness, a stopwatch, log lines.
 
+use std::sync::Arc;
+
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
 use roomcast_core::settings::Compression;
-use roomcast_core::{Control, Encoding, Host, Notice};
+use roomcast_core::{Control, Encoding, Host, Identity, Notice, TokenFault};
 use roomcast_protocol::Format;
 use roomcast_websocket::{CloseFrame, Deflater, Opcode, close, frame};
 
+use crate::auth::Authority;
 use crate::clock::Clock;
 
 /// Levels of compression that there are, 1 to 9.
@@ -17,6 +20,8 @@ const WINDOW_BITS: u8 = 15;
 /// The host of one shard.
 pub(crate) struct ShardHost {
     clock: Clock,
+    /// What tokens are checked with, where that is configured.
+    authority: Option<Arc<Authority>>,
     random: ChaCha12Rng,
     /// One a level, made when it is first needed: each holds about 300 KiB.
     deflaters: [Option<Box<Deflater>>; LEVELS],
@@ -39,11 +44,15 @@ pub(crate) struct CompressionStats {
 impl ShardHost {
     /// # Errors
     /// The system has no random numbers.
-    pub(crate) fn new(clock: Clock) -> std::io::Result<ShardHost> {
+    pub(crate) fn new(
+        clock: Clock,
+        authority: Option<Arc<Authority>>,
+    ) -> std::io::Result<ShardHost> {
         let random =
             ChaCha12Rng::try_from_rng(&mut rand::rngs::SysRng).map_err(std::io::Error::other)?;
         Ok(ShardHost {
             clock,
+            authority,
             random,
             deflaters: std::array::from_fn(|_| None),
             compressed: Vec::new(),
@@ -120,6 +129,13 @@ impl Host for ShardHost {
         self.clock.micros()
     }
 
+    fn verify(&mut self, unix_ms: i64, token: &str) -> Result<Identity, TokenFault> {
+        match &self.authority {
+            Some(authority) => authority.verify(unix_ms, token),
+            None => Err(TokenFault::NotSupported),
+        }
+    }
+
     fn notice(&mut self, notice: Notice<'_>) {
         self.notices.log(self.clock.micros(), notice);
     }
@@ -130,7 +146,7 @@ mod tests {
     use super::*;
 
     fn host() -> ShardHost {
-        ShardHost::new(Clock::start()).unwrap()
+        ShardHost::new(Clock::start(), None).unwrap()
     }
 
     fn framed(message: &[u8], deflate: bool, compression: Compression) -> Vec<u8> {

@@ -21,6 +21,7 @@ use roomcast_core::settings::Settings;
 use roomcast_core::{Histogram, Kinds, Stats};
 use roomcast_protocol::CloseCode;
 
+use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::link::{Mailbox, Mailboxes};
@@ -84,6 +85,7 @@ pub(crate) struct Node {
     pub(crate) batcher: Batcher,
     pub(crate) hash_key: [u64; 2],
     pub(crate) clock: Clock,
+    pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) mailboxes: Arc<Mailboxes>,
 }
 
@@ -99,7 +101,7 @@ pub(crate) fn spawn<E: Engine + Send + 'static>(
     engine: E,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let host = host::ShardHost::new(node.clock)?;
+    let host = host::ShardHost::new(node.clock, node.authority.clone())?;
     let node = Arc::clone(node);
     let mailbox = Arc::clone(mailbox);
     let run = move || {

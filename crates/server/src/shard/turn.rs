@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use roomcast_core::engine::Engine;
-use roomcast_core::{
-    Access, BatcherLimits, ConnId, Encoding, Now, Shard, ShardConfig, ShardMessage,
-};
+use roomcast_core::{BatcherLimits, ConnId, Encoding, Now, Shard, ShardConfig, ShardMessage};
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
 use super::host::ShardHost;
@@ -288,13 +286,14 @@ impl<E: Engine> Worker<E> {
             stream,
             format,
             deflate,
+            access,
             leftover,
             permit,
         } = upgraded;
         let mut stream = mio::net::TcpStream::from_std(stream);
         let conn = self
             .core
-            .open(self.now, Encoding { format, deflate }, Access::ANONYMOUS);
+            .open(self.now, Encoding { format, deflate }, access);
         let token = Token(conn.to_u64() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {

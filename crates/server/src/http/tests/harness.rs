@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::auth::Authority;
 use crate::config::{Config, Role};
 use crate::handover::{Shards, Upgraded};
 use crate::http::{Bound, Http, HttpStats, Page, RefusedBy, Services};
@@ -35,6 +36,7 @@ impl Server {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
             pages,
+            authority: Authority::load(&config.auth, &config.core.message).unwrap(),
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());

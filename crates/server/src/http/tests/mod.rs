@@ -7,3 +7,4 @@ mod limits;
 mod pages;
 mod proxies;
 mod requests;
+mod tokens;
