@@ -1,0 +1,182 @@
+//! Tokens over real sockets; and that none is ever in the log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{Client, DEADLINE, address, eventually, start};
+use roomcast_server::auth::{NewToken, Signer};
+use roomcast_server::{RunningServer, Server};
+use tracing_subscriber::fmt::MakeWriter;
+
+const SECRET: &str = "a secret for tests, with enough bytes in it";
+
+/// Everything that this process logs, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Once a process: the server's threads log to the global subscriber.
+    fn install() -> Log {
+        let log = Log::default();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(log.clone())
+            .init();
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        self.clone()
+    }
+}
+
+fn token(secret: &str, ttl: u64) -> String {
+    let token = NewToken {
+        user: "u7".to_owned(),
+        ttl: Duration::from_secs(ttl),
+        ..NewToken::default()
+    };
+    Signer::from_secret(secret.as_bytes())
+        .unwrap()
+        .sign(&token)
+        .unwrap()
+}
+
+/// The status and text of the answer to a handshake with this token.
+fn upgrade(address: SocketAddr, token: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        // A 401 is over with its sentence, which ends in a line break of its own.
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            if status == 101 || body.ends_with('\n') {
+                return (status, text);
+            }
+        }
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "{text}");
+        answer.extend(&buffer[..count]);
+    }
+}
+
+fn started(secret: &str) -> RunningServer {
+    start(|config| config.auth.hs256_secret = secret.to_owned().into())
+}
+
+#[test]
+fn no_token_and_no_secret_is_ever_logged() {
+    let log = Log::install();
+    let server = started(SECRET);
+    let tokens = [
+        token(SECRET, 3600),
+        token(SECRET, 0),
+        token("another secret, which is long enough too", 3600),
+        "x".repeat(5_000),
+        "not.a.token".to_owned(),
+    ];
+    for token in &tokens {
+        let (status, answer) = upgrade(address(&server), token);
+        assert!(matches!(status, 101 | 401), "{answer}");
+        assert!(!answer.contains(token.as_str()));
+        // In `hello`, `join_room` and `auth` too, as text that no parser takes and in messages that are refused.
+        for message in [
+            format!(r#"{{"type":"hello","payload":{{"version":1,"token":"{token}"}}}}"#),
+            format!(
+                r#"{{"type":"join_room","room_id":"relay:1","payload":{{"token":"{token}"}}}}"#
+            ),
+            format!(r#"{{"type":"auth","payload":{{"token":"{token}"}}}}"#),
+            format!(r#"{{"type":"auth","payload":{{"token":"{token}"#),
+        ] {
+            let mut client = Client::json(address(&server));
+            client.text(&message);
+            let _ = client.next();
+        }
+    }
+    eventually("the refusal is logged", || {
+        log.text()
+            .contains("a client was refused because of its token")
+    });
+    drop(server);
+    let text = log.text();
+    for token in &tokens {
+        // Neither as a whole nor its signature or claims.
+        for part in token.split('.').filter(|part| part.len() > 8) {
+            assert!(!text.contains(part), "{part} is in the log:\n{text}");
+        }
+    }
+    assert!(!text.contains(SECRET));
+}
+
+#[test]
+fn a_server_with_a_token_of_its_own_takes_it() {
+    let server = started(SECRET);
+    assert_eq!(upgrade(address(&server), &token(SECRET, 3600)).0, 101);
+    // Within the leeway of 30 s.
+    assert_eq!(upgrade(address(&server), &token(SECRET, 0)).0, 101);
+    let (status, answer) = upgrade(
+        address(&server),
+        &token("another secret, which is long enough too", 3600),
+    );
+    assert_eq!(status, 401);
+    assert!(
+        answer.contains("The token's signature is wrong."),
+        "{answer}"
+    );
+    let answer = answer.to_ascii_lowercase();
+    assert!(
+        answer.contains("www-authenticate: bearer error=\"invalid_token\""),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_server_with_a_key_that_is_no_key_does_not_start() {
+    let mut config = common::config();
+    config.auth.hs256_secret = "hunter2".to_owned().into();
+    let server = Server::builder().config(config).build().unwrap();
+    let error = server.start().unwrap_err();
+    assert_eq!(error.exit_code(), 78);
+    let text = error.to_string();
+    assert!(
+        text.contains("less than 32 bytes") && !text.contains("hunter2"),
+        "{text}"
+    );
+}
