@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Ask a running server whether it is alive: for containers, which have no curl.
     Healthcheck(HealthcheckArgs),
+    /// Make a token that says who a client is, for trying.
+    Token(TokenArgs),
     /// Measure a server: its memory, its speed, and whether it loses anything.
     #[cfg(target_os = "linux")]
     Bench(crate::bench::Args),
@@ -97,6 +99,66 @@ impl HealthcheckArgs {
     }
 }
 
+/// `roomcast token`
+///
+/// The token goes to standard output, alone. It is signed with the secret that the settings have
+/// (auth.hs256_secret), or with a private key. docs/authentication.md says what tokens are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  roomcast token --user u7                                       everything is allowed, for an hour
+  roomcast token --user u7 --name Ada --room chat:42 --ttl 5m    in one room, for five minutes
+  roomcast token --user u7 --room 'chat:*' --allow join,history  to read along in all rooms of a kind
+  roomcast token --user u7 --key private.pem                     with RS256, ES256 or EdDSA, as the key is
+
+A client sends it as `token` of its hello, or in the header `Authorization: Bearer TOKEN` of its request.")]
+pub(crate) struct TokenArgs {
+    /// The user's id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) user: String,
+    /// The nickname where the client gives none.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Good in this room, in all of a kind (kind:*), or in all (*); may be given several times [default: all].
+    #[arg(long)]
+    pub(crate) room: Vec<String>,
+    /// What is allowed there: join, publish, presence, history, with commas between them [default: all of it].
+    #[arg(long, value_name = "RIGHTS", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// Good for so long: 90s, 5m, 1h, 7d.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub(crate) ttl: Duration,
+    /// Whom it is for (aud) [default: the first of auth.audience].
+    #[arg(long, value_name = "AUD")]
+    pub(crate) audience: Option<String>,
+    /// Who has made it (iss) [default: the first of auth.issuer].
+    #[arg(long, value_name = "ISS")]
+    pub(crate) issuer: Option<String>,
+    /// The id of its key (kid), where the server has a JWKS file.
+    #[arg(long)]
+    pub(crate) kid: Option<String>,
+    /// Sign with this private key (PEM, PKCS #8) instead of the secret.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Read settings from this file [default: ./roomcast.toml, if it is there].
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    config: Option<PathBuf>,
+    /// Set any key of the file; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value, help_heading = "Settings")]
+    set: Vec<(String, String)>,
+}
+
+impl TokenArgs {
+    /// The flags that set something.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            config: self.config.clone(),
+            set: self.set.clone(),
+            ..Settings::default()
+        }
+    }
+}
+
 impl Settings {
     /// The process's environment and usual file, with these flags over them.
     pub(crate) fn sources(&self) -> Sources {
@@ -148,6 +210,25 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A time as in the settings.
+fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a time such as 90s, 5m, 1h or 7d".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let unit = match text.get(digits.len()..) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3_600,
+        Some("d") => 86_400,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(unit)
+        .filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "a token is good for a second at least and ten years at most".to_owned())
+}
+
 fn after_help() -> String {
     let mut text = String::from(
         "\
@@ -157,6 +238,7 @@ Examples:
   roomcast --set limits.max_message=16KiB         with one setting changed
   roomcast check --defaults > roomcast.toml       a file with every setting, to change
   ROOMCAST_LOG_LEVEL=debug roomcast               a setting from the environment
+  roomcast token --user u7 --room chat:42         a token that says who a client is
 
 Exit codes:
 ",

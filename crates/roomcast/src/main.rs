@@ -1,4 +1,4 @@
-//! The `roomcast` binary: serve, check, healthcheck, bench.
+//! The `roomcast` binary: serve, check, healthcheck, token, bench.
 
 #[cfg(target_os = "linux")]
 mod bench;
@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod healthcheck;
 mod serve;
+mod token;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some(Command::Serve { settings }) => serve::run(&settings),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Healthcheck(args)) => healthcheck::run(&args),
+        Some(Command::Token(args)) => token::run(args),
         #[cfg(target_os = "linux")]
         Some(Command::Bench(args)) => bench::run(args),
     }

@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use tempfile::TempDir;
 
 /// The binary in a directory of its own, without variables of ours.
@@ -49,6 +51,7 @@ fn help_has_every_command_flag_and_exit_code() {
         "serve",
         "check",
         "healthcheck",
+        "token",
         "--config",
         "--listen",
         "--shards",
@@ -205,6 +208,122 @@ fn the_settings_are_checked_before_an_address_is_opened() {
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&["serve", "--listen", &address, "--set", "limits.burst=none"]);
     assert_eq!(output.status.code(), Some(78));
+}
+
+const SECRET: &str = "a secret for tests, with enough bytes in it";
+
+/// The claims of a token, as JSON text.
+fn claims(token: &str) -> String {
+    let part = token.split('.').nth(1).unwrap();
+    String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[test]
+fn a_token_is_made_with_the_secret_of_the_settings() {
+    let args = [
+        "token",
+        "--user",
+        "u7",
+        "--name",
+        "Ada",
+        "--room",
+        "chat:42",
+        "--room",
+        "arena:*",
+        "--allow",
+        "join,history",
+        "--ttl",
+        "5m",
+    ];
+    let directory = directory();
+    let output = roomcast(&directory, &args)
+        .env("ROOMCAST_AUTH_HS256_SECRET", SECRET)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""));
+    let token = stdout(&output);
+    assert_eq!(token.trim_end().split('.').count(), 3, "{token}");
+    let claims = claims(&token);
+    for part in [
+        r#""sub":"u7""#,
+        r#""name":"Ada""#,
+        r#""permissions":[{"rooms":["chat:42","arena:*"],"allow":["join","history"]}]"#,
+    ] {
+        assert!(claims.contains(part), "{claims}");
+    }
+}
+
+#[test]
+fn a_token_is_made_with_a_private_key() {
+    let directory = directory();
+    let random = aws_lc_rs::rand::SystemRandom::new();
+    let key = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8v1(&random).unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(key)
+    );
+    write(&directory, "private.pem", &pem);
+    let output = roomcast(
+        &directory,
+        &["token", "--user", "u7", "--key", "private.pem"],
+    )
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(claims(&stdout(&output)).contains(r#""sub":"u7""#));
+    // No server with these settings would take it, and that is said.
+    assert!(
+        stderr(&output).contains("This server takes no tokens"),
+        "{}",
+        stderr(&output)
+    );
+    write(&directory, "wrong.pem", "nonsense");
+    for (key, says) in [
+        ("wrong.pem", "not a private key"),
+        ("missing.pem", "cannot read"),
+    ] {
+        let output = roomcast(&directory, &["token", "--user", "u7", "--key", key])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_is_not_made() {
+    let directory = directory();
+    let token = |args: &[&str]| {
+        roomcast(&directory, &[&["token", "--user", "u7"], args].concat())
+            .env("ROOMCAST_AUTH_HS256_SECRET", SECRET)
+            .output()
+            .unwrap()
+    };
+    for args in [&["--allow", "jion"][..], &["--room", "chat:4*"]] {
+        let output = token(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr(&output).contains(args[1]) && output.stdout.is_empty());
+    }
+    for args in [
+        &["--ttl", "0s"][..],
+        &["--ttl", "soon"],
+        &["--ttl", "1y"],
+        &["--ttl", "9999999999d"],
+    ] {
+        assert_eq!(token(args).status.code(), Some(64), "{args:?}");
+    }
+    let refused = token(&["--name", " Ada"]);
+    assert!(stderr(&refused).contains("The token's name is no nickname"));
+    let without = run(&["token", "--user", "u7"]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(stderr(&without).contains("ROOMCAST_AUTH_HS256_SECRET_FILE"));
+    let short = roomcast(&directory, &["token", "--user", "u7"])
+        .env("ROOMCAST_AUTH_HS256_SECRET", "hunter2")
+        .output()
+        .unwrap();
+    assert_eq!(short.status.code(), Some(78));
+    assert!(!stderr(&short).contains("hunter2"));
 }
 
 #[test]

@@ -18,13 +18,14 @@ mod tests;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
 use roomcast_core::{Identity, TokenFault};
 use roomcast_protocol::Limits;
 
-use crate::config::AuthSettings;
+use crate::config::{AuthSettings, Config};
 use claims::Claims;
 use key::{Key, Keys};
 
@@ -107,6 +108,17 @@ impl Authority {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         Ok(count)
     }
+}
+
+/// Why a server with these settings would refuse a token now, if it would.
+pub fn refusal(config: &Config, token: &str) -> Option<&'static str> {
+    let authority = Authority::load(&config.auth, &config.core.message);
+    let Ok(Some(authority)) = authority else {
+        return Some(fault::NOT_SUPPORTED);
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let unix_ms = now.unwrap_or_default().as_millis() as i64;
+    authority.check(unix_ms, token).err()
 }
 
 /// What a token says, if that key has signed it. Times, audience and issuer are ours to check: with the caller's clock,
