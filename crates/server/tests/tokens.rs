@@ -10,7 +10,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::{Client, DEADLINE, address, eventually, start};
@@ -25,14 +25,18 @@ const SECRET: &str = "a secret for tests, with enough bytes in it";
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Once a process: the server's threads log to the global subscriber.
-    fn install() -> Log {
-        let log = Log::default();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(log.clone())
-            .init();
-        log
+    /// One for the process: the server's threads log to the global subscriber.
+    fn of_all() -> Log {
+        static LOG: OnceLock<Log> = OnceLock::new();
+        let install = || {
+            let log = Log::default();
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(log.clone())
+                .init();
+            log
+        };
+        LOG.get_or_init(install).clone()
     }
 
     fn text(&self) -> String {
@@ -103,7 +107,7 @@ fn started(secret: &str) -> RunningServer {
 
 #[test]
 fn no_token_and_no_secret_is_ever_logged() {
-    let log = Log::install();
+    let log = Log::of_all();
     let server = started(SECRET);
     let tokens = [
         token(SECRET, 3600),
@@ -179,4 +183,32 @@ fn a_server_with_a_key_that_is_no_key_does_not_start() {
         text.contains("less than 32 bytes") && !text.contains("hunter2"),
         "{text}"
     );
+}
+
+#[test]
+fn a_broken_file_of_keys_is_told_and_changes_nothing() {
+    let log = Log::of_all();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jwks.json");
+    let put = |text: &str| {
+        let fresh = directory.path().join("fresh");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, &path).unwrap();
+    };
+    // SECRET, in the base64 of URLs.
+    let k = "YSBzZWNyZXQgZm9yIHRlc3RzLCB3aXRoIGVub3VnaCBieXRlcyBpbiBpdA";
+    let good = format!(r#"{{"keys":[{{"kty":"oct","kid":"a","k":"{k}"}}]}}"#);
+    put(&good);
+    let server = start(|config| {
+        config.auth.jwks_path = path.display().to_string();
+        config.auth.reload_interval = Duration::from_millis(10);
+    });
+    assert_eq!(upgrade(address(&server), &token(SECRET, 3600)).0, 101);
+    let says = |line: &str| eventually(line, || log.text().contains(line));
+    put(&good[..good.len() - 8]);
+    says("the keys for tokens stay as they are: auth.jwks_path");
+    assert_eq!(upgrade(address(&server), &token(SECRET, 3600)).0, 101);
+    put(&good);
+    says("the keys for tokens were read anew");
+    assert!(!log.text().contains(&k[..20]), "a key is in the log");
 }

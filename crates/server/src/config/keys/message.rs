@@ -66,7 +66,7 @@ pub(super) static MESSAGE: Section = Section {
         ),
         Key::new(
             "max_token",
-            "A token in `hello` or `join_room`.",
+            "A token, in a message or in a request's header.",
             &bytes(|c| &mut c.core.message.max_token, ("64B", "1MiB")),
         ),
     ],

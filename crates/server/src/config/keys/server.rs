@@ -12,7 +12,7 @@ pub(super) static SERVER: Section = Section {
         Key::new(
             "listen",
             "Addresses to listen on. Port 0 lets the system choose one. An address that other machines can reach \
-             needs `public_demo`.",
+             needs keys for tokens (`[auth]`) or `public_demo`.",
             &List {
                 place: |c: &mut Config| &mut c.server.listen,
                 read: items::address,
@@ -94,8 +94,8 @@ pub(super) static ADMIN: Section = Section {
     about: "A listener of its own for pages and metrics, so that the public one can do without them.",
     keys: &[Key::new(
         "listen",
-        "Further addresses, on which the demo page and `/metrics` are served. An address that other machines can reach \
-         needs `server.public_demo`.",
+        "Further addresses, on which the demo page and `/metrics` are served. They ask nobody for \
+         a token. An address that other machines can reach needs keys (`[auth]`) or `server.public_demo`.",
         &List {
             place: |c: &mut Config| &mut c.admin.listen,
             read: items::address,
