@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Authority;
+
+/// A timer takes no shorter one.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// What tells one version of a file from another. A file that was put in another's place has another number, also when
 /// time and size are the same.
@@ -38,7 +41,7 @@ pub(crate) async fn watch(authority: Arc<Authority>) {
     if authority.files().next().is_none() {
         return;
     }
-    let mut ticks = interval(authority.settings.reload_interval);
+    let mut ticks = interval(authority.settings.reload_interval.max(SHORTEST));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = Seen::default();
     loop {

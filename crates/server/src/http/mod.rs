@@ -158,6 +158,8 @@ impl Bound {
             .spawn(move || {
                 // An error means that the sender is gone, which means stop as well.
                 let _ = runtime.block_on(stopped);
+                // A file of keys that is being read, perhaps from a network that is gone, isn't waited for.
+                runtime.shutdown_background();
             })?;
         Ok(Http {
             site,

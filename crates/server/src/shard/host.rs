@@ -184,6 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn tokens_in_messages_are_checked_with_the_same_keys() {
+        use crate::auth::testing::{NOW, SECRET, hs256};
+        let token = hs256(&serde_json::json!({"sub": "u7", "exp": NOW + 60}));
+        let without = host().verify(NOW * 1_000, &token);
+        assert_eq!(without, Err(TokenFault::NotSupported));
+        let settings = crate::config::AuthSettings {
+            hs256_secret: SECRET.to_owned().into(),
+            ..Default::default()
+        };
+        let authority = Authority::load(&settings, &Default::default()).unwrap();
+        let mut host = ShardHost::new(Clock::start(), authority).unwrap();
+        let identity = host.verify(NOW * 1_000, &token).unwrap();
+        assert_eq!(&*identity.user_id, "u7");
+        // With the time that the core gives, not that of a clock.
+        let late = host.verify(identity.expires_at, &token);
+        assert!(matches!(late, Err(TokenFault::Bad(sentence)) if sentence.contains("expired")));
+    }
+
+    #[test]
     fn an_unstated_close_code_is_answered_by_none() {
         let mut out = Vec::new();
         host().control(
