@@ -212,3 +212,18 @@ fn a_broken_file_of_keys_is_told_and_changes_nothing() {
     says("the keys for tokens were read anew");
     assert!(!log.text().contains(&k[..20]), "a key is in the log");
 }
+
+#[test]
+fn a_proxy_without_keys_is_told_what_to_set() {
+    let log = Log::of_all();
+    let server = start(|_| {});
+    let mut stream = TcpStream::connect(address(&server)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let request = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   X-Forwarded-For: 192.0.2.7\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    eventually("it is logged", || {
+        log.text().contains("set auth.anonymous = true")
+    });
+}

@@ -54,6 +54,17 @@ impl Notices {
         }
     }
 
+    /// A client needs a token, and none could be checked.
+    pub(super) fn needs_keys(&self) {
+        if let Some(more) = self.may(&self.others, "needs_keys") {
+            warn!(
+                suppressed = more,
+                "a client that a proxy has brought needs a token, and no key is configured: configure one (auth), or \
+                 set auth.anonymous = true to serve everybody"
+            );
+        }
+    }
+
     /// Newcomers are refused.
     pub(super) fn refused(&self, cause: RefusedBy) {
         let Some(more) = self.may(&self.others, cause.as_str()) else {

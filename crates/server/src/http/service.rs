@@ -217,6 +217,9 @@ impl Service {
             self.site.notices.token(fault.sentence);
             Refused::new(RefusedBy::Token, fault.answer())
         })?;
+        if !anonymous && self.site.authority.is_none() {
+            self.site.notices.needs_keys();
+        }
         Ok(Access {
             identity: identity.map(Box::new),
             anonymous,
