@@ -48,6 +48,16 @@ impl Wire {
         Wire::over(TcpStream::connect(address).unwrap(), format)
     }
 
+    /// With a token in the request's `Authorization` header.
+    pub fn with_token(address: SocketAddr, format: Format, token: &str) -> Wire {
+        let stream = TcpStream::connect(address).unwrap();
+        Wire::with_headers(
+            stream,
+            format,
+            &[("Authorization", &format!("Bearer {token}"))],
+        )
+    }
+
     /// With a receive buffer of a few KiB, so that a reader that stalls does so soon.
     pub fn narrow(address: SocketAddr, format: Format) -> Wire {
         let domain = socket2::Domain::for_address(address);
@@ -57,7 +67,11 @@ impl Wire {
         Wire::over(socket.into(), format)
     }
 
-    fn over(mut stream: TcpStream, format: Format) -> Wire {
+    fn over(stream: TcpStream, format: Format) -> Wire {
+        Wire::with_headers(stream, format, &[])
+    }
+
+    fn with_headers(mut stream: TcpStream, format: Format, headers: &[(&str, &str)]) -> Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -70,7 +84,7 @@ impl Wire {
                 Format::Protobuf => &["gameproto.v1.protobuf"],
             },
             deflate: None,
-            headers: &[],
+            headers,
         };
         stream.write_all(&request.encode()).unwrap();
         let mut head = Vec::new();
