@@ -166,14 +166,14 @@ fn random_key() -> Result<[u64; 2], ServerError> {
 /// The shards' settings with the key that resume tokens are signed with.
 fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
     let mut settings = config.core.clone();
-    settings.session_key = if config.session_secret.is_empty() {
+    settings.session_key = if config.session_secret.expose().is_empty() {
         let mut key = [0; 32];
         rand::rngs::SysRng
             .try_fill_bytes(&mut key)
             .map_err(std::io::Error::other)?;
         key
     } else {
-        session_key(&config.session_secret)
+        session_key(config.session_secret.expose())
     };
     Ok(settings)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
-use super::{AuthSettings, machine};
+use super::{AuthSettings, Secret, machine};
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct Config {
     /// `[log]`: what is logged, and how.
     pub log: Log,
     /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
-    pub session_secret: String,
+    pub session_secret: Secret,
     /// `[rooms]` `log_memory`: bytes that the logs of all rooms may hold together; 0 is any.
     pub log_memory: usize,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
@@ -56,7 +56,7 @@ impl Default for Config {
             compression: true,
             shutdown: Shutdown::default(),
             log: Log::default(),
-            session_secret: String::new(),
+            session_secret: Secret::default(),
             log_memory: 256 * 1024 * 1024,
             core: Settings::default(),
             kinds: vec![Kind::default()],

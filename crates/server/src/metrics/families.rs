@@ -382,7 +382,7 @@ pub(super) const FAMILIES: &[Family] = &[
 
 type Samples = fn(&Scrape<'_>, &mut Exposition);
 
-const fn counter(
+pub(super) const fn counter(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
@@ -397,7 +397,7 @@ const fn counter(
     }
 }
 
-const fn gauge(
+pub(super) const fn gauge(
     name: &'static str,
     labels: &'static [&'static str],
     help: &'static str,
@@ -422,11 +422,15 @@ const fn histogram(name: &'static str, help: &'static str, samples: Samples) -> 
     }
 }
 
-fn sum(scrape: &Scrape<'_>, number: impl Fn(&Report) -> u64) -> u64 {
+pub(super) fn sum(scrape: &Scrape<'_>, number: impl Fn(&Report) -> u64) -> u64 {
     scrape.shards.iter().map(number).sum()
 }
 
-fn per_shard(scrape: &Scrape<'_>, out: &mut Exposition, number: impl Fn(&Report) -> u64) {
+pub(super) fn per_shard(
+    scrape: &Scrape<'_>,
+    out: &mut Exposition,
+    number: impl Fn(&Report) -> u64,
+) {
     for report in scrape.shards {
         out.sample(&[("shard", &report.shard)], number(report));
     }

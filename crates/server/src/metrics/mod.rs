@@ -5,6 +5,7 @@
 
 mod exposition;
 mod families;
+mod sessions;
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ use crate::link::Mailboxes;
 use crate::shard::{Order, Report};
 use exposition::Exposition;
 use families::FAMILIES;
+use sessions::SESSION_FAMILIES;
 
 /// How long a scrape waits for the shards. One whose turn takes longer is shown as it was before.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -25,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// All metrics as a Markdown table, as in `docs/metrics.md`.
 pub fn reference() -> String {
     let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    for family in FAMILIES {
+    for family in FAMILIES.iter().chain(SESSION_FAMILIES) {
         let labels: Vec<String> = family
             .labels
             .iter()
@@ -97,7 +99,7 @@ impl Registry {
             uptime: self.start.elapsed(),
         };
         let mut out = Exposition::default();
-        for family in FAMILIES {
+        for family in FAMILIES.iter().chain(SESSION_FAMILIES) {
             out.family(family.name, family.kind, family.help);
             (family.samples)(&scrape, &mut out);
         }

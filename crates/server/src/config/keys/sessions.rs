@@ -57,7 +57,7 @@ pub(super) static SESSION: Section = Section {
             "secret",
             "Signs resume tokens. Left empty it is drawn at each start: clients then get a new `client_id` after one.",
             &Text {
-                place: |c: &mut Config| &mut c.session_secret,
+                place: |c: &mut Config| &mut c.session_secret.0,
                 check: secret,
                 takes: "at least 32 random characters, or nothing",
             },
