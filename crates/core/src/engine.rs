@@ -127,9 +127,9 @@ pub trait Engine {
     /// The next completion of a submission that was pending, in each room in order.
     fn poll(&mut self, now: Now) -> Option<(LogId, Submitted)>;
 
-    /// A client is in the room, and has no answer for numbers from `first_seq` on; 0 where it does not say. Whether
-    /// what it sends again may be logged twice.
-    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64) -> bool;
+    /// A client is in the room, and has no answer for numbers from `first_seq` on; 0 where it does not say. It may have
+    /// been there before if it is `back`. Whether what it sends again may be logged twice.
+    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool;
 
     /// A client is no longer in the room.
     fn exit(&mut self, log: LogId, client: ClientId);

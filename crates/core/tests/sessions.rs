@@ -1,5 +1,7 @@
 //! Sessions: resume, takeover, acks, logs, inboxes and identity, as clients see them.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod common;
 
 use common::{Client, Got, Node, node, relay, text};

@@ -202,9 +202,9 @@ impl Engine for MemoryEngine {
         None
     }
 
-    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64) -> bool {
+    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
         self.log(log)
-            .is_some_and(|log| log.producers.enter(client, first_seq))
+            .is_some_and(|log| log.producers.enter(client, first_seq, back))
     }
 
     fn exit(&mut self, log: LogId, client: ClientId) {

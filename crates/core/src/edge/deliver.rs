@@ -301,6 +301,7 @@ impl Edge {
         membership.player = player;
         membership.unanswered = membership.unanswered.saturating_sub(u32::from(!unasked));
         membership.version = version;
+        membership.floor = slice.after;
         membership.stale = false;
         membership.asked = false;
         self.push_whole(ctx, now, id, Lane::Event, answer, Piece::NO_ROOM, 0);

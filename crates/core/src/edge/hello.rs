@@ -164,14 +164,15 @@ impl Edge {
         }
         let known_user = !session.user_id().is_empty();
         session.identity = identity.or(session.identity);
-        let key = match (session.key, token) {
+        let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
             (Some(key), Some(token)) if token.key.generation < key.generation => key,
-            (Some(key), _) => SessionKey {
-                generation: key.generation.saturating_add(1),
-                ..key
+            // A session that is gone begins again where its token was: the `welcome` may be lost here too.
+            (_, Some(token)) => SessionKey {
+                generation: token.key.generation.saturating_add(1),
+                ..token.key
             },
-            (None, _) => fresh,
+            (_, None) => fresh,
         };
         session.key = (ctx.settings.session_grace > 0).then_some(key);
         let Some(conn) = self.conn_mut(id) else {
@@ -209,7 +210,7 @@ impl Edge {
             return Found::Gone;
         };
         let fits = session.key.is_some_and(|key| {
-            let back = key.generation.wrapping_sub(token.key.generation);
+            let back = key.generation.saturating_sub(token.key.generation);
             key.incarnation == token.key.incarnation && back <= 1
         });
         // A token for somebody else's session, however it was come by, opens nothing.

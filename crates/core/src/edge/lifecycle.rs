@@ -251,12 +251,12 @@ impl Edge {
                 behind = true;
                 // State would wait behind the events: the newest is asked for meanwhile.
                 membership.stale = true;
-                membership.fed = piece.base;
+                membership.fed = piece.base.max(membership.floor);
                 if let Some(room) = rooms.get_mut(piece.room) {
                     room.remove_receiver(id.slot());
                 }
             }
-            membership.fed = membership.fed.min(piece.base);
+            membership.fed = membership.fed.min(piece.base.max(membership.floor));
         });
         if behind {
             ctx.stats.readers_behind += 1;

@@ -74,6 +74,8 @@ pub(super) struct Membership {
     pub(super) version: u64,
     /// Of one that is fed: the offset up to which it has been.
     pub(super) fed: u64,
+    /// The offset after which its events began: what waits of an earlier stay is not fed again.
+    pub(super) floor: u64,
 }
 
 impl Membership {
@@ -90,6 +92,7 @@ impl Membership {
             unanswered: 1,
             version: 0,
             fed: 0,
+            floor: 0,
         }
     }
 

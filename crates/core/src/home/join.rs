@@ -158,7 +158,12 @@ impl Room {
         let told = Told {
             offset: before,
             recovered: false,
-            repeats_possible: engine.enter(self.log, client_id, place.first_seq),
+            repeats_possible: engine.enter(
+                self.log,
+                client_id,
+                place.first_seq,
+                place.since.is_some(),
+            ),
             alone: here.is_none() && (completion.is_none() || crowds),
         };
         self.send_joined(ctx, engine, &head, (edge_room, player), place.since, told);
@@ -327,11 +332,11 @@ impl Room {
         let OpKind::Join(join) = &op.request else {
             return;
         };
-        let since = join.place.since.filter(|since| since.epoch == self.epoch);
-        let known = since.filter(|since| since.offset <= self.offset);
+        // It missed nothing, wherever in its lane or in the log its next event waits: its own position holds.
+        let since = join.place.since.filter(|since| since.offset <= self.offset);
         let told = Told {
-            offset: known.map_or(self.offset, |since| since.offset),
-            recovered: known.is_some(),
+            offset: since.map_or(self.offset, |since| since.offset),
+            recovered: true,
             ..Told::default()
         };
         let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, told);

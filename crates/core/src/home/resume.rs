@@ -70,7 +70,12 @@ impl Room {
         self.timestamp = self.timestamp.max(now.unix_ms);
         let told = Told {
             offset: self.offset,
-            repeats_possible: engine.enter(self.log, client, place.first_seq),
+            repeats_possible: engine.enter(
+                self.log,
+                client,
+                place.first_seq,
+                place.since.is_some(),
+            ),
             ..Told::default()
         };
         self.send_joined(

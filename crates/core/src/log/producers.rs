@@ -67,6 +67,8 @@ struct Producer {
     ahead: Vec<(u64, ErrorCode)>,
     /// The number whose absence the client was told of.
     told: u64,
+    /// Numbers below this may have been logged before it was known here: the client may have had no chance to hear so.
+    unsure: u64,
     /// The offset of its last event.
     offset: u64,
     /// It is in the room, so that it is not forgotten.
@@ -90,9 +92,9 @@ impl Producers {
         self.clients.is_empty()
     }
 
-    /// A client is in the room; `first_seq` is the lowest number that it has no answer for, 0 where it does not say.
-    /// Whether what it sends again may be logged twice, as it is not known here.
-    pub fn enter(&mut self, client: ClientId, first_seq: u64) -> bool {
+    /// A client is in the room; `back`: it has been before. `first_seq` is the lowest number that it has no answer for,
+    /// 0 where it does not say. Whether what it sends again may be logged twice, as it is not known here.
+    pub fn enter(&mut self, client: ClientId, first_seq: u64, back: bool) -> bool {
         if let Some(known) = self.clients.get_mut(&client) {
             known.present = true;
             // The client has answers to all before: some of them may not have come from here.
@@ -101,14 +103,16 @@ impl Producers {
                 known.answers.clear();
                 known.ahead.retain(|(seq, _)| *seq > first_seq);
             }
-            return false;
+            return first_seq < known.unsure;
         }
-        if first_seq <= 1 {
+        let first_seq = first_seq.max(1);
+        if first_seq == 1 && !back {
             // Known with its first number, if it ever sends one.
             return false;
         }
         let producer = Producer {
             last: first_seq - 1,
+            unsure: first_seq.saturating_add(ANSWERS as u64),
             present: true,
             ..Producer::default()
         };
@@ -265,16 +269,23 @@ mod tests {
     #[test]
     fn who_is_gone_is_forgotten_with_its_last_event() {
         let mut producers = Producers::default();
-        assert!(!producers.enter(client(), 1), "nothing was sent before");
+        assert!(
+            !producers.enter(client(), 1, false),
+            "nothing was sent before"
+        );
         assert!(producers.is_empty());
         producers.check(client(), 1);
         producers.logged(client(), 9);
         producers.exit(client(), 5);
-        assert!(!producers.enter(client(), 2), "known");
+        assert!(!producers.enter(client(), 2, true), "known");
         producers.exit(client(), 5);
         producers.forget(10);
         assert!(producers.is_empty());
-        assert!(producers.enter(client(), 5), "not known any more");
+        assert!(producers.enter(client(), 5, true), "not known any more");
+        assert!(
+            producers.enter(client(), 5, true),
+            "and that may not have been heard"
+        );
         assert_eq!(producers.check(client(), 5), Verdict::Next);
     }
 }

@@ -552,8 +552,8 @@ macro_rules! as_inner_engine {
         ) -> roomcast_core::engine::Opened {
             self.inner.open(now, room, retention, random)
         }
-        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64) -> bool {
-            self.inner.enter(log, client, first_seq)
+        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
+            self.inner.enter(log, client, first_seq, back)
         }
         fn exit(&mut self, log: LogId, client: ClientId) {
             self.inner.exit(log, client);
