@@ -1,0 +1,394 @@
+//! What the server says.
+
+use std::sync::Arc;
+
+use roomcast_protocol::ErrorCode;
+use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, decode_server};
+
+use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
+use super::link::Phase;
+use super::room::{Op, Place};
+use super::send::{Asked, Page};
+use super::{Key, Session, Timer};
+use crate::error::{Error, code};
+use crate::message::{Content, Message, Position};
+
+/// The event that says that a room has become too big to tell of each member; no client can send it without its id.
+const PRESENCE_EVENT: &str = "roomcast.presence";
+
+impl Session {
+    /// A whole message came. One that can't be read is told by [`Event::Unreadable`], one of an unknown type ignored.
+    pub fn receive(&mut self, now: u64, message: &[u8]) {
+        match decode_server(self.config.format, message) {
+            Ok(message) => self.receive_message(now, message),
+            Err(bad) => {
+                self.heard(now);
+                if bad.code != ErrorCode::UnknownType {
+                    let error = Error::new(bad.code.as_str(), bad.message);
+                    self.events.push_back(Event::Unreadable(error));
+                }
+            }
+        }
+    }
+
+    /// The same, for one that was decoded.
+    pub fn receive_message(&mut self, now: u64, message: ServerMessage<'_>) {
+        self.heard(now);
+        match self.phase {
+            Phase::Open => self.take(message),
+            Phase::Greeting { .. } => match &message.body {
+                ServerBody::Welcome(welcome) => self.welcome(welcome),
+                ServerBody::Error(error) => self.hello_refused(Error::of_server(error)),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, message: ServerMessage<'_>) {
+        let room = self.rooms.get_key_value(&*message.room_id);
+        let name = room.map(|(name, _)| name.clone());
+        match message.body {
+            ServerBody::Welcome(_) => {}
+            ServerBody::Joined(joined) => {
+                let name = name.unwrap_or_else(|| (*message.room_id).into());
+                self.joined(&name, message.timestamp, joined);
+            }
+            ServerBody::Ack(acks) => {
+                let key = match (&*message.room_id, name) {
+                    ("", _) => None,
+                    (_, Some(name)) => Some(name),
+                    _ => return,
+                };
+                for (seq, offset) in acks {
+                    self.acked(&key, seq, offset);
+                }
+                self.make_ready(&key);
+            }
+            ServerBody::Error(error) => self.refused(name, &message.room_id, error),
+            ServerBody::Pong(payload) => self.pong(&payload.data, message.timestamp),
+            ServerBody::Reconnect { delay_ms, url, .. } => self.come_back(delay_ms, &url),
+            ServerBody::Auth {
+                token_expires_at, ..
+            } => self.token_lasts(token_expires_at, message.timestamp),
+            ServerBody::Presence(_) | ServerBody::PresenceCount { .. } => {
+                self.presence_told(name, message.body);
+            }
+            ServerBody::Sync(sync) => {
+                if let Some(room) = name.filter(|name| self.is_joined(name)) {
+                    self.events.push_back(Event::Sync { room, sync });
+                }
+            }
+            ServerBody::Members {
+                members,
+                total,
+                next,
+            } => self.page_came(name, |asked| {
+                let page = MembersPage {
+                    members,
+                    total,
+                    next,
+                };
+                matches!(asked.page, Page::Members(_)).then(|| Event::MembersPage {
+                    ticket: Ticket(asked.ticket),
+                    result: Ok(page),
+                })
+            }),
+            ServerBody::History {
+                ref events,
+                next,
+                ref epoch,
+            } => self.page_came(name, |asked| {
+                let page = HistoryPage {
+                    events: events.iter().filter_map(Message::of_wire).collect(),
+                    next,
+                    epoch: epoch.clone(),
+                };
+                matches!(asked.page, Page::History(_)).then(|| Event::History {
+                    ticket: Ticket(asked.ticket),
+                    result: Ok(page),
+                })
+            }),
+            ServerBody::Chat(_)
+            | ServerBody::Event { .. }
+            | ServerBody::GameAction(_)
+            | ServerBody::PlayerJoined(_)
+            | ServerBody::PlayerLeft { .. } => match (name, Message::of_wire(&message)) {
+                (Some(name), Some(event)) => self.room_event(name, event),
+                (None, Some(event)) if message.room_id.is_empty() => self.direct_event(event),
+                _ => {}
+            },
+        }
+    }
+
+    fn room_event(&mut self, name: Arc<str>, message: Message) {
+        let Some(room) = self.rooms.get_mut(&name) else {
+            return;
+        };
+        let own = matches!(message.content, Content::PlayerLeft { player_num, .. }
+            if player_num == room.player_num || room.player_num == 0);
+        if own && room.op == Op::Leave {
+            return self.left(&name);
+        }
+        if !room.member || !room.wanted {
+            return;
+        }
+        if let Some(place) = &message.position {
+            match room.log.advance(&place.epoch, place.offset) {
+                Place::Repeat => return,
+                Place::Next => {}
+                Place::Jump(since) => {
+                    let now = Position {
+                        epoch: place.epoch.clone(),
+                        offset: place.offset.saturating_sub(1),
+                    };
+                    self.events.push_back(Event::Gap {
+                        room: Some(name.clone()),
+                        since: Some(since),
+                        now,
+                    });
+                }
+            }
+            let numbered = message.seq > 0 && self.terms.seq_acked;
+            if numbered && !room.log.is_new(&message.from, message.seq) {
+                return;
+            }
+        }
+        let counted = matches!(&message.content, Content::Event { name, payload }
+        if name == PRESENCE_EVENT && message.from.is_empty() && {
+            #[derive(serde::Deserialize)]
+            struct Crowd { presence: String, total: u64 }
+            payload.parse::<Crowd>().is_ok_and(|crowd| {
+                (room.presence_mode, room.total) = (crowd.presence, crowd.total);
+                true
+            })
+        });
+        if counted {
+            return self.members_changed(&name);
+        }
+        // What happened before the list was made is in it.
+        let news = message.timestamp >= room.listed_at;
+        let changed = match &message.content {
+            Content::PlayerJoined(member) if news => {
+                let known = room.listed.contains_key(&member.player_num);
+                if !known {
+                    room.listed.insert(member.player_num, member.clone());
+                    room.total = room.total.saturating_add(1);
+                }
+                !known
+            }
+            Content::PlayerLeft { player_num, .. } if news => {
+                let known = room.listed.remove(player_num).is_some();
+                room.total = room.total.saturating_sub(u64::from(known));
+                known
+            }
+            _ => false,
+        };
+        self.events.push_back(Event::Message {
+            room: name.clone(),
+            message,
+        });
+        if changed {
+            self.members_changed(&name);
+        }
+        if own {
+            let error = Error::new(
+                "not_in_room",
+                "the server has put this client out of the room",
+            );
+            self.lose_room(&name, error);
+        }
+    }
+
+    fn direct_event(&mut self, message: Message) {
+        if let Some(place) = &message.position {
+            match self.inbox.advance(&place.epoch, place.offset) {
+                Place::Repeat => return,
+                Place::Next => {}
+                Place::Jump(since) => self.events.push_back(Event::Gap {
+                    room: None,
+                    since: Some(since),
+                    now: Position {
+                        epoch: place.epoch.clone(),
+                        offset: place.offset.saturating_sub(1),
+                    },
+                }),
+            }
+            let numbered = message.seq > 0 && self.terms.seq_acked;
+            if numbered && !self.inbox.is_new(&message.from, message.seq) {
+                return;
+            }
+        }
+        self.events.push_back(Event::Direct(message));
+    }
+
+    fn presence_told(&mut self, name: Option<Arc<str>>, body: ServerBody<'_>) {
+        let Some(name) = name else { return };
+        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.member) else {
+            return;
+        };
+        match body {
+            ServerBody::Presence(member) => {
+                // State may overtake the event that tells of who came, and of who left.
+                let Some(known) = room.listed.get_mut(&member.player_num) else {
+                    return;
+                };
+                let nickname = match member.nickname.is_empty() {
+                    true => std::mem::take(&mut known.nickname),
+                    false => member.nickname,
+                };
+                *known = Member { nickname, ..member };
+            }
+            ServerBody::PresenceCount { total } => room.total = total,
+            _ => return,
+        }
+        self.members_changed(&name);
+    }
+
+    /// The first page that was asked for has come.
+    fn page_came(&mut self, name: Option<Arc<str>>, page: impl FnOnce(Asked) -> Option<Event>) {
+        let Some(name) = name else { return };
+        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.asking) else {
+            return;
+        };
+        if let Some(event) = room.asked.front().and_then(|asked| page(*asked)) {
+            room.asking = false;
+            room.asked.pop_front();
+            self.free_page();
+            self.events.push_back(event);
+            self.make_ready(&Some(name));
+        }
+    }
+
+    fn acked(&mut self, key: &Key, seq: u64, offset: u64) {
+        let Some(entry) = self.stream(key).and_then(|stream| stream.answered(seq)) else {
+            return;
+        };
+        let result = match (offset, &entry.given_up) {
+            (0, Some(error)) => Err(error.clone()),
+            (0, None) => Err(Error::new(
+                code::UNCONFIRMED,
+                "the server has forgotten what became of it: it may have been done",
+            )),
+            (offset, _) => Ok(Receipt { seq, offset }),
+        };
+        self.settle(entry, result);
+    }
+
+    fn refused(&mut self, name: Option<Arc<str>>, room_id: &str, body: ErrorBody) {
+        let error = Error::of_server(&body);
+        match (body.request.as_str(), name) {
+            ("join_room", Some(name)) => return self.join_refused(&name, error),
+            ("leave_room", Some(name)) => return self.leave_refused(&name, &error),
+            ("history" | "members", Some(name)) => return self.page_refused(&name, error),
+            ("presence", Some(name)) => return self.presence_refused(name, error),
+            ("chat" | "event" | "skip" | "game_action", name) if body.seq > 0 => {
+                // An error that names a room which is not known here is none of a direct message.
+                if name.is_some() || room_id.is_empty() {
+                    self.message_refused(&name, &body, error);
+                }
+                return;
+            }
+            ("", Some(name)) if body.code == ErrorCode::RoomFailed.as_str() => {
+                return self.lose_room(&name, error);
+            }
+            ("ping" | "leave_room" | "skip", _) => return,
+            _ => {}
+        }
+        let room = (!room_id.is_empty()).then(|| room_id.into());
+        self.events.push_back(Event::Refused {
+            room,
+            request: body.request,
+            error,
+        });
+    }
+
+    fn message_refused(&mut self, key: &Key, body: &ErrorBody, error: Error) {
+        let open = match key {
+            Some(name) => self.rooms.get(name).is_some_and(|room| room.wanted),
+            None => true,
+        };
+        let now = self.now;
+        let Some(stream) = self.stream(key) else {
+            return;
+        };
+        let uses_seq = ErrorCode::from_name(&body.code).is_none_or(ErrorCode::uses_seq);
+        // Nothing is sent again to a room that was left.
+        if uses_seq || !open {
+            let stranger = body.code == ErrorCode::NotInRoom.as_str();
+            if let Some(entry) = stream.answered(body.seq) {
+                self.settle(entry, Err(error));
+            }
+            self.make_ready(key);
+            if let (true, true, Some(name)) = (stranger, open, key) {
+                self.rejoin(name);
+            }
+            return;
+        }
+        let until = if body.code == ErrorCode::SeqGap.as_str() {
+            stream.gap(now, body.seq)
+        } else {
+            stream.retry(now, body.seq, body.retry_after_ms)
+        };
+        if until > now {
+            self.timers.insert((until, Timer::Resume(key.clone())));
+        } else {
+            self.make_ready(key);
+        }
+    }
+
+    /// The server says that this client is not in a room in which it should be.
+    fn rejoin(&mut self, name: &Arc<str>) {
+        if let Some(room) = self.rooms.get_mut(name)
+            && room.op == Op::None
+        {
+            room.member = false;
+            self.step(name);
+        }
+    }
+
+    fn page_refused(&mut self, name: &Arc<str>, error: Error) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.asking) else {
+            return;
+        };
+        room.asking = false;
+        if matches!(error.code(), "rate_limited" | "unavailable") {
+            let wait = u64::try_from(error.retry_after().unwrap_or_default().as_millis());
+            let until = now.saturating_add(wait.unwrap_or(u64::MAX).max(50));
+            room.stream.paused_until = room.stream.paused_until.max(until);
+            self.timers
+                .insert((until, Timer::Resume(Some(name.clone()))));
+            return;
+        }
+        if let Some(asked) = room.asked.pop_front() {
+            self.answer_page(asked, error);
+        }
+        self.make_ready(&Some(name.clone()));
+    }
+
+    fn presence_refused(&mut self, name: Arc<str>, error: Error) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.wanted) else {
+            return;
+        };
+        let sent = std::mem::take(&mut room.sent);
+        if matches!(error.code(), "rate_limited" | "unavailable") {
+            room.unsent.extend(sent);
+            let wait = u64::try_from(error.retry_after().unwrap_or_default().as_millis());
+            let until = now.saturating_add(wait.unwrap_or(u64::MAX).max(50));
+            room.stream.paused_until = room.stream.paused_until.max(until);
+            self.timers.insert((until, Timer::Resume(Some(name))));
+            return;
+        }
+        // They would be refused again, and with them the next join.
+        for key in sent {
+            room.presence.remove(&key);
+        }
+        self.events.push_back(Event::Refused {
+            room: Some(name),
+            request: "presence".to_owned(),
+            error,
+        });
+    }
+}

@@ -1,0 +1,567 @@
+//! Rooms: joined, left, and what is known of them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use roomcast_protocol::client::{Joined, Member};
+use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, names};
+use serde_json::{Map, Value};
+
+use super::event::SavedRoom;
+use super::link::Phase;
+use super::outbox::Stream;
+use super::seen::Seen;
+use super::send::Asked;
+use super::{Event, JoinOptions, Session, Timer};
+use crate::error::{Error, code};
+use crate::message::Position;
+
+/// What is asked of the server about a room and not answered: one thing at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    None,
+    /// A `joined` will come: as an answer, or unasked after a resume.
+    Join,
+    Leave,
+}
+
+/// Whether the server's session has the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    No,
+    /// A join or leave was lost on its way, or its answer was.
+    Maybe,
+    Yes,
+}
+
+/// How far a log was received, without what came twice.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    position: Option<Position>,
+    seen: Seen,
+}
+
+/// What an event's place says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Next,
+    Repeat,
+    /// The log is another one, and nothing said so.
+    Jump(Position),
+}
+
+impl Log {
+    pub(super) fn at(position: Option<Position>) -> Log {
+        Log {
+            position,
+            seen: Seen::default(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    pub(super) fn set(&mut self, position: Option<Position>) {
+        self.position = position;
+    }
+
+    /// An event at this place was received.
+    pub(super) fn advance(&mut self, epoch: &str, offset: u64) -> Place {
+        let Some(position) = &mut self.position else {
+            let epoch = epoch.to_owned();
+            self.position = Some(Position { epoch, offset });
+            return Place::Next;
+        };
+        if position.epoch == epoch {
+            if offset <= position.offset {
+                return Place::Repeat;
+            }
+            position.offset = offset;
+            return Place::Next;
+        }
+        let epoch = epoch.to_owned();
+        let next = Position { epoch, offset };
+        Place::Jump(std::mem::replace(position, next))
+    }
+
+    /// Whether an event with this number was not received before, at another place.
+    pub(super) fn is_new(&mut self, from: &str, seq: u64) -> bool {
+        self.seen.insert(from, seq)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) stream: Stream,
+    pub(super) log: Log,
+    /// The application wants to be in it.
+    pub(super) wanted: bool,
+    /// `joined` has come on this connection.
+    pub(super) member: bool,
+    pub(super) hold: Hold,
+    pub(super) op: Op,
+    pub(super) op_deadline: u64,
+    /// Refused for now: not tried before.
+    retry_at: u64,
+    /// The application is to be told that it is left.
+    pub(super) leaving: bool,
+    pub(super) nickname: Option<String>,
+    token: Option<String>,
+    /// One's own keys as they are to be; `null` is removed.
+    pub(super) presence: BTreeMap<String, Value>,
+    /// Those that are to be sent.
+    pub(super) unsent: BTreeSet<String>,
+    /// Those of the update sent last.
+    pub(super) sent: BTreeSet<String>,
+    pub(super) asked: VecDeque<Asked>,
+    pub(super) asking: bool,
+    pub(super) listed: BTreeMap<u32, Member>,
+    pub(super) total: u64,
+    pub(super) player_num: u32,
+    player_id: String,
+    mode: String,
+    pub(super) presence_mode: String,
+    /// The room's clock when `listed` was made: what an older event says of members is in it.
+    pub(super) listed_at: i64,
+}
+
+/// What is known of a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Members<'a> {
+    /// Those that are known, by their number: all, where `total` is no greater.
+    pub listed: &'a BTreeMap<u32, Member>,
+    /// How many there are.
+    pub total: u64,
+    /// One's own number.
+    pub player_num: u32,
+    /// One's own id in the room.
+    pub player_id: &'a str,
+    /// `state` or `relay`.
+    pub mode: &'a str,
+    /// `full`, `count` or `none`: what is told about members.
+    pub presence: &'a str,
+}
+
+impl Room {
+    fn new(next_seq: u64) -> Room {
+        Room {
+            stream: Stream::new(next_seq),
+            log: Log::default(),
+            wanted: false,
+            member: false,
+            hold: Hold::No,
+            op: Op::None,
+            op_deadline: 0,
+            retry_at: 0,
+            leaving: false,
+            nickname: None,
+            token: None,
+            presence: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            asked: VecDeque::new(),
+            asking: false,
+            listed: BTreeMap::new(),
+            total: 0,
+            player_num: 0,
+            player_id: String::new(),
+            mode: String::new(),
+            presence_mode: String::new(),
+            listed_at: 0,
+        }
+    }
+
+    pub(super) fn saved(saved: SavedRoom) -> Room {
+        Room {
+            log: Log::at(saved.position),
+            wanted: saved.joined,
+            hold: if saved.joined { Hold::Yes } else { Hold::No },
+            nickname: saved.nickname,
+            ..Room::new(saved.next_seq)
+        }
+    }
+
+    pub(super) fn save(&self, name: &str) -> SavedRoom {
+        SavedRoom {
+            room: name.to_owned(),
+            joined: self.wanted,
+            nickname: self.nickname.clone(),
+            position: self.log.position().cloned(),
+            next_seq: self.stream.next_seq(),
+        }
+    }
+
+    pub(super) fn members(&self) -> Members<'_> {
+        Members {
+            listed: &self.listed,
+            total: self.total,
+            player_num: self.player_num,
+            player_id: &self.player_id,
+            mode: &self.mode,
+            presence: &self.presence_mode,
+        }
+    }
+
+    /// Whether nothing is left to remember.
+    pub(super) fn is_over(&self) -> bool {
+        !self.wanted && self.hold == Hold::No && self.op == Op::None && !self.stream.is_used()
+    }
+
+    /// The connection is gone. Whether the application is to be told that the room is left.
+    pub(super) fn link_lost(&mut self) -> bool {
+        match self.op {
+            Op::Join if self.hold == Hold::No => self.hold = Hold::Maybe,
+            Op::Leave => self.hold = Hold::Maybe,
+            _ => {}
+        }
+        self.op = Op::None;
+        self.retry_at = 0;
+        self.member = false;
+        self.asking = false;
+        self.stream.queued = false;
+        self.stream.new_link();
+        !self.wanted && std::mem::take(&mut self.leaving)
+    }
+
+    /// Nothing of a stay remains, but for messages that are under way.
+    fn clear(&mut self) {
+        self.log = Log::default();
+        self.nickname = None;
+        self.token = None;
+        self.presence.clear();
+        self.unsent.clear();
+        self.sent.clear();
+        self.listed.clear();
+        self.total = 0;
+    }
+
+    /// Own keys that are not in the list as they are to be are told.
+    fn compare_presence(&mut self) {
+        let Some(own) = self.listed.get(&self.player_num) else {
+            // A long list: it is not known what arrived.
+            self.unsent = self.presence.keys().cloned().collect();
+            return;
+        };
+        let known: Map<String, Value> = serde_json::from_str(&own.presence).unwrap_or_default();
+        let differs =
+            |(key, value): &(&String, &Value)| known.get(*key).unwrap_or(&Value::Null) != *value;
+        let unsent = self.presence.iter().filter(differs);
+        self.unsent = unsent.map(|(key, _)| key.clone()).collect();
+    }
+}
+
+impl Session {
+    /// Joins a room, now or when there is a connection, and again after each reconnection, until
+    /// [`leave`](Session::leave). Answered by [`Event::Joined`] or [`Event::Left`]. For a room that is joined it only
+    /// changes nickname, token and presence, and answers nothing.
+    ///
+    /// # Errors
+    /// A name that can't be one, or the session is closed.
+    pub fn join(&mut self, now: u64, room: &str, options: JoinOptions) -> Result<(), Error> {
+        self.tick(now);
+        self.check_open()?;
+        let limits = Limits {
+            max_name: self.terms.limits.max_name as usize,
+            ..Limits::OFF
+        };
+        names::validate_room(room, &limits).map_err(|_| invalid("this is no room's name"))?;
+        if let Some(nickname) = &options.nickname {
+            names::validate_nickname(nickname, &Limits::OFF)
+                .map_err(|_| invalid("this is no nickname"))?;
+        }
+        let name: Arc<str> = room.into();
+        let known = self.rooms.entry(name.clone());
+        let known = known.or_insert_with(|| Room::new(1));
+        if !known.wanted {
+            known.clear();
+            known.wanted = true;
+            known.retry_at = 0;
+            known.log.set(options.since);
+            known.presence = options.presence.into_iter().collect();
+            known.presence.retain(|_, value| !value.is_null());
+            known.nickname = options.nickname;
+            known.token = options.token;
+            self.step(&name);
+            return Ok(());
+        }
+        known.nickname = options.nickname.or(known.nickname.take());
+        known.token = options.token.or(known.token.take());
+        if options.presence.is_empty() {
+            return Ok(());
+        }
+        self.presence(now, room, options.presence)
+    }
+
+    /// Leaves a room. What was not yet given to a connection fails with `left`; what was keeps waiting for its answer
+    /// as long as this connection lasts. Answered by [`Event::Left`], at once where there is no connection.
+    ///
+    /// # Errors
+    /// The room is not joined.
+    pub fn leave(&mut self, now: u64, room: &str) -> Result<(), Error> {
+        self.tick(now);
+        let Some((name, _)) = self
+            .rooms
+            .get_key_value(room)
+            .filter(|(_, room)| room.wanted)
+        else {
+            return Err(not_joined());
+        };
+        let name = name.clone();
+        self.drop_room(&name, &Error::new(code::LEFT, "the room was left before"));
+        if let Some(room) = self.rooms.get_mut(&name) {
+            room.leaving = true;
+        }
+        self.step(&name);
+        let open = matches!(self.phase, Phase::Open);
+        match self.rooms.get_mut(&name) {
+            Some(room) if !open || room.op == Op::None => self.told_left(&name),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The application is not in the room any more.
+    fn drop_room(&mut self, name: &Arc<str>, error: &Error) {
+        let Some(mut room) = self.rooms.remove(name) else {
+            return;
+        };
+        room.wanted = false;
+        room.member = false;
+        room.clear();
+        let mut unsent = room.stream.take_unsent();
+        if !matches!(self.phase, Phase::Open) {
+            unsent.append(&mut room.stream.take_all());
+        }
+        self.fail_requests(&mut room, error);
+        self.rooms.insert(name.clone(), room);
+        self.settle_all(unsent, |entry| match entry.seq {
+            0 => error.clone(),
+            _ => super::link::unconfirmed(entry),
+        });
+    }
+
+    fn told_left(&mut self, name: &Arc<str>) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        if std::mem::take(&mut room.leaving) {
+            let room = name.clone();
+            self.events.push_back(Event::Left { room, error: None });
+        }
+        self.rooms
+            .retain(|known, room| known != name || !room.is_over());
+    }
+
+    /// The server has put this client out of a room, or did not let it in.
+    pub(super) fn lose_room(&mut self, name: &Arc<str>, error: Error) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        (room.op, room.hold) = (Op::None, Hold::No);
+        if !room.wanted {
+            return self.told_left(name);
+        }
+        let numbered = room.stream.take_numbered();
+        self.settle_all(numbered, super::link::unconfirmed);
+        self.drop_room(name, &error);
+        let room = name.clone();
+        let error = Some(error);
+        self.events.push_back(Event::Left { room, error });
+        self.told_left(name);
+    }
+
+    /// Asks the server for what the application wants, if nothing else is asked.
+    pub(super) fn step(&mut self, name: &Arc<str>) {
+        if !matches!(self.phase, Phase::Open) {
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        if room.op != Op::None || room.retry_at > self.now {
+            return;
+        }
+        let request = match (room.wanted, room.member) {
+            (true, false) => Op::Join,
+            (false, _) if room.hold != Hold::No => Op::Leave,
+            _ => return,
+        };
+        room.op = request;
+        room.op_deadline = self.now.saturating_add(self.config.answer_ms);
+        self.timers
+            .insert((room.op_deadline, Timer::Room(name.clone())));
+        let message = match request {
+            Op::Join => self.join_message(name),
+            _ => self.encode(&Incoming::new(Request::LeaveRoom).in_room(name)),
+        };
+        self.control.push_back(message);
+    }
+
+    fn join_message(&self, name: &str) -> Vec<u8> {
+        let Some(room) = self.rooms.get(name) else {
+            return Vec::new();
+        };
+        let keys = room.presence.iter().filter(|(_, value)| !value.is_null());
+        let keys = keys.map(|(key, value)| {
+            (
+                Cow::Borrowed(key.as_str()),
+                Some(Cow::Owned(value.to_string())),
+            )
+        });
+        let join = JoinRoom {
+            nickname: room.nickname.as_deref().map(Cow::Borrowed),
+            since: room.log.position().map(Position::as_wire),
+            first_seq: Some(room.stream.first_seq()),
+            presence: PresenceUpdate {
+                keys: keys.collect(),
+            },
+            token: room.token.as_deref().map(Cow::Borrowed),
+        };
+        self.encode(&Incoming::new(Request::JoinRoom(join)).in_room(name))
+    }
+
+    pub(super) fn room_timeout(&mut self, name: &Arc<str>) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        if room.op != Op::None && room.op_deadline <= now {
+            if room.op == Op::Join && room.hold == Hold::No {
+                room.hold = Hold::Maybe;
+            }
+            room.op = Op::None;
+        }
+        self.step(name);
+    }
+
+    pub(super) fn joined(&mut self, name: &Arc<str>, timestamp: i64, joined: Joined) {
+        let room = self
+            .rooms
+            .entry(name.clone())
+            .or_insert_with(|| Room::new(1));
+        room.hold = Hold::Yes;
+        if room.op == Op::Leave {
+            return;
+        }
+        room.op = Op::None;
+        if !room.wanted {
+            return self.step(name);
+        }
+        let first = !std::mem::replace(&mut room.member, true);
+        let told = Position {
+            epoch: joined.epoch,
+            offset: joined.offset,
+        };
+        let since = room.log.position().cloned();
+        let gap = since.as_ref().is_some_and(|since| {
+            let same = since.epoch == told.epoch;
+            // Up to where nothing was missed: what comes again is dropped.
+            let reached = if joined.recovered {
+                told.offset <= since.offset
+            } else {
+                told.offset == since.offset
+            };
+            !(same && reached)
+        });
+        if gap || since.is_none() {
+            room.log.set(Some(told.clone()));
+        }
+        room.listed_at = timestamp;
+        room.total = joined.total;
+        (room.player_num, room.player_id) = (joined.player_num, joined.player_id);
+        (room.mode, room.presence_mode) = (joined.mode, joined.presence);
+        let listed = joined.members.into_iter();
+        room.listed = listed.map(|member| (member.player_num, member)).collect();
+        if first {
+            // What has no answer is sent again.
+            room.stream.new_link();
+            room.compare_presence();
+        }
+        if gap {
+            self.events.push_back(Event::Gap {
+                room: Some(name.clone()),
+                since,
+                now: told,
+            });
+        }
+        self.events.push_back(Event::Joined {
+            room: name.clone(),
+            recovered: joined.recovered && !gap,
+        });
+        self.members_changed(name);
+        self.make_ready(&Some(name.clone()));
+    }
+
+    /// A join was refused.
+    pub(super) fn join_refused(&mut self, name: &Arc<str>, error: Error) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.op == Op::Join) else {
+            return;
+        };
+        room.op = Op::None;
+        match error.code() {
+            // A resumed session has not this room any more.
+            "not_in_room" => room.hold = Hold::No,
+            "rate_limited" | "unavailable" | "internal" => {
+                let wait = error.retry_after().map_or(1000, |wait| {
+                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+                });
+                room.retry_at = now.saturating_add(wait);
+                let timer = (room.retry_at, Timer::Room(name.clone()));
+                self.timers.insert(timer);
+            }
+            _ if room.member => {}
+            _ => return self.lose_room(name, error),
+        }
+        self.step(name);
+    }
+
+    /// A leave was answered: by one's own `player_left`, or because the room is not joined.
+    pub(super) fn left(&mut self, name: &Arc<str>) {
+        if let Some(room) = self.rooms.get_mut(name) {
+            (room.op, room.hold) = (Op::None, Hold::No);
+        }
+        self.told_left(name);
+        self.step(name);
+    }
+
+    pub(super) fn leave_refused(&mut self, name: &Arc<str>, error: &Error) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.op == Op::Leave) else {
+            return;
+        };
+        if error.code() == "not_in_room" {
+            return self.left(name);
+        }
+        room.op = Op::None;
+        room.retry_at = now.saturating_add(error.retry_after().map_or(1000, |wait| {
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+        }));
+        let timer = (room.retry_at, Timer::Room(name.clone()));
+        self.timers.insert(timer);
+    }
+
+    pub(super) fn members_changed(&mut self, name: &Arc<str>) {
+        let event = Event::Members { room: name.clone() };
+        if self.events.back() != Some(&event) {
+            self.events.push_back(event);
+        }
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Closed => Err(Error::new(code::CLOSED, "the client is closed")),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn invalid(message: &'static str) -> Error {
+    Error::new("invalid_name", message)
+}
+
+pub(super) fn not_joined() -> Error {
+    Error::new(code::NOT_JOINED, "the room is not joined")
+}
