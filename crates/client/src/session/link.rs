@@ -374,9 +374,7 @@ impl Session {
             0 => PING_INTERVAL_MS,
             interval => interval,
         };
-        // One early, for a better clock than that of a connection being opened.
         self.heartbeat.next = self.now.saturating_add(self.heartbeat.interval);
-        self.ping();
         self.token_lasts(welcome.token_expires_at, welcome.server_time);
         let known = !self.client_id.is_empty();
         let same = self.client_id == welcome.client_id;
@@ -391,6 +389,8 @@ impl Session {
         self.open_inbox(welcome, known);
         self.make_ready(&None);
         self.enter_rooms(welcome.resumed);
+        // One early, for a better clock than that of a connection being opened.
+        self.ping();
     }
 
     /// The server takes this client for another one.

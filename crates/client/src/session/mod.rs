@@ -40,12 +40,18 @@
 //! let join = session.poll_transmit().unwrap();
 //! assert_eq!(join, br#"{"type":"join_room","room_id":"chat:42","payload":{"first_seq":1}}"#);
 //! session.receive(45, br#"{"type":"joined","room_id":"chat:42","payload":{"epoch":"e","offset":7}}"#);
-//! let ticket = session.send(50, "chat:42", Publish::Chat(Payload::text("hello")), SendOptions::default())?;
-//! let chat = session.poll_transmit().unwrap();
-//! // A cut: the same message, with the same number, comes again once the room is joined again.
+//! let hello = Publish::Chat(Payload::text("hello"));
+//! let ticket = session.send(50, "chat:42", hello, SendOptions::default())?;
+//! let sent: Vec<_> = std::iter::from_fn(|| session.poll_transmit()).collect();
+//! let chat = br#"{"type":"chat","room_id":"chat:42","payload":"hello","seq":1,"payload_kind":"text"}"#;
+//! assert_eq!(sent, [&br#"{"type":"ping","payload":1}"#[..], chat]);
+//! // A cut: the same message, with the same number, is sent again once the room is joined again.
 //! session.disconnected(60, 1006, "", 0x1234_5678_9abc_def0);
 //! assert_eq!(session.link(), Link::Down);
-//! # let _ = (ticket, chat);
+//! session.timeout(session.poll_timeout().unwrap());
+//! assert_eq!(session.link(), Link::Connect);
+//! assert_eq!(session.unanswered(Some("chat:42")), 1);
+//! # let _ = ticket;
 //! # Ok::<(), roomcast_client::Error>(())
 //! ```
 //!
