@@ -1,0 +1,353 @@
+//! A room, as its user sees it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use roomcast_protocol::HistoryRequest;
+use roomcast_protocol::client::Member;
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use super::Handle;
+use super::queue::Events;
+use super::shared::{State, Waiter};
+use crate::error::{Error, code};
+use crate::message::{Action, Message, Payload, Position, Publish};
+use crate::session::{
+    HistoryPage, JoinOptions, MembersPage, Receipt, SendOptions, Session, Ticket,
+};
+
+/// A room of a [`Client`](super::Client). Clones, and handles of the same name, are the same room.
+#[derive(Clone)]
+pub struct Room {
+    handle: Arc<Handle>,
+    name: Arc<str>,
+}
+
+/// What is known of a room's members, at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MembersSnapshot {
+    /// Those that are known, by their number: all, where `total` is no greater.
+    pub listed: BTreeMap<u32, Member>,
+    /// How many there are.
+    pub total: u64,
+    /// One's own number.
+    pub player_num: u32,
+}
+
+impl Room {
+    pub(super) fn new(handle: Arc<Handle>, name: &str) -> Room {
+        Room {
+            handle,
+            name: name.into(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What happens in the room from now on: a stream made before [`join`](Room::join) misses nothing.
+    pub fn events(&self) -> Events {
+        self.handle.shared.subscribe(Some(&self.name))
+    }
+
+    /// Joins the room, now or when there is a connection, and again after each reconnection. True: all events since
+    /// [`JoinOptions::since`] follow. Joins are counted: each wants its [`leave`](Room::leave).
+    ///
+    /// It begins at once; dropped before it is done, it is taken back.
+    pub fn join(&self, options: JoinOptions) -> Joining {
+        let (answer, receiver) = oneshot::channel();
+        let stay = self.handle.shared.with(|state, now| {
+            let result = state.session.join(now, &self.name, options);
+            let joined = state.session.is_joined(&self.name);
+            if let Err(error) = result {
+                let _ = answer.send(Err(error));
+                return None;
+            }
+            let hub = state.hubs.entry(self.name.clone()).or_default();
+            hub.joins += 1;
+            if joined {
+                let _ = answer.send(Ok(true));
+            } else {
+                hub.joining.push(answer);
+            }
+            Some(hub.stay)
+        });
+        Joining {
+            room: self.clone(),
+            stay,
+            receiver,
+        }
+    }
+
+    /// Takes one [`join`](Room::join) back; with the last one the room is left, and what was not sent yet fails.
+    pub fn leave(&self) {
+        self.handle
+            .shared
+            .with(|state, now| leave(state, now, &self.name, None));
+    }
+
+    /// Sends a message: at once if it can be, and again after each reconnection until it has its answer. It is sent
+    /// whether or not the result is awaited; dropping that withdraws nothing.
+    pub fn send(&self, publish: Publish, options: SendOptions) -> Sending {
+        Sending::start(&self.handle, |session, now| {
+            session.send(now, &self.name, publish, options)
+        })
+    }
+
+    /// Says something: [`send`](Room::send) of a chat.
+    pub fn chat(&self, payload: impl Into<Payload>) -> Sending {
+        self.send(Publish::Chat(payload.into()), SendOptions::default())
+    }
+
+    /// Sends an event of the application: [`send`](Room::send) of an event.
+    pub fn event(&self, name: &str, payload: impl Into<Payload>) -> Sending {
+        let publish = Publish::Event {
+            name: name.to_owned(),
+            payload: payload.into(),
+        };
+        self.send(publish, SendOptions::default())
+    }
+
+    /// Sends an event that is not logged: now, or not at all.
+    ///
+    /// # Errors
+    /// `not_connected`, `not_joined`, `outbox_full`, `invalid_name`, `too_large`.
+    pub fn ephemeral(&self, name: &str, payload: impl Into<Payload>) -> Result<(), Error> {
+        let payload = payload.into();
+        self.handle.shared.with(|state, now| {
+            state
+                .session
+                .ephemeral(now, &self.name, name, &payload, None)
+        })
+    }
+
+    /// Does something in a game: now, or not at all.
+    ///
+    /// # Errors
+    /// As [`ephemeral`](Room::ephemeral).
+    pub fn action(&self, action: &Action) -> Result<(), Error> {
+        self.handle
+            .shared
+            .with(|state, now| state.session.action(now, &self.name, action))
+    }
+
+    /// Sets keys of one's own entry, and removes those that are `null`. Only the newest values are told.
+    ///
+    /// # Errors
+    /// `not_joined`, `presence_too_large`.
+    pub fn update_presence(&self, keys: Map<String, Value>) -> Result<(), Error> {
+        self.handle
+            .shared
+            .with(|state, now| state.session.presence(now, &self.name, keys))
+    }
+
+    /// What is known of the members; `None`: the room is not joined.
+    pub fn members(&self) -> Option<MembersSnapshot> {
+        self.handle.shared.peek(|session| {
+            let members = session.members(&self.name)?;
+            Some(MembersSnapshot {
+                listed: members.listed.clone(),
+                total: members.total,
+                player_num: members.player_num,
+            })
+        })
+    }
+
+    /// The last event received, by the client if not yet by its streams: to be stored, and passed as
+    /// [`JoinOptions::since`] in another life. One who stores what was handled takes [`Message::position`].
+    pub fn position(&self) -> Option<Position> {
+        let position = |session: &Session| session.position(&self.name).cloned();
+        self.handle.shared.peek(position)
+    }
+
+    /// A page of the room's members, those with a number greater than `after`.
+    ///
+    /// # Errors
+    /// `not_joined`, `outbox_full`, `closed`, or what the server says.
+    pub async fn members_page(&self, after: u32, limit: u32) -> Result<MembersPage, Error> {
+        let (answer, receiver) = oneshot::channel();
+        self.handle.shared.with(|state, now| {
+            let ticket = state.session.members_page(now, &self.name, after, limit)?;
+            state.waiters.insert(ticket, Waiter::Members(answer));
+            Ok::<(), Error>(())
+        })?;
+        receiver.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// The room's events, page after page: from the newest backward, or with [`HistoryRequest::after`] forward.
+    pub fn history(&self, request: HistoryRequest) -> History {
+        History {
+            room: self.clone(),
+            request,
+            page: VecDeque::new(),
+            asked: None,
+            done: false,
+        }
+    }
+}
+
+/// Takes one join back, of this stay if one is named.
+fn leave(state: &mut State, now: u64, name: &Arc<str>, stay: Option<u64>) {
+    let Some(hub) = state.hubs.get_mut(name) else {
+        return;
+    };
+    if hub.joins == 0 || stay.is_some_and(|stay| stay != hub.stay) {
+        return;
+    }
+    hub.joins -= 1;
+    if hub.joins == 0 {
+        hub.end(&Error::new(code::LEFT, "the room was left"));
+        // Not joined any more is what was wanted.
+        let _ = state.session.leave(now, name);
+    }
+}
+
+fn closed() -> Error {
+    Error::new(code::CLOSED, "the client was closed")
+}
+
+/// A join under way.
+#[must_use = "dropped, a join is taken back"]
+pub struct Joining {
+    room: Room,
+    /// There is something to take back.
+    stay: Option<u64>,
+    receiver: oneshot::Receiver<Result<bool, Error>>,
+}
+
+impl Future for Joining {
+    type Output = Result<bool, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(Pin::new(&mut self.receiver).poll(context));
+        self.stay = None;
+        Poll::Ready(result.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        if self.stay.is_some() {
+            let (stay, name) = (self.stay, &self.room.name);
+            self.room
+                .handle
+                .shared
+                .with(|state, now| leave(state, now, name, stay));
+        }
+    }
+}
+
+/// A message under way: its answer, if it is awaited. Dropping it withdraws nothing.
+pub struct Sending {
+    handle: Arc<Handle>,
+    ticket: Option<Ticket>,
+    receiver: oneshot::Receiver<Result<Receipt, Error>>,
+}
+
+impl Sending {
+    pub(super) fn start(
+        handle: &Arc<Handle>,
+        send: impl FnOnce(&mut Session, u64) -> Result<Ticket, Error>,
+    ) -> Sending {
+        let (answer, receiver) = oneshot::channel();
+        let ticket = handle
+            .shared
+            .with(|state, now| match send(&mut state.session, now) {
+                Ok(ticket) => {
+                    state.waiters.insert(ticket, Waiter::Sent(answer));
+                    Some(ticket)
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    None
+                }
+            });
+        Sending {
+            handle: handle.clone(),
+            ticket,
+            receiver,
+        }
+    }
+
+    /// Withdraws it. The answer says whether it was done all the same.
+    pub fn abort(&self) {
+        if let Some(ticket) = self.ticket {
+            self.handle
+                .shared
+                .with(|state, now| state.session.abort(now, ticket));
+        }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Receipt, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(Pin::new(&mut self.receiver).poll(context));
+        Poll::Ready(result.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+/// A room's events of before, one after the other.
+pub struct History {
+    room: Room,
+    request: HistoryRequest,
+    page: VecDeque<Message>,
+    asked: Option<oneshot::Receiver<Result<HistoryPage, Error>>>,
+    done: bool,
+}
+
+impl History {
+    /// The next event; `None`: there are no more. Cancelled, it loses nothing.
+    ///
+    /// # Errors
+    /// `not_joined`, `outbox_full`, `closed`, or what the server says; asked again, it tries again.
+    pub async fn next(&mut self) -> Result<Option<Message>, Error> {
+        loop {
+            if let Some(message) = self.page.pop_front() {
+                return Ok(Some(message));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            let asked = match &mut self.asked {
+                Some(asked) => asked,
+                None => {
+                    let asked = self.ask()?;
+                    self.asked.insert(asked)
+                }
+            };
+            let page = asked.await;
+            self.asked = None;
+            let page = page.unwrap_or_else(|_| Err(closed()))?;
+            match self.request.after {
+                Some(_) => self.request.after = Some(page.next),
+                None => self.request.before = page.next,
+            }
+            self.done = page.next == 0;
+            self.page = page.events.into();
+        }
+    }
+
+    fn ask(&self) -> Result<oneshot::Receiver<Result<HistoryPage, Error>>, Error> {
+        let (answer, receiver) = oneshot::channel();
+        self.room.handle.shared.with(|state, now| {
+            let name = &self.room.name;
+            let ticket = state.session.history(now, name, self.request)?;
+            state.waiters.insert(ticket, Waiter::History(answer));
+            Ok(receiver)
+        })
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Room").field(&self.name).finish()
+    }
+}
