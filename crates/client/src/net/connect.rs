@@ -74,13 +74,13 @@ async fn secure(_: &Url, _: TcpStream, _: &Tls) -> Result<Box<dyn Io>, Failure> 
 /// The system's certificates.
 #[cfg(feature = "tls")]
 pub(super) fn system_tls() -> Result<Arc<tokio_rustls::rustls::ClientConfig>, Error> {
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(Error::new(code::SYSTEM, "the system has no certificates"));
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(code::SYSTEM, error.to_string()))?
         .with_root_certificates(roots)
