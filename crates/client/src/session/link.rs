@@ -9,7 +9,7 @@ use roomcast_protocol::{
 };
 
 use super::outbox::Entry;
-use super::room::{Hold, Op};
+use super::room::{Hold, Op, Room};
 use super::{Event, Session, Status, Terms, Timer};
 use crate::error::{Error, code};
 use crate::message::Position;
@@ -85,9 +85,9 @@ impl Session {
 
     fn hello(&self) -> Vec<u8> {
         let resumes = !self.resume_token.is_empty();
-        let rooms = self.rooms.iter().filter(|(_, room)| {
-            resumes && room.wanted && room.hold != Hold::No && room.log.position().is_some()
-        });
+        // Also those without a position: which numbers have answers is to be known.
+        let named = |room: &Room| resumes && room.wanted && room.hold != Hold::No;
+        let rooms = self.rooms.iter().filter(|(_, room)| named(room));
         let positions = rooms.map(|(name, room)| RoomPosition {
             room_id: Cow::Borrowed(&**name),
             since: room.log.position().map(Position::as_wire),
@@ -188,7 +188,7 @@ impl Session {
                 left.push(name.clone());
             }
             if !room.wanted {
-                lost.append(&mut room.stream.take_all());
+                lost.append(&mut room.stream.take_numbered());
             }
         }
         self.settle_all(lost, unconfirmed);
@@ -385,6 +385,9 @@ impl Session {
         });
         if known && !same {
             self.begin_again();
+        }
+        if !welcome.resumed || welcome.direct_repeats_possible {
+            self.direct.doubt();
         }
         self.open_inbox(welcome, known);
         self.make_ready(&None);

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) weight: usize,
     /// Its number is skipped, and this is told if it was not done before.
     pub(super) given_up: Option<Error>,
+    /// It was sent to a log, or a session, that is gone: it may have been done there, whatever is answered now.
+    pub(super) doubtful: bool,
 }
 
 impl Entry {
@@ -42,6 +44,7 @@ impl Entry {
             expires_at: u64::MAX,
             weight: 0,
             given_up: Some(Error::new(code::ABORTED, "it was given up")),
+            doubtful: false,
         }
     }
 
@@ -95,8 +98,9 @@ impl Stream {
         }
     }
 
+    /// Messages that somebody waits for.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.iter().filter(|it| it.ticket > 0).count()
     }
 
     /// Whether a message was ever numbered: then the next number has to be remembered.
@@ -197,6 +201,12 @@ impl Stream {
         self.remove(at)
     }
 
+    /// A message that is not to be sent again. Its number is skipped, should there be a connection for it.
+    pub(super) fn abandon(&mut self, seq: u64) -> Option<Entry> {
+        let at = self.index(seq)?;
+        Some(std::mem::replace(&mut self.entries[at], Entry::filler(seq)))
+    }
+
     /// A message is to be sent again, with those after it: after `retry_after_ms`, or a time that grows from try to
     /// try. Returns until when nothing is sent.
     pub(super) fn retry(&mut self, now: u64, seq: u64, retry_after_ms: u64) -> u64 {
@@ -280,19 +290,31 @@ impl Stream {
         None
     }
 
+    /// The server may remember nothing: what was sent may have been done, and numbers that have their answers are missing
+    /// between those that have none. They are skipped.
+    pub(super) fn doubt(&mut self) {
+        let mut at = 0;
+        while let Some(entry) = self.entries.get_mut(at).filter(|it| it.seq > 0) {
+            entry.doubtful = true;
+            let next = entry.seq + 1;
+            at += 1;
+            if next < self.next_seq && self.index(next).is_none() {
+                self.fill(next);
+            }
+        }
+    }
+
     /// Takes out those that were never given to a connection.
     pub(super) fn take_unsent(&mut self) -> Vec<Entry> {
         let at = self.entries.partition_point(|it| it.seq > 0);
         self.entries.split_off(at).into()
     }
 
-    /// Takes out those that were.
+    /// Takes out those that were. Their numbers are skipped, should there be a connection for it.
     pub(super) fn take_numbered(&mut self) -> Vec<Entry> {
-        let at = self.entries.partition_point(|it| it.seq > 0);
-        let unsent = self.entries.split_off(at);
-        let numbered = self.take_all();
-        self.entries = unsent;
-        numbered
+        let numbered = self.entries.iter_mut().filter(|it| it.seq > 0);
+        let numbered = numbered.map(|it| std::mem::replace(it, Entry::filler(it.seq)));
+        numbered.filter(|it| it.ticket > 0).collect()
     }
 
     /// Takes out all.
@@ -311,6 +333,8 @@ impl Stream {
         for mut entry in self.entries.drain(..) {
             if entry.seq == 0 {
                 kept.push_back(entry);
+            } else if entry.ticket == 0 {
+                // Nobody asks for it any more.
             } else if entry.at_least_once && entry.given_up.is_none() {
                 entry.seq = 0;
                 kept.push_back(entry);

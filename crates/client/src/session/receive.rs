@@ -138,6 +138,8 @@ impl Session {
                 Place::Repeat => return,
                 Place::Next => {}
                 Place::Jump(since) => {
+                    room.epoch.clone_from(&place.epoch);
+                    room.stream.doubt();
                     let now = Position {
                         epoch: place.epoch.clone(),
                         offset: place.offset.saturating_sub(1),
@@ -265,11 +267,8 @@ impl Session {
             return;
         };
         let result = match (offset, &entry.given_up) {
-            (0, Some(error)) => Err(error.clone()),
-            (0, None) => Err(Error::new(
-                code::UNCONFIRMED,
-                "the server has forgotten what became of it: it may have been done",
-            )),
+            (0, Some(error)) if !entry.doubtful => Err(error.clone()),
+            (0, _) => Err(forgotten()),
             (offset, _) => Ok(Receipt { seq, offset }),
         };
         self.settle(entry, result);
@@ -316,7 +315,13 @@ impl Session {
         // Nothing is sent again to a room that was left.
         if uses_seq || !open {
             let stranger = body.code == ErrorCode::NotInRoom.as_str();
-            if let Some(entry) = stream.answered(body.seq) {
+            let entry = if uses_seq {
+                stream.answered(body.seq)
+            } else {
+                stream.abandon(body.seq)
+            };
+            if let Some(entry) = entry {
+                let error = if entry.doubtful { forgotten() } else { error };
                 self.settle(entry, Err(error));
             }
             self.make_ready(key);
@@ -391,4 +396,11 @@ impl Session {
             error,
         });
     }
+}
+
+fn forgotten() -> Error {
+    Error::new(
+        code::UNCONFIRMED,
+        "the server has forgotten what became of it: it may have been done",
+    )
 }

@@ -17,6 +17,9 @@ use super::{Event, JoinOptions, Session, Timer};
 use crate::error::{Error, code};
 use crate::message::Position;
 
+/// Answers may come so long after the room was left.
+const LAST_ANSWERS_MS: u64 = 1_000;
+
 /// What is asked of the server about a room and not answered: one thing at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
@@ -96,6 +99,8 @@ impl Log {
 pub(super) struct Room {
     pub(super) stream: Stream,
     pub(super) log: Log,
+    /// The log that messages were sent to.
+    pub(super) epoch: String,
     /// The application wants to be in it.
     pub(super) wanted: bool,
     /// `joined` has come on this connection.
@@ -149,6 +154,7 @@ impl Room {
         Room {
             stream: Stream::new(next_seq),
             log: Log::default(),
+            epoch: String::new(),
             wanted: false,
             member: false,
             hold: Hold::No,
@@ -294,8 +300,8 @@ impl Session {
         self.presence(now, room, options.presence)
     }
 
-    /// Leaves a room. What was not yet given to a connection fails with `left`; what was keeps waiting for its answer
-    /// as long as this connection lasts. Answered by [`Event::Left`], at once where there is no connection.
+    /// Leaves a room. What was not yet given to a connection fails with `left`; what was keeps waiting for its answer,
+    /// for a second after the room was left. Answered by [`Event::Left`], at once where there is no connection.
     ///
     /// # Errors
     /// The room is not joined.
@@ -332,7 +338,7 @@ impl Session {
         room.clear();
         let mut unsent = room.stream.take_unsent();
         if !matches!(self.phase, Phase::Open) {
-            unsent.append(&mut room.stream.take_all());
+            unsent.append(&mut room.stream.take_numbered());
         }
         self.fail_requests(&mut room, error);
         self.rooms.insert(name.clone(), room);
@@ -433,6 +439,11 @@ impl Session {
             }
             room.op = Op::None;
         }
+        // What a gap held off has no answer.
+        if !room.wanted && room.hold == Hold::No && room.op == Op::None {
+            let numbered = room.stream.take_numbered();
+            self.settle_all(numbered, super::link::unconfirmed);
+        }
         self.step(name);
     }
 
@@ -475,6 +486,10 @@ impl Session {
         let listed = joined.members.into_iter();
         room.listed = listed.map(|member| (member.player_num, member)).collect();
         if first {
+            let before = std::mem::replace(&mut room.epoch, told.epoch.clone());
+            if before != told.epoch || joined.repeats_possible {
+                room.stream.doubt();
+            }
             // What has no answer is sent again.
             room.stream.new_link();
             room.compare_presence();
@@ -522,6 +537,10 @@ impl Session {
     pub(super) fn left(&mut self, name: &Arc<str>) {
         if let Some(room) = self.rooms.get_mut(name) {
             (room.op, room.hold) = (Op::None, Hold::No);
+            if room.stream.len() > 0 {
+                let until = self.now.saturating_add(LAST_ANSWERS_MS);
+                self.timers.insert((until, Timer::Room(name.clone())));
+            }
         }
         self.told_left(name);
         self.step(name);

@@ -100,6 +100,7 @@ impl Session {
             expires_at,
             weight,
             given_up: None,
+            doubtful: false,
         };
         if let Some(stream) = self.stream(&key) {
             stream.push(entry);
