@@ -113,7 +113,11 @@ impl Edge {
         if !conn.lanes.is_empty() {
             return Written::More;
         }
-        self.ask_next(ctx, now, id);
+        // Looked at for each write: most have nothing to ask for.
+        let mut memberships = conn.session.memberships.iter();
+        if memberships.any(|membership| membership.stale || !membership.receiving) {
+            self.ask_next(ctx, now, id);
+        }
         Written::Done
     }
 

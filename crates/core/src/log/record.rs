@@ -90,7 +90,8 @@ impl<'a> Record<'a> {
         }
         out.extend(&header);
         for text in texts {
-            out.extend(text.as_bytes().iter().take(usize::from(length(text))));
+            let length = usize::from(length(text));
+            out.extend(text.as_bytes().get(..length).unwrap_or_default());
         }
         out.extend(self.payload);
     }
