@@ -42,7 +42,8 @@ class FullSchema(WireTest):
         welcome = proto.Welcome.FromString(message.payload)
         self.assertEqual((welcome.version, welcome.ping_interval_ms), (1, 30_000))
         self.assertEqual((welcome.limits.max_message, welcome.limits.burst), (65_536, 240))
-        self.assertFalse(welcome.resumed or welcome.seq_acked or welcome.resume_token)
+        self.assertFalse(welcome.resumed)
+        self.assertTrue(welcome.seq_acked and welcome.resume_token and welcome.grace_ms == 30_000)
         self.assertEqual(welcome.server_time, message.timestamp)
         client.send("JOIN_ROOM", self.room())
         self.assertEqual(proto.Joined.FromString(client.of_type("JOINED").payload).player_id, welcome.client_id)
@@ -212,11 +213,11 @@ class FullSchema(WireTest):
         listener.of_type("JOINED")
         ours.send("MEMBERS", room)
         mine, theirs_id, _ = [m.player_id for m in proto.Members.FromString(ours.of_type("MEMBERS").payload).members]
-        for target in [{"to_client_id": theirs_id}, {"to_user_id": theirs_id}]:
-            ours.send("EVENT", payload=b"\x01", name="secret", seq=7, **target)
+        for seq, target in enumerate([{"to_client_id": theirs_id}, {"to_user_id": theirs_id}], 1):
+            ours.send("EVENT", payload=b"\x01", name="secret", seq=seq, **target)
             heard = theirs.of_type("event")
             self.assertEqual((heard["payload"], heard["payload_kind"], heard["name"]), ("AQ==", "bytes", "secret"))
-            self.assertEqual((heard["from_client_id"], heard["seq"]), (mine, 7))
+            self.assertEqual((heard["from_client_id"], heard["seq"]), (mine, seq))
         theirs.send("chat", payload={"psst": True}, to_client_id=mine)
         heard = ours.until(lambda m: m.type == proto.MessageType.CHAT and m.from_client_id == theirs_id)
         self.assertEqual((json.loads(heard.payload), heard.payload_kind), ({"psst": True}, JSON))

@@ -156,11 +156,15 @@ fn none_per_message_and_none_per_delivery() {
         for (what, make) in KINDS {
             let messages: Vec<Vec<u8>> = clients.iter().map(|client| make(client.format)).collect();
             rounds(&mut clients, &messages, &mut buffers, 2_000);
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
-            rounds(&mut clients, &messages, &mut buffers, 1_000);
-            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-            assert_eq!(
-                allocations, 0,
+            // On a busy machine more may be under way at once than in all rounds before: the pools grow to that, once.
+            // What each message costs would be there in every try.
+            let mut tries = (0..5).map(|_| {
+                let before = ALLOCATIONS.load(Ordering::Relaxed);
+                rounds(&mut clients, &messages, &mut buffers, 1_000);
+                ALLOCATIONS.load(Ordering::Relaxed) - before
+            });
+            assert!(
+                tries.any(|allocations| allocations == 0),
                 "{what}: for 1,000 messages and 8,000 deliveries, {shards} shards"
             );
         }
