@@ -311,3 +311,38 @@ fn pages_are_asked_for_one_at_a_time_and_again_after_a_cut() {
     );
     assert_eq!(rig.session.outbox_bytes(), 0);
 }
+
+#[test]
+fn the_servers_state_is_merged() {
+    let mut rig = Rig::in_room();
+    let player = |id: &str, x: f64| json!({"player_id": id, "position": {"x": x, "y": 0, "z": 0}});
+    let mut sync = |full: bool, players: Value, left: Value| {
+        rig.say(
+            json!({"type": "sync", "room_id": "r", "payload": {"frame_num": 1, "full": full,
+            "players": players, "left": left}}),
+        );
+        let state = rig.session.state("r").unwrap();
+        let places = state
+            .values()
+            .map(|it| (it.player_id.clone(), it.position.x));
+        places.collect::<Vec<_>>()
+    };
+    let places = |places: &[(&str, f64)]| -> Vec<(String, f64)> {
+        places
+            .iter()
+            .map(|(id, x)| ((*id).to_owned(), *x))
+            .collect()
+    };
+    let first = sync(true, json!([player("a", 1.0), player("b", 2.0)]), json!([]));
+    assert_eq!(first, places(&[("a", 1.0), ("b", 2.0)]));
+    let moved = sync(
+        false,
+        json!([player("b", 3.0), player("c", 4.0)]),
+        json!(["a"]),
+    );
+    assert_eq!(moved, places(&[("b", 3.0), ("c", 4.0)]));
+    assert_eq!(
+        sync(true, json!([player("d", 5.0)]), json!([])),
+        places(&[("d", 5.0)])
+    );
+}

@@ -93,7 +93,7 @@ pub enum Event {
         /// The room.
         room: Arc<str>,
     },
-    /// The state that the server owns.
+    /// The state that the server owns, or what changed in it: [`Session::state`](super::Session::state) has all.
     Sync {
         /// The room.
         room: Arc<str>,

@@ -80,6 +80,7 @@
 mod clock;
 mod event;
 mod link;
+mod log;
 mod outbox;
 mod receive;
 mod room;
@@ -91,7 +92,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use roomcast_protocol::client::Member;
+use roomcast_protocol::client::{Member, PlayerState};
 
 pub use event::{
     Config, Event, HistoryPage, JoinOptions, Link, MembersPage, Receipt, Saved, SavedRoom,
@@ -103,8 +104,9 @@ use crate::error::Error;
 use crate::message::Position;
 use clock::Clock;
 use link::{Heartbeat, Phase};
+use log::Log;
 use outbox::{Entry, Stream};
-use room::{Log, Room};
+use room::Room;
 
 /// Whose messages: a room's, or without one the direct ones.
 type Key = Option<Arc<str>>;
@@ -273,6 +275,11 @@ impl Session {
     /// A member by its number.
     pub fn member(&self, room: &str, player_num: u32) -> Option<&Member> {
         self.rooms.get(room)?.listed.get(&player_num)
+    }
+
+    /// The state that the server owns, by `player_id`: all that was told, merged.
+    pub fn state(&self, room: &str) -> Option<&BTreeMap<String, PlayerState>> {
+        Some(&self.rooms.get(room)?.state)
     }
 
     /// Messages that have no answer: of a room, or the direct ones.

@@ -7,7 +7,8 @@ use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, de
 
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
 use super::link::Phase;
-use super::room::{Op, Place};
+use super::log::Place;
+use super::room::Op;
 use super::send::{Asked, Page};
 use super::{Key, Session, Timer};
 use crate::error::{Error, code};
@@ -75,8 +76,10 @@ impl Session {
                 self.presence_told(name, message.body);
             }
             ServerBody::Sync(sync) => {
-                if let Some(room) = name.filter(|name| self.is_joined(name)) {
-                    self.events.push_back(Event::Sync { room, sync });
+                let Some(name) = name else { return };
+                if let Some(room) = self.rooms.get_mut(&name).filter(|room| room.member) {
+                    room.merge_state(&sync);
+                    self.events.push_back(Event::Sync { room: name, sync });
                 }
             }
             ServerBody::Members {

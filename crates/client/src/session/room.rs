@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use roomcast_protocol::client::{Joined, Member};
+use roomcast_protocol::client::{Joined, Member, PlayerState, StateSync};
 use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, names};
 use serde_json::{Map, Value};
 
 use super::event::SavedRoom;
 use super::link::Phase;
+use super::log::Log;
 use super::outbox::Stream;
-use super::seen::Seen;
 use super::send::Asked;
 use super::{Event, JoinOptions, Session, Timer};
 use crate::error::{Error, code};
@@ -36,63 +36,6 @@ pub(super) enum Hold {
     /// A join or leave was lost on its way, or its answer was.
     Maybe,
     Yes,
-}
-
-/// How far a log was received, without what came twice.
-#[derive(Debug, Default)]
-pub(super) struct Log {
-    position: Option<Position>,
-    seen: Seen,
-}
-
-/// What an event's place says.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Next,
-    Repeat,
-    /// The log is another one, and nothing said so.
-    Jump(Position),
-}
-
-impl Log {
-    pub(super) fn at(position: Option<Position>) -> Log {
-        Log {
-            position,
-            seen: Seen::default(),
-        }
-    }
-
-    pub(super) fn position(&self) -> Option<&Position> {
-        self.position.as_ref()
-    }
-
-    pub(super) fn set(&mut self, position: Option<Position>) {
-        self.position = position;
-    }
-
-    /// An event at this place was received.
-    pub(super) fn advance(&mut self, epoch: &str, offset: u64) -> Place {
-        let Some(position) = &mut self.position else {
-            let epoch = epoch.to_owned();
-            self.position = Some(Position { epoch, offset });
-            return Place::Next;
-        };
-        if position.epoch == epoch {
-            if offset <= position.offset {
-                return Place::Repeat;
-            }
-            position.offset = offset;
-            return Place::Next;
-        }
-        let epoch = epoch.to_owned();
-        let next = Position { epoch, offset };
-        Place::Jump(std::mem::replace(position, next))
-    }
-
-    /// Whether an event with this number was not received before, at another place.
-    pub(super) fn is_new(&mut self, from: &str, seq: u64) -> bool {
-        self.seen.insert(from, seq)
-    }
 }
 
 #[derive(Debug)]
@@ -124,6 +67,8 @@ pub(super) struct Room {
     pub(super) asking: bool,
     pub(super) listed: BTreeMap<u32, Member>,
     pub(super) total: u64,
+    /// What the server owns, merged from each `sync`.
+    pub(super) state: BTreeMap<String, PlayerState>,
     pub(super) player_num: u32,
     player_id: String,
     mode: String,
@@ -171,6 +116,7 @@ impl Room {
             asking: false,
             listed: BTreeMap::new(),
             total: 0,
+            state: BTreeMap::new(),
             player_num: 0,
             player_id: String::new(),
             mode: String::new(),
@@ -241,6 +187,19 @@ impl Room {
         self.sent.clear();
         self.listed.clear();
         self.total = 0;
+        self.state.clear();
+    }
+
+    pub(super) fn merge_state(&mut self, sync: &StateSync) {
+        if sync.full {
+            self.state.clear();
+        }
+        for left in &sync.left {
+            self.state.remove(left);
+        }
+        for player in &sync.players {
+            self.state.insert(player.player_id.clone(), player.clone());
+        }
     }
 
     /// Own keys that are not in the list as they are to be are told.
