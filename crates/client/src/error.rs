@@ -31,6 +31,8 @@ pub mod code {
     pub const UNCONFIRMED: &str = "unconfirmed";
     /// The room was left before it was sent: it was not done.
     pub const LEFT: &str = "left";
+    /// Events are missing that can't be had any more.
+    pub const GAP: &str = "gap";
     /// The client was closed.
     pub const CLOSED: &str = "closed";
     /// The connection broke, or could not be opened.
@@ -50,10 +52,15 @@ pub mod code {
 }
 
 impl Error {
-    pub(crate) fn new(
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Error {
+    /// An error of one's own, as a source of tokens gives it.
+    ///
+    /// ```
+    /// use roomcast_client::{Error, code};
+    ///
+    /// let error = Error::new(code::UNAUTHORIZED, "logged out");
+    /// assert_eq!(error.to_string(), "unauthorized: logged out");
+    /// ```
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Error {
         Error {
             code: code.into(),
             message: message.into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::Format;
 use roomcast_websocket::handshake::{ClientRequest, ResponseError};
+use roomcast_websocket::{Deflate, DeflateOffer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -29,24 +30,33 @@ pub(super) type Tls = Option<Arc<tokio_rustls::rustls::ClientConfig>>;
 #[cfg(not(feature = "tls"))]
 pub(super) type Tls = Option<Arc<()>>;
 
-/// An open connection, and what came after the handshake already.
-pub(super) async fn connect(
-    url: &Url,
-    format: Format,
-    nonce: [u8; 16],
-    tls: &Tls,
-) -> Result<(Box<dyn Io>, Vec<u8>), Failure> {
+/// How to connect.
+pub(super) struct Dial {
+    pub(super) format: Format,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) compression: bool,
+    pub(super) tls: Tls,
+}
+
+/// An open connection.
+pub(super) struct Opened {
+    pub(super) io: Box<dyn Io>,
+    pub(super) deflate: Option<Deflate>,
+    /// What came after the handshake already.
+    pub(super) rest: Vec<u8>,
+}
+
+pub(super) async fn connect(dial: &Dial, url: &Url, nonce: [u8; 16]) -> Result<Opened, Failure> {
     let tcp = TcpStream::connect((url.host.as_str(), url.port))
         .await
         .map_err(|error| Failure::Again(error.to_string()))?;
     // Without it an answer waits for the acknowledgement of the frame before.
     let _ = tcp.set_nodelay(true);
-    let mut io: Box<dyn Io> = match url.tls {
+    let io: Box<dyn Io> = match url.tls {
         false => Box::new(tcp),
-        true => secure(url, tcp, tls).await?,
+        true => secure(url, tcp, &dial.tls).await?,
     };
-    let rest = upgrade(url, format, nonce, &mut io).await?;
-    Ok((io, rest))
+    upgrade(dial, url, nonce, io).await
 }
 
 #[cfg(feature = "tls")]
@@ -54,7 +64,7 @@ async fn secure(url: &Url, tcp: TcpStream, tls: &Tls) -> Result<Box<dyn Io>, Fai
     use tokio_rustls::rustls::pki_types::ServerName;
     let config = match tls {
         Some(config) => config.clone(),
-        None => system_tls().map_err(Failure::Final)?,
+        None => system_tls().await.map_err(Failure::Final)?,
     };
     let name = ServerName::try_from(url.host.clone())
         .map_err(|_| Failure::Final(Error::new(code::BAD_URL, "this is no host's name")))?;
@@ -71,9 +81,18 @@ async fn secure(_: &Url, _: TcpStream, _: &Tls) -> Result<Box<dyn Io>, Failure> 
     Err(Failure::Final(Error::new(code::BAD_URL, message)))
 }
 
-/// The system's certificates.
+/// The system's certificates, read once a process, on a thread where that may block.
 #[cfg(feature = "tls")]
-pub(super) fn system_tls() -> Result<Arc<tokio_rustls::rustls::ClientConfig>, Error> {
+async fn system_tls() -> Result<Arc<tokio_rustls::rustls::ClientConfig>, Error> {
+    use std::sync::OnceLock;
+    static READ: OnceLock<Result<Arc<tokio_rustls::rustls::ClientConfig>, Error>> = OnceLock::new();
+    tokio::task::spawn_blocking(|| READ.get_or_init(read_system_tls).clone())
+        .await
+        .map_err(|error| Error::new(code::SYSTEM, error.to_string()))?
+}
+
+#[cfg(feature = "tls")]
+fn read_system_tls() -> Result<Arc<tokio_rustls::rustls::ClientConfig>, Error> {
     use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -89,22 +108,24 @@ pub(super) fn system_tls() -> Result<Arc<tokio_rustls::rustls::ClientConfig>, Er
 }
 
 async fn upgrade(
+    dial: &Dial,
     url: &Url,
-    format: Format,
     nonce: [u8; 16],
-    io: &mut Box<dyn Io>,
-) -> Result<Vec<u8>, Failure> {
+    mut io: Box<dyn Io>,
+) -> Result<Opened, Failure> {
     let again = |error: std::io::Error| Failure::Again(error.to_string());
+    let headers: Vec<_> = dial
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     let request = ClientRequest {
         host: &url.authority,
         target: &url.target,
         nonce,
-        protocols: match format {
-            Format::Json => &["gameproto.v1.json"],
-            Format::Protobuf => &["gameproto.v1.protobuf"],
-        },
-        deflate: None,
-        headers: &[],
+        protocols: &[dial.format.subprotocol()],
+        deflate: dial.compression.then(DeflateOffer::default),
+        headers: &headers,
     };
     io.write_all(&request.encode()).await.map_err(again)?;
     io.flush().await.map_err(again)?;
@@ -116,8 +137,9 @@ async fn upgrade(
             return Err(Failure::Again("closed in the handshake".to_owned()));
         }
         head.extend_from_slice(&chunk[..count]);
-        if let Some(len) = check(&request, format, &head)? {
-            return Ok(head.split_off(len));
+        if let Some((len, deflate)) = check(&request, dial.format, &head)? {
+            let rest = head.split_off(len);
+            return Ok(Opened { io, deflate, rest });
         }
         if head.len() > MAX_HEAD {
             return Err(refused("the handshake's answer has too many bytes"));
@@ -125,12 +147,12 @@ async fn upgrade(
     }
 }
 
-/// The length of the response's head, once it is whole and good.
+/// The length of the response's head, once it is whole and good, and the compression that was agreed on.
 fn check(
     request: &ClientRequest<'_>,
     format: Format,
     head: &[u8],
-) -> Result<Option<usize>, Failure> {
+) -> Result<Option<(usize, Option<Deflate>)>, Failure> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let len = match response.parse(head) {
@@ -144,7 +166,7 @@ fn check(
         Ok(upgraded) if upgraded.protocol.is_none() && format == Format::Protobuf => {
             Err(refused("the server does not speak Protobuf"))
         }
-        Ok(_) => Ok(Some(len)),
+        Ok(upgraded) => Ok(Some((len, upgraded.deflate))),
         Err(ResponseError::Status(status)) => Err(status_failure(status, &response)),
         Err(error) => Err(refused(error.to_string())),
     }

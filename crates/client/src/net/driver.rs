@@ -9,11 +9,11 @@ use rand::rngs::ChaCha12Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use roomcast_protocol::Format;
 use roomcast_websocket::{
-    CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
+    CloseFrame, Deflate, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::connect::{Failure, Io, Tls, connect};
+use super::connect::{Dial, Failure, Opened, connect};
 use super::shared::Shared;
 use super::url::Url;
 use crate::error::{Error, code};
@@ -43,8 +43,7 @@ pub(super) type TokenSource = Box<dyn Fn() -> TokenFuture + Send + Sync>;
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) url: Url,
-    pub(super) format: Format,
-    pub(super) tls: Tls,
+    pub(super) dial: Dial,
     pub(super) tokens: Option<TokenSource>,
     pub(super) random: ChaCha12Rng,
 }
@@ -67,7 +66,7 @@ impl Driver {
             match (link, due) {
                 (Link::Connect, _) => {
                     let lost = match self.open().await {
-                        Some(Ok((io, rest))) => self.pump(io, rest).await,
+                        Some(Ok(opened)) => self.pump(opened).await,
                         Some(Err(Failure::Again(reason))) => (1006, reason),
                         Some(Err(Failure::Final(error))) => {
                             self.shared
@@ -99,13 +98,13 @@ impl Driver {
     }
 
     /// Opens a connection; `None`: none is wanted any more.
-    async fn open(&mut self) -> Option<Result<(Box<dyn Io>, Vec<u8>), Failure>> {
+    async fn open(&mut self) -> Option<Result<Opened, Failure>> {
         let shared = self.shared.clone();
         let nonce = self.random.random();
         let opening = async {
             self.fetch_token().await?;
             let url = self.place();
-            connect(&url, self.format, nonce, &self.tls).await
+            connect(&self.dial, &url, nonce).await
         };
         let opening = tokio::time::timeout(CONNECT, opening);
         tokio::pin!(opening);
@@ -153,9 +152,14 @@ impl Driver {
     }
 
     /// Moves bytes until the connection is gone.
-    async fn pump(&mut self, io: Box<dyn Io>, mut rest: Vec<u8>) -> Lost {
+    async fn pump(&mut self, opened: Opened) -> Lost {
+        let Opened {
+            io,
+            deflate,
+            mut rest,
+        } = opened;
         let (mut read, mut write) = tokio::io::split(io);
-        let mut wire = Wire::new(self.format);
+        let mut wire = Wire::new(self.dial.format, deflate);
         self.shared.drive(|state, now| state.session.connected(now));
         if let Some(lost) = self.take(&mut wire, &mut rest) {
             return lost;
@@ -296,11 +300,11 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(format: Format) -> Wire {
+    fn new(format: Format, deflate: Option<Deflate>) -> Wire {
         let config = ReceiverConfig {
             max_message: MAX_MESSAGE,
             max_skip: MAX_MESSAGE,
-            deflate: None,
+            deflate,
         };
         Wire {
             receiver: Receiver::new(Role::Client, &config),

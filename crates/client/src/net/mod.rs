@@ -20,6 +20,7 @@ pub use room::{History, Joining, MembersSnapshot, Room, Sending};
 use crate::error::Error;
 use crate::message::{Publish, Recipient};
 use crate::session::{Config, Saved, SendOptions, Session, Status};
+use connect::Dial;
 use driver::{Driver, TokenSource, randomness};
 use shared::Shared;
 use url::Url;
@@ -50,6 +51,8 @@ pub struct ClientBuilder {
     config: Config,
     queue_bytes: usize,
     tokens: Option<TokenSource>,
+    headers: Vec<(String, String)>,
+    compression: bool,
     tls: connect::Tls,
 }
 
@@ -96,6 +99,19 @@ impl ClientBuilder {
         self
     }
 
+    /// One more header of the WebSocket's request, for a proxy before the server. One that can't be a header makes
+    /// [`connect`](ClientBuilder::connect) fail.
+    pub fn header(mut self, name: &str, value: &str) -> ClientBuilder {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Whether the server may compress what it sends: not unless this says so.
+    pub fn compression(mut self, on: bool) -> ClientBuilder {
+        self.compression = on;
+        self
+    }
+
     /// Certificates of one's own, in place of the system's.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: Arc<tokio_rustls::rustls::ClientConfig>) -> ClientBuilder {
@@ -106,20 +122,27 @@ impl ClientBuilder {
     /// Begins to connect, in a task of the current runtime, and returns at once.
     ///
     /// # Errors
-    /// `bad_url`; `system`: there are no random numbers.
+    /// `bad_url`; `invalid_value`: a header that can't be one; `system`: there are no random numbers.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(self) -> Result<Client, Error> {
         let url = Url::parse(&self.url)?;
+        if !self.headers.iter().all(is_header) {
+            return Err(Error::new("invalid_value", "this can't be a header"));
+        }
         let random = randomness()?;
         let format = self.config.format;
         let shared = Arc::new(Shared::new(Session::new(self.config), self.queue_bytes));
         let driver = Driver {
             shared: shared.clone(),
             url,
-            format,
-            tls: self.tls,
+            dial: Dial {
+                format,
+                headers: self.headers,
+                compression: self.compression,
+                tls: self.tls,
+            },
             tokens: self.tokens,
             random,
         };
@@ -148,6 +171,8 @@ impl Client {
             config: Config::default(),
             queue_bytes: QUEUE_BYTES,
             tokens: None,
+            headers: Vec::new(),
+            compression: false,
             tls: None,
         }
     }
@@ -231,6 +256,13 @@ impl Client {
             .wait_for(|status| matches!(status, Status::Closed(_)))
             .await;
     }
+}
+
+/// RFC 9110 section 5.5, and nothing that would end the line.
+fn is_header((name, value): &(String, String)) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let printable = |byte: u8| byte == b'\t' || byte >= b' ' && byte != 0x7f;
+    !name.is_empty() && name.bytes().all(token) && value.bytes().all(printable)
 }
 
 impl std::fmt::Debug for Client {

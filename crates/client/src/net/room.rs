@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_core::Stream;
 use roomcast_protocol::HistoryRequest;
-use roomcast_protocol::client::Member;
+use roomcast_protocol::client::{Member, PlayerState};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
@@ -159,6 +160,12 @@ impl Room {
         })
     }
 
+    /// The state of each player that the server owns, by `player_id`: all that was told, merged.
+    pub fn state(&self) -> BTreeMap<String, PlayerState> {
+        let state = |session: &Session| session.state(&self.name).cloned();
+        self.handle.shared.peek(state).unwrap_or_default()
+    }
+
     /// The last event received, by the client if not yet by its streams: to be stored, and passed as
     /// [`JoinOptions::since`] in another life. One who stores what was handled takes [`Message::position`].
     pub fn position(&self) -> Option<Position> {
@@ -184,10 +191,10 @@ impl Room {
     pub fn history(&self, request: HistoryRequest) -> History {
         History {
             room: self.clone(),
-            request,
+            request: Some(request),
+            epoch: None,
             page: VecDeque::new(),
             asked: None,
-            done: false,
         }
     }
 }
@@ -294,55 +301,93 @@ impl Future for Sending {
     }
 }
 
-/// A room's events of before, one after the other.
+/// A room's events of before, one after the other: a stream, which ends after an error.
 pub struct History {
     room: Room,
-    request: HistoryRequest,
+    /// The next page; `None`: there are no more.
+    request: Option<HistoryRequest>,
+    epoch: Option<String>,
     page: VecDeque<Message>,
     asked: Option<oneshot::Receiver<Result<HistoryPage, Error>>>,
-    done: bool,
 }
 
 impl History {
     /// The next event; `None`: there are no more. Cancelled, it loses nothing.
     ///
     /// # Errors
-    /// `not_joined`, `outbox_full`, `closed`, or what the server says; asked again, it tries again.
+    /// `not_joined`, `outbox_full`, `closed`, or what the server says; `gap`: the log is another one than that of the
+    /// pages before. It is the end.
     pub async fn next(&mut self) -> Result<Option<Message>, Error> {
+        std::future::poll_fn(|context| self.poll(context))
+            .await
+            .transpose()
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         loop {
             if let Some(message) = self.page.pop_front() {
-                return Ok(Some(message));
+                return Poll::Ready(Some(Ok(message)));
             }
-            if self.done {
-                return Ok(None);
-            }
-            let asked = match &mut self.asked {
-                Some(asked) => asked,
-                None => {
-                    let asked = self.ask()?;
-                    self.asked.insert(asked)
+            let Some(request) = self.request else {
+                return Poll::Ready(None);
+            };
+            let result = match &mut self.asked {
+                None => self.ask(request).map(|asked| self.asked = Some(asked)),
+                Some(asked) => {
+                    let page = std::task::ready!(Pin::new(asked).poll(context));
+                    self.asked = None;
+                    let page = page.unwrap_or_else(|_| Err(closed()));
+                    page.and_then(|page| self.turn(request, page))
                 }
             };
-            let page = asked.await;
-            self.asked = None;
-            let page = page.unwrap_or_else(|_| Err(closed()))?;
-            match self.request.after {
-                Some(_) => self.request.after = Some(page.next),
-                None => self.request.before = page.next,
+            if let Err(error) = result {
+                self.request = None;
+                return Poll::Ready(Some(Err(error)));
             }
-            self.done = page.next == 0;
-            self.page = page.events.into();
         }
     }
 
-    fn ask(&self) -> Result<oneshot::Receiver<Result<HistoryPage, Error>>, Error> {
+    fn turn(&mut self, request: HistoryRequest, page: HistoryPage) -> Result<(), Error> {
+        // Offsets of another log say nothing of this one.
+        if *self.epoch.get_or_insert_with(|| page.epoch.clone()) != page.epoch {
+            return Err(Error::new(code::GAP, "the room has another log now"));
+        }
+        let next = match request.after {
+            Some(_) => HistoryRequest {
+                after: Some(page.next),
+                ..request
+            },
+            None => HistoryRequest {
+                before: page.next,
+                ..request
+            },
+        };
+        self.request = (page.next > 0).then_some(next);
+        self.page = page.events.into();
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        request: HistoryRequest,
+    ) -> Result<oneshot::Receiver<Result<HistoryPage, Error>>, Error> {
         let (answer, receiver) = oneshot::channel();
         self.room.handle.shared.with(|state, now| {
-            let name = &self.room.name;
-            let ticket = state.session.history(now, name, self.request)?;
+            let ticket = state.session.history(now, &self.room.name, request)?;
             state.waiters.insert(ticket, Waiter::History(answer));
             Ok(receiver)
         })
+    }
+}
+
+impl Stream for History {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Error>>> {
+        self.get_mut().poll(context)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::queue::{Events, Feed, RoomEvent, queue};
 use crate::error::{Error, code};
+use crate::message::Position;
 use crate::session::{Event, HistoryPage, MembersPage, Receipt, Session, Status, Ticket};
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -180,7 +181,9 @@ impl Shared {
                 }
             }
             Event::TokenEnds => state.token_wanted = true,
-            Event::Refused { room: None, .. } | Event::Unreadable(_) => {}
+            Event::Unreadable(_) => state.tell_all_of_a_gap(),
+            // Of a token, of whose end the close code tells.
+            Event::Refused { room: None, .. } => {}
         }
     }
 }
@@ -195,6 +198,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What could not be read was of one of them.
+    fn tell_all_of_a_gap(&mut self) {
+        let gap = |place: Option<&Position>| RoomEvent::Gap {
+            since: place.cloned(),
+            now: place.cloned().unwrap_or_default(),
+        };
+        for (room, hub) in &mut self.hubs {
+            hub.tell(&gap(self.session.position(room)));
+        }
+        self.direct.tell(&gap(self.session.inbox()));
     }
 
     fn left(&mut self, room: Arc<str>, error: Option<Error>) {
