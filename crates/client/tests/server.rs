@@ -7,88 +7,15 @@
     reason = "a panic is how a test fails"
 )]
 
-use std::future::Future;
-use std::net::SocketAddr;
-use std::time::Duration;
+mod wire;
 
-use roomcast_client::session::{Config, JoinOptions, Status};
+use roomcast_client::session::{JoinOptions, Status};
 use roomcast_client::{
-    Client, Content, Events, Format, HistoryRequest, Publish, Recipient, RoomEvent, TokenError,
-    code,
+    Client, Content, Format, HistoryRequest, Publish, Recipient, RoomEvent, TokenError, code,
 };
-use roomcast_server::{RunningServer, Server};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// No test waits longer for anything.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), what)
-        .await
-        .expect("it took too long")
-}
-
-fn start() -> RunningServer {
-    let mut config = roomcast_server::config::Config::default();
-    config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-    config.server.shards = Some(1);
-    config.core.messages_per_second = 0;
-    config.shutdown.delay = Duration::ZERO;
-    let server = Server::builder().config(config).build().unwrap();
-    server.start().unwrap()
-}
-
-fn url(address: SocketAddr) -> String {
-    format!("ws://{address}/ws")
-}
-
-fn quick(format: Format) -> Config {
-    Config {
-        format,
-        backoff_min_ms: 10,
-        backoff_max_ms: 50,
-        ..Config::default()
-    }
-}
-
-fn client(address: SocketAddr, format: Format) -> Client {
-    let builder = Client::builder(&url(address)).config(quick(format));
-    builder.connect().unwrap()
-}
-
-/// Passes bytes on; each new value of `cuts` breaks all connections without a close frame.
-async fn proxy(server: SocketAddr, cuts: watch::Receiver<u32>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut cuts = cuts.clone();
-            cuts.mark_unchanged();
-            tokio::spawn(async move {
-                let mut far = TcpStream::connect(server).await.unwrap();
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    _ = cuts.changed() => {}
-                }
-            });
-        }
-    });
-    address
-}
-
-/// The next chat's text, past whatever else happens.
-async fn chat(events: &mut Events) -> String {
-    loop {
-        match soon(events.next()).await.expect("the stream has ended") {
-            RoomEvent::Message(message) => {
-                if let Content::Chat(payload) = message.content {
-                    return payload.parse().unwrap();
-                }
-            }
-            RoomEvent::Gap { .. } => panic!("a gap"),
-            _ => {}
-        }
-    }
-}
+use wire::{chat, client, proxy, quick, soon, start, url};
 
 #[tokio::test]
 async fn both_formats_talk_in_a_room() {
