@@ -493,6 +493,20 @@ fn direct_messages_wait_in_the_inbox_and_are_acked() {
 }
 
 #[test]
+fn a_client_that_is_a_new_one_counts_its_direct_messages_from_1() {
+    let mut node = setup(1);
+    let bob = begin(&mut node);
+    let payload = json!({"resume_token": "no token at all", "first_direct_seq": 11});
+    let (ann, welcome) = hello(&mut node, payload);
+    assert_eq!(welcome["resumed"], false);
+    assert_eq!(welcome["direct_repeats_possible"], false);
+    let chat = json!({"type": "chat", "to_client_id": bob.id, "payload": "psst", "seq": 1});
+    node.say(ann, &chat.to_string());
+    assert_eq!(acks(&node.messages(ann)), [(1, 1)]);
+    assert_eq!(chats(&node.messages(bob.client)), [(1, "psst".to_owned())]);
+}
+
+#[test]
 fn rights_are_those_of_the_token() {
     let mut node = setup(2);
     let allow = |token: &str| json!({"token": token});

@@ -153,6 +153,8 @@ impl Edge {
             generation: 1,
         };
         let keeps_name = !matches!(found, Found::Nothing);
+        // A new client counts from 1, whatever the one before had sent.
+        let first_direct_seq = if keeps_name { first_direct_seq } else { 0 };
         ctx.stats.resumes_refused +=
             u64::from(token.is_some() && !matches!(found, Found::Session(_)));
         let (mut session, resumed) = match found {
