@@ -96,7 +96,11 @@ fn what_is_aborted_or_too_old_is_not_sent_or_skipped() {
     // It had arrived before.
     rig.ack("r", 1, 9);
     assert_eq!(rig.settled(), [(sent, Ok(9))]);
+    // Under way: its answer comes, or it is skipped instead of sent again.
     rig.session.abort(rig.now, kept);
+    assert_eq!(rig.sent_seqs(), []);
+    rig.refuse("r", "chat", "rate_limited", 2, 50);
+    rig.pass(50);
     assert_eq!(rig.sent_seqs(), [("skip".to_owned(), 2)]);
     rig.ack("r", 2, 0);
     assert_eq!(rig.settled(), [(kept, error(code::ABORTED))]);
@@ -147,6 +151,7 @@ fn events_come_once_in_order_and_a_gap_is_told() {
     };
     (1..=3).for_each(|n| rig.chat("r", "e", n, "ann", n));
     rig.chat("r", "e", 2, "ann", 2);
+    rig.chat("r", "e", 3, "ann", 0);
     assert_eq!(offsets(rig.events()), [1, 2, 3]);
     // What comes again after a resume.
     rig.again(json!({"resumed": true}));

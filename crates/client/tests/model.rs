@@ -111,6 +111,10 @@ impl Run {
                 let peer = &mut self.peers[at];
                 if peer.joined.remove(room) {
                     peer.session.leave(now, room).unwrap();
+                    let pending = peer.pending.values_mut();
+                    pending
+                        .filter(|it| it.room == Some(room))
+                        .for_each(|it| it.excused = true);
                     // Another stay begins anew.
                     peer.last.remove(room);
                     peer.received.retain(|(name, _)| name != room);

@@ -24,6 +24,8 @@ pub struct Pending {
     pub room: Option<&'static str>,
     pub text: String,
     pub aborted: bool,
+    /// The server may have forgotten it: its session or room was lost, or the room was left.
+    pub excused: bool,
 }
 
 pub struct Peer {
@@ -71,6 +73,7 @@ impl Peer {
             room,
             text,
             aborted: short,
+            excused: false,
         };
         assert!(self.pending.insert(ticket, pending).is_none());
     }
@@ -95,7 +98,9 @@ impl Peer {
                             }
                         }
                         (Err(error), _) => match error.code() {
-                            code::UNCONFIRMED => {}
+                            code::UNCONFIRMED => {
+                                assert!(pending.excused, "{} at {now}: {error}", pending.text);
+                            }
                             code::ABORTED | code::EXPIRED => {
                                 assert!(pending.aborted, "{error}");
                                 not_done.insert(pending.text, format!("{error} at {now}"));
@@ -127,6 +132,9 @@ impl Peer {
                 }
                 Event::Message { room, message } => self.message(server, &room, message),
                 Event::Direct(message) => self.direct(server, message),
+                Event::Status(Status::Connected { resumed: false }) => {
+                    self.pending.values_mut().for_each(|it| it.excused = true);
+                }
                 Event::Left { room, error } => assert!(error.is_none(), "{room}: {error:?}"),
                 Event::Unreadable(error) => panic!("{error}"),
                 Event::Status(Status::Closed(error)) => panic!("{error}"),

@@ -39,6 +39,11 @@ impl Server {
                 }
             }
         }
+        // A new client counts from 1.
+        let first = match &client {
+            Some(_) => hello.first_direct_seq.unwrap_or(0),
+            None => 0,
+        };
         let client = client.unwrap_or_else(|| format!("c{}", self.fresh()));
         if !resumed {
             let session = Session {
@@ -51,7 +56,6 @@ impl Server {
             self.sessions.insert(client.clone(), session);
         }
         self.conns.get_mut(&id).unwrap().client = Some(client.clone());
-        let first = hello.first_direct_seq.unwrap_or(0);
         let session = self.sessions.get_mut(&client).unwrap();
         session.sent.enter(first);
         let newest = session.inbox.last().map_or(0, |it| it.offset);
