@@ -8,6 +8,7 @@ mod host;
 mod notices;
 mod read;
 mod socket;
+mod syscall;
 mod turn;
 mod write;
 

@@ -1,6 +1,6 @@
 //! Reading from a connection, and handing its messages to the core.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use roomcast_core::engine::Engine;
 use roomcast_core::{ConnId, Host, Now, Received, Shard};
@@ -9,6 +9,7 @@ use roomcast_websocket::{Event, Receiver, Scratch, close};
 
 use super::IoStats;
 use super::socket::Socket;
+use super::syscall;
 
 /// What a socket had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) enum Filled {
 /// Reads once, and notes whether the socket is drained.
 pub(super) fn fill(socket: &mut Socket, input: &mut [u8], stats: &mut IoStats) -> Filled {
     stats.reads += 1;
-    match socket.stream.read(input) {
+    match syscall::receive(&socket.stream, input) {
         Ok(0) => Filled::End,
         Ok(read) => {
             // A short read means that the socket is empty, and saves the read that would say so. Not so at the end

@@ -6,7 +6,7 @@ use mio::net::TcpStream;
 use roomcast_core::engine::Engine;
 use roomcast_core::{ConnId, Host, Now, Shard, Written};
 
-use super::IoStats;
+use super::{IoStats, syscall};
 
 /// Pieces handed to the socket in one call.
 const SLICES: usize = 64;
@@ -41,7 +41,7 @@ pub(super) fn flush<H: Host, E: Engine>(
                 core.written(now, conn, 0, false);
                 return Flushed::Whole;
             }
-            [single] => stream.write(single),
+            [single] => syscall::send(stream, single),
             several => stream.write_vectored(several),
         };
         stats.writes += 1;
