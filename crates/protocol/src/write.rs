@@ -153,7 +153,10 @@ impl Writer for Json<'_> {
             PayloadKind::Text => {
                 self.key(name);
                 // The invariant of `Payload` makes this text; if it is broken, the message must still be JSON.
-                json::write_str(&String::from_utf8_lossy(payload.data), self.out);
+                match std::str::from_utf8(payload.data) {
+                    Ok(text) => json::write_str(text, self.out),
+                    Err(_) => json::write_str(&String::from_utf8_lossy(payload.data), self.out),
+                }
             }
             PayloadKind::Bytes => {
                 self.key(name);
