@@ -1,0 +1,39 @@
+/**
+ * Something was refused, or could not be done.
+ *
+ * `code` is stable: one of the server's ([protocol.md](../../../docs/protocol.md#errors)), the name of a close code, or
+ * one of the client's own:
+ *
+ * | code | meaning |
+ * |---|---|
+ * | `not_connected` | an action or ephemeral event while there is no connection: it was not sent |
+ * | `not_joined` | the room is not joined: `room.join()` comes first |
+ * | `outbox_full` | too many bytes wait to be sent; this message is not among them |
+ * | `expired`, `aborted` | the message's time ran out, or its signal said so: it was not done |
+ * | `unconfirmed` | the message was sent, and nobody will say what became of it: it may have been done |
+ * | `left` | the room was left before the message was sent |
+ * | `closed` | the client was closed |
+ * | `connection_lost` | the connection broke (a reason of `reconnecting`) |
+ */
+export class RoomcastError extends Error {
+  override name = "RoomcastError";
+
+  constructor(
+    /** A stable name for what went wrong. */
+    readonly code: string,
+    message: string = code,
+    /** Trying again may help after this many milliseconds. */
+    readonly retryAfterMs?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** Thrown by `getToken`: there is no token for this user, and asking again won't help. The client closes. */
+export class UnauthorizedError extends RoomcastError {
+  override name = "UnauthorizedError";
+
+  constructor(message?: string) {
+    super("unauthorized", message);
+  }
+}
