@@ -37,3 +37,6 @@ export class UnauthorizedError extends RoomcastError {
     super("unauthorized", message);
   }
 }
+
+/** A message was given to a connection, and nobody will say what became of it. */
+export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed", "it may have been done");

@@ -1,0 +1,138 @@
+import { RoomcastError, unconfirmed } from "./errors.js";
+import type { ClientEnvelope } from "./types.js";
+
+/** Numbers that are given up at once where the server lacks them and nobody here has them either. */
+const FILL = 64;
+/** After so many refusals as "missing" of a message that was sent, it is given up: the server can't read its number. */
+const STUCK = 6;
+
+/** A message that has no answer. */
+export interface Entry {
+  /** 0: it was never given to a connection. */
+  _seq: number;
+  _message?: ClientEnvelope;
+  /** What it takes of the outbox. */
+  _weight: number;
+  /** Its number is skipped, and this is told if it was not done before. */
+  _error?: RoomcastError | undefined;
+  /** It was sent to a log, or a session, that is gone: it may have been done there, whatever is answered now. */
+  _doubtful?: boolean;
+  /** Tells whoever waits; a second time does nothing. */
+  _settle(error?: RoomcastError, offset?: number): void;
+}
+
+const filler = (seq: number): Entry => ({
+  _seq: seq,
+  _weight: 0,
+  _error: new RoomcastError("aborted"),
+  _settle() {},
+});
+
+/**
+ * Messages of one order that wait for their answers: those to a room, or the direct ones. Knows no time and no socket.
+ *
+ * Invariants: numbers rise; the entries that have one come first; those before `_sent` have one, and were given to the
+ * present connection.
+ */
+export class Outbox {
+  _entries: Entry[] = [];
+  _sent = 0;
+  /** The lowest number that was never used. */
+  _nextSeq = 1;
+  /** Refusals since the last progress. */
+  private _strikes = 0;
+  /** The number that was missing last, and how often in a row. */
+  private _missing = 0;
+  private _times = 0;
+
+  /** The lowest number that has no answer. */
+  _firstSeq(): number {
+    return this._entries[0]?._seq || this._nextSeq;
+  }
+
+  /** A new connection: nothing was sent on it. */
+  _newLink(): void {
+    this._sent = this._strikes = this._missing = 0;
+  }
+
+  /** What to send next, with its number; at most `window` messages are under way. */
+  _next(window: number): Entry | undefined {
+    const entry = this._entries[this._sent];
+    if (!entry || this._sent >= window) return;
+    entry._seq ||= this._nextSeq++;
+    this._sent++;
+    return entry;
+  }
+
+  /** A message was answered for good. */
+  _answered(seq: number): Entry | undefined {
+    const at = this._index(seq);
+    if (this._entries[at]?._seq != seq) return;
+    this._strikes = 0;
+    if (at < this._sent) this._sent--;
+    return this._entries.splice(at, 1)[0];
+  }
+
+  /** A message is to be sent again, with those after it. Returns how long to wait before. */
+  _retry(seq: number, retryAfter?: number): number {
+    this._sent = Math.min(this._sent, this._index(seq));
+    return retryAfter || 25 << Math.min(++this._strikes, 8);
+  }
+
+  /** The server lacks a number. Returns how long to wait before sending. */
+  _gap(seq: number): number {
+    if (seq >= this._nextSeq) return this._retry(this._nextSeq);
+    this._times = this._missing == seq ? this._times + 1 : 1;
+    this._missing = seq;
+    const at = this._index(seq);
+    const entry = this._entries[at];
+    if (entry?._seq != seq) {
+      const end = Math.min(entry?._seq || this._nextSeq, seq + FILL);
+      for (let n = seq; n < end; n++) this._entries.splice(at + n - seq, 0, filler(n));
+    } else if (at < this._sent && this._times > STUCK) {
+      entry._error = unconfirmed();
+    }
+    const wait = this._retry(seq);
+    return this._times > 1 ? wait : 0;
+  }
+
+  /** Gives up one message. What was given to a connection waits for the server to say whether it was done. */
+  _giveUp(entry: Entry, error: RoomcastError): void {
+    if (entry._seq) entry._error ||= error;
+    else {
+      this._entries = this._entries.filter((it) => it != entry);
+      entry._settle(error);
+    }
+  }
+
+  /** Gives up all that was never given to a connection. */
+  _giveUpUnsent(error: RoomcastError): void {
+    this._entries = this._entries.filter((it) => it._seq || it._settle(error));
+  }
+
+  /** Waits no longer for answers. The numbers are skipped, should there be a connection for it. */
+  _giveUpSent(): void {
+    for (const entry of this._entries) {
+      if (entry._seq) entry._settle((entry._error = unconfirmed()));
+    }
+  }
+
+  /** The server may remember nothing of what was sent. */
+  _doubt(): void {
+    for (const entry of this._entries) entry._doubtful = !!entry._seq;
+  }
+
+  /** The client is another one to the server, which counts from 1 again: no receiver could tell a repeat. */
+  _beginAgain(): void {
+    this._giveUpSent();
+    this._entries = this._entries.filter((it) => !it._seq);
+    this._nextSeq = 1;
+    this._newLink();
+  }
+
+  /** The place of a number, or where it would be. */
+  private _index(seq: number): number {
+    const at = this._entries.findIndex((it) => !it._seq || it._seq >= seq);
+    return at < 0 ? this._entries.length : at;
+  }
+}

@@ -1,0 +1,35 @@
+import type { EnvelopeFields, Gap, Position } from "./types.js";
+
+/** Senders that are remembered: of more, those heard longest ago are forgotten. */
+const SENDERS = 512;
+/** Numbers that are remembered of each: more than 32 are never unanswered, so none older is sent again. */
+const NUMBERS = 64;
+
+/** How far a log was received, a room's or the inbox, without what came twice. */
+export class Received {
+  _position: Position | undefined;
+  /** The last numbers of each sender, whatever log they came in. */
+  private _seen = new Map<string, number[]>();
+
+  /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
+  _take({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
+    if (!offset || !epoch) return true;
+    const since = this._position;
+    if (since?.epoch == epoch && offset <= since.offset) return false;
+    this._position = { epoch, offset };
+    if (since && since.epoch != epoch) gap({ since, now: { epoch, offset: offset - 1 } });
+    return !seq || !from_client_id || this._isNew(from_client_id, seq);
+  }
+
+  private _isNew(from: string, seq: number): boolean {
+    const seen = this._seen;
+    const numbers = seen.get(from) ?? [];
+    // A map's order is that of insertion.
+    seen.delete(from);
+    seen.set(from, numbers);
+    if (seen.size > SENDERS) seen.delete(seen.keys().next().value!);
+    if (numbers.includes(seq) || seq <= Math.max(...numbers) - NUMBERS) return false;
+    if (numbers.push(seq) > NUMBERS) numbers.shift();
+    return true;
+  }
+}

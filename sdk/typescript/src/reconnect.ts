@@ -1,0 +1,28 @@
+import { RoomcastError } from "./errors.js";
+
+/** A timer takes no more than 31 bits. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+/** The shortest wait. */
+const MIN = 500;
+/** The longest, but for what the server asks for. */
+const MAX = 20_000;
+
+/**
+ * How long to wait after `attempts` failures in a row: at least what the server asks for, and then any time up to one
+ * that doubles with each failure (full jitter), so that many clients don't come back at one moment.
+ * @param random from 0 to 1
+ */
+export const backoff = (attempts: number, random: number, retryAfter = 0): number =>
+  Math.min(Math.max(MIN, retryAfter) + random * (Math.min(MAX, MIN * 2 ** (attempts + 1)) - MIN), LONGEST_TIMER);
+
+/** Whether a client comes back after a close with this code. */
+export const comesBack = (code: number): boolean =>
+  (code < 4500 || code > 4999) && ![1002, 1003, 1007, 1009].includes(code);
+
+/** Why a connection was closed. The reason begins with a name, and may say how long to wait. */
+export const closeError = (code: number, reason: string): RoomcastError =>
+  new RoomcastError(
+    /^\w+/.exec(reason)?.[0] ?? (code == 1006 ? "connection_lost" : "close_" + code),
+    `closed with ${code} ${reason}`,
+    Number(/retry_after_ms=(\d+)/.exec(reason)?.[1]) || undefined,
+  );
