@@ -94,7 +94,7 @@ export abstract class Channel<K, Signals> {
     type: "chat" | "event" | "game_action",
     fields: EnvelopeFields,
     data: unknown,
-    { signal, ttlMs, noEcho, ephemeral }: SendOptions & { ephemeral?: boolean } = {},
+    { signal, ttlMs, noEcho, ephemeral }: SendOptions = {},
   ): Promise<Receipt> {
     const promise = new Promise<Receipt>((resolve, reject) => {
       const client = this._client;

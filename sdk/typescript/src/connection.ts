@@ -89,7 +89,7 @@ export class Connection {
   }
 
   async _connect(): Promise<void> {
-    clearTimeout(this._timer);
+    this._deadline();
     const turn = (this._turn = {});
     const alive = () => turn == this._turn;
     if (this._status.state == "idle") this._set({ state: "connecting" });
@@ -109,7 +109,6 @@ export class Connection {
     }
     this._socket = socket;
     socket.binaryType = "arraybuffer";
-    this._deadline();
     socket.onopen = () => {
       if (!alive()) return;
       this._deadline();

@@ -140,7 +140,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** Sends an event. Settles with its place in the log; needs not be awaited. Waits while there is no connection. */
   send<N extends keyof EventsOf<K> & string>(
     event: N,
-    ...[data, options]: DataArgs<EventsOf<K>[N], SendOptions & { ephemeral?: boolean }>
+    ...[data, options]: DataArgs<EventsOf<K>[N], SendOptions>
   ): Promise<Receipt> {
     return this._send("event", { name: event }, data, options);
   }
