@@ -149,21 +149,31 @@ export abstract class Channel<K, Signals> {
     return promise;
   }
 
+  /** @internal Whether a message may be given to the connection now; if only later, it is tried again then. */
+  _may(): boolean {
+    if (!this._ready() || this._held) return false;
+    const link = this._client._link;
+    const wait = link._buffered() > BUFFERED ? 50 : link._wait();
+    if (wait > 0) this._hold(wait);
+    return wait <= 0;
+  }
+
   /** @internal Sends what may be sent. */
   _pump(): void {
+    const outbox = this._outbox;
     const link = this._client._link;
     const { max_unanswered, max_message } = link._limits;
-    let entry: Entry | undefined;
-    while (this._ready() && !this._held) {
-      if (link._buffered() > BUFFERED) return this._hold(50);
-      const again = this._outbox._entries[this._outbox._sent]?._seq;
-      if (!(entry = this._outbox._next(max_unanswered || 64))) return;
-      const seq = entry._seq;
-      if (max_message && entry._weight - OVERHEAD + 32 > max_message) entry._error ??= new RoomcastError("too_large");
-      if (entry._error) link._write({ type: "skip", ...this._fields(), payload: { seq } });
+    let head: Entry | undefined;
+    while ((head = outbox._entries[outbox._sent]) && this._may()) {
+      const again = head._seq;
+      if (!outbox._next(max_unanswered || 64)) return;
+      const seq = head._seq;
+      if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ??= new RoomcastError("too_large");
+      if (head._error) link._write({ type: "skip", ...this._fields(), payload: { seq } });
       else {
         if (again) this._client.stats.resent++;
-        link._write({ ...entry._message!, seq });
+        // In front: where the server can't read what follows, its refusal names the number.
+        link._write({ seq, ...head._message! });
       }
     }
   }

@@ -52,6 +52,8 @@ export class Connection {
   private _greetedAt = 0;
   private _openedAt = 0;
   private _interval = 0;
+  /** When the whole burst may be sent again. */
+  private _fullAt = 0;
   /** When the timer of the next ping is due. */
   private _due = 0;
   /** Pings since anything was heard. */
@@ -79,7 +81,15 @@ export class Connection {
     return this._socket?.bufferedAmount || 0;
   }
 
+  /** How long to wait until one more message stays within the server's rate: who ignores that is cut off. */
+  _wait(): number {
+    const { messages_per_second: rate, burst = 0 } = this._limits;
+    // On their way messages come closer together: a fifth of the burst is left for that.
+    return rate ? this._fullAt - Date.now() - (800 * burst) / rate : 0;
+  }
+
   _write(message: ClientEnvelope): void {
+    this._fullAt = Math.max(this._fullAt, Date.now()) + 1000 / (this._limits.messages_per_second || Infinity);
     this._socket?.send(this._codec.encode(message));
   }
 
@@ -268,7 +278,7 @@ export class Connection {
     this._abandon();
     this._open = false;
     this._move = undefined;
-    this._due = this._missed = 0;
+    this._due = this._missed = this._fullAt = 0;
     clearTimeout(this._timer);
     clearTimeout(this._tokenTimer);
     clearTimeout(this._moveTimer);

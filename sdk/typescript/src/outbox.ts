@@ -39,6 +39,8 @@ export class Outbox {
   _sent = 0;
   /** The lowest number that was never used. */
   _nextSeq = 1;
+  /** How many may be under way: one after a refusal, and one more with each answer. */
+  private _window = Infinity;
   /** Refusals since the last progress. */
   private _strikes = 0;
   /** The number that was missing last, and how often in a row. */
@@ -53,12 +55,13 @@ export class Outbox {
   /** A new connection: nothing was sent on it. */
   _newLink(): void {
     this._sent = this._strikes = this._missing = 0;
+    this._window = Infinity;
   }
 
   /** What to send next, with its number; at most `window` messages are under way. */
   _next(window: number): Entry | undefined {
     const entry = this._entries[this._sent];
-    if (!entry || this._sent >= window) return;
+    if (!entry || this._sent >= Math.min(window, this._window)) return;
     entry._seq ||= this._nextSeq++;
     this._sent++;
     return entry;
@@ -69,6 +72,7 @@ export class Outbox {
     const at = this._index(seq);
     if (this._entries[at]?._seq != seq) return;
     this._strikes = 0;
+    this._window++;
     if (at < this._sent) this._sent--;
     return this._entries.splice(at, 1)[0];
   }
@@ -76,6 +80,7 @@ export class Outbox {
   /** A message is to be sent again, with those after it. Returns how long to wait before. */
   _retry(seq: number, retryAfter?: number): number {
     this._sent = Math.min(this._sent, this._index(seq));
+    this._window = 1;
     return retryAfter || 25 << Math.min(++this._strikes, 8);
   }
 

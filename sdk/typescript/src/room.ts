@@ -321,7 +321,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** @internal */
   override _pump(): void {
-    if (this._unsent.size && this._ready()) {
+    if (this._unsent.size && this._may()) {
       this._told = this._unsent;
       this._unsent = new Set();
       const presence: Record<string, any> = {};

@@ -245,6 +245,7 @@ it("goes where the server asks it to, when it is as safe there", async () => {
   await vi.advanceTimersByTimeAsync(1_499);
   expect(client.status.state).toBe("connected");
   await vi.advanceTimersByTimeAsync(1);
+  await vi.advanceTimersByTimeAsync(1);
   expect(FakeSocket.all.map((it) => it.url)).toEqual(["ws://host/ws", "ws://other/ws"]);
   expect(FakeSocket.all[0]!.closed).toBe(4000);
   last().onclose({ code: 1006, reason: "" });
@@ -256,7 +257,7 @@ it("goes where the server asks it to, when it is as safe there", async () => {
   await turn();
   last().welcome();
   last().says({ type: "reconnect", payload: { delay_ms: 0, url: "ws://other/ws" } });
-  await vi.advanceTimersByTimeAsync(0);
+  await vi.advanceTimersByTimeAsync(2);
   expect(last().url).toBe("wss://host/ws");
 });
 
