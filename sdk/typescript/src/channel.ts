@@ -1,22 +1,15 @@
 import type { Client } from "./client.js";
-import { RoomcastError, unconfirmed } from "./errors.js";
-import { Outbox, type Entry } from "./outbox.js";
+import { errorOf, RoomcastError, unconfirmed } from "./errors.js";
+import { type Entry, Outbox } from "./outbox.js";
 import { Received } from "./received.js";
-import { LONGEST_TIMER } from "./reconnect.js";
+import { Timer } from "./timer.js";
 import type {
-  ClientEnvelope, EnvelopeFields, ErrorPayload, EventMeta, EventsOf, HistoryEvent, Receipt, SendOptions,
-  ServerEnvelope, Unsubscribe,
+  ClientEnvelope, EnvelopeFields, EventMeta, EventsOf, Gap, HistoryEvent, Receipt, SendOptions, ServerEnvelope,
+  Unsubscribe,
 } from "./types.js";
 
-/** What a message takes of the outbox beside its frame; `seq` is in it. */
+/** What a message takes of the outbox beside its frame, and what its `seq` takes of the frame. */
 const OVERHEAD = 128;
-/** Bytes that may wait in the socket. */
-const BUFFERED = 1 << 18;
-
-export const errorOf = (it: ErrorPayload): RoomcastError => new RoomcastError(it.code, it.message, it.retry_after_ms);
-
-/** Refusals after which the same message may be taken a little later. */
-export const isTransient = (code: string): boolean => /^(unavailable|rate_limited|too_many_unanswered)$/.test(code);
 
 /** An event without the wire's names. */
 export const eventOf = (it: ServerEnvelope): HistoryEvent => ({
@@ -37,12 +30,19 @@ export const eventOf = (it: ServerEnvelope): HistoryEvent => ({
 export abstract class Channel<K, Signals> {
   /** @internal */
   abstract _client: Client<any>;
+  /** @internal What each of its messages has. */
+  abstract _address: EnvelopeFields;
+  /** @internal Whether the application may send. */
+  _wanted = false;
+  /** @internal Whether messages can be given to the connection. */
+  _ready = false;
   /** @internal */
   _outbox = new Outbox();
   /** @internal */
   _received = new Received();
-  private _handlers = new Map<string, Set<(...args: any[]) => void>>();
-  private _held: ReturnType<typeof setTimeout> | undefined;
+  /** @internal Nothing is sent while it waits. */
+  _pause = new Timer();
+  private _handlers: { [key: string]: Set<(...args: any[]) => void> } = {};
 
   /**
    * Calls `handler` for each event with this name, in order, each once. Returns what stops it. Handlers attached before
@@ -63,14 +63,14 @@ export abstract class Channel<K, Signals> {
   private _listen(key: string, handler: (...args: any[]) => void): Unsubscribe {
     // The same function may be there twice.
     const own = (...args: any[]) => handler(...args);
-    const handlers = this._handlers;
-    handlers.set(key, (handlers.get(key) ?? new Set()).add(own));
-    return () => void handlers.get(key)!.delete(own);
+    const handlers = (this._handlers[key] ||= new Set());
+    handlers.add(own);
+    return () => void handlers.delete(own);
   }
 
   /** @internal */
   _emit(key: string, ...args: unknown[]): void {
-    for (const handler of [...(this._handlers.get(key) ?? [])]) {
+    for (const handler of [...(this._handlers[key] || [])]) {
       try {
         handler(...args);
       } catch (error) {
@@ -82,12 +82,10 @@ export abstract class Channel<K, Signals> {
     }
   }
 
-  /** @internal What prevents sending. */
-  abstract _blocked(): string | undefined;
-  /** @internal Whether messages can be given to the connection. */
-  abstract _ready(): boolean;
-  /** @internal What each of its messages has. */
-  abstract _fields(): EnvelopeFields;
+  /** @internal Gives a message to the connection. */
+  _say(type: ClientEnvelope["type"], payload?: unknown): void {
+    this._client._write({ type, ...this._address, payload } as ClientEnvelope);
+  }
 
   /** @internal */
   _send(
@@ -101,7 +99,7 @@ export abstract class Channel<K, Signals> {
       const bytes = data instanceof Uint8Array;
       const message = {
         type,
-        ...this._fields(),
+        ...this._address,
         ...fields,
         no_echo: noEcho,
         // The application may change its object before it is sent.
@@ -109,15 +107,14 @@ export abstract class Channel<K, Signals> {
         payload_kind: bytes ? "bytes" : type == "chat" && typeof data == "string" ? "text" : undefined,
         ephemeral,
       } as ClientEnvelope;
-      const blocked =
-        client.status.state == "closed" ? "closed" : (this._blocked() ?? (signal?.aborted ? "aborted" : ""));
-      if (blocked) throw new RoomcastError(blocked);
+      client._check(signal);
+      if (!this._wanted) throw new RoomcastError("not_joined");
       if (ephemeral || type == "game_action") {
-        if (!this._ready()) throw new RoomcastError("not_connected");
-        client._link._write(message);
+        if (!this._ready) throw new RoomcastError("not_connected");
+        client._write(message);
         return resolve({ seq: 0, offset: 0 });
       }
-      const weight = client._link._size(message) + OVERHEAD;
+      const weight = client._size(message) + OVERHEAD;
       if (client._bytes + weight > client._outboxBytes) throw new RoomcastError("outbox_full");
       client._bytes += weight;
       const giveUp = (code: string) => {
@@ -125,7 +122,8 @@ export abstract class Channel<K, Signals> {
         this._pump();
       };
       const abort = () => giveUp("aborted");
-      const timer = ttlMs !== undefined && setTimeout(giveUp, Math.min(ttlMs, LONGEST_TIMER), "expired");
+      const timer = new Timer();
+      if (ttlMs != undefined) timer._set(ttlMs, () => giveUp("expired"));
       signal?.addEventListener("abort", abort);
       const entry: Entry = {
         _seq: 0,
@@ -134,7 +132,7 @@ export abstract class Channel<K, Signals> {
         _settle(error, offset) {
           client._bytes -= this._weight;
           this._weight = 0;
-          clearTimeout(timer as number);
+          timer._stop();
           signal?.removeEventListener("abort", abort);
           if (error) reject(error);
           else resolve({ seq: this._seq, offset: offset! });
@@ -151,54 +149,44 @@ export abstract class Channel<K, Signals> {
 
   /** @internal Whether a message may be given to the connection now; if only later, it is tried again then. */
   _may(): boolean {
-    if (!this._ready() || this._held) return false;
-    const link = this._client._link;
-    const wait = link._buffered() > BUFFERED ? 50 : link._wait();
+    if (!this._ready || this._pause._on) return false;
+    const wait = this._client._wait();
     if (wait > 0) this._hold(wait);
     return wait <= 0;
+  }
+
+  /** @internal Sends nothing for so many milliseconds. */
+  _hold(ms: number): void {
+    this._pause._set(ms, () => this._pump());
   }
 
   /** @internal Sends what may be sent. */
   _pump(): void {
     const outbox = this._outbox;
-    const link = this._client._link;
-    const { max_unanswered, max_message } = link._limits;
+    const client = this._client;
+    const { max_unanswered, max_message } = client._limits;
     let head: Entry | undefined;
     while ((head = outbox._entries[outbox._sent]) && this._may()) {
       const again = head._seq;
       if (!outbox._next(max_unanswered || 64)) return;
       const seq = head._seq;
-      if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ??= new RoomcastError("too_large");
-      if (head._error) link._write({ type: "skip", ...this._fields(), payload: { seq } });
+      if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ||= new RoomcastError("too_large");
+      if (head._error) this._say("skip", { seq });
       else {
-        if (again) this._client.stats.resent++;
+        if (again) client.stats.resent++;
         // In front: where the server can't read what follows, its refusal names the number.
-        link._write({ seq, ...head._message! });
+        client._write({ seq, ...head._message! });
       }
     }
   }
 
-  /** @internal Sends nothing for so many milliseconds. */
-  _hold(ms: number): void {
-    this._release();
-    this._held = setTimeout(() => {
-      this._release();
-      this._pump();
-    }, ms);
-  }
-
-  private _release(): void {
-    clearTimeout(this._held);
-    this._held = undefined;
-  }
-
   /** @internal Nothing that was given to the connection is known to have arrived. */
   _lost(): void {
-    this._release();
+    this._pause._stop();
     this._outbox._newLink();
   }
 
-  /** @internal Events of this order, and answers. */
+  /** @internal Answers to messages, and events of this order. */
   _receive(message: ServerEnvelope): void {
     const outbox = this._outbox;
     if (message.type == "ack") {
@@ -206,45 +194,46 @@ export abstract class Channel<K, Signals> {
         const entry = outbox._answered(seq);
         entry?._settle(offset ? undefined : (!entry._doubtful && entry._error) || unconfirmed(), offset);
       }
+      this._pump();
     } else if (message.type == "error") {
       const { code, seq, retry_after_ms } = message.payload;
       const error = errorOf(message.payload);
-      if (!seq) return this._emit("error", error);
-      const gap = code == "seq_gap";
-      if (gap || isTransient(code)) {
-        // Nothing is sent again to a room that was left.
-        if (this._blocked()) outbox._giveUpSent();
-        else {
-          const wait = gap ? outbox._gap(seq) : outbox._retry(seq, retry_after_ms);
-          if (wait) this._hold(wait);
-        }
-      } else {
+      if (!seq) this._emit("error", error);
+      else if (!/^(unavailable|rate_limited|too_many_unanswered|seq_gap)$/.test(code)) {
         const entry = outbox._answered(seq);
         entry?._settle(entry._doubtful ? unconfirmed() : error);
+        this._pump();
+      } else if (!this._wanted) {
+        // Nothing is sent again to a room that was left.
+        outbox._giveUpSent();
+      } else {
+        this._hold(code == "seq_gap" ? outbox._gap(seq) : outbox._retry(seq, retry_after_ms));
       }
-    } else {
+    } else if (/^(chat|event|game_action|player_)/.test(message.type)) {
+      const isNew = this._received._take(message, (gap) => {
+        outbox._doubt();
+        this._gap(gap);
+      });
       const event = eventOf(message);
-      const { type, data } = event;
-      if (type == "chat") this._emit("chat", data, event);
-      else if (type == "event") this._emit("." + event.name, data, event);
-      else if (type == "game_action") this._emit("action", data, event);
-      return this._emit("any", event);
+      if (!isNew) this._client.stats.repeats++;
+      else if (!this._meet(event)) {
+        const { type, data } = event;
+        if (type == "event") this._emit("." + event.name, data, event);
+        // Nobody listens to those who come and go by this name.
+        else this._emit(type == "game_action" ? "action" : type, data, event);
+        this._emit("any", event);
+        this._met(event);
+      }
     }
-    this._pump();
   }
 
-  /** @internal Whether an event is new. */
-  _isNew(message: ServerEnvelope): boolean {
-    const isNew = this._received._take(message, (gap) => {
-      this._outbox._doubt();
-      this._gap(gap);
-    });
-    if (!isNew) this._client.stats.repeats++;
-    return isNew;
-  }
+  /** @internal An event, before the application hears of it. Whether it is none of its own. */
+  _meet(_event: HistoryEvent): boolean | void {}
+  /** @internal The same, after that. */
+  _met(_event: HistoryEvent): void {}
 
   /** @internal */
-  _gap(gap: unknown): void {
+  _gap(gap: Gap): void {
     this._client.stats.gaps++;
     this._emit("gap", gap);
   }

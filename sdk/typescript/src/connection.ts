@@ -1,7 +1,9 @@
+import { Channel } from "./channel.js";
 import { Clock } from "./clock.js";
 import { json } from "./codec.js";
-import { RoomcastError, UnauthorizedError } from "./errors.js";
-import { backoff, closeError, comesBack, LONGEST_TIMER } from "./reconnect.js";
+import { errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
+import { backoff, closeError, comesBack } from "./reconnect.js";
+import { Timer } from "./timer.js";
 import type { ClientEnvelope, ClientOptions, ServerEnvelope, Status, WelcomePayload } from "./types.js";
 
 /** A connection is opened, and `hello` answered, within this time. */
@@ -10,286 +12,283 @@ const ANSWER_MS = 10_000;
 const PROBE_MS = 5_000;
 /** A timer that is so late was held up: by a laptop that slept, or in a hidden page. It proves nothing. */
 const LATE_MS = 2_000;
-/** A connection that lived so long was a good one: the next wait is a short one. */
-const STABLE_MS = 5_000;
-/** A new token is asked for so long before the end of the old one, or a fifth of its time where that is less. */
-const RENEW_MS = 60_000;
+/** A new token is asked for when so much of the old one's time is over. */
+const RENEW = 0.8;
+/** Bytes that may wait in the socket. */
+const BUFFERED = 1 << 18;
 
-/** Who speaks over the connection. */
-interface Host {
-  /** The first message. */
-  _hello(): ClientEnvelope;
-  _welcome(welcome: WelcomePayload): void;
-  _take(message: ServerEnvelope): void;
-  /** Nothing that was written is known to have arrived. */
-  _lost(): void;
-  _ended(error: RoomcastError): void;
-  _emit(key: string, ...args: unknown[]): void;
-}
-
-/**
- * One WebSocket at a time: opened, greeted, watched, lost, opened again.
- *
- * `_timer` is the one thing waited for: the next attempt, the answer to `hello`, or the next ping.
- */
-export class Connection {
-  _status: Status = { state: "idle" };
-  _clock = new Clock();
-  /** Since `welcome`. */
-  _open = false;
+/** One WebSocket at a time: opened, greeted, watched, lost, opened again. `_ready` since `welcome`. */
+export abstract class Connection<K, Signals> extends Channel<K, Signals> {
+  /** How it stands with the connection: another object after each change. */
+  status: Status = { state: "idle" };
+  /** @internal */
   _limits: Partial<WelcomePayload["limits"]> = {};
-  /** For the next `hello`. */
+  /** @internal For the next `hello`. */
   _token: string | undefined;
+  private _clock = new Clock();
   private _socket: any;
   /** The present attempt or connection; what comes from one before is not heard. */
   private _turn: object | undefined;
   /** A socket that was abandoned without a word. */
   private _ghost: any;
-  private _timer: any;
-  private _tokenTimer: any;
-  private _moveTimer: any;
+  /** The one thing waited for: the next attempt, the answer to `hello`, or the next ping. */
+  private _timer = new Timer();
+  private _tokenTimer = new Timer();
+  private _moveTimer = new Timer();
+  /** Failures in a row; a connection that lived from ping to ping was a good one. */
   private _attempts = 0;
   private _greetedAt = 0;
-  private _openedAt = 0;
   private _interval = 0;
   /** When the whole burst may be sent again. */
   private _fullAt = 0;
-  /** When the timer of the next ping is due. */
-  private _due = 0;
+  /** When the next ping is due. */
+  private _due = Infinity;
   /** Pings since anything was heard. */
   private _missed = 0;
   /** The server asked to come back then, there. */
-  private _move: { _at: number; _url: string | undefined } | undefined;
+  private _moveAt = 0;
   private _target: string | undefined;
 
+  /** @internal */
   constructor(
     private _url: string,
-    private _options: ClientOptions,
-    private _host: Host,
-  ) {}
+    /** @internal */
+    readonly _options: ClientOptions,
+  ) {
+    super();
+  }
+
+  /** @internal The first message. */
+  abstract _hello(): ClientEnvelope;
+  /** @internal */
+  abstract _welcome(welcome: WelcomePayload): void;
+  /** @internal */
+  abstract _take(message: ServerEnvelope): void;
+  /** @internal */
+  abstract _ended(error: RoomcastError): void;
+
+  /** The median of the last round trips in milliseconds. */
+  get rtt(): number | undefined {
+    return this._clock._rtt;
+  }
+
+  /** The server's clock in milliseconds since the Unix epoch, as the quickest of the last answers told it. */
+  serverNow(): number {
+    return Date.now() + this._clock._ahead;
+  }
+
+  /**
+   * The network or the screen is back: connects at once, or sees whether the connection is alive. Browsers say so by
+   * themselves; in React Native call it when the app becomes active.
+   */
+  wake(): void {
+    if (this._ready) this._beat(true);
+    else if (this.status.state == "reconnecting" && !this._turn) void this._open();
+  }
+
+  /**
+   * For tests and demos: drops the connection as a pulled cable does, without a word to the server, and stays away for
+   * so many milliseconds; without a number as long as after any lost connection.
+   */
+  pullCable(offlineMs?: number): void {
+    if (!this._socket) return;
+    this._ghost = this._socket;
+    this._retry(new RoomcastError("connection_lost"), offlineMs);
+  }
+
+  /** Says goodbye: the session ends, and all that waits is rejected. */
+  close(): void {
+    this._end(new RoomcastError("closed"));
+  }
 
   private get _codec() {
     return this._options.codec ?? json;
   }
 
+  /** @internal */
   _size(message: ClientEnvelope): number {
     const frame = this._codec.encode(message);
     return (typeof frame == "string" ? new TextEncoder().encode(frame) : frame).length;
   }
 
-  _buffered(): number {
-    return this._socket?.bufferedAmount || 0;
-  }
-
-  /** How long to wait until one more message stays within the server's rate: who ignores that is cut off. */
+  /** @internal How long until one more message stays within the server's rate: who ignores that is cut off. */
   _wait(): number {
-    const { messages_per_second: rate, burst = 0 } = this._limits;
+    if (this._socket.bufferedAmount > BUFFERED) return 50;
+    const { messages_per_second, burst = 0 } = this._limits;
     // On their way messages come closer together: a fifth of the burst is left for that.
-    return rate ? this._fullAt - Date.now() - (800 * burst) / rate : 0;
+    return messages_per_second ? this._fullAt - Date.now() - (800 * burst) / messages_per_second : 0;
   }
 
+  /** @internal */
   _write(message: ClientEnvelope): void {
     this._fullAt = Math.max(this._fullAt, Date.now()) + 1000 / (this._limits.messages_per_second || Infinity);
     this._socket?.send(this._codec.encode(message));
   }
 
-  private _set(status: Status): void {
-    this._status = Object.freeze(status);
-    this._host._emit("status", status);
+  /** @internal */
+  _set(status: Status): void {
+    this.status = status;
+    this._emit("status", status);
   }
 
-  async _connect(): Promise<void> {
+  /** @internal */
+  async _open(): Promise<void> {
     this._deadline();
     const turn = (this._turn = {});
     const alive = () => turn == this._turn;
-    if (this._status.state == "idle") this._set({ state: "connecting" });
+    const on = (then: (event: any) => void) => (event: any) => alive() && then(event);
+    let socket: any;
+    let final;
     try {
       this._token = await this._options.getToken?.();
+      if (!alive()) return;
+      final = true;
+      socket = new (this._options.WebSocket ?? WebSocket)(this._target || this._url, this._codec.subprotocol);
     } catch (error) {
-      if (alive()) this._tokenFailed(error, () => this._retry(new RoomcastError("no_token", String(error))));
+      if (!alive()) return;
+      const reason = error instanceof RoomcastError ? error : new RoomcastError(final ? "no_socket" : "no_token", `${error}`);
+      if (final || error instanceof UnauthorizedError) this._end(reason);
+      else this._retry(reason);
       return;
-    }
-    if (!alive()) return;
-    const Socket = this._options.WebSocket ?? globalThis.WebSocket;
-    let socket: any;
-    try {
-      socket = new Socket(this._target ?? this._url, this._codec.subprotocol);
-    } catch (error) {
-      return this._end(new RoomcastError("bad_url", String(error)));
     }
     this._socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      if (!alive()) return;
+    socket.onopen = on(() => {
       this._deadline();
       this._greetedAt = Date.now();
-      this._write(this._host._hello());
-    };
-    socket.onmessage = ({ data }: { data: string | ArrayBuffer }) => {
-      if (!alive()) return;
+      this._write(this._hello());
+    });
+    socket.onmessage = on((event) => {
       this._missed = 0;
       let message;
       try {
-        message = this._codec.decode(data);
+        message = this._codec.decode(event.data);
       } catch (error) {
-        return this._host._emit("error", new RoomcastError("unreadable", String(error)));
+        return this._emit("error", new RoomcastError("unreadable", `${error}`));
       }
-      this._take(message);
-    };
+      this._heard(message);
+    });
     // What is wrong is told to nobody; `close` follows.
     socket.onerror = () => {};
-    socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
-      if (!alive()) return;
+    socket.onclose = on(({ code, reason }) => {
       const error = closeError(code, reason);
       if (comesBack(code)) this._retry(error);
       else this._end(error);
-    };
-  }
-
-  private _tokenFailed(error: unknown, otherwise: () => void): void {
-    if (error instanceof UnauthorizedError) this._end(error);
-    else otherwise();
+    });
   }
 
   private _deadline(): void {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => this._drop("timeout"), ANSWER_MS);
+    this._timer._set(ANSWER_MS, () => this._drop(new RoomcastError("timeout")));
   }
 
-  private _take(message: ServerEnvelope): void {
+  private _heard(message: ServerEnvelope): void {
+    const { type, payload, timestamp } = message as any;
     const now = Date.now();
-    if (!this._open) {
-      if (message.type == "welcome") {
-        const it = message.payload;
-        this._open = true;
-        this._openedAt = now;
-        this._limits = it.limits;
-        this._interval = it.ping_interval_ms || 30_000;
+    if (!this._ready) {
+      if (type == "welcome") {
+        this._ready = true;
+        this._limits = payload.limits;
+        this._interval = payload.ping_interval_ms || 30_000;
         this._ghost?.close();
         this._ghost = undefined;
         this._clock._samples = [];
-        this._clock._add(this._greetedAt, now, it.server_time);
-        this._tokenLasts(it.token_expires_at - it.server_time);
-        this._host._welcome(it);
-        this._set({ state: "connected", resumed: it.resumed });
+        this._clock._add(this._greetedAt, now, payload.server_time);
+        this._renew((payload.token_expires_at - payload.server_time) * RENEW);
+        this._welcome(payload);
+        this._set({ state: "connected", resumed: payload.resumed });
         // One early, for a better clock than that of a connection being opened.
         this._beat();
-      } else if (message.type == "error") {
-        const { code, message: text, retry_after_ms } = message.payload;
-        const error = new RoomcastError(code, text, retry_after_ms);
-        // The close that follows says the rest.
-        if (code == "unauthorized") return;
-        if (/^(unavailable|rate_limited|internal)$/.test(code)) this._drop(error);
+      } else if (type == "error") {
+        const error = errorOf(payload);
+        if (isTransient(error.code)) this._drop(error);
         else this._end(error);
       }
-    } else if (message.type == "pong") {
-      this._clock._add(message.payload as number, now, message.timestamp!);
-    } else if (message.type == "reconnect") {
-      const { delay_ms, url } = message.payload;
+    } else if (type == "pong") {
+      this._clock._add(payload, now, timestamp);
+    } else if (type == "reconnect") {
+      const { delay_ms, url } = payload;
       // A token goes there: only where it is as safe as here.
       const safe = url && (/^wss:/.test(url) || !/^wss:/.test(this._url));
-      this._move = { _at: now + delay_ms, _url: safe ? url : undefined };
-      clearTimeout(this._moveTimer);
-      this._moveTimer = setTimeout(() => this._drop("reconnect"), delay_ms);
-    } else if (message.type == "auth") {
-      this._tokenLasts(message.payload.token_expires_at - message.timestamp!);
+      this._moveAt = now + delay_ms;
+      this._target = safe && url;
+      this._moveTimer._set(delay_ms, () => this._drop(new RoomcastError("reconnect")));
+    } else if (type == "auth") {
+      this._renew((payload.token_expires_at - timestamp) * RENEW);
     } else {
-      this._host._take(message);
+      this._take(message);
     }
   }
 
-  /** The token ends after so many milliseconds; less than none: it does not. */
-  private _tokenLasts(left: number): void {
-    clearTimeout(this._tokenTimer);
-    if (left <= 0 || !this._options.getToken) return;
-    this._renewAfter(left - Math.min(RENEW_MS, left / 5));
-  }
-
-  private _renewAfter(ms: number): void {
+  /** Asks for a token after so many milliseconds; less than none: it never ends. */
+  private _renew(ms: number): void {
     const turn = this._turn;
-    this._tokenTimer = setTimeout(
-      async () => {
-        try {
-          const token = await this._options.getToken!();
-          if (turn == this._turn) this._write({ type: "auth", payload: { token } });
-        } catch (error) {
-          if (turn == this._turn) this._tokenFailed(error, () => this._renewAfter(PROBE_MS));
-        }
-      },
-      Math.min(ms, LONGEST_TIMER),
-    );
+    const { getToken } = this._options;
+    if (ms <= 0 || !getToken) return;
+    this._tokenTimer._set(ms, async () => {
+      try {
+        const token = await getToken();
+        if (turn == this._turn) this._write({ type: "auth", payload: { token } });
+      } catch (error) {
+        if (turn != this._turn) return;
+        if (error instanceof UnauthorizedError) this._end(error);
+        else this._renew(PROBE_MS);
+      }
+    });
   }
 
   /** The time for a ping; `probe`: whether the connection is alive is to be known soon. */
   private _beat(probe?: boolean): void {
-    if (!this._open) return;
-    clearTimeout(this._timer);
+    if (!this._ready) return;
     const now = Date.now();
-    const late = this._due > 0 && now > this._due + LATE_MS;
-    if (!probe && this._missed > (late ? 1 : 0)) return this._drop("heartbeat_timeout");
+    const late = now > this._due + LATE_MS;
+    if (!probe && this._missed > +late) return this._drop(new RoomcastError("heartbeat_timeout"));
     // The local clock may have been set, or have stood still.
     if (late) this._clock._samples = [];
     this._missed++;
     this._write({ type: "ping", payload: now });
     const wait = probe || late ? Math.min(PROBE_MS, this._interval) : this._interval;
     this._due = now + wait;
-    this._timer = setTimeout(() => this._beat(), wait);
-  }
-
-  /** Don't wait: connect now, or see whether the connection is alive. */
-  _wake(): void {
-    if (this._open) this._beat(true);
-    else if (this._status.state == "reconnecting" && !this._turn) void this._connect();
+    this._timer._set(wait, () => {
+      this._attempts = 0;
+      this._beat();
+    });
   }
 
   /** Gives the connection up: it is dead, or to be another. */
-  private _drop(why: string | RoomcastError): void {
+  private _drop(reason: RoomcastError): void {
     // Not 1000, which would end the session.
-    this._abandon(4000);
-    this._retry(typeof why == "string" ? new RoomcastError(why) : why);
-  }
-
-  _pullCable(offlineMs?: number): void {
-    if (!this._socket) return;
-    this._ghost = this._socket;
-    this._abandon();
-    this._retry(new RoomcastError("connection_lost"), offlineMs);
-  }
-
-  private _abandon(code?: number): void {
-    const socket = this._socket;
-    this._turn = this._socket = undefined;
-    if (code) socket?.close(code);
+    this._socket?.close(4000);
+    this._retry(reason);
   }
 
   private _retry(reason: RoomcastError, wait?: number): void {
     const now = Date.now();
-    const move = this._move;
-    if (this._open && now - this._openedAt >= STABLE_MS) this._attempts = 0;
-    this._target = move?._url;
-    wait ??= move ? Math.max(0, move._at - now) : backoff(this._attempts++, Math.random(), reason.retryAfterMs);
+    if (!this._moveAt) this._target = undefined;
+    wait ??= this._moveAt
+      ? Math.max(0, this._moveAt - now)
+      : backoff(this._attempts++, Math.random(), reason.retryAfterMs);
     this._shut();
     // Before anybody is told, who may close the client.
-    this._timer = setTimeout(() => void this._connect(), wait);
+    this._timer._set(wait, () => void this._open());
     this._set({ state: "reconnecting", reason, at: now + wait });
   }
 
   private _shut(): void {
-    this._abandon();
-    this._open = false;
-    this._move = undefined;
-    this._due = this._missed = this._fullAt = 0;
-    clearTimeout(this._timer);
-    clearTimeout(this._tokenTimer);
-    clearTimeout(this._moveTimer);
-    this._host._lost();
+    this._turn = this._socket = undefined;
+    this._ready = false;
+    this._missed = this._fullAt = this._moveAt = 0;
+    this._due = Infinity;
+    this._timer._stop();
+    this._tokenTimer._stop();
+    this._moveTimer._stop();
+    this._lost();
   }
 
-  _end(reason: RoomcastError): void {
-    if (this._status.state == "closed") return;
-    this._abandon(1000);
+  private _end(reason: RoomcastError): void {
+    if (this.status.state == "closed") return;
+    this._socket?.close(1000);
     this._shut();
     this._set({ state: "closed", reason });
-    this._host._ended(reason);
+    this._ended(reason);
   }
 }

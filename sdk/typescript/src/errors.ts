@@ -1,3 +1,5 @@
+import type { ErrorPayload } from "./types.js";
+
 /**
  * Something was refused, or could not be done.
  *
@@ -39,4 +41,10 @@ export class UnauthorizedError extends RoomcastError {
 }
 
 /** A message was given to a connection, and nobody will say what became of it. */
-export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed", "it may have been done");
+export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed", "may have been done");
+
+/** What the server refused something with. */
+export const errorOf = (it: ErrorPayload): RoomcastError => new RoomcastError(it.code, it.message, it.retry_after_ms);
+
+/** Whether the same request may be taken a little later. */
+export const isTransient = (code: string): boolean => /^(unavailable|rate_limited|internal)$/.test(code);

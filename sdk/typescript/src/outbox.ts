@@ -3,8 +3,8 @@ import type { ClientEnvelope } from "./types.js";
 
 /** Numbers that are given up at once where the server lacks them and nobody here has them either. */
 const FILL = 64;
-/** After so many refusals as "missing" of a message that was sent, it is given up: the server can't read its number. */
-const STUCK = 6;
+/** After so many refusals in a row a message that the server calls missing is given up: it can't read its number. */
+const STUCK = 9;
 
 /** A message that has no answer. */
 export interface Entry {
@@ -21,13 +21,6 @@ export interface Entry {
   _settle(error?: RoomcastError, offset?: number): void;
 }
 
-const filler = (seq: number): Entry => ({
-  _seq: seq,
-  _weight: 0,
-  _error: new RoomcastError("aborted"),
-  _settle() {},
-});
-
 /**
  * Messages of one order that wait for their answers: those to a room, or the direct ones. Knows no time and no socket.
  *
@@ -43,9 +36,6 @@ export class Outbox {
   private _window = Infinity;
   /** Refusals since the last progress. */
   private _strikes = 0;
-  /** The number that was missing last, and how often in a row. */
-  private _missing = 0;
-  private _times = 0;
 
   /** The lowest number that has no answer. */
   _firstSeq(): number {
@@ -54,7 +44,7 @@ export class Outbox {
 
   /** A new connection: nothing was sent on it. */
   _newLink(): void {
-    this._sent = this._strikes = this._missing = 0;
+    this._sent = this._strikes = 0;
     this._window = Infinity;
   }
 
@@ -81,24 +71,23 @@ export class Outbox {
   _retry(seq: number, retryAfter?: number): number {
     this._sent = Math.min(this._sent, this._index(seq));
     this._window = 1;
-    return retryAfter || 25 << Math.min(++this._strikes, 8);
+    return retryAfter || 25 << Math.min(this._strikes++, 8);
   }
 
   /** The server lacks a number. Returns how long to wait before sending. */
   _gap(seq: number): number {
-    if (seq >= this._nextSeq) return this._retry(this._nextSeq);
-    this._times = this._missing == seq ? this._times + 1 : 1;
-    this._missing = seq;
     const at = this._index(seq);
     const entry = this._entries[at];
     if (entry?._seq != seq) {
       const end = Math.min(entry?._seq || this._nextSeq, seq + FILL);
-      for (let n = seq; n < end; n++) this._entries.splice(at + n - seq, 0, filler(n));
-    } else if (at < this._sent && this._times > STUCK) {
+      for (let n = seq; n < end; n++) {
+        const _error = new RoomcastError("aborted");
+        this._entries.splice(at + n - seq, 0, { _seq: n, _weight: 0, _error, _settle() {} });
+      }
+    } else if (at < this._sent && this._strikes > STUCK) {
       entry._error = unconfirmed();
     }
-    const wait = this._retry(seq);
-    return this._times > 1 ? wait : 0;
+    return this._retry(seq);
   }
 
   /** Gives up one message. What was given to a connection waits for the server to say whether it was done. */
@@ -117,14 +106,12 @@ export class Outbox {
 
   /** Waits no longer for answers. The numbers are skipped, should there be a connection for it. */
   _giveUpSent(): void {
-    for (const entry of this._entries) {
-      if (entry._seq) entry._settle((entry._error = unconfirmed()));
-    }
+    for (const it of this._entries) if (it._seq) it._settle((it._error = unconfirmed()));
   }
 
   /** The server may remember nothing of what was sent. */
   _doubt(): void {
-    for (const entry of this._entries) entry._doubtful = !!entry._seq;
+    for (const it of this._entries) it._doubtful = !!it._seq;
   }
 
   /** The client is another one to the server, which counts from 1 again: no receiver could tell a repeat. */

@@ -1,7 +1,5 @@
 import { RoomcastError } from "./errors.js";
 
-/** A timer takes no more than 31 bits. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
 /** The shortest wait. */
 const MIN = 500;
 /** The longest, but for what the server asks for. */
@@ -13,7 +11,7 @@ const MAX = 20_000;
  * @param random from 0 to 1
  */
 export const backoff = (attempts: number, random: number, retryAfter = 0): number =>
-  Math.min(Math.max(MIN, retryAfter) + random * (Math.min(MAX, MIN * 2 ** (attempts + 1)) - MIN), LONGEST_TIMER);
+  Math.max(MIN, retryAfter) + random * (Math.min(MAX, MIN * 2 ** (attempts + 1)) - MIN);
 
 /** Whether a client comes back after a close with this code. */
 export const comesBack = (code: number): boolean =>
@@ -23,6 +21,6 @@ export const comesBack = (code: number): boolean =>
 export const closeError = (code: number, reason: string): RoomcastError =>
   new RoomcastError(
     /^\w+/.exec(reason)?.[0] ?? (code == 1006 ? "connection_lost" : "close_" + code),
-    `closed with ${code} ${reason}`,
-    Number(/retry_after_ms=(\d+)/.exec(reason)?.[1]) || undefined,
+    code + " " + reason,
+    +/retry_after_ms=(\d+)/.exec(reason)?.[1]! || undefined,
   );

@@ -1,6 +1,7 @@
-import { Channel, errorOf, eventOf, isTransient } from "./channel.js";
+import { Channel, eventOf } from "./channel.js";
 import type { Client } from "./client.js";
-import { RoomcastError } from "./errors.js";
+import { errorOf, isTransient, RoomcastError } from "./errors.js";
+import { Timer } from "./timer.js";
 import type {
   ActionsOf, ChatOf, DataArgs, EventsOf, HistoryEvent, HistoryOptions, JoinedPayload, JoinOptions, Member,
   PlayerState, Position, PresenceOf, Receipt, RoomOptions, RoomSignals, RoomStatus, SendOptions, ServerEnvelope,
@@ -11,57 +12,58 @@ import type {
 const ANSWER_MS = 10_000;
 /** A room that a resumed session was to have, and that nothing is heard of, is asked for after this time. */
 const RESUME_MS = 5_000;
-/** Answers may come so long after the room was left. */
-const LAST_ANSWERS_MS = 1_000;
-/** Where a refusal names no time to wait. */
-const RETRY_MS = 1_000;
+/** Answers may come so long after the room was left; a refusal that names no time to wait is heeded so long. */
+const A_SECOND = 1_000;
 
-const memberOf = (it: WireMember): Member<any> =>
-  Object.freeze({
-    id: it.player_id,
-    num: it.player_num,
-    nickname: it.nickname!,
-    presence: it.presence ?? {},
-    connected: it.connected ?? true,
-  });
+const memberOf = (it: WireMember): Member<any> => ({
+  id: it.player_id,
+  num: it.player_num,
+  nickname: it.nickname!,
+  presence: it.presence ?? {},
+  connected: it.connected!,
+});
 
 /** Somebody who waits. */
-type Waiter = [resolve: (value?: any) => void, reject: (error: RoomcastError) => void];
+type Done = (error?: RoomcastError, value?: any) => void;
+
+const done =
+  (resolve: (value: any) => void, reject: (error: RoomcastError) => void): Done =>
+  (error, value) =>
+    error ? reject(error) : resolve(value);
 
 /** A room: one cached handle per name, made by `client.room(name)`. K is its kind. */
 export class Room<K = any> extends Channel<K, RoomSignals<K>> {
-  /** @internal */
-  _options: RoomOptions<any> = {};
   /** How it stands: `joining` also after a lost connection, until the room is joined again. */
   status: RoomStatus = "left";
   /** How many members there are. */
   total = 0;
   /** What the server owns in a `state` room, by `player_id`: the same map all the time, changed by each `sync`. */
   readonly state: ReadonlyMap<string, PlayerState> = new Map();
+  /** @internal */
+  _options: RoomOptions<any> = {};
+  /** @internal */
+  _address;
   private _joins = 0;
-  /** The application wants to be in it. */
-  private _wanted = false;
   /** Whether the server's session has the room, as far as is known. */
   private _has = false;
   /** What is asked of the server and not answered: one thing at a time. */
-  private _op: "" | "join" | "leave" = "";
-  private _timer: any;
-  private _waiters: Waiter[] = [];
-  private _leavers: (() => void)[] = [];
+  private _op: "" | "join_room" | "leave_room" = "";
+  private _timer = new Timer();
+  private _joiners: Done[] = [];
   /** The log that messages were sent to. */
   private _epoch = "";
   private _num = 0;
   private _known = new Map<number, Member<any>>();
-  private _list: readonly Member<any>[] | undefined = [];
+  private _list: readonly Member<any>[] | undefined;
   /** The room's clock when the list was made: what an older event says of members is in it. */
   private _listedAt = 0;
-  /** One's own keys as they are to be; `null` is removed. */
+  /** One's own keys as they are to be. */
   private _presence: Record<string, any> = {};
   /** Keys to tell, and those told last. */
   private _unsent = new Set<string>();
   private _told = new Set<string>();
   /** The page that is asked for, and those that wait for it. */
-  private _ask: { _type: "history" | "members"; _payload: object; _waiter: Waiter } | undefined;
+  private _ask: { _type: "history" | "members"; _payload: object; _done: Done } | undefined;
   private _asks: Promise<any> = Promise.resolve();
 
   /** @internal */
@@ -72,11 +74,12 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     readonly name: string,
   ) {
     super();
+    this._address = { room_id: name };
   }
 
   /** The members that are known, in the order of their numbers: all, where `total` is no greater. Never changed. */
   get members(): readonly Member<PresenceOf<K>>[] {
-    return (this._list ??= Object.freeze([...this._known.values()].sort((a, b) => a.num - b.num)));
+    return (this._list ??= [...this._known.values()].sort((a, b) => a.num - b.num));
   }
 
   /** One's own entry, when it is known. */
@@ -95,23 +98,23 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    */
   join({ since, signal }: JoinOptions = {}): Promise<void> {
     const promise = new Promise<void>((resolve, reject) => {
-      if (this._client.status.state == "closed") throw new RoomcastError("closed");
-      if (signal?.aborted) throw new RoomcastError("aborted");
+      this._client._check(signal);
       this._joins++;
       if (!this._wanted) {
         this._wanted = true;
         this._received._position = since;
         this._setStatus("joining");
       }
-      if (this.status == "joined") return resolve();
+      if (this._ready) return resolve();
+      const joiner = done(resolve, reject);
+      this._joiners.push(joiner);
       const abort = () => {
-        if (!this._waiters.includes(waiter)) return;
-        this._waiters = this._waiters.filter((it) => it != waiter);
+        const at = this._joiners.indexOf(joiner);
+        if (at < 0) return;
+        this._joiners.splice(at, 1);
         void this.leave();
         reject(new RoomcastError("aborted"));
       };
-      const waiter: Waiter = [resolve, reject];
-      this._waiters.push(waiter);
       signal?.addEventListener("abort", abort, { once: true });
       this._client.connect();
       this._step();
@@ -121,20 +124,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   /**
-   * Takes back one `join`; the last one leaves the room, unless it is joined again at once. Settles when the room is
-   * left. What was not yet sent is rejected with `left`.
+   * Takes back one `join`; the last one leaves the room, unless it is joined again at once. What was not yet sent is
+   * rejected with `left`.
    */
   async leave(): Promise<void> {
     if (!this._joins || --this._joins) return;
     await null;
     if (this._joins || !this._wanted) return;
     this._out(new RoomcastError("left"));
-    if (!this._has && !this._op) return;
-    return new Promise((resolve) => {
-      this._leavers.push(resolve);
-      this._step();
-      if (!this._client._link._open) this._toldLeft();
-    });
+    this._step();
   }
 
   /** Sends an event. Settles with its place in the log; needs not be awaited. Waits while there is no connection. */
@@ -166,95 +164,75 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * again after a lost connection. A refusal is told by the signal `error`.
    */
   updatePresence(keys: { [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null }): void {
-    Object.assign(this._presence, keys);
-    for (const key in keys) this._unsent.add(key);
+    for (const key in keys) {
+      this._unsent.add(key);
+      if (keys[key] == null) delete this._presence[key];
+      else this._presence[key] = keys[key];
+    }
     // All of one turn in one message.
     queueMicrotask(() => this._pump());
   }
 
   /** The log's events, the oldest first or, in `reverse`, the newest first. */
   async *history({ reverse, limit = Infinity, from }: HistoryOptions = {}): AsyncGenerator<HistoryEvent, void, void> {
-    const cursor = reverse ? "before" : "after";
     let next = from ?? (reverse ? undefined : 0);
     let epoch;
     while (limit > 0) {
-      const page = await this._page("history", { [cursor]: next, limit: Math.min(limit, 100) });
-      if ((epoch ??= page.epoch) != page.epoch) throw new RoomcastError("gap", "the log is another one");
-      for (const event of page.events) {
-        yield eventOf(event);
-        limit--;
-      }
+      const page = await this._page("history", { [reverse ? "before" : "after"]: next, limit: Math.min(limit, 100) });
+      if ((epoch ??= page.epoch) != page.epoch) throw new RoomcastError("gap");
+      limit -= page.events.length;
+      yield* page.events.map(eventOf);
       if (!(next = page.next)) return;
     }
   }
 
+  /** One page of a room is asked for at a time. */
   private _page(type: "history" | "members", payload: object): Promise<any> {
     const ask = () =>
       new Promise((resolve, reject) => {
         if (!this._wanted) throw new RoomcastError("not_joined");
-        this._ask = { _type: type, _payload: payload, _waiter: [resolve, reject] };
+        this._ask = { _type: type, _payload: payload, _done: done(resolve, reject) };
         this._sendAsk();
       });
     return (this._asks = this._asks.then(ask, ask));
   }
 
   private _sendAsk(): void {
-    if (this._ask && this._ready()) {
-      this._client._link._write({ type: this._ask._type, ...this._fields(), payload: this._ask._payload });
-    }
+    if (this._ask && this._ready) this._say(this._ask._type, this._ask._payload);
   }
 
-  /** @internal */
-  override _blocked(): string | undefined {
-    return this._wanted ? undefined : "not_joined";
-  }
-
-  /** @internal */
-  override _ready(): boolean {
-    return this.status == "joined";
-  }
-
-  /** @internal */
-  override _fields() {
-    return { room_id: this.name };
+  private _answerAsk(error?: RoomcastError, page?: unknown): void {
+    const ask = this._ask;
+    this._ask = undefined;
+    ask?._done(error, page);
   }
 
   private _setStatus(status: RoomStatus): void {
-    if (this.status == status) return;
-    this.status = status;
-    this._emit("status", status);
+    this._ready = status == "joined";
+    if (this.status != status) this._emit("status", (this.status = status));
   }
 
-  /** @internal Asks the server for what the application wants, if nothing else is asked. */
-  _step(): void {
-    const link = this._client._link;
-    if (!link._open || this._op) return;
+  /** Asks the server for what the application wants, if nothing else is asked. */
+  private _step(): void {
+    const join = this._wanted;
+    if (!this._client._ready || this._op || (join ? this._ready : !this._has)) return;
     const { nickname, token } = this._options;
-    const presence = Object.fromEntries(Object.entries(this._presence).filter(([, value]) => value != null));
-    if (this._wanted && this.status != "joined") {
-      this._op = "join";
-      const payload = {
-        nickname,
-        token,
-        since: this.position,
-        first_seq: this._outbox._firstSeq(),
-        presence,
-      };
-      link._write({ type: "join_room", ...this._fields(), payload } as any);
-    } else if (!this._wanted && this._has) {
-      this._op = "leave";
-      link._write({ type: "leave_room", ...this._fields() });
-    } else return;
+    this._op = join ? "join_room" : "leave_room";
+    this._say(this._op, join ? { nickname, token, presence: this._presence, ...this._place() } : undefined);
     this._again(ANSWER_MS);
+  }
+
+  /** @internal What `hello` and `join_room` say of it. */
+  _place() {
+    return { room_id: this.name, since: this.position!, first_seq: this._outbox._firstSeq() };
   }
 
   /** Asks again after this time. */
   private _again(ms: number): void {
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => {
+    this._timer._set(ms, () => {
       this._op = "";
       this._step();
-    }, ms);
+    });
   }
 
   /** @internal The server has said `welcome`. */
@@ -262,7 +240,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._has &&= resumed;
     if (this._has && this._wanted) {
       // A `joined` will come unasked.
-      this._op = "join";
+      this._op = "join_room";
       this._again(RESUME_MS);
     } else this._step();
   }
@@ -270,20 +248,16 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   override _lost(): void {
     super._lost();
-    this._op = "";
-    clearTimeout(this._timer);
+    this._answered();
     if (this._wanted) this._setStatus("joining");
-    else {
-      this._outbox._giveUpSent();
-      this._toldLeft();
-    }
+    else this._outbox._giveUpSent();
   }
 
-  /** @internal What `hello` says of it. */
-  _place() {
-    return this._wanted
-      ? [{ room_id: this.name, since: this.position!, first_seq: this._outbox._firstSeq() }]
-      : [];
+  /** Nothing is asked any more. */
+  private _answered(has = this._has): void {
+    this._has = has;
+    this._op = "";
+    this._timer._stop();
   }
 
   /** @internal The application is not in the room any more. */
@@ -292,26 +266,19 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._wanted = false;
     this._setStatus("left");
     this._outbox._giveUpUnsent(error);
-    if (!this._client._link._open) this._outbox._giveUpSent();
-    for (const [, reject] of this._waiters.splice(0)) reject(error);
-    this._ask?._waiter[1](error);
-    this._ask = undefined;
+    if (!this._client._ready) this._outbox._giveUpSent();
+    for (const joiner of this._joiners.splice(0)) joiner(error);
+    this._answerAsk(error);
     this._known.clear();
     this._changed();
   }
 
   /** The server has put this client out of the room, or did not let it in. */
   private _lose(error: RoomcastError): void {
-    this._op = "";
-    this._has = false;
-    clearTimeout(this._timer);
+    this._answered(false);
     this._outbox._giveUpSent();
     this._out(error);
     this._emit("error", error);
-  }
-
-  private _toldLeft(): void {
-    for (const resolve of this._leavers.splice(0)) resolve();
   }
 
   private _changed(): void {
@@ -326,7 +293,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       this._unsent = new Set();
       const presence: Record<string, any> = {};
       for (const key of this._told) presence[key] = this._presence[key] ?? null;
-      this._client._link._write({ type: "presence", ...this._fields(), payload: { presence } });
+      this._say("presence", { presence });
     }
     super._pump();
   }
@@ -334,145 +301,133 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   override _receive(message: ServerEnvelope): void {
     const { type, payload } = message as any;
-    if (type == "joined") return this._onJoined(payload, message.timestamp!);
-    if (type == "ack") return super._receive(message);
-    if (type == "error") return this._refused(message as ServerEnvelope & { type: "error" });
-    if (type == "player_left" && payload.player_num == this._num && this._op == "leave") return this._left();
-    if (!this._ready()) return;
-    if (type == "sync") {
-      const state = this.state as Map<string, PlayerState>;
-      if (payload.full) state.clear();
-      for (const id of payload.left) state.delete(id);
-      for (const player of payload.players) state.set(player.player_id, player);
-      this._emit("sync", payload);
-    } else if (type == "presence") this._onPresence(payload);
-    else if (type == this._ask?._type) {
-      const { _waiter } = this._ask!;
-      this._ask = undefined;
-      _waiter[0](payload);
-    } else if (/^(chat|event|game_action|player_(joined|left))$/.test(type)) this._onEvent(message);
+    if (type == "joined") this._onJoined(payload, message.timestamp!);
+    else if (type == "error") this._refused(message as ServerEnvelope & { type: "error" });
+    else if (type == "player_left" && payload.player_num == this._num && this._op == "leave_room") this._left();
+    else if (this._ready || type == "ack") {
+      if (type == "sync") {
+        const state = this.state as Map<string, PlayerState>;
+        if (payload.full) state.clear();
+        for (const id of payload.left) state.delete(id);
+        for (const player of payload.players) state.set(player.player_id, player);
+        this._emit(type, payload);
+      } else if (type == "presence") {
+        // It may overtake the event that tells of who came, and of who left.
+        if (this._known.has(payload.player_num)) this._list = this._add(payload);
+        this.total = payload.total ?? this.total;
+        this._changed();
+      } else if (type == this._ask?._type) this._answerAsk(undefined, payload);
+      else super._receive(message);
+    }
   }
 
-  private _onEvent(message: ServerEnvelope): void {
-    const { type, payload } = message as any;
-    if (!this._isNew(message)) return;
-    if (message.name == "roomcast.presence" && !message.from_client_id) {
-      this.total = payload.total;
-      return this._changed();
+  private _add(member: WireMember): undefined {
+    this._known.set(member.player_num, memberOf(member));
+  }
+
+  /** @internal */
+  override _meet({ type, name, from, timestamp, data }: HistoryEvent): boolean | void {
+    if (name == "roomcast.presence" && !from) {
+      this.total = data.total;
+      this._changed();
+      return true;
     }
-    const num = payload?.player_num;
-    const known = this._known.has(num);
-    const news = message.timestamp! >= this._listedAt;
-    const came = news && type == "player_joined" && !known;
-    const went = news && type == "player_left" && known;
-    if (came) {
-      this._known.set(num, memberOf(payload));
+    if (timestamp < this._listedAt) return;
+    const known = this._known.has(data?.player_num);
+    if (type == "player_joined" && !known) {
+      this._add(data);
       this.total++;
-    } else if (went) {
-      this._known.delete(num);
+    } else if (type == "player_left" && known) {
+      this._known.delete(data.player_num);
       this.total--;
     }
-    super._receive(message);
-    if (came || went) this._changed();
-    if (type == "player_left" && num == this._num) this._lose(new RoomcastError("not_in_room"));
   }
 
-  private _onPresence(it: Partial<WireMember> & { total?: number }): void {
-    const known = this._known.get(it.player_num!);
-    // It may overtake the event that tells of who came, and of who left.
-    if (known) this._known.set(known.num, memberOf({ nickname: known.nickname!, ...(it as WireMember) }));
-    else if (it.total != undefined) this.total = it.total;
-    else return;
+  /** @internal */
+  override _met({ type, data }: HistoryEvent): void {
+    if (!/^player_/.test(type)) return;
     this._changed();
+    if (type == "player_left" && data.player_num == this._num) this._lose(new RoomcastError("not_in_room"));
   }
 
   private _onJoined(it: JoinedPayload, timestamp: number): void {
     this._has = true;
-    if (this._op == "leave") return;
-    this._op = "";
-    clearTimeout(this._timer);
+    if (this._op == "leave_room") return;
+    this._answered();
     if (!this._wanted) return this._step();
-    const first = !this._ready();
+    const first = !this._ready;
     const since = this.position;
-    const now = { epoch: it.epoch, offset: it.offset };
+    const { epoch, offset } = it;
+    const now = { epoch, offset };
     // Up to where nothing was missed: what comes again is dropped.
-    const reached =
-      since?.epoch == now.epoch && (it.recovered ? now.offset <= since.offset : now.offset == since.offset);
+    const reached = since?.epoch == epoch && (it.recovered ? offset <= since.offset : offset == since.offset);
     if (!reached) this._received._position = now;
     this._listedAt = timestamp;
-    this._known = new Map(it.members.map((member) => [member.player_num, memberOf(member)]));
+    this._known.clear();
+    for (const member of it.members) this._add(member);
     this.total = it.total;
     this._num = it.player_num;
     if (first) {
-      if (this._epoch != it.epoch || it.repeats_possible) this._outbox._doubt();
-      this._epoch = it.epoch;
+      if (this._epoch != epoch || it.repeats_possible) this._outbox._doubt();
+      this._epoch = epoch;
       this._outbox._newLink();
-      const own: any = this.self?.presence;
-      for (const [key, value] of Object.entries(this._presence)) {
-        if (!own || JSON.stringify(own[key] ?? null) != JSON.stringify(value ?? null)) this._unsent.add(key);
-        else this._unsent.delete(key);
-      }
+      // What is not as it is to be is told again.
+      const own: any = this.self?.presence ?? {};
+      const text = (value: unknown) => JSON.stringify(value ?? null);
+      const keys = [...this._unsent, ...this._told, ...Object.keys(this._presence)];
+      this._unsent = new Set(keys.filter((key) => text(own[key]) != text(this._presence[key])));
+      if (since && reached) this._client.stats.recovered++;
     }
     if (since && !reached) this._gap({ since, now });
-    else if (since && first) this._client.stats.recovered++;
     this._setStatus("joined");
-    for (const [resolve] of this._waiters.splice(0)) resolve();
+    for (const joiner of this._joiners.splice(0)) joiner();
     this._changed();
     this._sendAsk();
     this._pump();
-    if (it.presence == "full") void this._listRest(it.members.at(-1)?.player_num).catch(() => {});
+    if (it.presence == "full") this._listRest(it.members.at(-1)?.player_num).catch(() => {});
   }
 
   /** `joined` lists no more than 100 members. */
   private async _listRest(after?: number): Promise<void> {
     while (after && this._known.size < this.total) {
       const page = await this._page("members", { after });
-      for (const member of page.members) this._known.set(member.player_num, memberOf(member));
+      for (const member of page.members) this._add(member);
       this.total = page.total;
       after = page.next;
       this._changed();
     }
   }
 
-  /** A leave was answered: by one's own `player_left`, or because the room is not joined. */
+  /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */
   private _left(): void {
-    this._op = "";
-    this._has = false;
-    clearTimeout(this._timer);
-    setTimeout(() => this._wanted || this._outbox._giveUpSent(), LAST_ANSWERS_MS);
-    this._toldLeft();
+    this._answered(false);
+    setTimeout(() => this._wanted || this._outbox._giveUpSent(), A_SECOND);
     this._step();
   }
 
   private _refused(message: ServerEnvelope & { type: "error" }): void {
     const { code, request, retry_after_ms, seq } = message.payload;
     const error = errorOf(message.payload);
-    const later = isTransient(code) || code == "internal";
+    const later = isTransient(code) && (retry_after_ms || A_SECOND);
     const stranger = code == "not_in_room";
-    if (request == "join_room" || request == "leave_room") {
-      if (!this._op) return;
-      if (later) this._again(retry_after_ms || RETRY_MS);
-      else if (request == "leave_room") this._left();
-      else if (stranger) {
-        this._has = false;
-        this._again(0);
-      } else this._lose(error);
+    if (request == this._op) {
+      if (later) this._again(later);
+      else if (stranger || request == "leave_room") this._left();
+      else this._lose(error);
     } else if (request == "history" || request == "members") {
-      if (later) setTimeout(() => this._sendAsk(), retry_after_ms || RETRY_MS);
-      else {
-        this._ask?._waiter[1](error);
-        this._ask = undefined;
-      }
-    } else if (request == "presence" && later) {
-      for (const key of this._told) this._unsent.add(key);
-      setTimeout(() => this._pump(), retry_after_ms || RETRY_MS);
+      if (later) setTimeout(() => this._sendAsk(), later);
+      else this._answerAsk(error);
     } else if (code == "room_failed" && !request) {
       this._lose(error);
-    } else {
-      if (request == "presence") {
-        // They would be refused again, and with them the next join.
-        for (const key of this._told) delete this._presence[key];
+    } else if (request == "presence") {
+      for (const key of this._told) {
+        if (later) this._unsent.add(key);
+        // It would be refused again, and with it the next join.
+        else delete this._presence[key];
       }
+      if (later) this._hold(later);
+      else this._emit("error", error);
+    } else {
       super._receive(message);
       if (stranger && seq && this._wanted && !this._op) {
         this._setStatus("joining");

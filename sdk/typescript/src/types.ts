@@ -164,12 +164,12 @@ export interface ClientOptions {
    * `outbox_full`, and those that wait are kept.
    */
   outboxBytes?: number;
-  /**
-   * A name in `sessionStorage`: the page goes on with its session after a reload. Left out: it becomes a new client.
-   * The session is there only between the end of one page and the start of the next, so a duplicated tab gets none.
-   */
-  sessionKey?: string;
+  /** Goes on with the session of a client that is gone: what its `save` gave. For pages see `roomcast/reload`. */
+  saved?: Saved | undefined;
 }
+
+/** A session, to be stored: its id and token, and numbers of messages. Whoever has it can take the session over. */
+export type Saved = [id: string, token: string, directSeq: number, seqs: Record<string, number>];
 
 /** What a WebSocket class has to be. */
 export type WebSocketLike = new (url: string, protocols?: string | string[]) => any;
