@@ -11,20 +11,16 @@ import type {
 /** What a message takes of the outbox beside its frame, and what its `seq` takes of the frame. */
 const OVERHEAD = 128;
 
-/** An event without the wire's names. */
-export const eventOf = (it: ServerEnvelope): HistoryEvent => ({
-  type: it.type as HistoryEvent["type"],
-  name: it.name!,
-  from: it.from_client_id ?? "",
-  timestamp: it.timestamp!,
-  offset: it.offset!,
-  epoch: it.epoch!,
-  seq: it.seq!,
-  data:
-    it.payload_kind == "bytes" && typeof it.payload == "string"
-      ? Uint8Array.from(atob(it.payload), (char) => char.charCodeAt(0))
-      : it.payload,
-});
+/** What the application gets of an event. What else the wire says stays, to be looked at. */
+export const eventOf = (it: ServerEnvelope): HistoryEvent =>
+  ({
+    ...it,
+    from: it.from_client_id ?? "",
+    data:
+      it.payload_kind == "bytes" && typeof it.payload == "string"
+        ? Uint8Array.from(atob(it.payload), (char) => char.charCodeAt(0))
+        : it.payload,
+  }) as any;
 
 /** What rooms and direct messages have in common: handlers, an order of messages to send, and one of those received. */
 export abstract class Channel<K, Signals> {
@@ -103,7 +99,7 @@ export abstract class Channel<K, Signals> {
         ...fields,
         no_echo: noEcho,
         // The application may change its object before it is sent.
-        payload: bytes ? data.slice() : data === undefined ? data : JSON.parse(JSON.stringify(data)),
+        payload: bytes ? data.slice() : data && JSON.parse(JSON.stringify(data)),
         payload_kind: bytes ? "bytes" : type == "chat" && typeof data == "string" ? "text" : undefined,
         ephemeral,
       } as ClientEnvelope;
@@ -152,7 +148,7 @@ export abstract class Channel<K, Signals> {
     if (!this._ready || this._pause._on) return false;
     const wait = this._client._wait();
     if (wait > 0) this._hold(wait);
-    return wait <= 0;
+    return !(wait > 0);
   }
 
   /** @internal Sends nothing for so many milliseconds. */
@@ -216,21 +212,19 @@ export abstract class Channel<K, Signals> {
       });
       const event = eventOf(message);
       if (!isNew) this._client.stats.repeats++;
-      else if (!this._meet(event)) {
+      else {
         const { type, data } = event;
+        this._meet(event);
         if (type == "event") this._emit("." + event.name, data, event);
         // Nobody listens to those who come and go by this name.
         else this._emit(type == "game_action" ? "action" : type, data, event);
         this._emit("any", event);
-        this._met(event);
       }
     }
   }
 
-  /** @internal An event, before the application hears of it. Whether it is none of its own. */
-  _meet(_event: HistoryEvent): boolean | void {}
-  /** @internal The same, after that. */
-  _met(_event: HistoryEvent): void {}
+  /** @internal An event, before the application hears of it. */
+  _meet(_event: HistoryEvent): void {}
 
   /** @internal */
   _gap(gap: Gap): void {

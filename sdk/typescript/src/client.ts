@@ -33,7 +33,6 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   private _resumeToken: string | undefined;
   /** The next number in rooms that were not heard of since it was restored. */
   private _seqs: Record<string, number> = {};
-  private _wasOpen = false;
   private _cleanUp: (() => void) | undefined;
 
   /** @param url `ws:` or `wss:`, with the path `/ws` */
@@ -100,11 +99,6 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     return [this.id, this._resumeToken, this._outbox._nextSeq, seqs];
   }
 
-  /** Forgets the session, which is another's now: the next connection is a new client's. */
-  forget(): void {
-    this._resumeToken = undefined;
-  }
-
   /** @internal Throws where nothing can be asked for. */
   _check(signal?: AbortSignal): void {
     if (this.status.state == "closed") throw new RoomcastError("closed");
@@ -113,19 +107,16 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
 
   /** @internal */
   _hello(): ClientEnvelope {
-    const resume_token = this._resumeToken;
-    const positions = [...this._rooms.values()].filter((room) => room._wanted).map((room) => room._place());
+    const positions = [...this._rooms.values()].filter((room) => room._wanted && room._has).map((room) => room._place());
     return {
       type: "hello",
       payload: {
         version: 1,
         token: this._token!,
-        ...(resume_token && {
-          resume_token,
-          positions: positions.slice(0, 64),
-          inbox: this._received._position!,
-          first_direct_seq: this._outbox._firstSeq(),
-        }),
+        resume_token: this._resumeToken!,
+        positions: positions.slice(0, 64),
+        inbox: this._received._position!,
+        first_direct_seq: this._outbox._firstSeq(),
       },
     };
   }
@@ -135,8 +126,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     const known = this.id;
     this.id = it.client_id;
     this._resumeToken = it.resume_token;
-    if (this._wasOpen) this.stats.reconnects++;
-    this._wasOpen = true;
+    if (known) this.stats.reconnects++;
     if (known && known != it.client_id) {
       this._seqs = {};
       this._outbox._beginAgain();

@@ -20,7 +20,7 @@ export const json: Codec = {
   encode: (message) =>
     JSON.stringify(
       message.payload instanceof Uint8Array
-        ? { ...message, payload: btoa(Array.from(message.payload, (byte) => String.fromCharCode(byte)).join("")) }
+        ? { ...message, payload: btoa(message.payload.reduce((text, byte) => text + String.fromCharCode(byte), "")) }
         : message,
     ),
   decode: (data) => JSON.parse(data as string) as ServerEnvelope,

@@ -22,7 +22,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   /** How it stands with the connection: another object after each change. */
   status: Status = { state: "idle" };
   /** @internal */
-  _limits: Partial<WelcomePayload["limits"]> = {};
+  _limits = {} as WelcomePayload["limits"];
   /** @internal For the next `hello`. */
   _token: string | undefined;
   private _clock = new Clock();
@@ -113,15 +113,14 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   /** @internal How long until one more message stays within the server's rate: who ignores that is cut off. */
   _wait(): number {
-    if (this._socket.bufferedAmount > BUFFERED) return 50;
-    const { messages_per_second, burst = 0 } = this._limits;
-    // On their way messages come closer together: a fifth of the burst is left for that.
-    return messages_per_second ? this._fullAt - Date.now() - (800 * burst) / messages_per_second : 0;
+    const { messages_per_second, burst } = this._limits;
+    // On their way messages come closer together: a fifth of the burst is left for that. Without a limit it is no number.
+    return this._socket.bufferedAmount > BUFFERED ? 50 : this._fullAt - Date.now() - (800 / messages_per_second) * burst;
   }
 
   /** @internal */
   _write(message: ClientEnvelope): void {
-    this._fullAt = Math.max(this._fullAt, Date.now()) + 1000 / (this._limits.messages_per_second || Infinity);
+    this._fullAt = Math.max(this._fullAt, Date.now()) + 1000 / this._limits.messages_per_second;
     this._socket?.send(this._codec.encode(message));
   }
 
@@ -146,7 +145,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       socket = new (this._options.WebSocket ?? WebSocket)(this._target || this._url, this._codec.subprotocol);
     } catch (error) {
       if (!alive()) return;
-      const reason = error instanceof RoomcastError ? error : new RoomcastError(final ? "no_socket" : "no_token", `${error}`);
+      const reason = error instanceof RoomcastError ? error : new RoomcastError("no_connection", `${error}`);
       if (final || error instanceof UnauthorizedError) this._end(reason);
       else this._retry(reason);
       return;
@@ -187,6 +186,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!this._ready) {
       if (type == "welcome") {
         this._ready = true;
+        this._fullAt = 0;
         this._limits = payload.limits;
         this._interval = payload.ping_interval_ms || 30_000;
         this._ghost?.close();
@@ -276,7 +276,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _shut(): void {
     this._turn = this._socket = undefined;
     this._ready = false;
-    this._missed = this._fullAt = this._moveAt = 0;
+    this._missed = this._moveAt = 0;
     this._due = Infinity;
     this._timer._stop();
     this._tokenTimer._stop();

@@ -33,8 +33,6 @@ export class RoomcastError extends Error {
 
 /** Thrown by `getToken`: there is no token for this user, and asking again won't help. The client closes. */
 export class UnauthorizedError extends RoomcastError {
-  override name = "UnauthorizedError";
-
   constructor(message?: string) {
     super("unauthorized", message);
   }

@@ -1,8 +1,6 @@
 import { RoomcastError, unconfirmed } from "./errors.js";
 import type { ClientEnvelope } from "./types.js";
 
-/** Numbers that are given up at once where the server lacks them and nobody here has them either. */
-const FILL = 64;
 /** After so many refusals in a row a message that the server calls missing is given up: it can't read its number. */
 const STUCK = 9;
 
@@ -79,10 +77,9 @@ export class Outbox {
     const at = this._index(seq);
     const entry = this._entries[at];
     if (entry?._seq != seq) {
-      const end = Math.min(entry?._seq || this._nextSeq, seq + FILL);
-      for (let n = seq; n < end; n++) {
-        const _error = new RoomcastError("aborted");
-        this._entries.splice(at + n - seq, 0, { _seq: n, _weight: 0, _error, _settle() {} });
+      // Nobody here has it: of a life before this one, or long answered.
+      if (seq < this._nextSeq) {
+        this._entries.splice(at, 0, { _seq: seq, _weight: 0, _error: new RoomcastError("aborted"), _settle() {} });
       }
     } else if (at < this._sent && this._strikes > STUCK) {
       entry._error = unconfirmed();

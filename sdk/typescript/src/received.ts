@@ -13,11 +13,11 @@ export class Received {
 
   /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
   _take({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
-    if (!offset || !epoch) return true;
+    if (!offset) return true;
     const since = this._position;
-    if (since?.epoch == epoch && offset <= since.offset) return false;
-    this._position = { epoch, offset };
-    if (since && since.epoch != epoch) gap({ since, now: { epoch, offset: offset - 1 } });
+    if (since && since.epoch == epoch && offset <= since.offset) return false;
+    this._position = { epoch: epoch!, offset };
+    if (since && since.epoch != epoch) gap({ since, now: { epoch: epoch!, offset: offset - 1 } });
     return !seq || !from_client_id || this._isNew(from_client_id, seq);
   }
 
@@ -28,7 +28,7 @@ export class Received {
     seen.delete(from);
     seen.set(from, numbers);
     if (seen.size > SENDERS) seen.delete(seen.keys().next().value!);
-    if (numbers.includes(seq) || seq <= Math.max(...numbers) - NUMBERS) return false;
+    if (numbers.includes(seq)) return false;
     if (numbers.push(seq) > NUMBERS) numbers.shift();
     return true;
   }

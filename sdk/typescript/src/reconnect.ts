@@ -21,6 +21,6 @@ export const comesBack = (code: number): boolean =>
 export const closeError = (code: number, reason: string): RoomcastError =>
   new RoomcastError(
     /^\w+/.exec(reason)?.[0] ?? (code == 1006 ? "connection_lost" : "close_" + code),
-    code + " " + reason,
+    reason || undefined,
     +/retry_after_ms=(\d+)/.exec(reason)?.[1]! || undefined,
   );

@@ -21,28 +21,30 @@ import type { Saved } from "./types.js";
  * @param key its name in `sessionStorage`
  */
 export function keepOverReload<C extends Client<any>>(key: string, make: (saved?: Saved) => C): C {
-  const take = (): Saved | undefined => {
+  const take = (): string | null => {
     try {
       const saved = sessionStorage.getItem(key);
       sessionStorage.removeItem(key);
-      return saved ? JSON.parse(saved) : undefined;
+      return saved;
     } catch {
       // There is none here, or the user forbids it.
-      return;
+      return null;
     }
   };
-  const client = make(take());
+  const client = make(JSON.parse(take() ?? "null") ?? undefined);
+  let left: string | undefined;
   globalThis.addEventListener?.("pagehide", () => {
-    const saved = client.save();
+    if (client.status.state == "closed") return;
+    left = JSON.stringify(client.save());
     try {
-      if (saved && client.status.state != "closed") sessionStorage.setItem(key, JSON.stringify(saved));
+      if (left) sessionStorage.setItem(key, left);
     } catch {
       // Full, or forbidden: the next page has a session of its own.
     }
   });
   globalThis.addEventListener?.("pageshow", ({ persisted }) => {
-    // Back from the browser's cache. If the session was taken, it is another page's.
-    if (persisted && client.save() && !take()) client.forget();
+    // Back from the browser's cache. Where another page had the session meanwhile, this one's numbers are old.
+    if (persisted && left && take() != left) location.reload();
   });
   return client;
 }

@@ -44,18 +44,18 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   _address;
   private _joins = 0;
-  /** Whether the server's session has the room, as far as is known. */
-  private _has = false;
+  /** Whether the server's session has the room: 0 no, 1 perhaps (a join was lost on its way), 2 yes. @internal */
+  _has = 0;
   /** What is asked of the server and not answered: one thing at a time. */
   private _op: "" | "join_room" | "leave_room" = "";
   private _timer = new Timer();
-  private _joiners: Done[] = [];
+  private _joiners = new Set<Done>();
   /** The log that messages were sent to. */
   private _epoch = "";
   private _num = 0;
   private _known = new Map<number, Member<any>>();
   private _list: readonly Member<any>[] | undefined;
-  /** The room's clock when the list was made: what an older event says of members is in it. */
+  /** The room's clock when the list was made. */
   private _listedAt = 0;
   /** One's own keys as they are to be. */
   private _presence: Record<string, any> = {};
@@ -107,15 +107,12 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       }
       if (this._ready) return resolve();
       const joiner = done(resolve, reject);
-      this._joiners.push(joiner);
-      const abort = () => {
-        const at = this._joiners.indexOf(joiner);
-        if (at < 0) return;
-        this._joiners.splice(at, 1);
+      this._joiners.add(joiner);
+      signal?.addEventListener("abort", () => {
+        if (!this._joiners.delete(joiner)) return;
         void this.leave();
         reject(new RoomcastError("aborted"));
-      };
-      signal?.addEventListener("abort", abort, { once: true });
+      });
       this._client.connect();
       this._step();
     });
@@ -237,8 +234,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** @internal The server has said `welcome`. */
   _enter(resumed: boolean): void {
-    this._has &&= resumed;
-    if (this._has && this._wanted) {
+    if (!resumed) this._has = 0;
+    if (this._has > 1 && this._wanted) {
       // A `joined` will come unasked.
       this._op = "join_room";
       this._again(RESUME_MS);
@@ -248,6 +245,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   override _lost(): void {
     super._lost();
+    if (this._op == "join_room") this._has ||= 1;
     this._answered();
     if (this._wanted) this._setStatus("joining");
     else this._outbox._giveUpSent();
@@ -267,7 +265,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._setStatus("left");
     this._outbox._giveUpUnsent(error);
     if (!this._client._ready) this._outbox._giveUpSent();
-    for (const joiner of this._joiners.splice(0)) joiner(error);
+    this._toldJoined(error);
     this._answerAsk(error);
     this._known.clear();
     this._changed();
@@ -275,10 +273,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** The server has put this client out of the room, or did not let it in. */
   private _lose(error: RoomcastError): void {
-    this._answered(false);
+    this._answered(0);
     this._outbox._giveUpSent();
     this._out(error);
     this._emit("error", error);
+  }
+
+  private _toldJoined(error?: RoomcastError): void {
+    for (const joiner of this._joiners) joiner(error);
+    this._joiners.clear();
   }
 
   private _changed(): void {
@@ -326,32 +329,22 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   /** @internal */
-  override _meet({ type, name, from, timestamp, data }: HistoryEvent): boolean | void {
-    if (name == "roomcast.presence" && !from) {
-      this.total = data.total;
-      this._changed();
-      return true;
+  override _meet({ type, name, from, timestamp, data }: HistoryEvent): void {
+    const num = data?.player_num;
+    const came = type == "player_joined";
+    if (name == "roomcast.presence" && !from) this.total = data.total;
+    else if (came ? this._known.has(num) : type != "player_left") return;
+    // What happened before the list was made is in it.
+    else if (timestamp >= this._listedAt) {
+      if (came) this._add(data);
+      if (came || this._known.delete(num)) this.total += came ? 1 : -1;
     }
-    if (timestamp < this._listedAt) return;
-    const known = this._known.has(data?.player_num);
-    if (type == "player_joined" && !known) {
-      this._add(data);
-      this.total++;
-    } else if (type == "player_left" && known) {
-      this._known.delete(data.player_num);
-      this.total--;
-    }
-  }
-
-  /** @internal */
-  override _met({ type, data }: HistoryEvent): void {
-    if (!/^player_/.test(type)) return;
     this._changed();
-    if (type == "player_left" && data.player_num == this._num) this._lose(new RoomcastError("not_in_room"));
+    if (!came && num && num == this._num) this._lose(new RoomcastError("not_in_room"));
   }
 
   private _onJoined(it: JoinedPayload, timestamp: number): void {
-    this._has = true;
+    this._has = 2;
     if (this._op == "leave_room") return;
     this._answered();
     if (!this._wanted) return this._step();
@@ -380,7 +373,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     }
     if (since && !reached) this._gap({ since, now });
     this._setStatus("joined");
-    for (const joiner of this._joiners.splice(0)) joiner();
+    this._toldJoined();
     this._changed();
     this._sendAsk();
     this._pump();
@@ -400,7 +393,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */
   private _left(): void {
-    this._answered(false);
+    this._answered(0);
     setTimeout(() => this._wanted || this._outbox._giveUpSent(), A_SECOND);
     this._step();
   }

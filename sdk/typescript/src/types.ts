@@ -136,7 +136,7 @@ export interface Gap {
 
 /** Counters since the client was made. */
 export interface Stats {
-  /** Connections after the first. */
+  /** Connections after the session's first. */
   reconnects: number;
   /** Rooms that were joined again with all that was missed. */
   recovered: number;

