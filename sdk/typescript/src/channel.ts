@@ -1,5 +1,5 @@
 import type { Client } from "./client.js";
-import { errorOf, RoomcastError, unconfirmed } from "./errors.js";
+import { errorOf, promise, RoomcastError, unconfirmed } from "./errors.js";
 import { type Entry, Outbox } from "./outbox.js";
 import { Received } from "./received.js";
 import { Timer } from "./timer.js";
@@ -90,7 +90,7 @@ export abstract class Channel<K, Signals> {
     data: unknown,
     { signal, ttlMs, noEcho, ephemeral }: SendOptions = {},
   ): Promise<Receipt> {
-    const promise = new Promise<Receipt>((resolve, reject) => {
+    return promise<Receipt>((resolve, reject) => {
       const client = this._client;
       const bytes = data instanceof Uint8Array;
       const message = {
@@ -138,9 +138,6 @@ export abstract class Channel<K, Signals> {
       client.connect();
       this._pump();
     });
-    // One that nobody awaits is no unhandled rejection.
-    promise.catch(() => {});
-    return promise;
   }
 
   /** @internal Whether a message may be given to the connection now; if only later, it is tried again then. */
@@ -162,14 +159,12 @@ export abstract class Channel<K, Signals> {
     const client = this._client;
     const { max_unanswered, max_message } = client._limits;
     let head: Entry | undefined;
-    while ((head = outbox._entries[outbox._sent]) && this._may()) {
-      const again = head._seq;
-      if (!outbox._next(max_unanswered || 64)) return;
-      const seq = head._seq;
+    while ((head = outbox._next(max_unanswered)) && this._may()) {
+      if (head._seq) client.stats.resent++;
+      const seq = outbox._give(head);
       if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ||= new RoomcastError("too_large");
       if (head._error) this._say("skip", { seq });
       else {
-        if (again) client.stats.resent++;
         // In front: where the server can't read what follows, its refusal names the number.
         client._write({ seq, ...head._message! });
       }

@@ -33,7 +33,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   private _resumeToken: string | undefined;
   /** The next number in rooms that were not heard of since it was restored. */
   private _seqs: Record<string, number> = {};
-  private _cleanUp: (() => void) | undefined;
+  private _life = new AbortController();
 
   /** @param url `ws:` or `wss:`, with the path `/ws` */
   constructor(url: string, options: ClientOptions = {}) {
@@ -60,14 +60,11 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   connect(): void {
     if (this.status.state != "idle") return;
     const globals: any = globalThis;
-    const wake = () => globals.document?.visibilityState == "hidden" || this.wake();
-    // Workers have no document, and React Native neither.
-    const events = (what: "addEventListener" | "removeEventListener") => {
-      globals[what]?.("online", wake);
-      globals.document?.[what]("visibilitychange", wake);
-    };
-    events("addEventListener");
-    this._cleanUp = () => events("removeEventListener");
+    const { document } = globals;
+    const wake = () => document?.hidden || this.wake();
+    // Workers have no document, and React Native has neither.
+    globals.addEventListener?.("online", wake, this._life);
+    document?.addEventListener("visibilitychange", wake, this._life);
     this._set({ state: "connecting" });
     void this._open();
   }
@@ -158,7 +155,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
 
   /** @internal */
   _ended(error: RoomcastError): void {
-    this._cleanUp?.();
+    this._life.abort();
     this._rooms.forEach((room) => room._out(error));
     this._outbox._giveUpUnsent(error);
     this._outbox._giveUpSent();

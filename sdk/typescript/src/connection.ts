@@ -1,6 +1,6 @@
 import { Channel } from "./channel.js";
 import { Clock } from "./clock.js";
-import { json } from "./codec.js";
+import { type Codec, json } from "./codec.js";
 import { errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
 import { backoff, closeError, comesBack } from "./reconnect.js";
 import { Timer } from "./timer.js";
@@ -25,6 +25,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   _limits = {} as WelcomePayload["limits"];
   /** @internal For the next `hello`. */
   _token: string | undefined;
+  private _codec: Codec;
   private _clock = new Clock();
   private _socket: any;
   /** The present attempt or connection; what comes from one before is not heard. */
@@ -56,6 +57,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     readonly _options: ClientOptions,
   ) {
     super();
+    this._codec = _options.codec ?? json;
   }
 
   /** @internal The first message. */
@@ -99,10 +101,6 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   /** Says goodbye: the session ends, and all that waits is rejected. */
   close(): void {
     this._end(new RoomcastError("closed"));
-  }
-
-  private get _codec() {
-    return this._options.codec ?? json;
   }
 
   /** @internal */
@@ -241,7 +239,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!this._ready) return;
     const now = Date.now();
     const late = now > this._due + LATE_MS;
-    if (!probe && this._missed > +late) return this._drop(new RoomcastError("heartbeat_timeout"));
+    if (!probe && this._missed > +late) return this._drop(new RoomcastError("timeout"));
     // The local clock may have been set, or have stood still.
     if (late) this._clock._samples = [];
     this._missed++;
@@ -265,7 +263,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     const now = Date.now();
     if (!this._moveAt) this._target = undefined;
     wait ??= this._moveAt
-      ? Math.max(0, this._moveAt - now)
+      ? this._moveAt - now
       : backoff(this._attempts++, Math.random(), reason.retryAfterMs);
     this._shut();
     // Before anybody is told, who may close the client.

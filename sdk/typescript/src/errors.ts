@@ -38,6 +38,15 @@ export class UnauthorizedError extends RoomcastError {
   }
 }
 
+/** A promise that is no unhandled rejection when nobody awaits it. */
+export const promise = <T>(
+  run: (resolve: (value: T) => void, reject: (error: RoomcastError) => void) => void,
+): Promise<T> => {
+  const it = new Promise<T>(run);
+  it.catch(() => {});
+  return it;
+};
+
 /** A message was given to a connection, and nobody will say what became of it. */
 export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed", "may have been done");
 

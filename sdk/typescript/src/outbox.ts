@@ -46,13 +46,15 @@ export class Outbox {
     this._window = Infinity;
   }
 
-  /** What to send next, with its number; at most `window` messages are under way. */
+  /** What to send next; at most `window` messages are under way, 64 where it is 0. */
   _next(window: number): Entry | undefined {
-    const entry = this._entries[this._sent];
-    if (!entry || this._sent >= Math.min(window, this._window)) return;
-    entry._seq ||= this._nextSeq++;
+    if (this._sent < Math.min(window || 64, this._window)) return this._entries[this._sent];
+  }
+
+  /** The next one is given to the connection, with the number that is returned. */
+  _give(entry: Entry): number {
     this._sent++;
-    return entry;
+    return (entry._seq ||= this._nextSeq++);
   }
 
   /** A message was answered for good. */

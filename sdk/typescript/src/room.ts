@@ -1,6 +1,6 @@
 import { Channel, eventOf } from "./channel.js";
 import type { Client } from "./client.js";
-import { errorOf, isTransient, RoomcastError } from "./errors.js";
+import { errorOf, isTransient, promise, RoomcastError } from "./errors.js";
 import { Timer } from "./timer.js";
 import type {
   ActionsOf, ChatOf, DataArgs, EventsOf, HistoryEvent, HistoryOptions, JoinedPayload, JoinOptions, Member,
@@ -97,7 +97,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * room is joined; rejects when the server refuses it.
    */
   join({ since, signal }: JoinOptions = {}): Promise<void> {
-    const promise = new Promise<void>((resolve, reject) => {
+    return promise<void>((resolve, reject) => {
       this._client._check(signal);
       this._joins++;
       if (!this._wanted) {
@@ -116,8 +116,6 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       this._client.connect();
       this._step();
     });
-    promise.catch(() => {});
-    return promise;
   }
 
   /**
@@ -186,7 +184,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** One page of a room is asked for at a time. */
   private _page(type: "history" | "members", payload: object): Promise<any> {
     const ask = () =>
-      new Promise((resolve, reject) => {
+      promise((resolve, reject) => {
         if (!this._wanted) throw new RoomcastError("not_joined");
         this._ask = { _type: type, _payload: payload, _done: done(resolve, reject) };
         this._sendAsk();

@@ -84,7 +84,7 @@ it("notices a dead connection within two pings", async () => {
   await vi.advanceTimersByTimeAsync(29_999);
   expect(client.status.state).toBe("connected");
   await vi.advanceTimersByTimeAsync(1);
-  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "heartbeat_timeout" } });
+  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "timeout" } });
   expect(last().closed).toBe(4000);
 });
 

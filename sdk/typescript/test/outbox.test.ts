@@ -23,7 +23,10 @@ function outbox(messages: number) {
 /** Sends what may be sent: each number, negative where it is skipped. */
 function send(box: Outbox, window = 32): number[] {
   const seqs: number[] = [];
-  for (let entry; (entry = box._next(window)); ) seqs.push(entry._error ? -entry._seq : entry._seq);
+  for (let entry; (entry = box._next(window)); ) {
+    const seq = box._give(entry);
+    seqs.push(entry._error ? -seq : seq);
+  }
   return seqs;
 }
 

@@ -316,7 +316,7 @@ describe("a connection that breaks", () => {
       await soon(room.join());
       wire.stall();
       await until((told) => ada.subscribe("status", told), () => ada.status.state == "reconnecting");
-      expect((ada.status as any).reason.code).toBe("heartbeat_timeout");
+      expect((ada.status as any).reason.code).toBe("timeout");
       ada.wake();
       await joined(room);
       expect(ada.status).toEqual({ state: "connected", resumed: true });
