@@ -48,18 +48,14 @@ export abstract class Channel<K, Signals> {
     event: N,
     handler: (data: EventsOf<K>[N], meta: EventMeta) => void,
   ): Unsubscribe {
-    return this._listen("." + event, handler);
+    return this.subscribe(("." + event) as any, handler as any);
   }
 
   /** Calls `handler` for what is not one of the application's events. Returns what stops it. */
   subscribe<S extends keyof Signals & string>(what: S, handler: Signals[S]): Unsubscribe {
-    return this._listen(what, handler as () => void);
-  }
-
-  private _listen(key: string, handler: (...args: any[]) => void): Unsubscribe {
     // The same function may be there twice.
-    const own = (...args: any[]) => handler(...args);
-    const handlers = (this._handlers[key] ||= new Set());
+    const own = (...args: any[]) => (handler as any)(...args);
+    const handlers = (this._handlers[what] ||= new Set());
     handlers.add(own);
     return () => void handlers.delete(own);
   }
@@ -111,7 +107,7 @@ export abstract class Channel<K, Signals> {
         return resolve({ seq: 0, offset: 0 });
       }
       const weight = client._size(message) + OVERHEAD;
-      if (client._bytes + weight > client._outboxBytes) throw new RoomcastError("outbox_full");
+      if (client._bytes + weight > (client._options.outboxBytes ?? 1 << 20)) throw new RoomcastError("outbox_full");
       client._bytes += weight;
       const giveUp = (code: string) => {
         this._outbox._giveUp(entry, new RoomcastError(code));
@@ -210,9 +206,8 @@ export abstract class Channel<K, Signals> {
       else {
         const { type, data } = event;
         this._meet(event);
-        if (type == "event") this._emit("." + event.name, data, event);
-        // Nobody listens to those who come and go by this name.
-        else this._emit(type == "game_action" ? "action" : type, data, event);
+        // To those who come and go nobody listens by their type.
+        this._emit(type == "event" ? "." + event.name : type == "game_action" ? "action" : type, data, event);
         this._emit("any", event);
       }
     }

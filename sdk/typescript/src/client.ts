@@ -27,8 +27,6 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   _address = {};
   /** @internal Bytes of messages that wait. */
   _bytes = 0;
-  /** @internal */
-  _outboxBytes: number;
   private _rooms = new Map<string, Room<any>>();
   private _resumeToken: string | undefined;
   /** The next number in rooms that were not heard of since it was restored. */
@@ -39,7 +37,6 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   constructor(url: string, options: ClientOptions = {}) {
     super(url, options);
     this._wanted = true;
-    this._outboxBytes = options.outboxBytes ?? 1 << 20;
     const { saved } = options;
     if (saved) [this.id, this._resumeToken, this._outbox._nextSeq, this._seqs] = saved;
   }
@@ -52,7 +49,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
       room._outbox._nextSeq = this._seqs[name] || 1;
     }
     Object.assign(room._options, options);
-    room.updatePresence(options.presence ?? {});
+    room.updatePresence(options.presence as any);
     return room;
   }
 

@@ -30,12 +30,9 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _socket: any;
   /** The present attempt or connection; what comes from one before is not heard. */
   private _turn: object | undefined;
-  /** A socket that was abandoned without a word. */
-  private _ghost: any;
-  /** The one thing waited for: the next attempt, the answer to `hello`, or the next ping. */
+  /** The one thing waited for: the next attempt, the answer to `hello`, the next ping, or the time to move. */
   private _timer = new Timer();
   private _tokenTimer = new Timer();
-  private _moveTimer = new Timer();
   /** Failures in a row; a connection that lived from ping to ping was a good one. */
   private _attempts = 0;
   private _greetedAt = 0;
@@ -94,7 +91,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
    */
   pullCable(offlineMs?: number): void {
     if (!this._socket) return;
-    this._ghost = this._socket;
+    // Nobody listens to it any more. The server closes it when the session is resumed on another.
+    this._socket = undefined;
     this._retry(new RoomcastError("connection_lost"), offlineMs);
   }
 
@@ -144,9 +142,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     } catch (error) {
       if (!alive()) return;
       const reason = error instanceof RoomcastError ? error : new RoomcastError("no_connection", `${error}`);
-      if (final || error instanceof UnauthorizedError) this._end(reason);
-      else this._retry(reason);
-      return;
+      return this._over(reason, final || error instanceof UnauthorizedError);
     }
     this._socket = socket;
     socket.binaryType = "arraybuffer";
@@ -167,15 +163,11 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     });
     // What is wrong is told to nobody; `close` follows.
     socket.onerror = () => {};
-    socket.onclose = on(({ code, reason }) => {
-      const error = closeError(code, reason);
-      if (comesBack(code)) this._retry(error);
-      else this._end(error);
-    });
+    socket.onclose = on(({ code, reason }) => this._over(closeError(code, reason), !comesBack(code)));
   }
 
   private _deadline(): void {
-    this._timer._set(ANSWER_MS, () => this._drop(new RoomcastError("timeout")));
+    this._timer._set(ANSWER_MS, () => this._retry(new RoomcastError("timeout")));
   }
 
   private _heard(message: ServerEnvelope): void {
@@ -187,8 +179,6 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         this._fullAt = 0;
         this._limits = payload.limits;
         this._interval = payload.ping_interval_ms || 30_000;
-        this._ghost?.close();
-        this._ghost = undefined;
         this._clock._samples = [];
         this._clock._add(this._greetedAt, now, payload.server_time);
         this._renew((payload.token_expires_at - payload.server_time) * RENEW);
@@ -197,19 +187,16 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         // One early, for a better clock than that of a connection being opened.
         this._beat();
       } else if (type == "error") {
-        const error = errorOf(payload);
-        if (isTransient(error.code)) this._drop(error);
-        else this._end(error);
+        this._over(errorOf(payload), !isTransient(payload.code));
       }
     } else if (type == "pong") {
       this._clock._add(payload, now, timestamp);
     } else if (type == "reconnect") {
       const { delay_ms, url } = payload;
       // A token goes there: only where it is as safe as here.
-      const safe = url && (/^wss:/.test(url) || !/^wss:/.test(this._url));
       this._moveAt = now + delay_ms;
-      this._target = safe && url;
-      this._moveTimer._set(delay_ms, () => this._drop(new RoomcastError("reconnect")));
+      this._target = /^wss:/.test(url) || !/^wss:/.test(this._url) ? url : "";
+      this._timer._set(delay_ms, () => this._retry(new RoomcastError("reconnect")));
     } else if (type == "auth") {
       this._renew((payload.token_expires_at - timestamp) * RENEW);
     } else {
@@ -239,7 +226,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!this._ready) return;
     const now = Date.now();
     const late = now > this._due + LATE_MS;
-    if (!probe && this._missed > +late) return this._drop(new RoomcastError("timeout"));
+    if (!probe && this._missed > +late) return this._retry(new RoomcastError("timeout"));
     // The local clock may have been set, or have stood still.
     if (late) this._clock._samples = [];
     this._missed++;
@@ -252,11 +239,9 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     });
   }
 
-  /** Gives the connection up: it is dead, or to be another. */
-  private _drop(reason: RoomcastError): void {
-    // Not 1000, which would end the session.
-    this._socket?.close(4000);
-    this._retry(reason);
+  private _over(reason: RoomcastError, final: unknown): void {
+    if (final) this._end(reason);
+    else this._retry(reason);
   }
 
   private _retry(reason: RoomcastError, wait?: number): void {
@@ -265,27 +250,27 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     wait ??= this._moveAt
       ? this._moveAt - now
       : backoff(this._attempts++, Math.random(), reason.retryAfterMs);
-    this._shut();
+    // Not 1000, which would end the session.
+    this._shut(4000);
     // Before anybody is told, who may close the client.
     this._timer._set(wait, () => void this._open());
     this._set({ state: "reconnecting", reason, at: now + wait });
   }
 
-  private _shut(): void {
+  private _shut(code: number): void {
+    this._socket?.close(code);
     this._turn = this._socket = undefined;
     this._ready = false;
     this._missed = this._moveAt = 0;
     this._due = Infinity;
     this._timer._stop();
     this._tokenTimer._stop();
-    this._moveTimer._stop();
     this._lost();
   }
 
   private _end(reason: RoomcastError): void {
     if (this.status.state == "closed") return;
-    this._socket?.close(1000);
-    this._shut();
+    this._shut(1000);
     this._set({ state: "closed", reason });
     this._ended(reason);
   }

@@ -48,7 +48,7 @@ export const promise = <T>(
 };
 
 /** A message was given to a connection, and nobody will say what became of it. */
-export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed", "may have been done");
+export const unconfirmed = (): RoomcastError => new RoomcastError("unconfirmed");
 
 /** What the server refused something with. */
 export const errorOf = (it: ErrorPayload): RoomcastError => new RoomcastError(it.code, it.message, it.retry_after_ms);

@@ -22,5 +22,5 @@ export const closeError = (code: number, reason: string): RoomcastError =>
   new RoomcastError(
     /^\w+/.exec(reason)?.[0] ?? (code == 1006 ? "connection_lost" : "close_" + code),
     reason || undefined,
-    +/retry_after_ms=(\d+)/.exec(reason)?.[1]! || undefined,
+    +/=(\d+)/.exec(reason)?.[1]! || undefined,
   );

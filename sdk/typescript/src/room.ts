@@ -55,8 +55,6 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   private _num = 0;
   private _known = new Map<number, Member<any>>();
   private _list: readonly Member<any>[] | undefined;
-  /** The room's clock when the list was made. */
-  private _listedAt = 0;
   /** One's own keys as they are to be. */
   private _presence: Record<string, any> = {};
   /** Keys to tell, and those told last. */
@@ -302,7 +300,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   override _receive(message: ServerEnvelope): void {
     const { type, payload } = message as any;
-    if (type == "joined") this._onJoined(payload, message.timestamp!);
+    if (type == "joined") this._onJoined(payload);
     else if (type == "error") this._refused(message as ServerEnvelope & { type: "error" });
     else if (type == "player_left" && payload.player_num == this._num && this._op == "leave_room") this._left();
     else if (this._ready || type == "ack") {
@@ -314,7 +312,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
         this._emit(type, payload);
       } else if (type == "presence") {
         // It may overtake the event that tells of who came, and of who left.
-        if (this._known.has(payload.player_num)) this._list = this._add(payload);
+        if (this._known.has(payload.player_num)) this._add(payload);
         this.total = payload.total ?? this.total;
         this._changed();
       } else if (type == this._ask?._type) this._answerAsk(undefined, payload);
@@ -322,26 +320,27 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     }
   }
 
-  private _add(member: WireMember): undefined {
+  private _add(member: WireMember): void {
     this._known.set(member.player_num, memberOf(member));
   }
 
-  /** @internal */
-  override _meet({ type, name, from, timestamp, data }: HistoryEvent): void {
+  /**
+   * @internal What happened before the list was made is in it already. No number is given twice, so that doing it again,
+   * in order, ends with the same list.
+   */
+  override _meet({ type, name, from, data }: HistoryEvent): void {
     const num = data?.player_num;
-    const came = type == "player_joined";
-    if (name == "roomcast.presence" && !from) this.total = data.total;
-    else if (came ? this._known.has(num) : type != "player_left") return;
-    // What happened before the list was made is in it.
-    else if (timestamp >= this._listedAt) {
-      if (came) this._add(data);
-      if (came || this._known.delete(num)) this.total += came ? 1 : -1;
-    }
+    const left = type == "player_left";
+    if (left) this.total -= +this._known.delete(num);
+    else if (type == "player_joined") {
+      if (!this._known.has(num)) this.total++, this._add(data);
+    } else if (name == "roomcast.presence" && !from) this.total = data.total;
+    else return;
     this._changed();
-    if (!came && num && num == this._num) this._lose(new RoomcastError("not_in_room"));
+    if (left && num == this._num) this._lose(new RoomcastError("not_in_room"));
   }
 
-  private _onJoined(it: JoinedPayload, timestamp: number): void {
+  private _onJoined(it: JoinedPayload): void {
     this._has = 2;
     if (this._op == "leave_room") return;
     this._answered();
@@ -353,7 +352,6 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     // Up to where nothing was missed: what comes again is dropped.
     const reached = since?.epoch == epoch && (it.recovered ? offset <= since.offset : offset == since.offset);
     if (!reached) this._received._position = now;
-    this._listedAt = timestamp;
     this._known.clear();
     for (const member of it.members) this._add(member);
     this.total = it.total;
@@ -363,10 +361,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       this._epoch = epoch;
       this._outbox._newLink();
       // What is not as it is to be is told again.
-      const own: any = this.self?.presence ?? {};
-      const text = (value: unknown) => JSON.stringify(value ?? null);
+      const own: any = this.self?.presence;
+      const text = JSON.stringify;
       const keys = [...this._unsent, ...this._told, ...Object.keys(this._presence)];
-      this._unsent = new Set(keys.filter((key) => text(own[key]) != text(this._presence[key])));
+      this._unsent = new Set(keys.filter((key) => text(own?.[key]) != text(this._presence[key])));
       if (since && reached) this._client.stats.recovered++;
     }
     if (since && !reached) this._gap({ since, now });
