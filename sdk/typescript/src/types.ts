@@ -53,14 +53,20 @@ export type KindOf<App, Name extends string> = (Name extends `${infer Prefix}:${
       : AnyKind
   : never;
 
+/** Whether a type is `any`. */
+type IsAny<T> = 0 extends 1 & T ? true : false;
+
 /** The events of a kind. */
-export type EventsOf<K> = K extends { events: infer E extends object } ? E : AnyKind["events"];
+export type EventsOf<K> =
+  IsAny<K> extends true ? AnyKind["events"] : K extends { events: infer E extends object } ? E : AnyKind["events"];
 /** The actions of a kind. */
-export type ActionsOf<K> = K extends { actions: infer A extends object } ? A : AnyKind["actions"];
+export type ActionsOf<K> =
+  IsAny<K> extends true ? AnyKind["actions"] : K extends { actions: infer A extends object } ? A : AnyKind["actions"];
 /** The presence of a kind. */
-export type PresenceOf<K> = K extends { presence: infer P extends object } ? P : AnyKind["presence"];
+export type PresenceOf<K> =
+  IsAny<K> extends true ? AnyKind["presence"] : K extends { presence: infer P extends object } ? P : AnyKind["presence"];
 /** What is chatted in a kind. */
-export type ChatOf<K> = K extends { chat: infer C } ? C : string;
+export type ChatOf<K> = IsAny<K> extends true ? any : K extends { chat: infer C } ? C : string;
 /** Data may be left out where it may be `undefined`. */
 export type DataArgs<T, Options> = undefined extends T ? [data?: T, options?: Options] : [data: T, options?: Options];
 
