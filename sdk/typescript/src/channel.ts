@@ -156,11 +156,12 @@ export abstract class Channel<K, Signals> {
     const { max_unanswered, max_message } = client._limits;
     let head: Entry | undefined;
     while ((head = outbox._next(max_unanswered)) && this._may()) {
-      if (head._seq) client.stats.resent++;
+      const again = head._seq;
       const seq = outbox._give(head);
       if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ||= new RoomcastError("too_large");
       if (head._error) this._say("skip", { seq });
       else {
+        if (again) client.stats.resent++;
         // In front: where the server can't read what follows, its refusal names the number.
         client._write({ seq, ...head._message! });
       }

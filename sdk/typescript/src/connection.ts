@@ -82,7 +82,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
    */
   wake(): void {
     if (this._ready) this._beat(true);
-    else if (this.status.state == "reconnecting" && !this._turn) void this._open();
+    // Where the server has said how long to stay away, it is stayed away.
+    else if (this.status.state == "reconnecting" && !this.status.reason.retryAfterMs && !this._turn) void this._open();
   }
 
   /**
@@ -93,7 +94,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!this._socket) return;
     // Nobody listens to it any more. The server closes it when the session is resumed on another.
     this._socket = undefined;
-    this._retry(new RoomcastError("connection_lost"), offlineMs);
+    this._retry(closeError(1006, ""), offlineMs);
   }
 
   /** Says goodbye: the session ends, and all that waits is rejected. */
@@ -231,7 +232,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (late) this._clock._samples = [];
     this._missed++;
     this._write({ type: "ping", payload: now });
-    const wait = probe || late ? Math.min(PROBE_MS, this._interval) : this._interval;
+    const wait = probe || late ? PROBE_MS : this._interval;
     this._due = now + wait;
     this._timer._set(wait, () => {
       this._attempts = 0;

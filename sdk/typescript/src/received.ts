@@ -18,7 +18,7 @@ export class Received {
     if (since && since.epoch == epoch && offset <= since.offset) return false;
     this._position = { epoch: epoch!, offset };
     if (since && since.epoch != epoch) gap({ since, now: { epoch: epoch!, offset: offset - 1 } });
-    return !seq || !from_client_id || this._isNew(from_client_id, seq);
+    return !seq || this._isNew(from_client_id!, seq);
   }
 
   private _isNew(from: string, seq: number): boolean {

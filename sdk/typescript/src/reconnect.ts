@@ -11,7 +11,7 @@ const MAX = 20_000;
  * @param random from 0 to 1
  */
 export const backoff = (attempts: number, random: number, retryAfter = 0): number =>
-  Math.max(MIN, retryAfter) + random * (Math.min(MAX, MIN * 2 ** (attempts + 1)) - MIN);
+  Math.max(MIN, retryAfter) + random * (Math.min(MAX, 2 * MIN * 2 ** attempts) - MIN);
 
 /** Whether a client comes back after a close with this code. */
 export const comesBack = (code: number): boolean =>

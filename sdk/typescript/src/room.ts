@@ -8,10 +8,8 @@ import type {
   WireMember,
 } from "./types.js";
 
-/** An answer that should have come is asked for again after this time. */
+/** What should have come, an answer or a `joined` after a resume, is asked for after this time. */
 const ANSWER_MS = 10_000;
-/** A room that a resumed session was to have, and that nothing is heard of, is asked for after this time. */
-const RESUME_MS = 5_000;
 /** Answers may come so long after the room was left; a refusal that names no time to wait is heeded so long. */
 const A_SECOND = 1_000;
 
@@ -212,7 +210,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const { nickname, token } = this._options;
     this._op = join ? "join_room" : "leave_room";
     this._say(this._op, join ? { nickname, token, presence: this._presence, ...this._place() } : undefined);
-    this._again(ANSWER_MS);
+    this._again();
   }
 
   /** @internal What `hello` and `join_room` say of it. */
@@ -221,7 +219,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   /** Asks again after this time. */
-  private _again(ms: number): void {
+  private _again(ms = ANSWER_MS): void {
     this._timer._set(ms, () => {
       this._op = "";
       this._step();
@@ -234,7 +232,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (this._has > 1 && this._wanted) {
       // A `joined` will come unasked.
       this._op = "join_room";
-      this._again(RESUME_MS);
+      this._again();
     } else this._step();
   }
 
@@ -395,7 +393,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   private _refused(message: ServerEnvelope & { type: "error" }): void {
-    const { code, request, retry_after_ms, seq } = message.payload;
+    const { code, request, retry_after_ms } = message.payload;
     const error = errorOf(message.payload);
     const later = isTransient(code) && (retry_after_ms || A_SECOND);
     const stranger = code == "not_in_room";
@@ -418,7 +416,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       else this._emit("error", error);
     } else {
       super._receive(message);
-      if (stranger && seq && this._wanted && !this._op) {
+      if (stranger && this._wanted && !this._op) {
         this._setStatus("joining");
         this._step();
       }

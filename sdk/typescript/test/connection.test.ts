@@ -2,55 +2,7 @@
 
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Client, type ClientOptions, RoomcastError, UnauthorizedError } from "../src/index.js";
-
-class FakeSocket {
-  static all: FakeSocket[] = [];
-  sent: any[] = [];
-  closed: number | undefined;
-  bufferedAmount = 0;
-  onopen!: () => void;
-  onmessage!: (event: { data: string }) => void;
-  onclose!: (event: { code: number; reason: string }) => void;
-  constructor(readonly url: string) {
-    FakeSocket.all.push(this);
-  }
-  send(data: string) {
-    this.sent.push(JSON.parse(data));
-  }
-  close(code: number) {
-    this.closed = code;
-  }
-  /** What the server says. */
-  says(message: object) {
-    this.onmessage({ data: JSON.stringify(message) });
-  }
-  welcome(payload: object = {}) {
-    this.onopen();
-    this.says({ type: "welcome", payload: { ...welcome, server_time: Date.now(), ...payload } });
-  }
-  of(type: string) {
-    return this.sent.filter((it) => it.type == type);
-  }
-  pong() {
-    this.says({ type: "pong", payload: this.of("ping").at(-1).payload, timestamp: Date.now() });
-  }
-}
-
-const welcome = {
-  client_id: "c1",
-  resume_token: "r1",
-  resumed: false,
-  ping_interval_ms: 30_000,
-  limits: { max_message: 65536, max_unanswered: 32 },
-  seq_acked: true,
-  grace_ms: 30_000,
-  inbox_recovered: false,
-  token_expires_at: 0,
-  direct_repeats_possible: false,
-};
-
-const last = () => FakeSocket.all.at(-1)!;
-const turn = () => vi.advanceTimersByTimeAsync(0);
+import { FakeSocket, last, turn } from "./fake.js";
 
 async function open(options: ClientOptions = {}) {
   const client = new Client("ws://host/ws", { WebSocket: FakeSocket, ...options });
@@ -174,8 +126,9 @@ it("says why and when it comes back, and comes back then", async () => {
   const status = client.status as any;
   expect(status).toMatchObject({ state: "reconnecting", reason: { code: "overloaded", retryAfterMs: 7000 } });
   expect(status.at - Date.now()).toBeGreaterThanOrEqual(7000);
+  client.wake();
   await vi.advanceTimersByTimeAsync(6_999);
-  expect(FakeSocket.all.length).toBe(1);
+  expect(FakeSocket.all.length, "also when it is woken").toBe(1);
   await vi.advanceTimersByTimeAsync(status.at - Date.now() + 1);
   expect(FakeSocket.all.length).toBe(2);
   last().welcome({ resumed: true });

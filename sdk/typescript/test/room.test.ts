@@ -1,0 +1,254 @@
+// Rooms under a clock and a server of the test's own: what a real one says only when it is hurt.
+
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { Client, type Room } from "../src/index.js";
+import { FakeSocket, last, turn } from "./fake.js";
+
+beforeEach(() => {
+  FakeSocket.all = [];
+  vi.useFakeTimers();
+});
+afterEach(() => void vi.useRealTimers());
+
+const member = (num: number, presence = {}) => ({ player_id: "p" + num, player_num: num, presence, connected: true });
+
+const joined = (payload: object = {}) => ({
+  type: "joined",
+  room_id: "a",
+  payload: {
+    members: [member(1)],
+    total: 1,
+    player_num: 1,
+    player_id: "p1",
+    epoch: "e",
+    offset: 0,
+    recovered: false,
+    repeats_possible: false,
+    mode: "relay",
+    presence: "full",
+    ...payload,
+  },
+  timestamp: 1,
+});
+const event = (offset: number, data: unknown, fields: object = {}) => ({
+  type: "event",
+  room_id: "a",
+  name: "n",
+  payload: data,
+  from_client_id: "other",
+  epoch: "e",
+  offset,
+  timestamp: 1,
+  ...fields,
+});
+const error = (code: string, payload: object = {}) => ({ type: "error", room_id: "a", payload: { code, message: code, ...payload } });
+const ack = (seq: number, offset: number) => ({ type: "ack", room_id: "a", payload: { acks: [{ seq, offset }] } });
+
+async function joinA(options: object = {}) {
+  const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
+  const room: Room<any> = client.room("a", options);
+  const told: unknown[] = [];
+  room.on("n", (data) => told.push(data));
+  room.subscribe("gap", (gap) => told.push({ gap }));
+  room.subscribe("error", ({ code }) => told.push(code));
+  const done = room.join();
+  await turn();
+  last().welcome();
+  last().says(joined());
+  await done;
+  return { client, room, told };
+}
+
+async function comeBack(client: Client, resumed = true, client_id = "c1") {
+  last().onclose({ code: 1006, reason: "" });
+  client.wake();
+  await turn();
+  last().welcome({ resumed, client_id });
+}
+
+it("takes members and place from a `joined` that comes unasked", async () => {
+  const { room, told, client } = await joinA();
+  last().says(event(1, "x"));
+  last().says(joined({ offset: 90, members: [member(1), member(7)], total: 2 }));
+  last().says(event(91, "y"));
+  expect(told).toEqual(["x", { gap: { since: { epoch: "e", offset: 1 }, now: { epoch: "e", offset: 90 } } }, "y"]);
+  expect(room.members.map((it) => it.num)).toEqual([1, 7]);
+  expect(client.stats.gaps).toBe(1);
+});
+
+it("tells of a log that is another one without a word", async () => {
+  const { told, client } = await joinA();
+  last().says(event(5, "x", { seq: 4 }));
+  last().says(event(1, "x", { epoch: "f", seq: 4 }));
+  last().says(event(2, "y", { epoch: "f", seq: 5 }));
+  expect(told).toEqual(["x", { gap: { since: { epoch: "e", offset: 5 }, now: { epoch: "f", offset: 0 } } }, "y"]);
+  expect(client.stats).toMatchObject({ gaps: 1, repeats: 1 });
+});
+
+it("asks for a room that a resumed session does not tell of", async () => {
+  const { client, room } = await joinA();
+  last().says(event(3, "x"));
+  await comeBack(client);
+  expect(last().sent[0].payload.positions).toEqual([{ room_id: "a", since: { epoch: "e", offset: 3 }, first_seq: 1 }]);
+  expect(last().of("join_room")).toEqual([]);
+  expect(room.status).toBe("joining");
+  last().says(error("not_in_room", { request: "join_room" }));
+  expect(last().of("join_room").length).toBe(1);
+  expect(last().of("join_room")[0].payload.since).toEqual({ epoch: "e", offset: 3 });
+
+  // The answer to this join is lost: the session may have the room, or not.
+  await comeBack(client);
+  expect(last().sent[0].payload.positions.length).toBe(1);
+  expect(last().of("join_room").length).toBe(1);
+  last().says(joined({ recovered: true, offset: 3 }));
+  expect(room.status).toBe("joined");
+
+  await comeBack(client);
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(last().of("join_room")).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(last().of("join_room").length).toBe(1);
+});
+
+it("waits as long as the server asks, with a join and with a page of history", async () => {
+  const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
+  const room = client.room("a");
+  const done = room.join();
+  await turn();
+  last().welcome();
+  last().says(error("rate_limited", { request: "join_room", retry_after_ms: 3000 }));
+  await vi.advanceTimersByTimeAsync(2_999);
+  expect(last().of("join_room").length).toBe(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(last().of("join_room").length).toBe(2);
+  last().says(joined());
+  await done;
+  const page = room.history({ limit: 1 }).next();
+  await turn();
+  last().says(error("rate_limited", { request: "history", retry_after_ms: 2000 }));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(last().of("history")).toEqual(Array(2).fill({ type: "history", room_id: "a", payload: { after: 0, limit: 1 } }));
+  last().says({ type: "history", room_id: "a", payload: { events: [event(1, "x")], next: 0, epoch: "e" } });
+  expect((await page).value).toMatchObject({ type: "event", name: "n", data: "x", from: "other", offset: 1 });
+});
+
+it("is put out of a room, or not let in", async () => {
+  const { room, told } = await joinA();
+  last().says({ ...event(1, { player_num: 1, player_id: "p1" }), type: "player_left" });
+  expect([room.status, told]).toEqual(["left", ["not_in_room"]]);
+  const full = room.join();
+  last().says(error("room_full", { request: "join_room" }));
+  await expect(full).rejects.toMatchObject({ code: "room_full" });
+  expect(room.status).toBe("left");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(last().of("join_room").length).toBe(2);
+});
+
+it("joins again where the server calls it a stranger", async () => {
+  const { room } = await joinA();
+  const sent = room.send("n", 1);
+  last().says(error("not_in_room", { seq: 1, request: "event" }));
+  await expect(sent).rejects.toMatchObject({ code: "not_in_room" });
+  expect(last().of("join_room").length).toBe(2);
+  last().says(joined());
+  expect(room.status).toBe("joined");
+});
+
+it("keeps numbers, windows and answers over connections", async () => {
+  const { client, room } = await joinA();
+  const sends = Array.from({ length: 40 }, (_, n) => room.send("n", n));
+  expect(last().of("event").map((it) => it.seq)).toEqual(Array.from({ length: 32 }, (_, n) => n + 1));
+  last().says(ack(1, 10));
+  expect(last().of("event").length).toBe(33);
+  expect(await sends[0]).toEqual({ seq: 1, offset: 10 });
+  await comeBack(client);
+  expect(last().of("event")).toEqual([]);
+  last().says(joined({ recovered: true, offset: 0 }));
+  expect(last().of("event").map((it) => it.seq)).toEqual(Array.from({ length: 32 }, (_, n) => n + 2));
+});
+
+it("as another client sends what never left, with numbers from 1, and not what may have been done", async () => {
+  const { client, room } = await joinA();
+  const sends = Array.from({ length: 34 }, (_, n) => room.send("n", n));
+  await comeBack(client, false, "c2");
+  for (const it of sends.slice(0, 32)) await expect(it).rejects.toMatchObject({ code: "unconfirmed" });
+  expect(last().of("join_room")[0].payload.first_seq).toBe(1);
+  last().says(joined({ epoch: "f" }));
+  expect(last().of("event").map((it) => [it.seq, it.payload])).toEqual([[1, 32], [2, 33]]);
+  last().says(ack(1, 1));
+  expect(await sends[32]).toEqual({ seq: 1, offset: 1 });
+});
+
+it("does not say that it was done where the server has forgotten", async () => {
+  const { client, room } = await joinA();
+  const sent = room.send("n", 1);
+  await comeBack(client);
+  last().says(joined({ repeats_possible: true, recovered: true }));
+  last().says(ack(1, 0));
+  await expect(sent).rejects.toMatchObject({ code: "unconfirmed" });
+});
+
+it("gives up a presence that is refused, before it is in the way of a join", async () => {
+  const { client, room, told } = await joinA({ presence: { kept: 1 } });
+  expect(last().of("join_room")[0].payload.presence).toEqual({ kept: 1 });
+  last().says({ type: "presence", room_id: "a", payload: member(1, { kept: 1 }) });
+  room.updatePresence({ large: "x" });
+  room.updatePresence({ other: "y" });
+  await turn();
+  expect(last().of("presence").map((it) => it.payload.presence)).toEqual([{ kept: 1 }, { large: "x", other: "y" }]);
+  last().says(error("presence_too_large", { request: "presence" }));
+  expect(told).toEqual(["presence_too_large"]);
+  await comeBack(client, false);
+  expect(last().of("join_room")[0].payload.presence).toEqual({ kept: 1 });
+});
+
+it("replays who came and went to the same list", async () => {
+  const { client, room } = await joinA();
+  await comeBack(client);
+  // The list is of now; what was missed comes after it.
+  last().says(joined({ recovered: true, offset: 0, members: [member(1), member(3, { new: true })], total: 2 }));
+  last().says({ ...event(1, member(2)), type: "player_joined" });
+  last().says({ ...event(2, member(3, { old: true })), type: "player_joined" });
+  last().says({ ...event(3, member(2)), type: "player_left" });
+  expect([room.members.map((it) => it.num), room.total]).toEqual([[1, 3], 2]);
+  expect(room.members[1]!.presence).toEqual({ new: true });
+});
+
+it("counts where a room has become too big for a list", async () => {
+  const { room } = await joinA();
+  const totals: number[] = [];
+  room.subscribe("members", () => totals.push(room.total));
+  last().says({ type: "event", room_id: "a", name: "roomcast.presence", payload: { presence: "count", total: 257 }, epoch: "e", offset: 1, timestamp: 1 });
+  last().says({ type: "presence", room_id: "a", payload: { total: 300 }, timestamp: 1 });
+  expect(totals).toEqual([257, 300]);
+});
+
+it("leaves a room that is left while it is away, when it is back", async () => {
+  const { client, room } = await joinA();
+  last().onclose({ code: 1006, reason: "" });
+  void room.leave();
+  client.wake();
+  await turn();
+  last().welcome({ resumed: true });
+  last().says(joined({ recovered: true }));
+  expect(last().of("leave_room").length).toBe(1);
+  expect(last().of("join_room")).toEqual([]);
+  last().says({ ...event(1, member(1)), type: "player_left" });
+  void room.join();
+  expect(last().of("join_room").length).toBe(1);
+});
+
+it("a room that is left and joined again meanwhile is joined when the leave is answered", async () => {
+  const { room, told } = await joinA();
+  void room.leave();
+  await turn();
+  const again = room.join();
+  expect(last().of("join_room").length).toBe(1);
+  last().says(event(1, "between"));
+  last().says({ ...event(2, member(1)), type: "player_left" });
+  expect(last().of("join_room").length).toBe(2);
+  last().says(joined({ offset: 2 }));
+  await again;
+  last().says(event(3, "after"));
+  expect(told).toEqual(["after"]);
+});
