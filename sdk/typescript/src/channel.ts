@@ -23,7 +23,7 @@ export const eventOf = (it: ServerEnvelope): HistoryEvent =>
   }) as any;
 
 /** What rooms and direct messages have in common: handlers, an order of messages to send, and one of those received. */
-export abstract class Channel<K, Signals> {
+export abstract class Channel<K, Signals> extends Received {
   /** @internal */
   abstract _client: Client<any>;
   /** @internal What each of its messages has. */
@@ -34,8 +34,6 @@ export abstract class Channel<K, Signals> {
   _ready = false;
   /** @internal */
   _outbox = new Outbox();
-  /** @internal */
-  _received = new Received();
   /** @internal Nothing is sent while it waits. */
   _pause = new Timer();
   private _handlers: { [key: string]: Set<(...args: any[]) => void> } = {};
@@ -140,8 +138,10 @@ export abstract class Channel<K, Signals> {
   _may(): boolean {
     if (!this._ready || this._pause._on) return false;
     const wait = this._client._wait();
-    if (wait > 0) this._hold(wait);
-    return !(wait > 0);
+    // It is no number where there is no limit.
+    if (!(wait > 0)) return true;
+    this._hold(wait);
+    return false;
   }
 
   /** @internal Sends nothing for so many milliseconds. */
@@ -198,7 +198,7 @@ export abstract class Channel<K, Signals> {
         this._hold(code == "seq_gap" ? outbox._gap(seq) : outbox._retry(seq, retry_after_ms));
       }
     } else if (/^(chat|event|game_action|player_)/.test(message.type)) {
-      const isNew = this._received._take(message, (gap) => {
+      const isNew = this._accept(message, (gap) => {
         outbox._doubt();
         this._gap(gap);
       });

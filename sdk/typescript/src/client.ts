@@ -9,7 +9,7 @@ import type {
 /** The kind of direct messages. */
 type Direct<App> = KindOf<App, "$direct:">;
 
-const address = (to: Recipient) => ("user" in to ? { to_user_id: to.user } : { to_client_id: to.client });
+const address = ({ client, user }: { client?: string; user?: string }) => ({ to_client_id: client, to_user_id: user });
 
 /**
  * A session with a server, over one connection at a time. App names what is said in rooms of each kind.
@@ -21,6 +21,8 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   id = "";
   /** Counters since the client was made. */
   readonly stats: Stats = { reconnects: 0, recovered: 0, gaps: 0, repeats: 0, resent: 0 };
+  /** @internal */
+  override _wanted = true;
   /** @internal */
   _client = this;
   /** @internal */
@@ -36,7 +38,6 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   /** @param url `ws:` or `wss:`, with the path `/ws` */
   constructor(url: string, options: ClientOptions = {}) {
     super(url, options);
-    this._wanted = true;
     const { saved } = options;
     if (saved) [this.id, this._resumeToken, this._outbox._nextSeq, this._seqs] = saved;
   }
@@ -88,9 +89,8 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   save(): Saved | undefined {
     if (!this._resumeToken) return;
     // Numbers go on for as long as the id is the same: also in rooms that are not joined now.
-    const seqs = { ...this._seqs };
-    this._rooms.forEach((room, name) => (seqs[name] = room._outbox._nextSeq));
-    return [this.id, this._resumeToken, this._outbox._nextSeq, seqs];
+    this._rooms.forEach((room, name) => (this._seqs[name] = room._outbox._nextSeq));
+    return [this.id, this._resumeToken, this._outbox._nextSeq, this._seqs];
   }
 
   /** @internal Throws where nothing can be asked for. */
@@ -101,15 +101,17 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
 
   /** @internal */
   _hello(): ClientEnvelope {
-    const positions = [...this._rooms.values()].filter((room) => room._wanted && room._has).map((room) => room._place());
     return {
       type: "hello",
       payload: {
         version: 1,
         token: this._token!,
         resume_token: this._resumeToken!,
-        positions: positions.slice(0, 64),
-        inbox: this._received._position!,
+        positions: [...this._rooms.values()]
+          .filter((room) => room._wanted && room._has)
+          .slice(0, 64)
+          .map((room) => room._place()),
+        inbox: this._position!,
         first_direct_seq: this._outbox._firstSeq(),
       },
     };
@@ -127,10 +129,10 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
       this._rooms.forEach((room) => room._outbox._beginAgain());
     }
     if (!it.resumed || it.direct_repeats_possible) this._outbox._doubt();
-    const since = this._received._position;
+    const since = this._position;
     // Where the session is gone, so is the inbox, and what it may have had.
     const missed = it.resumed ? it.inbox && !it.inbox_recovered : known;
-    if (missed || !since) this._received._position = it.inbox;
+    if (missed || !since) this._position = it.inbox;
     if (missed) this._gap({ since: since!, now: it.inbox! });
     this._rooms.forEach((room) => room._enter(it.resumed));
     this._pump();
@@ -140,8 +142,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   _take(message: ServerEnvelope): void {
     const name = message.room_id;
     // The session may have rooms that are not known here: they are left.
-    if (!name) this._receive(message);
-    else (message.type == "joined" ? this.room(name) : this._rooms.get(name))?._receive(message);
+    (name ? this.room(name) : this)._receive(message);
   }
 
   /** @internal */

@@ -12,6 +12,8 @@ const ANSWER_MS = 10_000;
 const PROBE_MS = 5_000;
 /** A timer that is so late was held up: by a laptop that slept, or in a hidden page. It proves nothing. */
 const LATE_MS = 2_000;
+/** A `hello` may reach the server so long after its connection was given up. */
+const LATE_HELLO_MS = 120_000;
 /** A new token is asked for when so much of the old one's time is over. */
 const RENEW = 0.8;
 /** Bytes that may wait in the socket. */
@@ -46,6 +48,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   /** The server asked to come back then, there. */
   private _moveAt = 0;
   private _target: string | undefined;
+  /** Until when a `hello` may still come that had no answer when its connection was given up. */
+  private _late: number[] = [];
 
   /** @internal */
   constructor(
@@ -149,7 +153,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     socket.binaryType = "arraybuffer";
     socket.onopen = on(() => {
       this._deadline();
-      this._greetedAt = Date.now();
+      this._late.push((this._greetedAt = Date.now()) + LATE_HELLO_MS);
       this._write(this._hello());
     });
     socket.onmessage = on((event) => {
@@ -164,7 +168,10 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     });
     // What is wrong is told to nobody; `close` follows.
     socket.onerror = () => {};
-    socket.onclose = on(({ code, reason }) => this._over(closeError(code, reason), !comesBack(code)));
+    socket.onclose = on(({ code, reason }) =>
+      // A late `hello` of this very client may be what took the session over. Each does so once.
+      this._over(closeError(code, reason), !comesBack(code) && !(code == 4501 && this._late.pop()! > Date.now())),
+    );
   }
 
   private _deadline(): void {
@@ -177,6 +184,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!this._ready) {
       if (type == "welcome") {
         this._ready = true;
+        this._late.pop();
         this._fullAt = 0;
         this._limits = payload.limits;
         this._interval = payload.ping_interval_ms || 30_000;

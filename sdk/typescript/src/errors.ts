@@ -23,11 +23,11 @@ export class RoomcastError extends Error {
   constructor(
     /** A stable name for what went wrong. */
     readonly code: string,
-    message: string = code,
+    message?: string,
     /** Trying again may help after this many milliseconds. */
     readonly retryAfterMs?: number,
   ) {
-    super(message);
+    super(message || code);
   }
 }
 

@@ -12,7 +12,7 @@ export class Received {
   private _seen = new Map<string, number[]>();
 
   /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
-  _take({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
+  _accept({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
     if (!offset) return true;
     const since = this._position;
     if (since && since.epoch == epoch && offset <= since.offset) return false;

@@ -17,10 +17,10 @@ export const backoff = (attempts: number, random: number, retryAfter = 0): numbe
 export const comesBack = (code: number): boolean =>
   code < 4500 && ![1002, 1003, 1007, 1009].includes(code);
 
-/** Why a connection was closed. The reason begins with a name, and may say how long to wait. */
+/** Why a connection was closed. A server's reason begins with a name, and may say how long to wait. */
 export const closeError = (code: number, reason: string): RoomcastError =>
   new RoomcastError(
-    /^\w+/.exec(reason)?.[0] ?? (code == 1006 ? "connection_lost" : "close_" + code),
-    reason || undefined,
+    /^\w+/.exec(reason)?.[0] ?? "connection_lost",
+    reason || "" + code,
     +/=(\d+)/.exec(reason)?.[1]! || undefined,
   );

@@ -42,6 +42,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   _address;
   private _joins = 0;
+  /** `joined` has not come since the application joined it. */
+  private _fresh = false;
   /** Whether the server's session has the room: 0 no, 1 perhaps (a join was lost on its way), 2 yes. @internal */
   _has = 0;
   /** What is asked of the server and not answered: one thing at a time. */
@@ -51,6 +53,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** The log that messages were sent to. */
   private _epoch = "";
   private _num = 0;
+  /** The room's clock when the list was made. */
+  private _listedAt = 0;
   private _known = new Map<number, Member<any>>();
   private _list: readonly Member<any>[] | undefined;
   /** One's own keys as they are to be. */
@@ -59,7 +63,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   private _unsent = new Set<string>();
   private _told = new Set<string>();
   /** The page that is asked for, and those that wait for it. */
-  private _ask: { _type: "history" | "members"; _payload: object; _done: Done } | undefined;
+  private _ask: [type: "history" | "members", payload: object, done: Done] | undefined;
   private _asks: Promise<any> = Promise.resolve();
 
   /** @internal */
@@ -85,7 +89,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** The last event received: store it, and pass it as `since`. */
   get position(): Position | undefined {
-    return this._received._position;
+    return this._position;
   }
 
   /**
@@ -97,8 +101,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       this._client._check(signal);
       this._joins++;
       if (!this._wanted) {
-        this._wanted = true;
-        this._received._position = since;
+        this._wanted = this._fresh = true;
+        this._position = since;
         this._setStatus("joining");
       }
       if (this._ready) return resolve();
@@ -182,20 +186,20 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const ask = () =>
       promise((resolve, reject) => {
         if (!this._wanted) throw new RoomcastError("not_joined");
-        this._ask = { _type: type, _payload: payload, _done: done(resolve, reject) };
+        this._ask = [type, payload, done(resolve, reject)];
         this._sendAsk();
       });
     return (this._asks = this._asks.then(ask, ask));
   }
 
   private _sendAsk(): void {
-    if (this._ask && this._ready) this._say(this._ask._type, this._ask._payload);
+    if (this._ask && this._ready) this._say(this._ask[0], this._ask[1]);
   }
 
   private _answerAsk(error?: RoomcastError, page?: unknown): void {
     const ask = this._ask;
     this._ask = undefined;
-    ask?._done(error, page);
+    ask?.[2](error, page);
   }
 
   private _setStatus(status: RoomStatus): void {
@@ -298,7 +302,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal */
   override _receive(message: ServerEnvelope): void {
     const { type, payload } = message as any;
-    if (type == "joined") this._onJoined(payload);
+    if (type == "joined") this._onJoined(payload, message.timestamp!);
     else if (type == "error") this._refused(message as ServerEnvelope & { type: "error" });
     else if (type == "player_left" && payload.player_num == this._num && this._op == "leave_room") this._left();
     else if (this._ready || type == "ack") {
@@ -313,7 +317,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
         if (this._known.has(payload.player_num)) this._add(payload);
         this.total = payload.total ?? this.total;
         this._changed();
-      } else if (type == this._ask?._type) this._answerAsk(undefined, payload);
+      } else if (type == this._ask?.[0]) this._answerAsk(undefined, payload);
       else super._receive(message);
     }
   }
@@ -323,10 +327,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   /**
-   * @internal What happened before the list was made is in it already. No number is given twice, so that doing it again,
-   * in order, ends with the same list.
+   * @internal What happened before the list was made is in it already.
    */
-  override _meet({ type, name, from, data }: HistoryEvent): void {
+  override _meet({ type, name, from, data, timestamp }: HistoryEvent): void {
+    if (timestamp < this._listedAt) return;
     const num = data?.player_num;
     const left = type == "player_left";
     if (left) this.total -= +this._known.delete(num);
@@ -338,7 +342,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (left && num == this._num) this._lose(new RoomcastError("not_in_room"));
   }
 
-  private _onJoined(it: JoinedPayload): void {
+  private _onJoined(it: JoinedPayload, timestamp: number): void {
     this._has = 2;
     if (this._op == "leave_room") return;
     this._answered();
@@ -347,9 +351,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const since = this.position;
     const { epoch, offset } = it;
     const now = { epoch, offset };
-    // Up to where nothing was missed: what comes again is dropped.
-    const reached = since?.epoch == epoch && (it.recovered ? offset <= since.offset : offset == since.offset);
-    if (!reached) this._received._position = now;
+    // Nothing is missed: what comes is what follows, whatever place an answer to an older question names.
+    const reached = since?.epoch == epoch && (it.recovered || offset == since.offset);
+    if (!reached) this._position = now;
+    this._listedAt = timestamp;
     this._known.clear();
     for (const member of it.members) this._add(member);
     this.total = it.total;
@@ -358,6 +363,9 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (this._epoch != epoch || it.repeats_possible) this._outbox._doubt();
       this._epoch = epoch;
       this._outbox._newLink();
+      // Of what was sent before it was left, the server may know nothing, and does not say so.
+      if (this._fresh) this._outbox._giveUpSent();
+      this._fresh = false;
       // What is not as it is to be is told again.
       const own: any = this.self?.presence;
       const text = JSON.stringify;
@@ -401,10 +409,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (later) this._again(later);
       else if (stranger || request == "leave_room") this._left();
       else this._lose(error);
-    } else if (request == "history" || request == "members") {
+    } else if (this._ask?.[0] == (request ?? 0)) {
       if (later) setTimeout(() => this._sendAsk(), later);
       else this._answerAsk(error);
-    } else if (code == "room_failed" && !request) {
+    } else if (code == "room_failed") {
       this._lose(error);
     } else if (request == "presence") {
       for (const key of this._told) {

@@ -6,7 +6,7 @@ function log() {
   const received = new Received();
   const gaps: Gap[] = [];
   const take = (epoch: string, offset: number, from?: string, seq?: number) =>
-    received._take({ epoch, offset, from_client_id: from!, seq: seq! }, (gap) => gaps.push(gap));
+    received._accept({ epoch, offset, from_client_id: from!, seq: seq! }, (gap) => gaps.push(gap));
   return { received, gaps, take };
 }
 
@@ -51,5 +51,5 @@ it("remembers a bounded number of senders: those who speak", () => {
 it("takes what has no place", () => {
   const { received } = log();
   const event = { from_client_id: "ada" };
-  expect([1, 2].map(() => received._take(event, () => {}))).toEqual([true, true]);
+  expect([1, 2].map(() => received._accept(event, () => {}))).toEqual([true, true]);
 });
