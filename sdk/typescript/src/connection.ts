@@ -85,6 +85,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
    * themselves; in React Native call it when the app becomes active.
    */
   wake(): void {
+    // The server has asked to come back: that is what is waited for.
+    if (this._moveAt) return;
     if (this._ready) this._beat(true);
     // Where the server has said how long to stay away, it is stayed away.
     else if (this.status.state == "reconnecting" && !this.status.reason.retryAfterMs && !this._turn) void this._open();

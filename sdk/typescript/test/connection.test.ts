@@ -214,6 +214,15 @@ it("goes where the server asks it to, when it is as safe there", async () => {
   expect(last().url).toBe("wss://host/ws");
 });
 
+it("goes when it was asked to, also when it was woken meanwhile", async () => {
+  const client = await open();
+  last().says({ type: "reconnect", payload: { delay_ms: 1500 } });
+  await vi.advanceTimersByTimeAsync(500);
+  client.wake();
+  await vi.advanceTimersByTimeAsync(1_001);
+  expect(FakeSocket.all.length).toBe(2);
+});
+
 it("a fault of a handler harms nobody else", async () => {
   const client = await open();
   const faults: unknown[] = [];
