@@ -116,7 +116,6 @@ export abstract class Channel<K, Signals> extends Received {
       if (ttlMs != undefined) timer._set(ttlMs, () => giveUp("expired"));
       signal?.addEventListener("abort", abort);
       const entry: Entry = {
-        _seq: 0,
         _message: message,
         _weight: weight,
         _settle(error, offset) {
@@ -125,7 +124,7 @@ export abstract class Channel<K, Signals> extends Received {
           timer._stop();
           signal?.removeEventListener("abort", abort);
           if (error) reject(error);
-          else resolve({ seq: this._seq, offset: offset! });
+          else resolve({ seq: this._seq!, offset: offset! });
         },
       };
       this._outbox._entries.push(entry);

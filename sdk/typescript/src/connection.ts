@@ -85,8 +85,6 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
    * themselves; in React Native call it when the app becomes active.
    */
   wake(): void {
-    // The server has asked to come back: that is what is waited for.
-    if (this._moveAt) return;
     if (this._ready) this._beat(true);
     // Where the server has said how long to stay away, it is stayed away.
     else if (this.status.state == "reconnecting" && !this.status.reason.retryAfterMs && !this._turn) void this._open();
@@ -148,7 +146,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       socket = new (this._options.WebSocket ?? WebSocket)(this._target || this._url, this._codec.subprotocol);
     } catch (error) {
       if (!alive()) return;
-      const reason = error instanceof RoomcastError ? error : new RoomcastError("no_connection", `${error}`);
+      const reason = error instanceof RoomcastError ? error : new RoomcastError("not_connected", `${error}`);
       return this._over(reason, final || error instanceof UnauthorizedError);
     }
     this._socket = socket;
@@ -234,7 +232,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   /** The time for a ping; `probe`: whether the connection is alive is to be known soon. */
   private _beat(probe?: boolean): void {
-    if (!this._ready) return;
+    // Where the server has asked to come back, that is what is waited for.
+    if (!this._ready || this._moveAt) return;
     const now = Date.now();
     const late = now > this._due + LATE_MS;
     if (!probe && this._missed > +late) return this._retry(new RoomcastError("timeout"));

@@ -8,7 +8,7 @@ import type { ErrorPayload } from "./types.js";
  *
  * | code | meaning |
  * |---|---|
- * | `not_connected` | an action or ephemeral event while there is no connection: it was not sent |
+ * | `not_connected` | an action or ephemeral event while there is no connection: it was not sent. Or no connection can be made |
  * | `not_joined` | the room is not joined: `room.join()` comes first |
  * | `outbox_full` | too many bytes wait to be sent; this message is not among them |
  * | `expired`, `aborted` | the message's time ran out, or its signal said so: it was not done |

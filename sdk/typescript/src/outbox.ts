@@ -6,8 +6,8 @@ const STUCK = 9;
 
 /** A message that has no answer. */
 export interface Entry {
-  /** 0: it was never given to a connection. */
-  _seq: number;
+  /** Left out: it was never given to a connection. */
+  _seq?: number;
   _message?: ClientEnvelope;
   /** What it takes of the outbox. */
   _weight: number;
@@ -83,7 +83,7 @@ export class Outbox {
       if (seq < this._nextSeq) {
         this._entries.splice(at, 0, { _seq: seq, _weight: 0, _error: new RoomcastError("aborted"), _settle() {} });
       }
-    } else if (at < this._sent && this._strikes > STUCK) {
+    } else if (this._strikes > STUCK) {
       entry._error = unconfirmed();
     }
     return this._retry(seq);
@@ -123,7 +123,8 @@ export class Outbox {
 
   /** The place of a number, or where it would be. */
   private _index(seq: number): number {
-    const at = this._entries.findIndex((it) => !it._seq || it._seq >= seq);
-    return at < 0 ? this._entries.length : at;
+    let at = 0;
+    while (this._entries[at]?._seq! < seq) at++;
+    return at;
   }
 }

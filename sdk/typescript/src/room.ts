@@ -278,7 +278,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   }
 
   private _toldJoined(error?: RoomcastError): void {
-    for (const joiner of this._joiners) joiner(error);
+    this._joiners.forEach((joiner) => joiner(error));
     this._joiners.clear();
   }
 
@@ -356,7 +356,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (!reached) this._position = now;
     this._listedAt = timestamp;
     this._known.clear();
-    for (const member of it.members) this._add(member);
+    it.members.forEach(this._add, this);
     this.total = it.total;
     this._num = it.player_num;
     if (first) {
@@ -379,18 +379,21 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._changed();
     this._sendAsk();
     this._pump();
-    if (it.presence == "full") this._listRest(it.members.at(-1)?.player_num).catch(() => {});
+    if (it.presence == "full") this._listRest(it.members.at(-1)?.player_num);
   }
 
   /** `joined` lists no more than 100 members. */
-  private async _listRest(after?: number): Promise<void> {
-    while (after && this._known.size < this.total) {
-      const page = await this._page("members", { after });
-      for (const member of page.members) this._add(member);
-      this.total = page.total;
-      after = page.next;
-      this._changed();
-    }
+  private _listRest(after?: number): void {
+    if (!after || this._known.size >= this.total) return;
+    this._page("members", { after }).then(
+      ({ members, total, next }) => {
+        members.forEach(this._add, this);
+        this.total = total;
+        this._changed();
+        this._listRest(next);
+      },
+      () => {},
+    );
   }
 
   /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */

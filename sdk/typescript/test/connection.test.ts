@@ -147,6 +147,29 @@ it("does not come back after a code that says so", async () => {
   expect(FakeSocket.all.length).toBe(1);
 });
 
+it("a late hello of its own that takes its session over is no reason to stay away", async () => {
+  const client = await open();
+  const again = async (then: () => void) => {
+    last().onclose({ code: 1006, reason: "" });
+    client.wake();
+    await turn();
+    then();
+  };
+  const takenOver = () => last().onclose({ code: 4501, reason: "taken_over" });
+  await again(() => last().onopen());
+  await again(() => last().welcome());
+  takenOver();
+  expect(client.status.state).toBe("reconnecting");
+  await again(() => last().onopen());
+  await vi.advanceTimersByTimeAsync(9_000);
+  await again(() => last().welcome());
+  await vi.advanceTimersByTimeAsync(20_000);
+  last().pong();
+  sleep(120_000);
+  takenOver();
+  expect(client.status, "it would have come by now").toMatchObject({ state: "closed", reason: { code: "taken_over" } });
+});
+
 it("gives up a connection on which nothing is answered", async () => {
   const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
   client.connect();
@@ -170,7 +193,7 @@ it("asks for a token again, unless there is none for this user", async () => {
   });
   client.connect();
   await turn();
-  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "no_connection" } });
+  expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "not_connected" } });
   await vi.advanceTimersByTimeAsync(1_000);
   expect(client.status).toMatchObject({ state: "closed", reason: { code: "unauthorized", message: "signed out" } });
   expect(FakeSocket.all).toEqual([]);

@@ -9,7 +9,6 @@ function outbox(messages: number) {
   const entries: Entry[] = [];
   for (let name = 1; name <= messages; name++) {
     const entry: Entry = {
-      _seq: 0,
       _message: { type: "chat", payload: name },
       _weight: 1,
       _settle: (error) => void (told[name] ??= error?.code ?? "done"),

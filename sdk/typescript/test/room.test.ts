@@ -202,6 +202,41 @@ it("gives up a presence that is refused, before it is in the way of a join", asy
   expect(last().of("join_room")[0].payload.presence).toEqual({ kept: 1 });
 });
 
+it("tells of no gap where all was recovered, whatever place is named", async () => {
+  const { client, told } = await joinA();
+  last().says(event(4, "x"));
+  await comeBack(client);
+  last().says(joined({ recovered: true, offset: 9 }));
+  last().says(event(5, "y"));
+  expect(told).toEqual(["x", "y"]);
+});
+
+it("does not send again what was sent before the room was left", async () => {
+  const { room } = await joinA();
+  const before = room.send("n", 1);
+  void room.leave();
+  await turn();
+  void room.join();
+  const after = room.send("n", 2);
+  last().says({ ...event(1, member(1)), type: "player_left" });
+  last().says(joined({ offset: 1 }));
+  await expect(before).rejects.toMatchObject({ code: "unconfirmed" });
+  expect(last().of("event").map((it) => it.payload)).toEqual([1, 2]);
+  expect(last().of("skip")).toEqual([{ type: "skip", room_id: "a", payload: { seq: 1 } }]);
+  last().says(ack(2, 2));
+  expect(await after).toEqual({ seq: 2, offset: 2 });
+});
+
+it("does not count again what happened before the list was made", async () => {
+  const { room } = await joinA();
+  last().says({ ...joined({ total: 50, recovered: true, presence: "count" }), timestamp: 100 });
+  last().says({ ...event(1, member(9)), type: "player_joined", timestamp: 99 });
+  last().says({ ...event(2, { presence: "count", total: 7 }), name: "roomcast.presence", from_client_id: undefined, timestamp: 99 });
+  expect([room.total, room.members.length]).toEqual([50, 1]);
+  last().says({ ...event(3, member(10)), type: "player_joined", timestamp: 101 });
+  expect([room.total, room.members.length]).toEqual([51, 2]);
+});
+
 it("replays who came and went to the same list", async () => {
   const { client, room } = await joinA();
   await comeBack(client);
