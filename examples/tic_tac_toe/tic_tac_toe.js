@@ -1,54 +1,37 @@
 // Tic-tac-toe: the rules are the server's (main.rs). The page sends `place` and `again`, and draws each `board`.
 
-import { Roomcast } from "/roomcast.js";
+import { Client } from "/sdk/roomcast.js";
 
-const room = new URLSearchParams(location.search).get("room") ?? `tictactoe:${Math.random().toString(36).slice(2, 7)}`;
-const link = `${location.origin}${location.pathname}?room=${room}`;
+const name = new URLSearchParams(location.search).get("room") ?? `tictactoe:${Math.random().toString(36).slice(2, 7)}`;
+const link = `${location.origin}${location.pathname}?room=${name}`;
 history.replaceState(null, "", link);
 
 const part = (id) => document.getElementById(id);
 const cells = Array.from({ length: 9 }, (_, cell) => {
   const button = document.createElement("button");
   button.type = "button";
-  button.addEventListener("click", () => client.action(room, "place", { cell }));
+  button.addEventListener("click", () => room.action("place", { cell }));
   part("board").append(button);
   return button;
 });
 
-const client = new Roomcast();
-let mine = 0; // our number in the room
+const client = new Client(`ws${location.protocol.slice(4)}//${location.host}/ws`);
+const room = client.room(name);
 let board = null; // the last that the server sent
-const here = new Set();
 
-client.on("joined", ({ payload }) => {
-  mine = payload.player_num;
-  here.clear();
-  for (const member of payload.members ?? []) here.add(member.player_id);
-  show();
-});
-client.on("player_joined", ({ payload }) => {
-  here.add(payload.player_id);
-  show();
-});
-client.on("player_left", ({ payload }) => {
-  here.delete(payload.player_id);
-  show();
-});
-client.on("event", ({ name, payload }) => {
-  if (name !== "board") return;
-  board = payload;
+room.subscribe("members", show);
+room.on("board", (sent) => {
+  board = sent;
   part("refused").textContent = "";
   show();
 });
-client.on("error", ({ payload }) => (part("refused").textContent = payload.message));
-client.on("status", ({ state }) => {
-  if (state === "open") return;
-  board = null;
-  show();
-  part("state").textContent = state === "closed" ? "The server closed the connection." : "Connecting…";
+room.subscribe("error", (error) => (part("refused").textContent = error.message));
+client.subscribe("status", ({ state }) => {
+  show(); // what was on the board is still there: after a lost connection only what was missed comes
+  if (state !== "connected") part("state").textContent = state === "closed" ? "The server closed the connection." : "Connecting…";
 });
 
-part("again").addEventListener("click", () => client.action(room, "again"));
+part("again").addEventListener("click", () => room.action("again"));
 part("copy").addEventListener("click", async () => {
   try {
     await navigator.clipboard.writeText(link);
@@ -57,12 +40,12 @@ part("copy").addEventListener("click", async () => {
     part("copy").textContent = link;
   }
 });
-part("room").textContent = room;
-client.join(room, { nickname: "" });
-client.connect();
+part("room").textContent = name;
+room.join();
 
 function show() {
-  part("here").textContent = here.size;
+  const mine = room.self?.num ?? NaN;
+  part("here").textContent = room.total;
   const side = board?.x === mine ? "X" : board?.o === mine ? "O" : "";
   const myTurn = Boolean(board && side && board.turn === side && !board.winner);
   cells.forEach((button, cell) => {

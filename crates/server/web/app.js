@@ -90,7 +90,6 @@ function steer() {
     if (event.detail > 0) event.target.closest?.("button, a")?.blur();
   });
   addEventListener("blur", () => panes.forEach((pane) => pane.release()));
-  addEventListener("online", () => panes.forEach((pane) => pane.online()));
   document.addEventListener("visibilitychange", () => panes.forEach((pane) => pane.away(document.hidden)));
 }
 

@@ -1,7 +1,10 @@
-// One player: a connection of its own, the arena, who is there, the chat, and what it costs.
+// One player: a client of its own, the arena, who is there, the chat, and what it costs.
 
+import { keepOverReload } from "/sdk/reload.js";
+import { Client } from "/sdk/roomcast.js";
 import { Arena, colour } from "./arena.js";
-import { Roomcast } from "./roomcast.js";
+import { Tally } from "./tally.js";
+import { countingSocket } from "./traffic.js";
 import { World } from "./world.js";
 
 const WASD = { KeyW: "up", KeyA: "left", KeyS: "down", KeyD: "right", Space: "attack" };
@@ -12,30 +15,40 @@ const CONTROLS = {
   both: { codes: { ...WASD, ...ARROWS }, shown: ["W A S D", "← ↑ ↓ →"], attack: "Space", said: "the arrow keys or W, A, S and D move, space attacks" },
 };
 const LINES = 150; // of chat that are kept
+const AWAY = 24 * 3_600_000; // a cable that is pulled stays out until somebody plugs it in
+const PROBE = 7; // seconds between two looks at the round trip
 const TYPING = 2_500; // milliseconds for which somebody is shown as typing
 
 export class Pane {
+  #client;
   #room;
   #nickname;
   #controls;
   #parts;
-  #client = new Roomcast();
   #world;
   #arena;
-  #members = new Map(); // player_id → what the server says of a member, and until when they are typing
-  #total = 0;
+  #tally = new Tally();
+  #names = new Map(); // player_id → nickname, of those who left as well
+  #typing = new Map(); // player_id → until when
   #membersChanged = true;
   #held = new Set(); // directions whose keys are down
   #traffic = { in: 0, inBytes: 0, out: 0, outBytes: 0 };
-  #roundTrips = [];
   #typingSent = 0;
+  #seconds = 0; // since the connection
   #greeted = false;
-  #waitEnds = 0;
+  #pulled = false;
 
   /** A player in `room`, drawn into `element`, steered by `controls`: "wasd", "arrows" or "both". */
   constructor(element, { room, nickname, controls }) {
-    this.#room = room;
     this.#nickname = nickname;
+    const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+    const WebSocket = countingSocket((direction, bytes) => {
+      if (this.#pulled) return; // nobody hears the old connection any more
+      this.#traffic[direction] += 1;
+      this.#traffic[`${direction}Bytes`] += bytes;
+    });
+    this.#client = keepOverReload(`player-${controls}`, (saved) => new Client(url, { WebSocket, saved }));
+    this.#room = this.#client.room(room, { nickname, presence: document.hidden ? { away: true } : {} });
     this.#controls = CONTROLS[controls];
     this.#parts = findParts(element);
     this.#world = new World(
@@ -47,8 +60,7 @@ export class Pane {
     this.#listen();
     this.#wire();
     setInterval(() => this.#measure(), 1_000);
-    this.#client.join(room, { nickname, presence: document.hidden ? { away: true } : {} });
-    this.#client.connect();
+    this.#room.join().catch((error) => this.#veil(`${error.message} (${error.code})`));
   }
 
   /** Draws a frame. */
@@ -77,12 +89,7 @@ export class Pane {
 
   /** Tells the others whether anybody is looking at this page. */
   away(hidden) {
-    this.#client.presence(this.#room, { away: hidden ? true : null });
-  }
-
-  /** Tries to connect at once, as the device is online again. */
-  online() {
-    this.#client.retryNow();
+    this.#room.updatePresence({ away: hidden ? true : null });
   }
 
   // --- What the player does ---
@@ -98,122 +105,119 @@ export class Pane {
   }
 
   #act(action, data) {
-    this.#client.action(this.#room, action, data);
+    this.#room.action(action, data);
     // What an attack does comes with the next sync. That the others see it fly is worth a moment, not a place in the
     // room's log: an ephemeral event.
-    if (action === "attack") this.#client.event(this.#room, "zap", data, { ephemeral: true, no_echo: true });
+    if (action === "attack") this.#room.send("zap", data, { ephemeral: true, noEcho: true });
+  }
+
+  /** Says something: now or, without a connection, as soon as there is one again. */
+  async #speak(text) {
+    const line = element("p", "waiting", text);
+    this.#parts.outbox.append(line);
+    this.#parts.outbox.scrollTop = this.#parts.outbox.scrollHeight;
+    try {
+      await this.#room.chat(text);
+    } catch (error) {
+      this.#note(`not said: ${text} (${error.code})`, "bad");
+    }
+    line.remove();
+  }
+
+  #pullOrPlug() {
+    this.#pulled = this.#client.status.state === "connected";
+    if (this.#pulled) this.#client.pullCable(AWAY);
+    else this.#client.wake();
   }
 
   #wire() {
-    const { form, input, drop, attack } = this.#parts;
+    const { form, input, cable, attack } = this.#parts;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const text = input.value.trim();
-      if (text && this.#client.chat(this.#room, text)) input.value = "";
+      if (text) this.#speak(text);
+      input.value = "";
       this.#typingSent = 0;
     });
     input.addEventListener("input", () => {
       const now = performance.now();
       if (!input.value || now - this.#typingSent < TYPING / 2) return;
       this.#typingSent = now;
-      this.#client.event(this.#room, "typing", null, { ephemeral: true, no_echo: true });
+      this.#room.send("typing", undefined, { ephemeral: true, noEcho: true });
     });
     input.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.#parts.canvas.focus();
     });
     attack.addEventListener("click", () => this.#attack());
-    drop.addEventListener("click", () => {
-      if (this.#client.ready) this.#client.drop();
-      else this.#client.retryNow();
-    });
+    cable.addEventListener("click", () => this.#pullOrPlug());
   }
 
   // --- What the server says ---
 
   #listen() {
-    const client = this.#client;
-    client.on("status", (status) => this.#showStatus(status));
-    client.on("traffic", (direction, bytes) => {
-      this.#traffic[direction] += 1;
-      this.#traffic[`${direction}Bytes`] += bytes;
+    const room = this.#room;
+    this.#client.subscribe("status", (status) => this.#showStatus(status));
+    room.subscribe("status", (status) => status === "joined" && this.#joined());
+    room.subscribe("any", (event) => this.#happened(event));
+    room.subscribe("members", () => (this.#membersChanged = true));
+    room.subscribe("gap", () => {
+      this.#tally.gap();
+      this.#note("The server no longer has all that happened meanwhile", "bad");
     });
-    client.on("joined", ({ payload }) => this.#joined(payload));
-    client.on("player_joined", ({ payload }) => {
-      const known = this.#members.has(payload.player_id);
-      this.#setMember(payload);
-      if (known || payload.player_id === this.#world.selfId) return;
-      this.#total += 1;
-      this.#note(`${this.#nameOf(payload.player_id)} came in`);
-    });
-    client.on("player_left", ({ payload }) => {
-      if (this.#members.has(payload.player_id)) this.#note(`${this.#nameOf(payload.player_id)} left`);
-      this.#members.delete(payload.player_id);
-      this.#world.left(payload.player_id);
-      this.#total = Math.max(0, this.#total - 1);
+    room.subscribe("sync", (state) => {
+      this.#world.sync(state, performance.now());
       this.#membersChanged = true;
     });
-    client.on("presence", ({ payload }) => {
-      if (payload.player_id) this.#setMember(payload);
-      else this.#total = payload.total ?? this.#total;
+    room.subscribe("chat", (text, meta) => this.#heard(text, meta));
+    room.subscribe("error", (error) => this.#refused(error));
+    room.on("typing", (_, { from }) => {
+      this.#typing.set(from, performance.now() + TYPING);
       this.#membersChanged = true;
+      setTimeout(() => (this.#membersChanged = true), TYPING + 50);
     });
-    client.on("sync", ({ payload }) => {
-      this.#world.sync(payload, performance.now());
-      this.#membersChanged = true;
+    room.on("zap", ({ target_id }, { from }) => {
+      const target = [...this.#world.players.values()].find((player) => player.num === target_id);
+      if (target) this.#arena.effect("zap", { from, to: target.id });
     });
-    client.on("chat", (message) => this.#heard(message));
-    client.on("event", (message) => this.#event(message));
-    client.on("error", ({ payload }) => this.#refused(payload));
   }
 
-  #joined(joined) {
-    this.#members.clear();
-    for (const member of joined.members ?? []) this.#setMember(member);
-    this.#total = joined.total ?? this.#members.size;
-    this.#world.joined(joined.player_id || this.#client.clientId);
-    this.#parts.pane.style.setProperty("--player", colour(joined.player_num));
-    this.#parts.pane.dataset.num = joined.player_num;
+  #joined() {
+    const { id, num, nickname } = this.#room.self;
+    this.#parts.name.textContent = nickname ?? this.#nickname; // after a reload it is that of before
+    this.#world.joined(id);
+    this.#parts.pane.style.setProperty("--player", colour(num));
+    this.#parts.pane.dataset.num = num;
     this.#veil("");
-    this.#note(this.#greeted ? "Back in the room" : `You are in ${this.#room}`);
+    this.#note(this.#greeted ? "Back in the room" : `You are in ${this.#room.name}`);
     this.#greeted = true;
   }
 
-  #setMember({ player_id, ...member }) {
-    member.typing = this.#members.get(player_id)?.typing ?? 0;
-    this.#members.set(player_id, member);
-    this.#membersChanged = true;
+  /** An event of the room: somebody came or went, or said something. */
+  #happened(event) {
+    this.#tally.take(event, event.from === this.#client.id);
+    this.#count();
+    const { player_id: id, nickname } = event.data ?? {};
+    if (event.type === "player_joined" && id !== this.#world.selfId) this.#note(`${nickname || this.#nameOf(id)} came in`);
+    if (event.type !== "player_left") return;
+    this.#note(`${this.#names.get(id) ?? "Somebody"} left`);
+    this.#world.left(id);
   }
 
-  #heard({ from_client_id: from, payload, timestamp }) {
-    const text = typeof payload === "string" ? payload : JSON.stringify(payload);
-    const member = this.#members.get(from);
-    if (member) member.typing = 0;
+  #heard(said, { from, timestamp }) {
+    const text = typeof said === "string" ? said : JSON.stringify(said);
+    this.#typing.delete(from);
     this.#membersChanged = true;
     this.#arena.say(from, text);
     const line = document.createElement("p");
     const name = document.createElement("b");
     name.textContent = this.#nameOf(from);
-    name.style.setProperty("--player", colour(member?.player_num ?? 0));
+    name.style.setProperty("--player", colour(this.#member(from)?.num ?? 0));
     line.title = new Date(timestamp).toLocaleTimeString();
     line.append(name, " ", text);
     this.#say(line);
   }
 
-  #event({ name, from_client_id: from, payload }) {
-    const member = this.#members.get(from);
-    if (!member) return;
-    if (name === "typing") {
-      member.typing = performance.now() + TYPING;
-      this.#membersChanged = true;
-      setTimeout(() => (this.#membersChanged = true), TYPING + 50);
-    } else if (name === "zap") {
-      const target = [...this.#world.players.values()].find((player) => player.num === payload?.target_id);
-      if (target) this.#arena.effect("zap", { from, to: target.id });
-    }
-  }
-
-  #refused({ code, message, request }) {
-    if (request === "join_room") this.#veil(`${message} (${code})`);
+  #refused({ code, message }) {
     // An attack that comes too early or from too far, a step of somebody who is down: part of the game.
     if (["on_cooldown", "out_of_range", "target_not_found", "action_refused"].includes(code)) return;
     this.#note(`${message} (${code})`, "bad");
@@ -221,9 +225,14 @@ export class Pane {
 
   // --- What is shown ---
 
+  #member(id) {
+    return this.#room.members.find((member) => member.id === id);
+  }
+
   #nameOf(id) {
-    const member = this.#members.get(id);
-    return member?.nickname || `Player ${member?.player_num ?? this.#world.players.get(id)?.num ?? "?"}`;
+    const member = this.#member(id);
+    if (member?.nickname) this.#names.set(id, member.nickname);
+    return this.#names.get(id) ?? `Player ${member?.num ?? this.#world.players.get(id)?.num ?? "?"}`;
   }
 
   #label(element) {
@@ -240,26 +249,26 @@ export class Pane {
     hint.textContent = touch ? "Drag to walk, tap somebody to attack" : `${shown.join(" ")} to walk, ${attackKey} to attack, or drag and tap`;
   }
 
-  #showStatus({ state, code, reason, wait }) {
-    const { status, drop } = this.#parts;
-    status.dataset.state = state;
-    drop.textContent = { open: "Cut connection", waiting: "Connect now" }[state] ?? "Connect";
-    drop.disabled = state === "connecting";
-    this.#waitEnds = state === "waiting" ? performance.now() + wait : 0;
-    status.textContent = { open: "connected", connecting: "connecting", waiting: "reconnecting", closed: "closed" }[state];
-    if (state === "connecting") this.#veil(this.#greeted ? "Reconnecting…" : "Connecting…");
-    if (state === "waiting") this.#showWait();
-    if (state === "closed") this.#veil(`The server closed the connection for good: ${reason || "no reason given"} (${code})`);
-    if (state === "waiting" || state === "closed") {
-      this.#parts.pane.dataset.lost = code;
-      this.#roundTrips = [];
-      this.#showRoundTrip(null);
-    }
+  #showStatus(status) {
+    const { state } = status;
+    this.#seconds = 0;
+    if (state === "connected") this.#pulled = false;
+    const { status: shown, cable } = this.#parts;
+    shown.dataset.state = state;
+    shown.textContent = this.#pulled ? "cable pulled" : state;
+    cable.textContent = this.#pulled ? "Plug it in" : state === "reconnecting" ? "Connect now" : "Pull the cable";
+    // Where the server has said how long to stay away, nobody comes earlier.
+    cable.disabled = state === "closed" || state === "connecting" || Boolean(state === "reconnecting" && status.reason.retryAfterMs);
+    if (state === "connected" && this.#greeted) this.#tally.back(this.#client.serverNow());
+    if (state === "connecting") this.#veil("Connecting…");
+    if (state === "reconnecting") this.#showWait(status);
+    if (state === "closed") this.#veil(`The server closed the connection for good: ${status.reason.message} (${status.reason.code})`);
   }
 
-  #showWait() {
-    const seconds = Math.max(1, Math.ceil((this.#waitEnds - performance.now()) / 1000));
-    this.#veil(`Connection lost. Next try in ${seconds} s.`);
+  #showWait({ at, reason }) {
+    const seconds = Math.ceil((at - Date.now()) / 1000);
+    if (this.#pulled) this.#veil("The cable is out. Say something: it arrives when it is plugged in again.");
+    else this.#veil(seconds > 0 ? `Connection lost (${reason.code}). Next try in ${seconds} s.` : "Reconnecting…");
   }
 
   #veil(text) {
@@ -286,44 +295,43 @@ export class Pane {
   #showMembers(now) {
     this.#membersChanged = false;
     const { members, count } = this.#parts;
-    const sorted = [...this.#members].sort(([, a], [, b]) => a.player_num - b.player_num);
-    const rows = sorted.map(([id, member]) => {
+    const rows = this.#room.members.map(({ id, num, presence, connected }) => {
       const mine = id === this.#world.selfId;
       const score = this.#world.players.get(id)?.score ?? 0;
-      const lost = member.connected === false;
-      const state = lost ? "offline" : member.typing > now ? "typing…" : member.presence?.away ? "away" : mine ? "you" : "";
-      return { id, num: member.player_num, name: this.#nameOf(id), state, score };
+      const state = !connected ? "offline" : this.#typing.get(id) > now ? "typing…" : presence.away ? "away" : mine ? "you" : "";
+      return { id, num, name: this.#nameOf(id), state, score };
     });
-    const more = Math.max(0, this.#total - rows.length);
+    const more = Math.max(0, this.#room.total - rows.length);
     const shown = JSON.stringify([rows, more]);
     if (members.dataset.shown === shown) return; // most syncs change nobody's score
     members.dataset.shown = shown;
-    count.textContent = this.#total;
+    count.textContent = this.#room.total;
     members.replaceChildren(...rows.map(memberRow), ...(more ? [element("li", "more", `and ${more} more`)] : []));
   }
 
-  async #measure() {
+  #measure() {
     const { in: received, out, inBytes, outBytes } = this.#traffic;
     this.#traffic = { in: 0, inBytes: 0, out: 0, outBytes: 0 };
     this.#figure("in-messages", received);
     this.#figure("in-bytes", bytes(inBytes));
     this.#figure("out-messages", out);
     this.#figure("out-bytes", bytes(outBytes));
-    if (this.#waitEnds) this.#showWait();
-    if (this.#client.ready) this.#showRoundTrip(await this.#client.ping());
+    const { rtt, status } = this.#client;
+    this.#figure("rtt", rtt === undefined ? "–" : rtt < 1 ? "< 1 ms" : `${Math.round(rtt)} ms`);
+    // The SDK pings as often as the connection needs; a figure that people look at wants it more often.
+    this.#seconds += 1;
+    const due = this.#seconds <= 4 || this.#seconds % PROBE === 0;
+    if (due && status.state === "connected") this.#client.wake();
+    if (status.state === "reconnecting") this.#showWait(status);
   }
 
-  #showRoundTrip(milliseconds) {
-    if (milliseconds !== null) {
-      this.#roundTrips.push(milliseconds);
-      if (this.#roundTrips.length > 30) this.#roundTrips.shift();
+  #count() {
+    for (const name of ["lost", "twice", "recovered"]) {
+      const figure = this.#parts.figures.get(name);
+      const number = this.#tally[name];
+      figure.textContent = number;
+      figure.dataset.count = number;
     }
-    const shown = milliseconds === null ? "–" : `${milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds)} ms`;
-    this.#figure("rtt", shown);
-    const most = Math.max(4, ...this.#roundTrips);
-    const first = 30 - this.#roundTrips.length;
-    const points = this.#roundTrips.map((value, index) => `${(first + index) * (60 / 29)},${19 - (value / most) * 17}`);
-    this.#parts.spark.setAttribute("points", points.join(" "));
   }
 
   #figure(name, text) {
@@ -342,13 +350,13 @@ function findParts(element) {
     attack: find(".attack"),
     veil: find(".veil"),
     hint: find(".hint"),
-    drop: find(".drop"),
+    cable: find(".cable"),
     members: find(".members"),
     count: find(".count"),
     log: find(".log"),
+    outbox: find(".outbox"),
     form: find("form"),
     input: find("input"),
-    spark: find("polyline"),
     figures: new Map([...element.querySelectorAll("[data-figure]")].map((part) => [part.dataset.figure, part])),
   };
 }

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
@@ -36,14 +36,23 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/app.js" "app.js" "text/javascript; charset=utf-8"
     "/arena.js" "arena.js" "text/javascript; charset=utf-8"
     "/pane.js" "pane.js" "text/javascript; charset=utf-8"
-    "/roomcast.js" "roomcast.js" "text/javascript; charset=utf-8"
+    "/tally.js" "tally.js" "text/javascript; charset=utf-8"
+    "/traffic.js" "traffic.js" "text/javascript; charset=utf-8"
     "/world.js" "world.js" "text/javascript; charset=utf-8"
     "/style.css" "style.css" "text/css; charset=utf-8"
+    "/console" "console.html" "text/html; charset=utf-8"
+    "/console.css" "console.css" "text/css; charset=utf-8"
+    "/console.js" "console.js" "text/javascript; charset=utf-8"
+    "/console-frames.js" "console-frames.js" "text/javascript; charset=utf-8"
+    "/console-link.js" "console-link.js" "text/javascript; charset=utf-8"
     "/favicon.svg" "favicon.svg" "image/svg+xml"
+    "/sdk/roomcast.js" "sdk/roomcast.js" "text/javascript; charset=utf-8"
+    "/sdk/protobuf.js" "sdk/protobuf.js" "text/javascript; charset=utf-8"
+    "/sdk/reload.js" "sdk/reload.js" "text/javascript; charset=utf-8"
 };
 
-/// The script that a page of an embedding program is likely to import.
-const SHARED_SCRIPT: &str = "/roomcast.js";
+/// The SDK: served on every listener, and to pages of every origin, as an application's own page imports it.
+const SDK: &str = "/sdk/";
 
 /// A page that the embedding program gives.
 #[derive(Clone, Debug)]
@@ -100,11 +109,10 @@ struct Asset {
 impl Pages {
     /// A page of `extra` takes the place of a built-in one.
     pub(super) fn new(extra: Vec<Page>) -> Pages {
-        let embedded = !extra.is_empty();
         let built_in = BUILT_IN.iter().map(|(path, content_type, content)| {
             let asset = Asset {
                 built_in: true,
-                always: embedded && *path == SHARED_SCRIPT,
+                always: path.starts_with(SDK),
                 content: Bytes::from_static(content),
                 content_type: HeaderValue::from_static(content_type),
                 etag: etag(content),
@@ -129,7 +137,15 @@ impl Pages {
     /// What is at that path; `built_in` says whether the built-in pages are on.
     pub(super) fn get(&self, path: &str, built_in: bool, headers: &HeaderMap) -> Option<Answer> {
         let asset = self.assets.get(path)?;
-        (built_in || asset.always).then(|| asset.answer(headers))
+        (built_in || asset.always).then(|| {
+            let mut answer = asset.answer(headers);
+            if asset.built_in && asset.always {
+                answer
+                    .headers_mut()
+                    .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            answer
+        })
     }
 }
 
@@ -177,37 +193,42 @@ mod tests {
 
     #[test]
     fn every_file_of_the_web_directory_is_served() {
-        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
-        for file in std::fs::read_dir(directory).unwrap() {
-            let name = file.unwrap().file_name().into_string().unwrap();
-            let path = if name == "index.html" {
-                "/".to_owned()
-            } else {
-                format!("/{name}")
-            };
-            assert!(
-                BUILT_IN.iter().any(|(known, ..)| *known == path),
-                "{path} is not in BUILT_IN"
-            );
+        let web = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
+        for (directory, prefix) in [(web.to_owned(), "/"), (format!("{web}/sdk"), SDK)] {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                let path = match name.as_str() {
+                    "index.html" => "/".to_owned(),
+                    "console.html" => "/console".to_owned(),
+                    name => format!("{prefix}{name}"),
+                };
+                assert!(
+                    entry.file_type().unwrap().is_dir()
+                        || BUILT_IN.iter().any(|(known, ..)| *known == path),
+                    "{path} is not in BUILT_IN"
+                );
+            }
         }
     }
 
     #[test]
-    fn extra_pages_come_first_and_bring_the_script() {
+    fn extra_pages_come_first_and_the_sdk_is_always_there() {
         let headers = HeaderMap::new();
         let page = Page::new("/", "text/html", Bytes::from_static(b"mine")).unwrap();
         let pages = Pages::new(vec![page]);
         let mine = pages.get("/", false, &headers).unwrap();
         assert_eq!(mine.headers()[CONTENT_TYPE], HTML);
         assert!(!mine.headers().contains_key(CONTENT_SECURITY_POLICY));
-        assert!(pages.get("/roomcast.js", false, &headers).is_some());
         assert!(pages.get("/app.js", false, &headers).is_none());
-        assert!(pages.get("/app.js", true, &headers).is_some());
-        assert!(
-            Pages::new(Vec::new())
-                .get("/roomcast.js", false, &headers)
-                .is_none()
-        );
+        let script = pages.get("/app.js", true, &headers).unwrap();
+        assert!(!script.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
+        for pages in [pages, Pages::new(Vec::new())] {
+            for built_in in [true, false] {
+                let sdk = pages.get("/sdk/roomcast.js", built_in, &headers).unwrap();
+                assert_eq!(sdk.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+            }
+        }
     }
 
     #[test]

@@ -113,8 +113,35 @@ fn pages_of_the_embedding_program() {
     let page = Page::new("/game", "text/html", Bytes::from_static(b"<html>mine")).unwrap();
     let server = Server::start_with_pages(|config| config.server.pages = Some(false), vec![page]);
     assert_eq!(server.get("/game").body, "<html>mine");
-    assert_eq!(server.get("/roomcast.js").status, 200);
+    assert_eq!(server.get("/sdk/roomcast.js").status, 200);
     assert_eq!(server.get("/app.js").status, 404);
+}
+
+#[test]
+fn the_sdk_is_served_with_and_without_the_pages() {
+    for pages in [true, false] {
+        let server = Server::start(|config| config.server.pages = Some(pages));
+        for path in ["/sdk/roomcast.js", "/sdk/protobuf.js", "/sdk/reload.js"] {
+            let script = server.get(path);
+            assert_eq!(script.status, 200);
+            assert_eq!(
+                script.header("content-type"),
+                Some("text/javascript; charset=utf-8")
+            );
+            // A page of another origin imports it as a module.
+            assert_eq!(script.header("access-control-allow-origin"), Some("*"));
+            assert_eq!(script.header("cache-control"), Some("no-cache"));
+            let etag = script.header("etag").unwrap();
+            let again = server.ask(&format!(
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {etag}\r\n\r\n"
+            ));
+            assert_eq!(again.status, 304);
+            assert_eq!(again.header("access-control-allow-origin"), Some("*"));
+        }
+        let page = server.get("/console");
+        assert_eq!(page.status, if pages { 200 } else { 404 });
+        assert_eq!(page.header("access-control-allow-origin"), None);
+    }
 }
 
 #[test]

@@ -1,0 +1,2 @@
+/* roomcast 0.1.0, Apache-2.0 OR MIT */
+function e(e,t){let s,r=()=>{try{let t=sessionStorage.getItem(e);return sessionStorage.removeItem(e),t}catch{return null}},a=t(JSON.parse(r()??"null")??void 0);return globalThis.addEventListener?.("pagehide",()=>{if("closed"!=a.status.state){s=JSON.stringify(a.save());try{s&&sessionStorage.setItem(e,s)}catch{}}}),globalThis.addEventListener?.("pageshow",({persisted:e})=>{e&&s&&r()!=s&&location.reload()}),a}export{e as keepOverReload};
