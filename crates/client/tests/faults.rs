@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use roomcast_client::session::{JoinOptions, Status};
 use roomcast_client::{Action, Client, Content, Events, Format, RoomEvent};
 use tokio::sync::watch;
-use wire::{chaos, chat, client, quick, soon, start, switch, url};
+use wire::{chaos, chat, client, quick, soon, start, start_with_rate, switch, url};
 
 async fn until(events: &mut Events, wanted: impl Fn(&RoomEvent) -> bool) -> RoomEvent {
     loop {
@@ -54,6 +54,24 @@ async fn a_restart_is_told_and_nothing_acked_after_it_is_lost() {
     assert_ne!(Some(now.epoch), since.map(|it| it.epoch));
     soon(room.chat("two")).await.unwrap();
     assert_eq!(chat(&mut events).await, "two");
+}
+
+/// A client that is asked for more at once than the server takes is not closed for it.
+#[tokio::test]
+async fn more_than_the_rate_limit_takes_arrives_in_order() {
+    let server = start_with_rate(120);
+    let client = client(server.local_addrs()[0], Format::Json);
+    let room = client.room("r");
+    let mut events = room.events();
+    soon(room.join(JoinOptions::default())).await.unwrap();
+    let sent: Vec<_> = (0..500)
+        .map(|number| room.chat(number.to_string()))
+        .collect();
+    for (number, sending) in sent.into_iter().enumerate() {
+        let receipt = soon(sending).await.unwrap();
+        assert_eq!(receipt.seq as usize, number + 1);
+        assert_eq!(chat(&mut events).await, number.to_string());
+    }
 }
 
 #[tokio::test]

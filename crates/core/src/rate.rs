@@ -45,6 +45,11 @@ impl Rate {
         self.full_at = full_at;
         Ok(())
     }
+
+    /// Microseconds until all that was taken is made up for.
+    pub(crate) fn debt(self, now: u64) -> u64 {
+        self.full_at.saturating_sub(now)
+    }
 }
 
 #[cfg(test)]

@@ -175,6 +175,38 @@ fn too_many_messages_are_refused_with_the_time_to_wait() {
     assert!(node.sockets[ann].open, "being refused once is no offence");
 }
 
+/// As many under way as may be; after a refusal nothing until the longest wait is over, then all from there on again.
+#[test]
+fn who_heeds_the_time_to_wait_is_never_closed_for_it() {
+    let mut node = node(1, Settings::default(), vec![relay("default")]);
+    let ann = node.member("room");
+    let (mut acked, mut sent, mut paused_until) = (0, 0, 0);
+    for now in 0..20_000_u64 {
+        while now >= paused_until && sent < 1_000.min(acked + 32) {
+            sent += 1;
+            let chat = format!(r#"{{"type":"chat","payload":1,"seq":{sent}}}"#);
+            node.send(ann, &chat);
+        }
+        for message in node.messages(ann) {
+            let payload = &message["payload"];
+            if message["type"] == "ack" {
+                acked += payload["acks"].as_array().map_or(0, Vec::len);
+            } else if payload["code"] == "rate_limited" {
+                let number = |key: &str| payload[key].as_u64().unwrap();
+                sent = sent.min(number("seq") as usize - 1);
+                paused_until = paused_until.max(now + number("retry_after_ms"));
+            }
+        }
+        assert!(node.sockets[ann].open, "closed after {acked} messages");
+        if acked == 1_000 {
+            assert!(now > 5_000, "{now} ms for 760 more than the burst");
+            return;
+        }
+        node.pass(1);
+    }
+    panic!("only {acked} were taken");
+}
+
 #[test]
 fn who_ignores_the_time_to_wait_is_closed_for_good() {
     let mut node = node(1, Settings::default(), vec![relay("default")]);

@@ -28,10 +28,16 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 pub fn start() -> RunningServer {
+    start_with_rate(0)
+}
+
+/// A server that takes so many messages a second from each connection, 0: any number; and twice as many at once.
+pub fn start_with_rate(messages_per_second: u32) -> RunningServer {
     let mut config = roomcast_server::config::Config::default();
     config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.server.shards = Some(1);
-    config.core.messages_per_second = 0;
+    config.core.messages_per_second = messages_per_second;
+    config.core.burst = messages_per_second.max(1) * 2;
     config.shutdown.delay = Duration::ZERO;
     let server = Server::builder().config(config).build().unwrap();
     server.start().unwrap()

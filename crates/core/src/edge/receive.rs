@@ -214,9 +214,9 @@ impl Edge {
         let Some(conn) = self.conn_mut(id) else {
             return Ok(());
         };
-        conn.messages
-            .take(now.micros, quota)
-            .map_err(|wait| wait.div_ceil(1_000))
+        let taken = conn.messages.take(now.micros, quota);
+        // Those that were refused before come again first: only one of them passes at the time when one would.
+        taken.map_err(|wait| (wait + conn.refusals.debt(now.micros)).div_ceil(1_000))
     }
 
     fn rate_limited<H: Host>(
