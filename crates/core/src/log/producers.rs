@@ -97,6 +97,8 @@ impl Producers {
     pub fn enter(&mut self, client: ClientId, first_seq: u64, back: bool) -> bool {
         if let Some(known) = self.clients.get_mut(&client) {
             known.present = true;
+            // What it was told last may have been lost with its connection.
+            known.told = 0;
             // The client has answers to all before: some of them may not have come from here.
             if first_seq > known.last + 1 {
                 known.last = first_seq - 1;
@@ -248,6 +250,9 @@ mod tests {
             "the last 32"
         );
         assert_eq!(producers.check(client(), 42), gap(41, true));
+        assert_eq!(producers.check(client(), 43), gap(41, false));
+        assert!(!producers.enter(client(), 41, true));
+        assert_eq!(producers.check(client(), 42), gap(41, true), "told anew");
         assert_eq!(producers.skip(client(), 41), Verdict::Next);
         assert_eq!(producers.check(client(), 42), Verdict::Next);
     }
