@@ -1,0 +1,1118 @@
+"""A client for Roomcast in one file, on the package `websockets` and asyncio. Python 3.11 or newer.
+
+    pip install websockets
+    python roomcast.py ws://localhost:8080/ws room-123 --name Ann
+
+It keeps one session over as many connections as it takes: what was sent is sent again until it is acked and never done
+twice, what was missed comes in order, and what was lost is told as a `Gap`. Written from docs/writing-a-client.md; the
+numbers in brackets are its sections. Take it, change it.
+
+    async with Client("ws://localhost:8080/ws") as client:
+        room = client.room("chat:42")
+        await room.join(nickname="Ann")
+        offset = await room.chat("hello")       # acked: it is in the room's log
+        async for event in room:
+            match event:
+                case Message(type="chat"): print(event.sender, event.payload)
+                case Gap(): print("something is missing here")
+                case Left(): break
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import random
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+ANSWER = 10.0  # seconds that an answer of the server may take
+RESUMED = 5.0  # seconds that the `joined` of a resumed room may take
+SHORTEST, LONGEST = 0.5, 20.0  # seconds to wait before a new attempt
+SEQ = 24  # bytes that a number adds to a message
+OUTBOX = 1 << 20  # bytes of messages without an answer, in each outbox
+EVENTS = 10_000  # events of a room that wait for the application
+LATER = ("rate_limited", "unavailable", "internal")  # a join, a leave or a `hello` is tried again after these
+
+Json = dict[str, Any]
+
+
+# --- what the application sees ---
+
+
+class RoomcastError(Exception):
+    """A stable `code` (docs/protocol.md; here also `closed`, `left`, `unconfirmed`, `outbox_full`), and a sentence."""
+
+    def __init__(self, code: str, message: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after  # seconds
+
+    @staticmethod
+    def of(payload: Json) -> RoomcastError:
+        return RoomcastError(payload["code"], payload.get("message", ""), payload.get("retry_after_ms", 0) / 1000)
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a log. Store that of the last event that was dealt with, and pass it as `since`."""
+
+    epoch: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """What somebody said or did, or what the server tells of a room (`player_joined`, `presence`, `sync`)."""
+
+    type: str
+    payload: Any = None  # `bytes` where the sender declared them
+    sender: str = ""  # the client_id
+    room: str = ""  # "": a direct message
+    name: str = ""  # of an event
+    timestamp: int = 0  # the server's clock, in milliseconds
+    seq: int = 0  # the sender's number
+    position: Position | None = None  # None: it is in no log
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What came between the two positions is lost."""
+
+    since: Position | None
+    now: Position | None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The room was joined, or joined again. `recovered`: nothing is missing since the position of before."""
+
+    recovered: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """The room was left; with an error where nobody asked for that."""
+
+    error: RoomcastError | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The server refused something that has no number: an ephemeral event, presence."""
+
+    request: str
+    error: RoomcastError
+
+
+Event = Message | Gap | Joined | Left | Refused
+
+
+@dataclass(frozen=True)
+class Status:
+    """`connecting`, `connected`, `reconnecting` (in `wait` seconds, because of `error`) or `closed`."""
+
+    state: str
+    resumed: bool = False
+    error: RoomcastError | None = None
+    wait: float = 0.0
+
+
+@dataclass
+class Member:
+    player_id: str
+    player_num: int
+    nickname: str = ""
+    presence: Json = field(default_factory=dict)
+    connected: bool = True
+
+    @staticmethod
+    def of(keys: Json) -> Member:
+        return Member(**{key: keys[key] for key in Member.__dataclass_fields__ if key in keys})
+
+
+# --- the wire ---
+
+
+def decode(frame: str | bytes) -> Json:
+    """A message of the server's. Raises `ValueError` for what is none."""
+    message = json.loads(frame) if isinstance(frame, str) else None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ValueError("not a message")
+    return message
+
+
+def event_of(message: Json) -> Message:
+    payload, offset = message.get("payload"), message.get("offset", 0)
+    if message.get("payload_kind") == "bytes":
+        payload = base64.b64decode(payload or "", validate=True)
+    return Message(
+        type=message["type"],
+        payload=payload,
+        sender=message.get("from_client_id", ""),
+        room=message.get("room_id", ""),
+        name=message.get("name", ""),
+        timestamp=message.get("timestamp", 0),
+        seq=message.get("seq", 0),
+        position=Position(message.get("epoch", ""), offset) if offset else None,
+    )
+
+
+def encode(type: str, room: str = "", payload: Any = None, **keys: Any) -> Json:
+    """A message to the server, without the keys that say nothing."""
+    message = {"type": type, "room_id": room, "payload": payload, **keys}
+    if isinstance(payload, bytes):
+        message |= {"payload": base64.b64encode(payload).decode(), "payload_kind": "bytes"}
+    return {key: value for key, value in message.items() if value is not None and (value != "" or key == "payload")}
+
+
+def to_frame(message: Json) -> str:
+    # NaN and infinities are no JSON.
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def comes_back(code: int) -> bool:
+    """Whether a client connects again after a close code (12)."""
+    return code not in (1002, 1003, 1007, 1009) and not 4500 <= code <= 4999
+
+
+def new_future() -> asyncio.Future[Any]:
+    """One that nobody has to await."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    future.add_done_callback(lambda it: it.cancelled() or it.exception())
+    return future
+
+
+def settle(future: asyncio.Future[Any] | None, result: Any = None) -> None:
+    if future and not future.done():
+        future.set_exception(result) if isinstance(result, Exception) else future.set_result(result)
+
+
+# --- messages that wait for their answers (6, 7, 8) ---
+
+
+@dataclass(eq=False)
+class Sending:
+    """A message in an outbox. Cancelling `answer` withdraws it."""
+
+    message: Json
+    answer: asyncio.Future[int]
+    size: int = 0
+    seq: int = 0  # 0: it was never sent
+    given_up: RoomcastError | None = None
+
+    def is_given_up(self) -> bool:
+        return self.given_up is not None or self.answer.cancelled()
+
+
+class Outbox:
+    """The messages to a room, or the direct ones. Those that have a number come first, in the order of numbers."""
+
+    def __init__(self, room: str) -> None:
+        self.room = room  # "": direct messages
+        self.waiting: list[Sending] = []
+        self.next_seq = 1
+        self.size = 0
+        self.sent = 0  # so many of them were sent on this connection
+        self.paused_until = 0.0
+        self.pauses = 0
+
+    def put(self, message: Json) -> asyncio.Future[int]:
+        frame = to_frame(message)
+        size = len(frame.encode())
+        if self.size + size > OUTBOX:
+            raise RoomcastError("outbox_full", "too many messages wait for their answers")
+        self.size += size
+        # A copy: the application may change its object, but a number keeps its message.
+        self.waiting.append(Sending(json.loads(frame), new_future(), size))
+        return self.waiting[-1].answer
+
+    def first_seq(self) -> int:
+        """The lowest number without an answer (2)."""
+        return (self.waiting[0].seq if self.waiting else 0) or self.next_seq
+
+    def next(self, limit: int, most: int) -> Json | None:
+        """What is to be sent now, with at most `limit` messages under way, each of at most `most` bytes."""
+        while self.sent < min(limit, len(self.waiting)) and self.paused_until <= time.monotonic():
+            sending = self.waiting[self.sent]
+            if sending.size + SEQ > most and not sending.is_given_up():
+                sending.given_up = RoomcastError("too_large", f"a message has at most {most} bytes")
+            if sending.is_given_up() and not sending.seq:
+                settle(self._take(self.sent).answer, sending.given_up)
+                continue
+            self.sent += 1
+            if sending.is_given_up():
+                return encode("skip", self.room, {"seq": sending.seq})
+            if not sending.seq:
+                sending.seq = self.next_seq
+                self.next_seq += 1
+            return sending.message | {"seq": sending.seq}
+        return None
+
+    def answered(self, seq: int, offset: int = 0, error: RoomcastError | None = None) -> None:
+        """An answer for good (7). A number that was given up and has an offset had arrived before."""
+        at = self._index(seq)
+        if at < len(self.waiting) and self.waiting[at].seq == seq:
+            sending = self._take(at)
+            self.pauses = 0
+            settle(sending.answer, error or (None if offset else sending.given_up) or offset)
+
+    def refused(self, seq: int, retry_after: float) -> None:
+        """An answer that leaves the number open: it is sent again, with all after it."""
+        self.sent = min(self.sent, self._index(seq))
+        self.pause(retry_after)
+
+    def gap(self, missing: int) -> None:
+        """The server lacks a number: it is sent again, with all after it, or skipped where nobody has it."""
+        if 0 < missing < self.next_seq:
+            at = self._index(missing)
+            if at == len(self.waiting) or self.waiting[at].seq != missing:
+                self._skip(at, missing)
+            self.sent = min(self.sent, at)
+
+    def start(self, forgotten: bool = False) -> None:
+        """A new connection: all is sent again. A server that has forgotten the answers lacks their numbers (8)."""
+        self.sent, self.paused_until, self.pauses = 0, 0.0, 0
+        if forgotten and self.waiting and self.waiting[0].seq:
+            for seq in range(self.waiting[0].seq, self.next_seq):
+                at = self._index(seq)
+                if at == len(self.waiting) or self.waiting[at].seq != seq:
+                    self._skip(at, seq)
+
+    def start_over(self) -> None:
+        """The server counts from 1 again, and nobody knows what became of those that were sent (8)."""
+        self.fail_sent()
+        self.next_seq = 1
+        self.start()
+
+    def fail_sent(self) -> None:
+        error = RoomcastError("unconfirmed", "it was sent and has no answer: it may have been done")
+        while self.waiting and self.waiting[0].seq:
+            settle(self._take(0).answer, error)
+
+    def fail_unsent(self, error: RoomcastError) -> None:
+        while self.waiting and not self.waiting[-1].seq:
+            settle(self._take(len(self.waiting) - 1).answer, error)
+
+    def _take(self, at: int) -> Sending:
+        sending = self.waiting.pop(at)
+        self.size -= sending.size
+        self.sent -= at < self.sent
+        return sending
+
+    def _index(self, seq: int) -> int:
+        """Where a number is, or would be."""
+        return next((at for at, it in enumerate(self.waiting) if not 0 < it.seq < seq), len(self.waiting))
+
+    def _skip(self, at: int, seq: int) -> None:
+        nobody = new_future()
+        nobody.cancel()
+        self.waiting.insert(at, Sending({}, nobody, seq=seq))
+
+    def pause(self, seconds: float) -> None:
+        self.pauses += 1
+        wait = seconds or 0.025 * 2 ** min(self.pauses, 8)
+        self.paused_until = max(self.paused_until, time.monotonic() + wait)
+
+
+# --- what was received (5) ---
+
+
+class Log:
+    """How far a log was received: a room's, or the inbox. Its events wait here for the application."""
+
+    def __init__(self) -> None:
+        self.position: Position | None = None
+        self.events: deque[Event] = deque()
+        self.arrived = asyncio.Event()
+        self.ended = False
+        self.taken: Position | None = None  # of the last event that the application took
+        self.numbers: dict[str, deque[int]] = {}  # the last ones of each sender
+
+    def take(self, event: Message) -> bool:
+        """Delivers an event, unless it was delivered before."""
+        if place := event.position:
+            before = self.position
+            if before and before.epoch == place.epoch and place.offset <= before.offset:
+                return False
+            if before and before.epoch != place.epoch:
+                self.gap(Position(place.epoch, place.offset - 1))
+            self.position = place
+            if event.seq and not self._is_new(event.sender, event.seq):
+                return False
+        self.put(event)
+        return True
+
+    def gap(self, now: Position | None) -> None:
+        since, self.position = self.position, now
+        self.put(Gap(since, now))
+
+    def put(self, event: Event) -> None:
+        if len(self.events) >= EVENTS:  # the application doesn't come along (14)
+            self.events.clear()
+            event = event if isinstance(event, Left) else Gap(self.taken, self.position)
+        self.events.append(event)
+        self.arrived.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self.arrived.set()
+
+    def _is_new(self, sender: str, seq: int) -> bool:
+        numbers = self.numbers.pop(sender, deque(maxlen=64))
+        self.numbers[sender] = numbers  # those who spoke last are at the end
+        if len(self.numbers) > 1024:
+            del self.numbers[next(iter(self.numbers))]
+        if seq in numbers:
+            return False
+        numbers.append(seq)
+        return True
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self.events:
+            if self.ended:
+                raise StopAsyncIteration
+            self.arrived.clear()
+            await self.arrived.wait()
+        event = self.events.popleft()
+        match event:
+            case Message(position=Position() as place) | Gap(now=Position() as place):
+                self.taken = place
+        return event
+
+
+# --- rooms (4, 9) ---
+
+
+class Room:
+    """A room's handle: `client.room(name)`. Iterate over it for its events; they wait from the beginning on."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.name = name
+        self.members: dict[int, Member] = {}  # by player_num; at most 100 of a big room's
+        self.total = 0
+        self.player_num = 0
+        self.outbox = Outbox(name)
+        self.log = Log()
+        self.wanted = False
+        self.held = False  # the server's session has it, as far as is known
+        self.member = False  # `joined` has come on this connection
+        self.asked = ""  # `join_room` or `leave_room` waits for its answer
+        self.ask_at = 0.0  # not asked (again) before
+        self._epoch = ""
+        self._listed_at = 0
+        self._options: Json = {}
+        self._presence: Json = {}  # one's own keys as they are to be
+        self._unsent: Json = {}  # those to be sent
+        self._joining: asyncio.Future[None] | None = None
+        self._leaving: asyncio.Future[None] | None = None
+        self._pages: deque[tuple[Json, asyncio.Future[Json]]] = deque()  # `history`, one page at a time
+        self._paging = False
+
+    @property
+    def position(self) -> Position | None:
+        """The last event that was received."""
+        return self.log.position
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self.log
+
+    async def join(
+        self,
+        nickname: str | None = None,
+        presence: Json | None = None,
+        since: Position | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Joins, and joins again after each reconnection, until `leave`."""
+        if not self.wanted:
+            self.wanted, self._joining = True, new_future()
+            self._options = {"nickname": nickname, "token": token}
+            self._presence = dict(presence or {})
+            self.log.position = since
+        self.client.ask(self)
+        if self._joining:
+            await asyncio.shield(self._joining)
+
+    async def leave(self) -> None:
+        """Leaves. What was not sent yet fails with `left`."""
+        if self.wanted:
+            self.end(RoomcastError("left", "the room was left before"))
+            self.log.put(Left())
+            self._leaving = new_future()
+            self.client.ask(self)
+            if self.asked:
+                await asyncio.shield(self._leaving)
+
+    def chat(self, payload: Any) -> Awaitable[int]:
+        """Says something. Await it for its offset in the log, or don't; cancel it to withdraw it."""
+        return self.client.put(self, encode("chat", self.name, payload))
+
+    def event(self, name: str, payload: Any = None, no_echo: bool | None = None) -> Awaitable[int]:
+        """The same, with an event of that name."""
+        return self.client.put(self, encode("event", self.name, payload, name=name, no_echo=no_echo))
+
+    def action(self, action: str, **keys: Any) -> Awaitable[int]:
+        """The same, with an action. Its offset is 0 where the room's logic took it."""
+        return self.client.put(self, encode("game_action", self.name, {"action": action, **keys}))
+
+    def signal(self, name: str, payload: Any = None, no_echo: bool | None = True) -> bool:
+        """Sends an ephemeral event, now or not at all."""
+        message = encode("event", self.name, payload, name=name, ephemeral=True, no_echo=no_echo)
+        return self.member and self.client.send(message)
+
+    def update_presence(self, **keys: Any) -> None:
+        """Sets keys of one's own entry; None removes one. The newest values arrive."""
+        self._presence |= keys
+        self._unsent |= keys
+        self.client.wake.set()
+
+    async def history(self, after: int | None = None, before: int | None = None) -> AsyncIterator[Message]:
+        """Events of the log: after an offset, the oldest first; or before one or the end, the newest first."""
+        if not self.wanted:
+            raise RoomcastError("not_joined", "join the room first")
+        forward = after is not None
+        at = after if forward else before
+        while at != 0 or (forward and after == 0):
+            self._pages.append((encode("history", self.name, {"after" if forward else "before": at}), new_future()))
+            self.client.wake.set()
+            page = await self._pages[-1][1]
+            for message in page["events"]:
+                yield event_of(message)
+            at, after = page["next"], None
+
+    def next(self, limit: int, most: int) -> Json | None:
+        if not self.member:
+            return None
+        if self._unsent and self.outbox.paused_until <= time.monotonic():
+            unsent, self._unsent = self._unsent, {}
+            return encode("presence", self.name, {"presence": unsent})
+        if self._pages and not self._paging:
+            self._paging = True
+            return self._pages[0][0]
+        return self.outbox.next(limit, most)
+
+    def place(self) -> Json:
+        """Where the application is in this room."""
+        since = {"since": since_of(self.position)} if self.position else {}
+        return {"room_id": self.name, **since, "first_seq": self.outbox.first_seq()}
+
+    def join_message(self) -> Json:
+        presence = {key: value for key, value in self._presence.items() if value is not None}
+        options = {key: value for key, value in (self._options | {"presence": presence}).items() if value}
+        place = {key: value for key, value in self.place().items() if key != "room_id"}
+        return encode("join_room", self.name, options | place)
+
+    def joined(self, told: Json, timestamp: int) -> None:
+        now, since = Position(told["epoch"], told["offset"]), self.position
+        if since and not told["recovered"] and now != since:
+            self.log.gap(now)
+        elif not since:
+            self.log.position = now
+        self.members = {it["player_num"]: Member.of(it) for it in told["members"]}
+        self.total, self._listed_at = told["total"], timestamp
+        self.log.put(Joined(told["recovered"]))
+        if not self.member:
+            self.member = True
+            self.outbox.start(told["repeats_possible"] or now.epoch != self._epoch)
+            own = self.members[self.player_num].presence if self.player_num in self.members else {}
+            self._unsent = {key: value for key, value in self._presence.items() if own.get(key) != value}
+        self._epoch = now.epoch
+        settle(self._joining)
+
+    def heard(self, message: Json) -> None:
+        """An event, or state."""
+        event = event_of(message)
+        if not self.log.take(event):
+            return
+        keys = event.payload if isinstance(event.payload, dict) else {}
+        num = keys.get("player_num", 0)
+        if event.type == "presence" and num in self.members:
+            self.members[num] = Member.of(keys)
+        elif "total" in keys and (event.type == "presence" or (event.name == "roomcast.presence" and not event.sender)):
+            self.total = keys["total"]
+        elif event.timestamp < self._listed_at:
+            pass  # it is in the list already
+        elif event.type == "player_joined" and num not in self.members:
+            self.members[num] = Member.of(keys)
+            self.total += 1
+        elif event.type == "player_left" and num in self.members:
+            del self.members[num]
+            self.total -= 1
+
+    def page(self, answer: Json | RoomcastError) -> None:
+        if self._paging:
+            self._paging = False
+            settle(self._pages.popleft()[1], answer)
+
+    def presence_refused(self, error: RoomcastError) -> None:
+        if error.code in LATER:
+            self._unsent = self._presence | self._unsent
+            self.outbox.pause(error.retry_after)
+        else:  # it would be refused again, and with it the next join
+            known = self.members.get(self.player_num)
+            self._presence = dict(known.presence) if known else {}
+            self.log.put(Refused("presence", error))
+
+    def left(self) -> None:
+        """The server says so."""
+        self.asked, self.ask_at, self.held, self.member = "", 0.0, False, False
+        if not self.wanted:
+            self.outbox.fail_sent()
+        settle(self._leaving)
+
+    def put_out(self, error: RoomcastError) -> None:
+        """The server does not want it."""
+        if self.wanted:
+            self.log.put(Left(error))
+        self.end(error)
+        self.left()
+        settle(self._joining, error)
+
+    def end(self, error: RoomcastError) -> None:
+        """What belongs to the stay ends. Numbers go on when the room is joined again."""
+        self.wanted = self.member = False
+        self.outbox.fail_unsent(error)
+        self.log.position = None
+        self.members, self.total, self._unsent, self._paging = {}, 0, {}, False
+        while self._pages:
+            settle(self._pages.popleft()[1], error)
+
+    def connection_lost(self) -> None:
+        held = self.held or bool(self.asked)  # a join may have arrived, a leave may not have
+        if not self.wanted:
+            self.left()
+        self.held, self.asked, self.ask_at, self.member, self._paging = held, "", 0.0, False, False
+
+
+def since_of(position: Position | None) -> Json | None:
+    return {"epoch": position.epoch, "offset": position.offset} if position else None
+
+
+# --- the client ---
+
+Token = str | Callable[[], Awaitable[str]] | None
+
+
+class Lost(Exception):
+    """A connection is over, or there was none. `wait`: seconds, instead of a random time."""
+
+    def __init__(self, error: RoomcastError, final: bool = False, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.final, self.wait = error, final, wait
+
+    @staticmethod
+    def closed(closed: ConnectionClosed) -> Lost:
+        """What a close frame says, or that there was none."""
+        if closed.rcvd is None:
+            return Lost(RoomcastError("connection_lost", str(closed)))
+        code, reason = closed.rcvd.code, closed.rcvd.reason
+        wait = re.search(r"retry_after_ms=(\d+)", reason)
+        name = reason.split(";")[0] or f"close_{code}"
+        error = RoomcastError(name, f"closed with {code}", int(wait[1]) / 1000 if wait else 0.0)
+        return Lost(error, final=not comes_back(code))
+
+
+class Client:
+    """One session with a server. `token` is one, or a function that fetches a fresh one; what that raises as a
+    `RoomcastError` ends the client, anything else is tried again."""
+
+    def __init__(
+        self,
+        url: str,
+        token: Token = None,
+        on_status: Callable[[Status], None] = lambda status: None,
+        shortest: float = SHORTEST,
+        longest: float = LONGEST,
+    ) -> None:
+        self.url = url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/ws"
+        self.client_id = ""
+        self.user_id = ""
+        self.inbox = Log()  # iterate over it for direct messages
+        self.status = Status("connecting")
+        self.wake = asyncio.Event()  # there may be something to send
+        self._token, self._on_status = token, on_status
+        self._shortest, self._longest = shortest, longest
+        self._rooms: dict[str, Room] = {}
+        self._direct = Outbox("")
+        self._resume_token = ""
+        self._most_positions = 64
+        self._limits: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+        # Of the connection.
+        self._connection: ClientConnection | None = None
+        self._open = False  # `welcome` has come
+        self._acked = True  # the server acks
+        self._control: deque[Json] = deque()
+        self._heard_at = 0.0
+        self._paid_until = 0.0
+        self._ping_every = 30.0
+        self._pings: dict[int, float] = {}
+        self._clock: deque[tuple[float, float]] = deque(maxlen=8)  # a ping's way; the server's clock minus ours (ms)
+        self._opened_at = 0.0
+        self._renew_at = 0.0
+        self._reconnect: tuple[float, str] | None = None  # when, and where
+
+    async def __aenter__(self) -> Client:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def room(self, name: str) -> Room:
+        """The room's handle, always the same one. Does nothing yet."""
+        if name not in self._rooms:
+            self._rooms[name] = Room(self, name)
+        return self._rooms[name]
+
+    def direct(self, payload: Any, client: str = "", user: str = "", name: str = "") -> Awaitable[int]:
+        """A chat (with a name: an event) to a session or a user. Await it for the offset in the inbox (10)."""
+        kind = "event" if name else "chat"
+        return self.put(None, encode(kind, "", payload, to_client_id=client, to_user_id=user, name=name))
+
+    def server_now(self) -> float | None:
+        """The server's clock, in milliseconds since the Unix epoch, as the quickest of the last pings told it."""
+        return time.monotonic() * 1000 + min(self._clock)[1] if self._clock else None
+
+    async def close(self) -> None:
+        """Says goodbye: the session ends (15). Await what is to be acked before."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection:
+            await self._connection.close(1000)
+        self._end(RoomcastError("closed", "the client was closed"))
+
+    # --- for rooms ---
+
+    def put(self, room: Room | None, message: Json) -> Awaitable[int]:
+        """A message that is to have an answer."""
+        if self.status.state == "closed" or (room and not room.wanted):
+            raise RoomcastError("closed" if self.status.state == "closed" else "not_joined", "join the room first")
+        self.wake.set()
+        if self._acked:
+            return (room.outbox if room else self._direct).put(message)
+        sent = new_future()
+        settle(sent, 0 if self.send(message) else RoomcastError("connection_lost"))
+        return sent
+
+    def send(self, message: Json) -> bool:
+        """Sends now, or not at all."""
+        if self._open:
+            self._control.append(message)
+            self.wake.set()
+        return self._open
+
+    def ask(self, room: Room) -> None:
+        """Asks the server for what the application wants, if nothing else is asked."""
+        if not self._open or room.asked or room.ask_at > time.monotonic():
+            return
+        if room.wanted and not room.member:
+            room.asked = "join_room"
+            self.send(room.join_message())
+        elif not room.wanted and room.held:
+            room.asked = "leave_room"
+            self.send(encode("leave_room", room.name))
+        elif not room.wanted:
+            room.left()
+        room.ask_at = time.monotonic() + ANSWER if room.asked else 0.0
+
+    # --- one connection after the other (1, 12) ---
+
+    async def _run(self) -> None:
+        failures, url = 0, self.url
+        while True:
+            try:
+                await self._live(await self._connect(url))
+            except Lost as lost:
+                lived = time.monotonic() - self._opened_at if self._open else 0.0
+                self._connection_lost()
+                await self._hang_up()
+                if lost.final:
+                    return self._end(lost.error)
+                wait, url = lost.wait, self.url
+                if wait is None and self._reconnect:
+                    wait, url = max(0.0, self._reconnect[0] - time.monotonic()), self._reconnect[1] or url
+                elif wait is None:
+                    failures = 0 if lived > 5 else failures
+                    most = min(self._longest, self._shortest * 2 ** min(failures + 1, 20))
+                    wait = max(self._shortest, lost.error.retry_after) + random.uniform(0, most - self._shortest)
+                    failures += 1
+                self._reconnect = None
+                self._tell(Status("reconnecting", error=lost.error, wait=wait))
+                await asyncio.sleep(wait)
+            except Exception as bug:
+                self._end(RoomcastError("internal", repr(bug)))
+                raise
+
+    async def _connect(self, url: str) -> ClientConnection:
+        token = await self._fresh_token()
+        try:
+            return await connect(
+                url,
+                subprotocols=[Subprotocol("gameproto.v1.json")],
+                additional_headers={"Authorization": f"Bearer {token}"} if token else None,
+                compression=None,
+                max_size=None,
+                open_timeout=ANSWER,
+                ping_interval=None,  # `_watch` does that
+                close_timeout=1,
+            )
+        except InvalidStatus as refused:
+            status, wait = refused.response.status_code, refused.response.headers.get("Retry-After", "")
+            code = "unauthorized" if status in (401, 403) else "handshake_refused"
+            error = RoomcastError(code, f"HTTP status {status}", float(wait) if wait.isdecimal() else 0.0)
+            raise Lost(error, final=status not in (408, 425, 429) and status < 500) from None
+        except InvalidURI as wrong:
+            raise Lost(RoomcastError("bad_url", str(wrong)), final=True) from None
+        except (OSError, TimeoutError, InvalidHandshake, EOFError) as failed:
+            raise Lost(RoomcastError("connection_lost", str(failed) or type(failed).__name__)) from None
+
+    async def _fresh_token(self) -> str:
+        if self._token is None or isinstance(self._token, str):
+            return self._token or ""
+        try:
+            return await self._token()
+        except RoomcastError as error:
+            raise Lost(error, final=True) from None
+        except Exception as failed:
+            raise Lost(RoomcastError("token_unavailable", repr(failed))) from failed
+
+    async def _live(self, connection: ClientConnection) -> None:
+        """From `hello` to the end of the connection, which is raised."""
+        self._connection = connection
+        self._heard_at, self._paid_until = time.monotonic(), 0.0
+        self._control = deque([self._hello()])
+        tasks = [asyncio.create_task(it) for it in (self._read(connection), self._write(connection), self._watch())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            error = next(error for it in done if (error := it.exception()))
+            raise Lost.closed(error) if isinstance(error, ConnectionClosed) else error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, connection: ClientConnection) -> None:
+        while True:
+            frame = await connection.recv()
+            self._heard_at = time.monotonic()
+            try:
+                self._take(decode(frame))
+            except (ValueError, KeyError, TypeError) as bad:
+                self._tell(Status(self.status.state, error=RoomcastError("unreadable", repr(bad))))
+            self.wake.set()
+
+    async def _write(self, connection: ClientConnection) -> None:
+        while True:
+            self.wake.clear()
+            while message := self._next():
+                await connection.send(to_frame(message))
+                await asyncio.sleep(self._pace())
+            outboxes = [self._direct, *(room.outbox for room in self._rooms.values())]
+            pauses = [it.paused_until - time.monotonic() for it in outboxes if it.waiting]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min((it for it in pauses if it > 0), default=None)):
+                    await self.wake.wait()
+
+    def _pace(self) -> float:
+        """Counts a message that was sent, in a bucket like the server's. Seconds until the next one may go (6)."""
+        rate, burst = self._limits.get("messages_per_second", 0), self._limits.get("burst", 0)
+        if not rate:
+            return 0.0
+        now = time.monotonic()
+        self._paid_until = max(self._paid_until, now) + 1 / rate
+        # Not all of it, as messages that were sent apart may arrive together.
+        return max(0.0, self._paid_until - now - 0.9 * burst / rate)
+
+    def _next(self) -> Json | None:
+        """What is to be sent now: answers to the server and questions first, then one message of each room in turn."""
+        if self._control:
+            return self._control.popleft()
+        if not self._open:
+            return None
+        limit = min(self._limits["max_unanswered"] or 32, 32)
+        most = self._limits["max_message"] or 1 << 60
+        for name in list(self._rooms):
+            if message := self._rooms[name].next(limit, most):
+                self._rooms[name] = self._rooms.pop(name)  # its next turn comes last
+                return message
+        return self._direct.next(limit, most)
+
+    async def _watch(self) -> None:
+        """All that has its time: `welcome`, pings, tokens, `reconnect`, joins that were not answered."""
+        begun = pinged_at = time.monotonic()
+        next_ping = 0.0  # one early, for the clock
+        while True:
+            await asyncio.sleep(0.1)
+            now = time.monotonic()
+            if not self._open:
+                if now - begun > ANSWER:
+                    raise Lost(RoomcastError("heartbeat_timeout", "no `welcome`"))
+                continue
+            if now >= next_ping:
+                if next_ping and self._heard_at < pinged_at:
+                    raise Lost(RoomcastError("heartbeat_timeout", "nothing was heard for two pings"))
+                self._pings[int(now * 1000)] = now
+                self.send(encode("ping", payload=int(now * 1000)))
+                next_ping, pinged_at = now + self._ping_every, now
+            for room in self._rooms.values():
+                if room.asked and now > room.ask_at:
+                    room.asked = ""
+                self.ask(room)
+            if self._renew_at and now >= self._renew_at:
+                self._renew_at = now + 5  # should it fail
+                with contextlib.suppress(Lost):
+                    self.send(encode("auth", payload={"token": await self._fresh_token()}))
+            if self._reconnect and now >= self._reconnect[0]:
+                raise Lost(RoomcastError("reconnect", "the server asked for it"))
+
+    async def _hang_up(self) -> None:
+        # Not with 1000, which would end the session (11).
+        connection, self._connection = self._connection, None
+        if connection:
+            await connection.close(4000)
+
+    def _connection_lost(self) -> None:
+        self._open, self._renew_at = False, 0.0
+        self._pings.clear()
+        self._direct.start()
+        for room in self._rooms.values():
+            room.connection_lost()
+
+    # --- hello, welcome (2, 3) ---
+
+    def _hello(self) -> Json:
+        payload: Json = {"version": 1}
+        if self._resume_token:
+            wanted = [room for room in self._rooms.values() if room.wanted][: self._most_positions]
+            payload["resume_token"] = self._resume_token
+            payload["positions"] = [room.place() for room in wanted]
+            payload["first_direct_seq"] = self._direct.first_seq()
+            if self.inbox.position:
+                payload["inbox"] = since_of(self.inbox.position)
+        return encode("hello", payload=payload)
+
+    def _welcome(self, told: Json) -> None:
+        known, same = bool(self.client_id), told["client_id"] == self.client_id
+        self.client_id, self.user_id = told["client_id"], told.get("user_id", "")
+        self._resume_token = told.get("resume_token", "")
+        self._limits, self._acked = told["limits"], told["seq_acked"]
+        self._ping_every = (told["ping_interval_ms"] or 30_000) / 1000
+        self._token_lasts(told["token_expires_at"], told["server_time"])
+        if known and not same:
+            for outbox in [self._direct, *(room.outbox for room in self._rooms.values())]:
+                outbox.start_over()
+        self._direct.start(told["direct_repeats_possible"] or not told["resumed"])
+        inbox = told.get("inbox")
+        start = Position(inbox["epoch"], inbox["offset"]) if inbox else None
+        if (inbox and not told["inbox_recovered"]) if told["resumed"] else known:
+            self.inbox.gap(start)
+        elif not self.inbox.position:
+            self.inbox.position = start
+        self._open, self._opened_at = True, time.monotonic()
+        for room in self._rooms.values():
+            room.held = room.held and told["resumed"]
+            if room.wanted and room.held:  # its `joined` comes by itself
+                room.asked, room.ask_at = "join_room", time.monotonic() + RESUMED
+            else:
+                self.ask(room)
+        self._tell(Status("connected", resumed=told["resumed"]))
+
+    def _token_lasts(self, expires_at: int, server_time: int) -> None:
+        left = (expires_at - server_time) / 1000
+        renewable = expires_at and not isinstance(self._token, str | None)
+        self._renew_at = time.monotonic() + left - min(60.0, left / 5) if renewable else 0.0
+
+    # --- what the server says ---
+
+    def _take(self, message: Json) -> None:
+        kind, name = message["type"], message.get("room_id", "")
+        payload: Any = message.get("payload")
+        room = self._rooms.get(name)
+        outbox = room.outbox if room else None if name else self._direct
+        match kind:
+            case "welcome" if not self._open:
+                self._welcome(payload)
+            case "error" if not self._open:
+                self._hello_refused(RoomcastError.of(payload))
+            case _ if not self._open:
+                pass
+            case "joined":
+                self._joined(self.room(name), payload, message["timestamp"])
+            case "ack" if outbox:
+                for it in payload["acks"]:
+                    outbox.answered(it["seq"], it["offset"])
+            case "error":
+                self._refused(room, outbox, payload)
+            case "pong" if payload in self._pings:
+                sent, now = self._pings.pop(payload), time.monotonic()
+                self._clock.append((now - sent, message["timestamp"] - (sent + now) * 500))
+            case "reconnect":
+                self._reconnect = (time.monotonic() + payload["delay_ms"] / 1000, payload.get("url", ""))
+            case "auth":
+                self._token_lasts(payload["token_expires_at"], message["timestamp"])
+            case "history" if room:
+                room.page(payload)
+            case "player_left" if room and room.asked == "leave_room" and payload["player_num"] == room.player_num:
+                room.left()
+                self.ask(room)
+            case "chat" | "event" | "game_action" | "player_joined" | "player_left" | "presence" | "sync":
+                if room and room.member:
+                    room.heard(message)
+                    if kind == "player_left" and payload["player_num"] == room.player_num:
+                        room.put_out(RoomcastError("not_in_room", "the server has put this client out of the room"))
+                elif not name:
+                    self.inbox.take(event_of(message))
+
+    def _hello_refused(self, error: RoomcastError) -> None:
+        if error.code in ("too_many", "too_large") and self._most_positions:
+            self._most_positions //= 2
+            raise Lost(error, wait=0.0)
+        if error.code != "unauthorized":  # the close that follows says the rest
+            raise Lost(error, final=error.code not in LATER)
+
+    def _joined(self, room: Room, told: Json, timestamp: int) -> None:
+        room.held, room.player_num = True, told["player_num"]
+        if room.asked != "leave_room":
+            room.asked, room.ask_at = "", 0.0
+            if room.wanted:
+                room.joined(told, timestamp)
+            self.ask(room)
+
+    def _refused(self, room: Room | None, outbox: Outbox | None, payload: Json) -> None:
+        error, request, seq = RoomcastError.of(payload), payload.get("request", ""), payload.get("seq", 0)
+        match request, error.code:
+            case (("chat" | "event" | "game_action" | "skip"), code) if seq:
+                if outbox and code == "seq_gap":
+                    outbox.gap(seq)
+                elif outbox and code in ("rate_limited", "unavailable", "too_many_unanswered"):
+                    outbox.refused(seq, error.retry_after)
+                elif outbox:
+                    outbox.answered(seq, error=error)
+            case (("join_room" | "leave_room"), code) if room:
+                if request != room.asked:
+                    return
+                room.asked, room.ask_at = "", time.monotonic() + (error.retry_after or 1)
+                if code == "not_in_room":
+                    room.left()
+                    self.ask(room)
+                elif code not in LATER and request == "join_room":
+                    room.put_out(error)
+            case "history", _ if room:
+                room.page(error)
+            case "presence", _ if room:
+                room.presence_refused(error)
+            case "", "room_failed" if room:
+                room.put_out(error)
+            case "ping", _:
+                pass
+            case _:
+                (room.log if room else self.inbox).put(Refused(request, error))
+
+    def _tell(self, status: Status) -> None:
+        self.status = status
+        self._on_status(status)
+
+    def _end(self, error: RoomcastError) -> None:
+        if self.status.state == "closed":
+            return
+        self._open = False
+        for room in self._rooms.values():
+            if room.wanted:
+                room.put_out(error)
+            room.left()
+            room.log.end()
+        self._direct.fail_sent()
+        self._direct.fail_unsent(error)
+        self.inbox.end()
+        self._tell(Status("closed", error=error))
+
+
+# --- python roomcast.py URL ROOM ---
+
+
+def note(text: str) -> None:
+    print(f"-- {text}", file=sys.stderr, flush=True)
+
+
+def status_changed(status: Status) -> None:
+    note(f"{status.state} ({status.error}; in {status.wait:.1f} s)" if status.error else status.state)
+
+
+async def show(events: AsyncIterator[Event]) -> None:
+    async for event in events:
+        match event:
+            case Message(type="chat", sender=sender, payload=said, room=room):
+                print(f"{sender[:8]}{'' if room else ' (to you)'}: {said}", flush=True)
+            case Message(type="player_joined" | "player_left" as what, payload=member):
+                note(f"{member.get('nickname') or member['player_id'][:8]} {what[7:]}")
+            case Gap():
+                note("something is missing here")
+            case Left(error=error) if error:
+                note(f"left: {error}")
+
+
+async def chat(url: str, room_name: str, nickname: str | None, token: str | None) -> None:
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:  # in a thread, as a terminal blocks; unbuffered, as a buffer's lock would hold up the exit
+        with open(0, "rb", buffering=0, closefd=False) as stdin:
+            while line := stdin.readline():
+                loop.call_soon_threadsafe(lines.put_nowait, line.decode(errors="replace"))
+        loop.call_soon_threadsafe(lines.put_nowait, "")
+
+    async with Client(url, token, status_changed) as client:
+        room = client.room(room_name)
+        shows = [asyncio.create_task(show(it)) for it in (aiter(room), client.inbox)]
+        await room.join(nickname)
+        note(f"you are {client.client_id}; /to ID TEXT tells one of them alone")
+        threading.Thread(target=read, daemon=True).start()
+        sent: list[Awaitable[int]] = []
+        while line := await lines.get():
+            match line.split(maxsplit=2):
+                case ["/to", to, text]:
+                    sent.append(client.direct(text.strip(), client=to))
+                case [_, *_]:
+                    sent.append(room.chat(line.strip()))
+        for result in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(result, Exception):
+                note(f"not sent: {result}")
+        for task in shows:
+            task.cancel()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Chats in a room.")
+    parser.add_argument("url", help="ws://localhost:8080/ws")
+    parser.add_argument("room")
+    parser.add_argument("--name", help="the nickname")
+    parser.add_argument("--token", help="where the server asks for one")
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(chat(options.url, options.room, options.name, options.token))
+
+
+if __name__ == "__main__":
+    main()
