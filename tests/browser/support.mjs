@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
+import * as net from "node:net";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -49,6 +50,60 @@ export async function startServer({ port = 0, args = [] } = {}) {
       await exited;
     },
   };
+}
+
+/** Starts an example on a port of its choice (or on `port`), and waits until it says where it listens. */
+export async function startExample(name, port = 0) {
+  const target = process.env.CARGO_TARGET_DIR ?? `${repository}target`;
+  const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"));
+  const child = spawn(`${target}/release/examples/${name}`, [], {
+    cwd: artifacts, // where no roomcast.toml lies
+    env: { ...Object.fromEntries(environment), ROOMCAST_SERVER_LISTEN: `127.0.0.1:${port}` },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  let failure;
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+  child.on("error", (error) => (failure = error));
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null || failure) return;
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+  };
+  try {
+    const bound = await until("the example to say where it listens", () => {
+      if (failure || child.exitCode !== null) throw failure ?? new Error(`it ended with ${child.exitCode}:\n${output}`);
+      return /127\.0\.0\.1:([1-9]\d*)\D/.exec(output)?.[1];
+    }, 20_000);
+    return { url: `http://127.0.0.1:${bound}/`, port: Number(bound), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** A wire to a server on this machine, with a port of its own: `pull` cuts it without a close frame, `plug` mends it. */
+export async function startWire(port) {
+  const sockets = new Set();
+  let whole = true;
+  const listener = net.createServer((near) => {
+    if (!whole) return near.resetAndDestroy();
+    const far = net.connect(port, "127.0.0.1");
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => [near, far].forEach((it) => it.destroy()) || sockets.delete(socket));
+    }
+    near.pipe(far).pipe(near);
+  });
+  listener.listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const pull = () => {
+    whole = false;
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
+  return { port: listener.address().port, pull, plug: () => (whole = true), stop: () => (pull(), listener.close()) };
 }
 
 /** Starts Debian's Chromium (or the one that CHROMIUM names). */

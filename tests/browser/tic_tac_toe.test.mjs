@@ -2,17 +2,14 @@
 // in artifacts/.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { artifacts, startBrowser, until } from "./support.mjs";
+import { artifacts, startBrowser, startExample, until } from "./support.mjs";
 
 describe("the example tic_tac_toe", { timeout: 180_000 }, () => {
   let example, browser;
 
   before(async () => {
-    example = await startExample();
+    example = await startExample("tic_tac_toe");
     browser = await startBrowser();
   });
 
@@ -117,37 +114,6 @@ describe("the example tic_tac_toe", { timeout: 180_000 }, () => {
     }
   }
 });
-
-/** Starts the example on a port of its choice, and waits until it says where it listens. */
-async function startExample() {
-  const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../target", import.meta.url));
-  const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"));
-  const child = spawn(process.env.ROOMCAST_TICTACTOE ?? `${target}/release/examples/tic_tac_toe`, [], {
-    cwd: artifacts, // where no roomcast.toml lies
-    env: { ...Object.fromEntries(environment), ROOMCAST_SERVER_LISTEN: "127.0.0.1:0" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  let failure;
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
-  child.on("error", (error) => (failure = error));
-  const stop = async () => {
-    if (child.exitCode !== null || child.signalCode !== null || failure) return;
-    const exited = once(child, "exit");
-    child.kill("SIGKILL");
-    await exited;
-  };
-  try {
-    const port = await until("the example to say where it listens", () => {
-      if (failure || child.exitCode !== null) throw failure ?? new Error(`it ended with ${child.exitCode}:\n${output}`);
-      return /127\.0\.0\.1:([1-9]\d*)\D/.exec(output)?.[1];
-    }, 20_000);
-    return { url: `http://127.0.0.1:${port}/`, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
 
 /** Clicks on a cell, as one who looks at that page. */
 async function place(page, cell) {
