@@ -15,8 +15,8 @@ pub use error::{Error, code};
 pub use message::{Action, Content, Message, Payload, Position, Publish, Recipient};
 #[cfg(feature = "net")]
 pub use net::{
-    Client, ClientBuilder, Events, History, Joining, MembersSnapshot, Room, RoomEvent, Sending,
-    TokenError,
+    Client, ClientBuilder, Events, History, Joining, Leaving, MembersSnapshot, Room, RoomEvent,
+    Sending, TokenError,
 };
 pub use roomcast_protocol::client::{Member, PlayerState, StateSync};
 pub use roomcast_protocol::{Format, HistoryRequest, PayloadKind};

@@ -124,6 +124,34 @@ async fn joins_are_counted_and_a_dropped_one_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_leave_is_done_when_the_server_has_answered() {
+    let server = start();
+    let address = server.local_addrs()[0];
+    let (ada, bob) = (
+        client(address, Format::Json),
+        client(address, Format::Protobuf),
+    );
+    let (at_ada, at_bob) = (ada.room("r"), bob.room("r"));
+    soon(at_ada.join(JoinOptions::default())).await.unwrap();
+    soon(at_bob.join(JoinOptions::default())).await.unwrap();
+    soon(at_bob.join(JoinOptions::default())).await.unwrap();
+    soon(at_bob.leave()).await;
+    let here = soon(at_ada.members_page(0, 0)).await.unwrap();
+    assert_eq!(here.total, 2, "one join is left");
+    soon(at_bob.leave()).await;
+    let here = soon(at_ada.members_page(0, 0)).await.unwrap();
+    assert_eq!(here.total, 1);
+    // There is nothing to wait for: not joined, wanted again, closed.
+    soon(at_bob.leave()).await;
+    let leaving = at_ada.leave();
+    soon(at_ada.join(JoinOptions::default())).await.unwrap();
+    soon(leaving).await;
+    let leaving = at_ada.leave();
+    soon(ada.close()).await;
+    soon(leaving).await;
+}
+
+#[tokio::test]
 async fn closing_settles_all_and_ends_streams() {
     // Nobody accepts here for long: the listener's queue takes the connection, and nothing answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub use driver::TokenError;
 pub use queue::{Events, RoomEvent};
-pub use room::{History, Joining, MembersSnapshot, Room, Sending};
+pub use room::{History, Joining, Leaving, MembersSnapshot, Room, Sending};
 
 use crate::error::Error;
 use crate::message::{Publish, Recipient};

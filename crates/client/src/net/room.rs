@@ -72,6 +72,7 @@ impl Room {
             }
             let hub = state.hubs.entry(self.name.clone()).or_default();
             hub.joins += 1;
+            hub.stop_leaving();
             if joined {
                 let _ = answer.send(Ok(true));
             } else {
@@ -87,10 +88,16 @@ impl Room {
     }
 
     /// Takes one [`join`](Room::join) back; with the last one the room is left, and what was not sent yet fails.
-    pub fn leave(&self) {
-        self.handle
-            .shared
-            .with(|state, now| leave(state, now, &self.name, None));
+    ///
+    /// It begins at once, awaited or not. Awaited, it is done when the server has answered: others have seen this one
+    /// leave. Where there is no connection, a join is left or a new one begins, there is nothing to wait for.
+    pub fn leave(&self) -> Leaving {
+        let (done, receiver) = oneshot::channel();
+        self.handle.shared.with(|state, now| {
+            leave(state, now, &self.name, None);
+            state.when_left(&self.name, done);
+        });
+        Leaving { receiver }
     }
 
     /// Sends a message: at once if it can be, and again after each reconnection until it has its answer. It is sent
@@ -247,6 +254,20 @@ impl Drop for Joining {
                 .shared
                 .with(|state, now| leave(state, now, name, stay));
         }
+    }
+}
+
+/// A leave under way. Dropping it takes nothing back.
+pub struct Leaving {
+    receiver: oneshot::Receiver<()>,
+}
+
+impl Future for Leaving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Nobody is left to say so where there was nothing to wait for, or the client is closed.
+        Pin::new(&mut self.receiver).poll(context).map(|_| ())
     }
 }
 

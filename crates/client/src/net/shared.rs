@@ -28,6 +28,8 @@ pub(super) struct Hub {
     /// Counts the stays: a join of one before is no join any more.
     pub(super) stay: u64,
     pub(super) joining: Vec<Answer<bool>>,
+    /// Who waits until the room is left.
+    leaving: Vec<oneshot::Sender<()>>,
     feeds: Vec<Feed>,
 }
 
@@ -36,6 +38,13 @@ impl Hub {
         self.feeds.retain(Feed::is_read);
         for feed in &self.feeds {
             feed.push(event.clone());
+        }
+    }
+
+    /// The room is wanted again, or left: nobody waits for that any more.
+    pub(super) fn stop_leaving(&mut self) {
+        for waiter in self.leaving.drain(..) {
+            let _ = waiter.send(());
         }
     }
 
@@ -189,6 +198,15 @@ impl Shared {
 }
 
 impl State {
+    /// `done` is told, or dropped, when no leave of the room is under way.
+    pub(super) fn when_left(&mut self, room: &Arc<str>, done: oneshot::Sender<()>) {
+        if self.session.is_leaving(room)
+            && let Some(hub) = self.hubs.get_mut(room)
+        {
+            hub.leaving.push(done);
+        }
+    }
+
     fn tell(&mut self, room: Option<&str>, event: &RoomEvent) {
         match room {
             None => self.direct.tell(event),
@@ -223,6 +241,7 @@ impl State {
             hub.end(error.as_ref().unwrap_or(&over));
         }
         hub.tell(&RoomEvent::Left(error));
+        hub.stop_leaving();
         if hub.joins == 0 && hub.feeds.is_empty() {
             self.hubs.remove(&room);
         }

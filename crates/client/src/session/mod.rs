@@ -255,6 +255,11 @@ impl Session {
         self.rooms.get(room).is_some_and(|room| room.member)
     }
 
+    /// Whether a [`leave`](Session::leave) waits for its answer.
+    pub fn is_leaving(&self, room: &str) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.leaving)
+    }
+
     /// The last event received in a room that is joined or was before the connection was lost: to be stored, and passed
     /// as [`JoinOptions::since`] in another life.
     pub fn position(&self, room: &str) -> Option<&Position> {
