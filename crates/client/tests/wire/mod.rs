@@ -28,17 +28,24 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 pub fn start() -> RunningServer {
-    start_with_rate(0)
+    start_with(|_| {})
 }
 
-/// A server that takes so many messages a second from each connection, 0: any number; and twice as many at once.
+/// A server that takes so many messages a second from each connection, and twice as many at once.
 pub fn start_with_rate(messages_per_second: u32) -> RunningServer {
+    start_with(|config| {
+        config.core.messages_per_second = messages_per_second;
+        config.core.burst = messages_per_second * 2;
+    })
+}
+
+pub fn start_with(change: impl FnOnce(&mut roomcast_server::config::Config)) -> RunningServer {
     let mut config = roomcast_server::config::Config::default();
     config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     config.server.shards = Some(1);
-    config.core.messages_per_second = messages_per_second;
-    config.core.burst = messages_per_second.max(1) * 2;
+    config.core.messages_per_second = 0;
     config.shutdown.delay = Duration::ZERO;
+    change(&mut config);
     let server = Server::builder().config(config).build().unwrap();
     server.start().unwrap()
 }
