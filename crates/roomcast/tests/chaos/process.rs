@@ -1,0 +1,109 @@
+//! A server process that can be killed, and what it counts.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::DEADLINE;
+
+/// `roomcast serve`, ended with this value.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Process {
+    /// Starts one and waits until it listens.
+    pub fn start(address: SocketAddr, settings: &[&str]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        command.args(["serve", "--listen", &address.to_string()]);
+        command.args(["--set", "limits.connections_per_address=0"]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let child = command
+            .current_dir(std::env::temp_dir())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        let mut process = Process {
+            child: child.unwrap(),
+            address,
+        };
+        let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let listens = lines.by_ref().map_while(Result::ok).any(|line| {
+            said.push_str(&line);
+            said.push('\n');
+            line.contains("listening on")
+        });
+        assert!(listens, "the server did not start:\n{said}");
+        // The rest of the log is read, so that its pipe never fills.
+        std::thread::spawn(move || lines.for_each(drop));
+        process
+    }
+
+    /// SIGKILL: nothing is written, flushed or said any more.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The value of a metric, its labels summed.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics");
+        let of_it = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let value = rest.strip_prefix(' ').or_else(|| {
+                let labelled = rest.strip_prefix('{')?;
+                Some(labelled.split_once("} ")?.1)
+            })?;
+            Some(value.parse::<u64>().unwrap())
+        };
+        let values: Vec<u64> = text.lines().filter_map(of_it).collect();
+        assert!(!values.is_empty(), "there is no {name}");
+        values.iter().sum()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A free address that stays free while its server is down: no outgoing connection is given a port of this range, so
+/// that none of those who come back connects to itself either.
+pub fn free_address() -> SocketAddr {
+    const PORTS: std::ops::Range<u16> = 10_000..30_000;
+    let first = PORTS.start + (std::process::id() % 19_997) as u16;
+    let addresses = (first..PORTS.end)
+        .chain(PORTS)
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
+    free.next().unwrap()
+}
+
+/// Clients, and both ends of a proxy, are in this process.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
