@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use error::{Error, Result};
 use options::Options;
 use runner::Bench;
-use scenario::{compression, fanout, growth, idle, rooms, stalled, storm};
+use scenario::{compression, fanout, growth, idle, resume, rooms, stalled, storm};
 
 /// What to measure, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,6 +51,8 @@ enum Benchmark {
     Growth(growth::Args),
     /// Connections made all at once: time, failures, memory after.
     Storm(storm::Args),
+    /// Sessions dropped all at once, which come back: time, what they missed, and what others feel of it.
+    Resume(resume::Args),
     /// Connections that stopped reading, among others that read.
     Stalled(stalled::Args),
     /// What compression saves, and what it costs.
@@ -98,6 +100,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::Rooms(args) => rooms::run(&mut bench, args)?,
         Benchmark::Growth(args) => growth::run(&mut bench, args)?,
         Benchmark::Storm(args) => storm::run(&mut bench, args)?,
+        Benchmark::Resume(args) => resume::run(&mut bench, args)?,
         Benchmark::Stalled(args) => stalled::run(&mut bench, args)?,
         Benchmark::Compression(args) => compression::run(&mut bench, args)?,
         Benchmark::All(growth) => {
@@ -105,6 +108,7 @@ fn measure(args: Args) -> Result<bool> {
             fanout::run(&mut bench, &Default::default())?;
             rooms::run(&mut bench, &Default::default())?;
             storm::run(&mut bench, &Default::default())?;
+            resume::run(&mut bench, &Default::default())?;
             stalled::run(&mut bench, &Default::default())?;
             compression::run(&mut bench, &Default::default())?;
             growth::run(&mut bench, growth)?;

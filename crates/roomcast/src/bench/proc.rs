@@ -64,6 +64,16 @@ pub(crate) fn socket_memory() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// Connections that found a listener's queue full so far, on all of this machine: TCP tries again after a second.
+pub(crate) fn listen_overflows() -> Option<u64> {
+    let stat = fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = stat.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let (_, count) = pairs.find(|(name, _)| *name == "ListenOverflows")?;
+    count.parse().ok()
+}
+
 /// Threads of a process.
 pub(crate) fn threads(pid: u32) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/task")).ok()?.count())
@@ -106,6 +116,12 @@ pub(crate) fn run_on(processors: &[usize]) {
     }
     // Where it isn't allowed the figures are only less steady.
     let _ = sched_setaffinity(None::<Pid>, &set);
+}
+
+/// Lets this thread go before others (below 0) or behind them (above), as `nice` counts. Whether that was allowed.
+pub(crate) fn set_priority(nice: i32) -> bool {
+    // Linux keeps it by thread, and takes none to mean the one that asks.
+    rustix::process::setpriority_process(None, nice).is_ok()
 }
 
 /// What the machine is, in a line.

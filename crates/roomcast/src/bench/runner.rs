@@ -62,8 +62,17 @@ impl Bench {
         setup: &Setup,
         plan: &Plan,
     ) -> Result<(Target, Swarm, Opened)> {
+        self.check_file_limit(plan.shape.connections)?;
+        let target = Target::start(subject, setup, &self.options)?;
+        let mut swarm = self.swarm(&target, plan)?;
+        let opened = self.fill(&mut swarm, subject)?;
+        Ok((target, swarm, opened))
+    }
+
+    /// Whether this process may have so many connections.
+    pub(crate) fn check_file_limit(&self, connections: u32) -> Result<()> {
         let limit = proc::raise_file_limit();
-        let connections = u64::from(plan.shape.connections);
+        let connections = u64::from(connections);
         if connections + 64 > limit {
             return Err(Error::new(format!(
                 "{connections} connections need more than the {limit} open files that this process may have; \
@@ -71,10 +80,12 @@ impl Bench {
                 connections + 64
             )));
         }
-        let target = Target::start(subject, setup, &self.options)?;
-        let mut swarm = self.swarm(&target, plan)?;
-        let opened = self.fill(&mut swarm, subject)?;
-        Ok((target, swarm, opened))
+        Ok(())
+    }
+
+    /// Other programs used this part of a core during a run.
+    pub(crate) fn others_used(&mut self, share: f64) {
+        self.disturbed = self.disturbed.max(share);
     }
 
     /// The connections of a plan, none of which is there yet.
@@ -126,7 +137,7 @@ impl Bench {
         })?;
         swarm.close();
         self.judge(&label, subject, &measured.faults, swarm.first_error());
-        self.disturbed = self.disturbed.max(measured.others_share().unwrap_or(0.0));
+        self.others_used(measured.others_share().unwrap_or(0.0));
         Ok(measured)
     }
 

@@ -69,7 +69,7 @@ impl Writer {
     pub(crate) fn say(&mut self, room: u32, place: u32, stamp: Stamp, out: &mut Vec<u8>) {
         if self.wire == Wire::Protobuf {
             let mut payload = Vec::with_capacity(self.payload);
-            self.fill(stamp, self.payload, &mut payload);
+            fill(stamp, self.payload, &mut payload);
             self.protobuf(EVENT, Some(room), &payload, b"bench");
             binary_frame(out, &self.text);
             return;
@@ -88,7 +88,7 @@ impl Writer {
                     &mut text,
                     &[start, self.run.as_bytes(), b"-", room.as_bytes(), head],
                 );
-                self.fill(stamp, self.payload, &mut text);
+                fill(stamp, self.payload, &mut text);
                 push(&mut text, &[b"\"}"]);
             }
             Say::Action => {
@@ -99,7 +99,7 @@ impl Writer {
                     &[start, self.run.as_bytes(), b"-", room.as_bytes(), head],
                 );
                 // What surrounds the text is part of the payload.
-                self.fill(stamp, self.payload.saturating_sub(28), &mut text);
+                fill(stamp, self.payload.saturating_sub(28), &mut text);
                 push(&mut text, &[b"\"}}"]);
             }
             Say::Move => {
@@ -120,21 +120,12 @@ impl Writer {
                     &mut text,
                     &[place.to_string().as_bytes(), br#","z":0},"data":""#],
                 );
-                self.fill(stamp, self.payload.saturating_sub(72), &mut text);
+                fill(stamp, self.payload.saturating_sub(72), &mut text);
                 push(&mut text, &[b"\"}}"]);
             }
         }
         text_frame(out, &text);
         self.text = text;
-    }
-
-    /// Appends the stamp, and filler up to `len` bytes in all.
-    fn fill(&self, stamp: Stamp, len: usize, out: &mut Vec<u8>) {
-        let mut text = [0; stamp::LEN];
-        stamp.write(&mut text);
-        out.extend_from_slice(&text);
-        let filler = FILLER.iter().copied().cycle();
-        out.extend(filler.take(len.saturating_sub(stamp::LEN)));
     }
 
     /// A `gameproto.Message` in `self.text`.
@@ -152,6 +143,15 @@ impl Writer {
         }
         field(text, 11, name);
     }
+}
+
+/// Appends a stamp, and filler up to `len` bytes in all.
+pub(crate) fn fill(stamp: Stamp, len: usize, out: &mut Vec<u8>) {
+    let mut text = [0; stamp::LEN];
+    stamp.write(&mut text);
+    out.extend_from_slice(&text);
+    let filler = FILLER.iter().copied().cycle();
+    out.extend(filler.take(len.saturating_sub(stamp::LEN)));
 }
 
 const JOIN_ROOM: u8 = 1;
@@ -174,7 +174,7 @@ fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 }
 
 /// RFC 6455 wants an unpredictable mask against proxies in between; on loopback a fixed one costs the server as much.
-const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x3c];
+pub(crate) const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x3c];
 
 fn text_frame(out: &mut Vec<u8>, text: &[u8]) {
     write_frame(out, Opcode::Text, true, false, text, Some(MASK));

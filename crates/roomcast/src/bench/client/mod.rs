@@ -2,8 +2,10 @@
 
 mod check;
 mod conn;
+mod fleet;
 mod frames;
 mod inflate;
+mod live;
 mod message;
 mod pace;
 mod plan;
@@ -13,6 +15,8 @@ mod state;
 mod swarm;
 
 pub(crate) use check::Faults;
+pub(crate) use fleet::{Fleet, Waits};
+pub(crate) use live::Live;
 pub(crate) use pace::Measured;
 pub(crate) use plan::{Pace, Plan, Say, Shape, Wire};
 pub(crate) use swarm::{Opened, Swarm};

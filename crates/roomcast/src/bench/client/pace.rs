@@ -14,7 +14,7 @@ use crate::bench::proc;
 const BURST: u32 = 64;
 
 /// After the last message was sent, how long nothing may arrive before the rest counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The order and the times of the messages in an open loop.
 ///
@@ -223,7 +223,7 @@ impl Swarm {
         })
     }
 
-    fn begin(&mut self, begin: u32) {
+    pub(super) fn begin(&mut self, begin: u32) {
         match self.plan.pace {
             Pace::Rate(rate) => {
                 let senders = self.plan.shape.all_senders();
@@ -242,7 +242,7 @@ impl Swarm {
     }
 
     /// Sends what is due in an open loop, and returns how long there is nothing to send.
-    fn send_due(&mut self, next: &mut u64, now: u32) -> Duration {
+    pub(super) fn send_due(&mut self, next: &mut u64, now: u32) -> Duration {
         let Some(schedule) = self.schedule.take() else {
             return Duration::from_millis(50);
         };
@@ -259,7 +259,7 @@ impl Swarm {
         Duration::from_micros(u64::from(due.saturating_sub(self.now())))
     }
 
-    fn complete(&self) -> bool {
+    pub(super) fn complete(&self) -> bool {
         if self.plan.say == Say::Move {
             return self.unseen() == 0;
         }
@@ -268,7 +268,7 @@ impl Swarm {
         self.counts.deliveries + lost_already >= self.counts.sent * u64::from(receivers)
     }
 
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         if self.plan.say == Say::Move {
             self.faults.lost += self.unseen();
             return;

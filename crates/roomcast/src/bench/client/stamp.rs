@@ -31,7 +31,8 @@ impl Stamp {
         out[20..].copy_from_slice(&to_hex(self.due));
     }
 
-    fn parse(bytes: &[u8]) -> Option<Stamp> {
+    /// The stamp at the front of `bytes`.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Stamp> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
         if bytes[..4] != MAGIC {
             return None;

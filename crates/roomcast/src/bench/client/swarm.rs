@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -27,8 +28,16 @@ use crate::bench::error::{Error, Result};
 /// Bytes read at once: in a core's second-level cache, and many frames at once.
 const BUFFER: usize = 256 * 1024;
 
+/// Ready sockets taken at once.
+const EVENTS: usize = 1024;
+
 /// One delivery in so many is decoded whole.
 const SAMPLE: u64 = 4_001;
+
+/// Latencies up to two minutes, in microseconds.
+pub(super) fn latencies() -> Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1, 120_000_000, 3).map_err(|error| Error::new(error.to_string()))
+}
 
 /// Traffic so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +79,8 @@ pub(crate) struct Swarm {
     pub(super) latency: Histogram<u64>,
     /// Messages due from the first until before the second, in microseconds since `start`, are in `latency`.
     pub(super) window: (u32, u32),
+    /// Windows of before, and the latencies of what was due in them.
+    pub(super) earlier: Vec<((u32, u32), Histogram<u64>)>,
     /// In a closed loop: whether what has arrived is followed by the next message.
     pub(super) sending: bool,
     /// In a closed loop, by sender: deliveries until as many have come as a message makes. Waiting for the sender's own
@@ -84,7 +95,6 @@ pub(crate) struct Swarm {
     /// The first `error` from the server.
     pub(super) first_error: Option<String>,
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     scratch: Vec<u8>,
     writer: Writer,
@@ -126,9 +136,9 @@ impl Swarm {
             checker: Checker::new(shape),
             counts: Counts::default(),
             faults: Faults::default(),
-            latency: Histogram::new_with_bounds(1, 120_000_000, 3)
-                .map_err(|error| Error::new(error.to_string()))?,
+            latency: latencies()?,
             window: (u32::MAX, u32::MAX),
+            earlier: Vec::new(),
             sending: false,
             under_way: Vec::new(),
             through: Vec::new(),
@@ -136,7 +146,6 @@ impl Swarm {
             decode_sample: true,
             first_error: None,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(1024),
             buffer: vec![0; BUFFER],
             scratch: Vec::new(),
             writer: Writer::new(&plan),
@@ -223,14 +232,13 @@ impl Swarm {
             tv_sec: wait.as_secs() as i64,
             tv_nsec: i64::from(wait.subsec_nanos()),
         };
-        let mut events = std::mem::take(&mut self.events);
-        events.clear();
-        let spare = rustix::buffer::spare_capacity(&mut events);
-        match epoll::wait(&self.epoll, spare, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        let mut space = [const { MaybeUninit::uninit() }; EVENTS];
+        let events: &[epoll::Event] = match epoll::wait(&self.epoll, &mut space, Some(&timeout)) {
+            Ok((events, _)) => events,
+            Err(rustix::io::Errno::INTR) => &[],
             Err(error) => return Err(error.into()),
-        }
-        for event in &events {
+        };
+        for event in events {
             let number = event.data.u64() as u32;
             let flags = event.flags;
             let result = self.serve(number, flags);
@@ -238,7 +246,6 @@ impl Swarm {
                 self.lost(number, &error);
             }
         }
-        self.events = events;
         if !self.through.is_empty() && self.sending {
             self.answer();
         }
@@ -486,12 +493,23 @@ impl Swarm {
             }
         }
         // In a closed loop the sender's own way there and back says enough, and costs less.
-        if (own || matches!(self.plan.pace, Pace::Rate(_)))
-            && stamp.due >= self.window.0
-            && stamp.due < self.window.1
+        if own || matches!(self.plan.pace, Pace::Rate(_)) {
+            let took = u64::from(now.saturating_sub(stamp.due));
+            if stamp.due >= self.window.0 && stamp.due < self.window.1 {
+                self.latency.saturating_record(took);
+            } else if !self.earlier.is_empty() {
+                self.late(stamp.due, took);
+            }
+        }
+    }
+
+    /// What was due in an earlier window counts there, however late it is.
+    #[cold]
+    fn late(&mut self, due: u32, took: u64) {
+        let mut windows = self.earlier.iter_mut();
+        if let Some((_, latency)) = windows.find(|((from, until), _)| due >= *from && due < *until)
         {
-            self.latency
-                .saturating_record(u64::from(now.saturating_sub(stamp.due)));
+            latency.saturating_record(took);
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod compression;
 pub(crate) mod fanout;
 pub(crate) mod growth;
 pub(crate) mod idle;
+pub(crate) mod resume;
 pub(crate) mod rooms;
 pub(crate) mod stalled;
 pub(crate) mod storm;
