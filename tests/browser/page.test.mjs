@@ -151,6 +151,25 @@ describe("the demo page", { timeout: 180_000 }, () => {
     });
   });
 
+  test("would count what is lost, comes twice or is recovered", async () => {
+    await using(async (page) => {
+      const counted = await page.evaluate(async () => {
+        const { Tally } = await import("/tally.js");
+        const tally = new Tally();
+        const take = (offset, timestamp, epoch = "a", own = false) => tally.take({ offset, epoch, timestamp }, own);
+        for (const offset of [7, 8, 11, 12, 12, 13]) take(offset, 100); // 9 and 10 are missing, 12 is there twice
+        tally.take({ timestamp: 100 }, false); // an ephemeral event has no offset, and is no loss
+        tally.back(200);
+        take(14, 150);
+        take(15, 150, "a", true);
+        take(16, 250);
+        take(40, 250, "b"); // the server was started anew
+        return { ...tally };
+      });
+      assert.deepEqual(counted, { lost: 2, twice: 1, recovered: 1 });
+    });
+  });
+
   test("is the same players after a reload, and nobody saw them leave", async () => {
     await using(async (page, { context }) => {
       const third = await open(context, await page.getAttribute("#open", "href"));

@@ -2,6 +2,7 @@
 // the page is reloaded and its tab is duplicated; and all of it from a worker.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { startBrowser, startEmptyPage, startServer, until } from "./support.mjs";
 
@@ -139,6 +140,17 @@ describe("the SDK in a browser", { timeout: 180_000 }, () => {
           }),
       );
       assert.equal(said, "from the worker");
+    });
+  });
+
+  test("the example of README.md runs", async () => {
+    await using(async (page) => {
+      const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+      const [, html] = /^```html\n(.*?)^```$/ms.exec(readme);
+      assert.match(html, /localhost:8080/);
+      const said = page.waitForEvent("console", (message) => message.text().endsWith(" hello"));
+      await page.setContent(html.replace("localhost:8080", new URL(server.url).host));
+      await said;
     });
   });
 

@@ -1,9 +1,11 @@
-// The examples of README.md are code: each block has to compile against the sources.
+// The examples of README.md are code: each block has to compile against the sources, and the first one runs.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import WebSocket from "ws";
+import { expect, test, vi } from "vitest";
+import { soon, startServer } from "./server.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const place = `${root}readme-examples/`;
@@ -27,6 +29,27 @@ test("the examples of README.md compile", () => {
   }
   rmSync(place, { recursive: true });
 }, 120_000);
+
+test("the first example of README.md runs", async () => {
+  const server = await startServer();
+  const file = `${root}test/first-example.ts`; // where its imports are those of a test
+  const log = vi.spyOn(console, "log").mockImplementation(() => {});
+  try {
+    const [, code] = /^```ts\n(.*?)^```$/ms.exec(readFileSync(`${root}README.md`, "utf8"))!;
+    expect(code).toContain('"wss://example.com/ws"');
+    const here = code!.replace('from "roomcast"', 'from "../src/index.js"').replace("wss://example.com/ws", server.url);
+    writeFileSync(file, `${here}\nexport { client };\n`);
+    vi.stubGlobal("WebSocket", WebSocket);
+    const { client } = await soon(import(/* @vite-ignore */ file));
+    await vi.waitFor(() => expect(log).toHaveBeenCalledWith(expect.any(Number), client.id, { text: "hello" }), 10_000);
+    client.close();
+  } finally {
+    rmSync(file, { force: true });
+    vi.unstubAllGlobals();
+    log.mockRestore();
+    await server.stop();
+  }
+}, 60_000);
 
 const entries = { roomcast: "index", "roomcast/protobuf": "protobuf", "roomcast/reload": "reload", "roomcast/react": "react" };
 const UNUSED = {
