@@ -72,7 +72,7 @@ async function entries() {
     scripts.map(async ({ path, text }) => {
       const map = outputFiles.find((other) => other.path === `${path}.map`).text;
       // The banner is a line more than the map knows of.
-      const sourceMap = { content: map, asObject: true };
+      const sourceMap = { content: map, includeSources: true, asObject: true };
       const shorter = await minify(text, { module: true, ecma: 2022, compress: { passes: 2 }, sourceMap });
       const { mappings, ...rest } = shorter.map;
       return { name: basename(path), code: shorter.code, map: JSON.stringify({ ...rest, mappings: `;${mappings}` }) };
