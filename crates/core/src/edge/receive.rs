@@ -231,7 +231,10 @@ impl Edge {
         ctx.host.notice(Notice::RateLimited);
         let (seq, request, room) = match message {
             Some(Ok(incoming)) => (
-                incoming.seq,
+                match &incoming.request {
+                    Request::Skip(skip) => Some(skip.seq),
+                    _ => incoming.seq,
+                },
                 Some(incoming.request.message_type()),
                 incoming.room_id.as_deref(),
             ),
