@@ -47,3 +47,16 @@ fn a_skip_that_comes_too_soon_is_refused_by_its_number() {
     assert_eq!(error["payload"]["seq"], 7, "{error}");
     assert_eq!(error["payload"]["request"], "skip", "{error}");
 }
+
+#[test]
+fn who_did_not_get_the_first_state_gets_all_of_it() {
+    let mut node = node(1, Settings::default(), vec![Kind::default()]);
+    let client = greet(&mut node);
+    node.sockets[client].window = 10;
+    node.say(client, r#"{"type":"join_room","room_id":"arena"}"#);
+    node.sockets[client].window = usize::MAX;
+    node.read(client);
+    let told = node.messages(client);
+    let syncs = of_type(&told, "sync");
+    assert_eq!(syncs[0]["payload"]["full"], true, "{told:#?}");
+}

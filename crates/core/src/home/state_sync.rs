@@ -237,7 +237,8 @@ impl Room {
         let compression = &self.entry.kind.compression;
         let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, op.born);
         if self.keeps_state() {
-            let full = since < self.syncer.floor;
+            // Who has none may still have that of an earlier life of the room.
+            let full = since == 0 || since < self.syncer.floor;
             let which = Which::Since(Some(since).filter(|_| !full));
             let players = Listed {
                 members: &self.members,
