@@ -60,3 +60,85 @@ fn who_did_not_get_the_first_state_gets_all_of_it() {
     let syncs = of_type(&told, "sync");
     assert_eq!(syncs[0]["payload"]["full"], true, "{told:#?}");
 }
+
+#[test]
+fn what_changes_while_the_missed_is_told_is_told_too() {
+    let settings = Settings {
+        event_lane: 2_000,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![relay("chat")]);
+    let (ann, bob) = (greet(&mut node), node.connect());
+    let hello = json!({"type": "hello", "payload": {"version": 1}});
+    let welcome = say(&mut node, bob, &hello).remove(0);
+    let join = json!({"type": "join_room", "room_id": "chat:1"});
+    say(&mut node, ann, &join);
+    let joined = say(&mut node, bob, &join);
+    let epoch = of_type(&joined, "joined")[0]["payload"]["epoch"].clone();
+    node.cut(bob);
+    for _ in 0..20 {
+        let text = "x".repeat(200);
+        say(
+            &mut node,
+            ann,
+            &json!({"type": "chat", "room_id": "chat:1", "payload": text}),
+        );
+    }
+    let bob = node.connect();
+    node.sockets[bob].window = 300;
+    let hello = json!({"type": "hello", "payload": {"version": 1,
+        "resume_token": welcome["payload"]["resume_token"],
+        "positions": [{"room_id": "chat:1", "since": {"epoch": epoch, "offset": 2}}]}});
+    node.say(bob, &hello.to_string());
+    let mood = json!({"presence": {"mood": "bright"}});
+    say(
+        &mut node,
+        ann,
+        &json!({"type": "presence", "room_id": "chat:1", "payload": mood}),
+    );
+    node.sockets[bob].window = usize::MAX;
+    node.read(bob);
+    let told = node.messages(bob);
+    assert_eq!(of_type(&told, "chat").len(), 20, "{told:#?}");
+    let presence = of_type(&told, "presence");
+    let bright = |it: &&&Value| it["payload"]["presence"]["mood"] == "bright";
+    assert!(presence.iter().any(|it| bright(&it)), "{told:#?}");
+}
+
+#[test]
+fn state_of_a_player_comes_after_the_player() {
+    let settings = Settings {
+        event_lane: 2_000,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![relay("chat")]);
+    let (ann, bob, cy) = (greet(&mut node), greet(&mut node), greet(&mut node));
+    let join = json!({"type": "join_room", "room_id": "chat:1"});
+    say(&mut node, ann, &join);
+    say(&mut node, bob, &join);
+    node.sockets[bob].window = 300;
+    for _ in 0..20 {
+        let text = "x".repeat(200);
+        say(
+            &mut node,
+            ann,
+            &json!({"type": "chat", "room_id": "chat:1", "payload": text}),
+        );
+    }
+    say(&mut node, cy, &join);
+    let mood = json!({"presence": {"mood": "bright"}});
+    say(
+        &mut node,
+        cy,
+        &json!({"type": "presence", "room_id": "chat:1", "payload": mood}),
+    );
+    node.sockets[bob].window = usize::MAX;
+    node.read(bob);
+    let told = node.messages(bob);
+    let last = |kind: &str| {
+        let of_cy = |it: &Value| it["type"] == kind && it["payload"]["player_num"] == 3;
+        told.iter().rposition(of_cy)
+    };
+    let (came, bright) = (last("player_joined").unwrap(), last("presence").unwrap());
+    assert!(bright > came, "{told:#?}");
+}

@@ -99,8 +99,9 @@ impl Edge {
                 if blocked {
                     return;
                 }
-                // Who is behind gets no other state.
-                membership.stale = !membership.receiving;
+                // Who is behind gets no other state, and this again when it has caught up.
+                membership.retell |= !membership.receiving;
+                membership.stale = membership.retell;
                 let base = std::mem::replace(&mut membership.version, version);
                 if let Some(state) = state {
                     self.push_whole(ctx, now, conn, Lane::State, state, edge_room.slot, base);
@@ -301,8 +302,10 @@ impl Edge {
         membership.player = player;
         membership.unanswered = membership.unanswered.saturating_sub(u32::from(!unasked));
         membership.version = version;
+        (membership.seen, membership.retell) = (version, false);
         membership.floor = slice.after;
-        membership.stale = false;
+        // State that changes before it is a receiver is asked for when it is one.
+        membership.stale = !slice.caught_up;
         membership.asked = false;
         self.push_whole(ctx, now, id, Lane::Event, answer, Piece::NO_ROOM, 0);
         self.take_slice(ctx, now, id, edge_room, slice);

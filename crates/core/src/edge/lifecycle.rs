@@ -251,6 +251,7 @@ impl Edge {
                 behind = true;
                 // State would wait behind the events: the newest is asked for meanwhile.
                 membership.stale = true;
+                membership.seen = membership.version;
                 membership.fed = piece.base.max(membership.floor);
                 if let Some(room) = rooms.get_mut(piece.room) {
                     room.remove_receiver(id.slot());

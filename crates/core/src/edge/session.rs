@@ -72,6 +72,11 @@ pub(super) struct Membership {
     pub(super) unanswered: u32,
     /// The room's state version that was last put into the lane.
     pub(super) version: u64,
+    /// The version that it had when it fell behind.
+    pub(super) seen: u64,
+    /// It was given state while it was behind: perhaps of players of whom it had yet to hear. All since `seen` is told
+    /// again when it has caught up.
+    pub(super) retell: bool,
     /// Of one that is fed: the offset up to which it has been.
     pub(super) fed: u64,
     /// The offset after which its events began: what waits of an earlier stay is not fed again.
@@ -91,6 +96,8 @@ impl Membership {
             asked: false,
             unanswered: 1,
             version: 0,
+            seen: 0,
+            retell: false,
             fed: 0,
             floor: 0,
         }

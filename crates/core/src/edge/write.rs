@@ -205,6 +205,9 @@ impl Edge {
                 continue;
             };
             membership.asked = true;
+            if membership.receiving && std::mem::take(&mut membership.retell) {
+                membership.version = membership.version.min(membership.seen);
+            }
             ctx.send_home(Op {
                 room: room.reference(),
                 conn: ConnRef {
