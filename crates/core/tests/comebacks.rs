@@ -142,3 +142,29 @@ fn state_of_a_player_comes_after_the_player() {
     let (came, bright) = (last("player_joined").unwrap(), last("presence").unwrap());
     assert!(bright > came, "{told:#?}");
 }
+
+#[test]
+fn a_session_that_began_anew_says_so_until_that_was_heard() {
+    let mut node = node(1, Settings::default(), vec![relay("chat")]);
+    let hello = |token: &Value| {
+        let payload = json!({"version": 1, "resume_token": token});
+        json!({"type": "hello", "payload": payload})
+    };
+    let first = node.connect();
+    let welcome = say(&mut node, first, &hello(&Value::Null)).remove(0);
+    let token = welcome["payload"]["resume_token"].clone();
+    node.cut(first);
+    node.jump(31_000);
+    // Its `welcome` is lost.
+    let second = node.connect();
+    say(&mut node, second, &hello(&token));
+    node.cut(second);
+    let third = node.connect();
+    let welcome = say(&mut node, third, &hello(&token)).remove(0);
+    assert_eq!(welcome["payload"]["resumed"], false, "{welcome}");
+    // It is heard now.
+    let token = welcome["payload"]["resume_token"].clone();
+    let fourth = node.connect();
+    let welcome = say(&mut node, fourth, &hello(&token)).remove(0);
+    assert_eq!(welcome["payload"]["resumed"], true, "{welcome}");
+}

@@ -158,7 +158,12 @@ impl Edge {
         ctx.stats.resumes_refused +=
             u64::from(token.is_some() && !matches!(found, Found::Session(_)));
         let (mut session, resumed) = match found {
-            Found::Session(session) => (session, true),
+            // One that began with a `welcome` that was lost is still to be told of, before it has a room.
+            Found::Session(session) => {
+                let told = token.is_none_or(|token| token.key.generation >= session.first);
+                let known = told || !session.memberships.is_empty();
+                (session, known)
+            }
             Found::Gone | Found::Nothing => (Session::default(), false),
         };
         if let Some(token) = token.filter(|_| keeps_name) {
@@ -176,6 +181,9 @@ impl Edge {
             },
             (_, None) => fresh,
         };
+        if session.key.is_none() {
+            session.first = key.generation;
+        }
         session.key = (ctx.settings.session_grace > 0).then_some(key);
         let Some(conn) = self.conn_mut(id) else {
             return;

@@ -18,6 +18,8 @@ use crate::token::SessionKey;
 pub(super) struct Session {
     /// What its resume token has to show; `None`: it ends with its connection.
     pub(super) key: Option<SessionKey>,
+    /// The generation with which it began: who shows an older token has not heard that it is another session.
+    pub(super) first: u32,
     /// In the order in which they were joined.
     pub(super) memberships: SmallVec<[Membership; 1]>,
     pub(super) mail: Option<Box<Mail>>,
