@@ -35,6 +35,25 @@ fn a_taken_over_session_is_over() {
 }
 
 #[test]
+fn a_hello_of_its_own_that_comes_late_takes_nothing_from_a_client() {
+    let mut rig = Rig::in_room();
+    rig.cut();
+    // Its `hello` is under way on a connection that stands still, and is given up.
+    rig.session.connected(rig.now);
+    rig.sent();
+    rig.cut();
+    rig.connect(json!({"resumed": true}));
+    // The server has read it now, and takes that connection for the newest one.
+    rig.session.disconnected(rig.now, 4501, "taken_over", 0);
+    assert!(matches!(rig.session.status(), Status::Reconnecting { .. }));
+    rig.pass(500);
+    rig.connect(json!({"resumed": true}));
+    // It was sent once: this is somebody else.
+    rig.session.disconnected(rig.now, 4501, "taken_over", 0);
+    assert!(matches!(rig.session.status(), Status::Closed(_)));
+}
+
+#[test]
 fn codes_say_whether_and_when_to_come_back() {
     for (code, reason, at_least) in [
         (1006, "", 500),

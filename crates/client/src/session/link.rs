@@ -20,6 +20,8 @@ const PING_INTERVAL_MS: u64 = 30_000;
 const PROBE_MS: u64 = 5_000;
 /// A connection that lived so long was a good one: the next wait is a short one.
 const STABLE_MS: u64 = 5_000;
+/// A `hello` may reach the server so long after its connection was given up.
+const LATE_HELLO_MS: u64 = 120_000;
 /// A new token is asked for so long before the end of the old one, or a fifth of its time where that is less.
 const RENEW_MS: u64 = 60_000;
 
@@ -75,6 +77,7 @@ impl Session {
             return;
         }
         self.redirect = None;
+        self.welcomed = false;
         self.heartbeat = Heartbeat::default();
         self.clock.reset();
         let (since, deadline) = (self.now, self.now.saturating_add(self.config.answer_ms));
@@ -115,11 +118,12 @@ impl Session {
     /// number, each as likely as the others: it spreads reconnections.
     pub fn disconnected(&mut self, now: u64, code: u16, reason: &str, random: u64) {
         self.tick(now);
+        let comes_back = comes_back(code) || self.took_over_itself(code);
         let then = match &self.phase {
             Phase::Waiting { .. } | Phase::Closed => return,
             // A code after which nobody comes back outweighs our own reason.
-            Phase::Closing { then, .. } if comes_back(code) => then.clone(),
-            _ if !comes_back(code) => Then::End(closed_by(code, reason)),
+            Phase::Closing { then, .. } if comes_back => then.clone(),
+            _ if !comes_back => Then::End(closed_by(code, reason)),
             _ => match self.come_back.take() {
                 Some((at, url)) => {
                     self.redirect = (!url.is_empty()).then_some(url);
@@ -128,6 +132,10 @@ impl Session {
                 None => Then::Backoff(closed_by(code, reason)),
             },
         };
+        let greeted = matches!(self.phase, Phase::Greeting { .. } | Phase::Closing { .. });
+        if greeted && !self.welcomed && !self.resume_token.is_empty() {
+            self.late_hellos = (self.late_hellos.0 + 1, self.now + LATE_HELLO_MS);
+        }
         let lived = match self.phase {
             Phase::Open | Phase::Closing { .. } => self.now - self.welcomed_at.min(self.now),
             _ => 0,
@@ -148,6 +156,15 @@ impl Session {
                 self.wait(self.now.saturating_add(delay), error);
             }
         }
+    }
+
+    /// A `hello` of a connection before this one may have come late, and taken the session over from the newer one: no
+    /// other client has it. Each of them does so once.
+    fn took_over_itself(&mut self, code: u16) -> bool {
+        let (count, until) = &mut self.late_hellos;
+        let late = code == CloseCode::TakenOver.code() && *count > 0 && self.now < *until;
+        *count -= u32::from(late);
+        late
     }
 
     /// Full jitter: any time from the shortest wait to one that doubles with each failure.
@@ -360,6 +377,7 @@ impl Session {
             return;
         };
         self.phase = Phase::Open;
+        self.welcomed = true;
         self.welcomed_at = self.now.max(1);
         self.clock.sample(since, self.now, welcome.server_time);
         self.terms = Terms {

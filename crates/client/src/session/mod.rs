@@ -75,7 +75,8 @@
 //! - **Bounds**: messages and requests that wait are bounded by [`Config::outbox_bytes`], actions and ephemeral events
 //!   that were not yet given out by as much again. [`Session::poll_event`] has to be drained.
 //! - After 4501 (taken over), and all other codes after which a client doesn't come back, it is
-//!   [`Status::Closed`]: each message that waits is settled, and nothing happens any more.
+//!   [`Status::Closed`]: each message that waits is settled, and nothing happens any more. It does come back where a `hello`
+//!   of its own, on a connection that it had given up, may have come late and be what took the session over.
 
 mod clock;
 mod event;
@@ -132,6 +133,10 @@ pub struct Session {
     attempts: u32,
     /// When `welcome` came on this connection.
     welcomed_at: u64,
+    /// Whether `welcome` came on this connection.
+    welcomed: bool,
+    /// Connections that were given up while their `hello` had no answer, and until when one of these may still come.
+    late_hellos: (u32, u64),
     /// The server asked to come back then, at another place perhaps.
     come_back: Option<(u64, String)>,
     redirect: Option<String>,
@@ -173,6 +178,8 @@ impl Session {
             status: Status::Connecting,
             attempts: 0,
             welcomed_at: 0,
+            welcomed: false,
+            late_hellos: (0, 0),
             come_back: None,
             redirect: None,
             most_positions: usize::MAX,
