@@ -346,3 +346,22 @@ fn the_servers_state_is_merged() {
         places(&[("d", 5.0)])
     );
 }
+
+#[test]
+fn a_joined_that_repeats_moves_no_position_and_is_no_gap() {
+    let mut rig = Rig::open();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    // The first answer was late, and the room was asked for again.
+    rig.joined("r", json!({"offset": 18}));
+    rig.events();
+    rig.joined("r", json!({"recovered": true, "offset": 21}));
+    rig.chat("r", "e", 19, "ann", 1);
+    let events = rig.events();
+    let gaps = events.iter().filter(|it| matches!(it, Event::Gap { .. }));
+    assert_eq!(gaps.count(), 0, "{events:?}");
+    let told = |it: &Event| matches!(it, Event::Message { .. });
+    assert!(events.iter().any(told), "{events:?}");
+    assert_eq!(rig.session.position("r").unwrap().offset, 19);
+}

@@ -427,12 +427,8 @@ impl Session {
         let since = room.log.position().cloned();
         let gap = since.as_ref().is_some_and(|since| {
             let same = since.epoch == told.epoch;
-            // Up to where nothing was missed: what comes again is dropped.
-            let reached = if joined.recovered {
-                told.offset <= since.offset
-            } else {
-                told.offset == since.offset
-            };
+            // Nothing is missed: what comes is what follows, whatever place an answer to an older question names.
+            let reached = joined.recovered || told.offset == since.offset;
             !(same && reached)
         });
         if gap || since.is_none() {
