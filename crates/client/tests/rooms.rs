@@ -365,3 +365,46 @@ fn a_joined_that_repeats_moves_no_position_and_is_no_gap() {
     assert!(events.iter().any(told), "{events:?}");
     assert_eq!(rig.session.position("r").unwrap().offset, 19);
 }
+
+#[test]
+fn a_count_that_is_older_than_the_list_changes_nothing() {
+    let mut rig = Rig::open();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    let joined = json!({"epoch": "e", "offset": 5, "player_num": 1, "player_id": "me",
+        "members": [], "total": 4, "presence": "count", "recovered": true});
+    rig.say(json!({"type": "joined", "room_id": "r", "timestamp": 2_000, "payload": joined}));
+    let event = json!({"type": "event", "room_id": "r", "name": "roomcast.presence", "epoch": "e",
+        "payload": {"presence": "count", "total": 3}});
+    for (offset, timestamp, total) in [(6, 1_000, 4), (7, 3_000, 3)] {
+        let mut event = event.clone();
+        (event["offset"], event["timestamp"]) = (offset.into(), timestamp.into());
+        rig.say(event);
+        assert_eq!(rig.session.members("r").unwrap().total, total);
+    }
+}
+
+#[test]
+fn who_left_in_an_earlier_life_of_the_room_is_somebody_else() {
+    let mut rig = Rig::open();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    let joined = json!({"epoch": "e", "offset": 5, "player_num": 1, "player_id": "me",
+        "members": [{"player_id": "me", "player_num": 1, "connected": true}], "total": 1,
+        "recovered": true});
+    rig.say(json!({"type": "joined", "room_id": "r", "timestamp": 2_000, "payload": joined}));
+    let left = json!({"player_id": "ann", "player_num": 1});
+    rig.say(
+        json!({"type": "player_left", "room_id": "r", "epoch": "e", "offset": 6,
+        "timestamp": 1_000, "payload": left}),
+    );
+    assert!(rig.session.is_joined("r"));
+    assert_eq!(rig.session.members("r").unwrap().total, 1);
+    rig.say(
+        json!({"type": "player_left", "room_id": "r", "epoch": "e", "offset": 7,
+        "timestamp": 3_000, "payload": left}),
+    );
+    assert!(!rig.session.is_joined("r"), "put out by the server");
+}

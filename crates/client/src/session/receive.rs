@@ -128,8 +128,11 @@ impl Session {
         let Some(room) = self.rooms.get_mut(&name) else {
             return;
         };
+        // What happened before the list was made is in it. Its numbers may be those of an earlier life of the room.
+        let news = message.timestamp >= room.listed_at;
         let own = matches!(message.content, Content::PlayerLeft { player_num, .. }
-            if player_num == room.player_num || room.player_num == 0);
+            if player_num == room.player_num || room.player_num == 0)
+            && (news || message.position.is_none());
         if own && room.op == Op::Leave {
             return self.left(&name);
         }
@@ -164,15 +167,19 @@ impl Session {
             #[derive(serde::Deserialize)]
             struct Crowd { presence: String, total: u64 }
             payload.parse::<Crowd>().is_ok_and(|crowd| {
-                (room.presence_mode, room.total) = (crowd.presence, crowd.total);
+                if news {
+                    room.presence_mode = crowd.presence;
+                }
+                // Of the same moment: a count of its own follows it.
+                if message.timestamp > room.listed_at {
+                    room.total = crowd.total;
+                }
                 true
             })
         });
         if counted {
             return self.members_changed(&name);
         }
-        // What happened before the list was made is in it.
-        let news = message.timestamp >= room.listed_at;
         let changed = match &message.content {
             Content::PlayerJoined(member) if news => {
                 let known = room.listed.contains_key(&member.player_num);
