@@ -386,6 +386,42 @@ fn a_count_that_is_older_than_the_list_changes_nothing() {
 }
 
 #[test]
+fn what_was_sent_before_the_room_was_left_is_not_sent_in_the_next_stay() {
+    let mut rig = Rig::in_room();
+    let before = rig.send("a");
+    assert_eq!(rig.sent_seqs(), [("chat".to_owned(), 1)]);
+    rig.session.leave(rig.now, "r").unwrap();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    // The server has it, has let the client go, and has nothing of it in its log any more.
+    rig.again(json!({"resumed": true}));
+    rig.sent();
+    rig.refuse("r", "leave_room", "not_in_room", 0, 0);
+    rig.sent();
+    rig.joined("r", json!({"offset": 9}));
+    assert_eq!(rig.settled(), [(before, error(code::UNCONFIRMED))]);
+    assert_eq!(rig.sent_seqs(), [("skip".to_owned(), 1)]);
+}
+
+#[test]
+fn a_stay_that_could_not_be_ended_is_ended_before_the_next_one() {
+    let mut rig = Rig::in_room();
+    let kinds = |rig: &mut Rig| -> Vec<_> { rig.sent_seqs().into_iter().map(|it| it.0).collect() };
+    rig.session.leave(rig.now, "r").unwrap();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    assert_eq!(kinds(&mut rig), ["leave_room"]);
+    rig.refuse("r", "leave_room", "rate_limited", 0, 16);
+    rig.pass(100);
+    assert_eq!(kinds(&mut rig), ["leave_room"]);
+    let left = json!({"player_id": "me", "player_num": 1});
+    rig.say(json!({"type": "player_left", "room_id": "r", "payload": left}));
+    assert_eq!(kinds(&mut rig), ["join_room"]);
+}
+
+#[test]
 fn who_left_in_an_earlier_life_of_the_room_is_somebody_else() {
     let mut rig = Rig::open();
     rig.session

@@ -55,6 +55,10 @@ pub(super) struct Room {
     retry_at: u64,
     /// The application is to be told that it is left.
     pub(super) leaving: bool,
+    /// `joined` has not come since the application joined it.
+    new_stay: bool,
+    /// It was joined anew while the server may still have the stay before, whose end comes first.
+    leave_first: bool,
     pub(super) nickname: Option<String>,
     token: Option<String>,
     /// One's own keys as they are to be; `null` is removed.
@@ -107,6 +111,8 @@ impl Room {
             op_deadline: 0,
             retry_at: 0,
             leaving: false,
+            new_stay: false,
+            leave_first: false,
             nickname: None,
             token: None,
             presence: BTreeMap::new(),
@@ -242,6 +248,8 @@ impl Session {
         if !known.wanted {
             known.clear();
             known.wanted = true;
+            known.new_stay = true;
+            known.leave_first = known.hold != Hold::No;
             known.retry_at = 0;
             known.log.set(options.since);
             known.presence = options.presence.into_iter().collect();
@@ -349,6 +357,7 @@ impl Session {
             return;
         }
         let request = match (room.wanted, room.member) {
+            (true, false) if room.leave_first && room.hold != Hold::No => Op::Leave,
             (true, false) => Op::Join,
             (false, _) if room.hold != Hold::No => Op::Leave,
             _ => return,
@@ -449,6 +458,11 @@ impl Session {
             room.stream.new_link();
             room.compare_presence();
         }
+        // But what was sent before the room was left: the server may have forgotten that, and does not say so.
+        let former = match std::mem::take(&mut room.new_stay) {
+            true => room.stream.take_numbered(),
+            false => Vec::new(),
+        };
         if gap {
             self.events.push_back(Event::Gap {
                 room: Some(name.clone()),
@@ -461,6 +475,7 @@ impl Session {
             recovered: joined.recovered && !gap,
         });
         self.members_changed(name);
+        self.settle_all(former, super::link::unconfirmed);
         self.make_ready(&Some(name.clone()));
     }
 
@@ -492,6 +507,7 @@ impl Session {
     pub(super) fn left(&mut self, name: &Arc<str>) {
         if let Some(room) = self.rooms.get_mut(name) {
             (room.op, room.hold) = (Op::None, Hold::No);
+            room.leave_first = false;
             if room.stream.len() > 0 {
                 let until = self.now.saturating_add(LAST_ANSWERS_MS);
                 self.timers.insert((until, Timer::Room(name.clone())));
