@@ -279,3 +279,27 @@ fn a_server_that_acks_nothing_is_spoken_to_without_numbers() {
     rig.chat("r", "e", 2, "me", 1);
     assert_eq!(rig.events().len(), 2, "its numbers mean nothing");
 }
+
+#[test]
+fn no_more_is_sent_than_the_server_takes() {
+    let mut rig = Rig::new(Config::default());
+    let limits = json!({"max_unanswered": 32, "messages_per_second": 10, "burst": 8});
+    rig.connect(json!({ "limits": limits }));
+    rig.join("r");
+    for _ in 0..20 {
+        rig.send("a");
+    }
+    // `hello`, `join_room` and a ping were sent before.
+    assert_eq!(rig.sent_seqs(), chats(1..=5));
+    rig.pass(250);
+    assert_eq!(rig.sent_seqs(), chats(6..=7));
+    // As many as that are under way: the next ones wait for answers.
+    rig.pass(10_000);
+    assert_eq!(rig.sent_seqs(), chats(8..=8));
+    (1..=4).for_each(|seq| rig.ack("r", seq, seq));
+    rig.refuse("r", "chat", "rate_limited", 5, 700);
+    rig.pass(600);
+    assert_eq!(rig.sent_seqs(), []);
+    rig.pass(200);
+    assert_eq!(rig.sent_seqs(), chats(5..=5));
+}

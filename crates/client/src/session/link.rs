@@ -9,6 +9,7 @@ use roomcast_protocol::{
 };
 
 use super::outbox::Entry;
+use super::pace::Pace;
 use super::room::{Hold, Op, Room};
 use super::{Event, Session, Status, Terms, Timer};
 use crate::error::{Error, code};
@@ -394,6 +395,9 @@ impl Session {
         };
         self.heartbeat.next = self.now.saturating_add(self.heartbeat.interval);
         self.token_lasts(welcome.token_expires_at, welcome.server_time);
+        self.pace = Pace::new(self.now, &welcome.limits);
+        // `hello`.
+        self.pace.sent(self.now);
         let known = !self.client_id.is_empty();
         let same = self.client_id == welcome.client_id;
         self.client_id.clone_from(&welcome.client_id);

@@ -63,6 +63,7 @@
 //!   `too_many_unanswered` and `seq_gap` are waited out. What [expired](SendOptions::ttl_ms) or was
 //!   [aborted](Session::abort) before it was given to a connection is forgotten; after that its number is skipped, and
 //!   the answer tells whether it had been done.
+//!   No more are sent than the server takes in a second, as far as it says so.
 //! - **Another `client_id`** (a token too old, a server that lost its key): what was never given to a connection is
 //!   sent with numbers from 1; what was, and has no answer, fails with `unconfirmed`, as no receiver could tell a
 //!   repeat; unless it is sent [`at_least_once`](SendOptions::at_least_once).
@@ -83,6 +84,7 @@ mod event;
 mod link;
 mod log;
 mod outbox;
+mod pace;
 mod receive;
 mod room;
 mod seen;
@@ -107,6 +109,7 @@ use clock::Clock;
 use link::{Heartbeat, Phase};
 use log::Log;
 use outbox::{Entry, Stream};
+use pace::Pace;
 use room::Room;
 
 /// Whose messages: a room's, or without one the direct ones.
@@ -120,6 +123,8 @@ enum Timer {
     Resume(Key),
     /// A room's join or leave has no answer, or is tried again.
     Room(Arc<str>),
+    /// The server takes a message again.
+    Pace,
 }
 
 /// See the [module](self).
@@ -148,6 +153,7 @@ pub struct Session {
     /// When a new token is asked for.
     token_due: Option<u64>,
     heartbeat: Heartbeat,
+    pace: Pace,
     clock: Clock,
     /// Ordered, so that the same calls have the same effects.
     rooms: BTreeMap<Arc<str>, Room>,
@@ -188,6 +194,7 @@ impl Session {
             terms: Terms::default(),
             token_due: None,
             heartbeat: Heartbeat::default(),
+            pace: Pace::default(),
             clock: Clock::default(),
             rooms: BTreeMap::new(),
             direct: Stream::new(saved.next_direct_seq),
@@ -347,6 +354,8 @@ impl Session {
                 Timer::Expire(ticket) => self.expire(ticket),
                 Timer::Resume(key) => self.make_ready(&key),
                 Timer::Room(name) => self.room_timeout(&name),
+                // What waits is taken when it is asked for.
+                Timer::Pace => {}
             }
         }
     }

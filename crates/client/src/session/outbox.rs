@@ -100,6 +100,11 @@ impl Stream {
         self.entries.iter().filter(|it| it.ticket > 0).count()
     }
 
+    /// Messages that the present connection was given and that have no answer.
+    pub(super) fn under_way(&self) -> usize {
+        self.cursor
+    }
+
     /// Whether a message was ever numbered: then the next number has to be remembered.
     pub(super) fn is_used(&self) -> bool {
         self.next_seq > 1 || !self.entries.is_empty()

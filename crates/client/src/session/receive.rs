@@ -286,6 +286,9 @@ impl Session {
 
     fn refused(&mut self, name: Option<Arc<str>>, room_id: &str, body: ErrorBody) {
         let error = Error::of_server(&body);
+        if body.code == ErrorCode::RateLimited.as_str() {
+            self.pace.refused(self.now, body.retry_after_ms);
+        }
         match (body.request.as_str(), name) {
             ("join_room", Some(name)) => return self.join_refused(&name, error),
             ("leave_room", Some(name)) => return self.leave_refused(&name, &error),

@@ -12,7 +12,7 @@ use super::link::Phase;
 use super::outbox::Next;
 use super::room::Op;
 use super::send::{Page, too_large};
-use super::{Key, Session};
+use super::{Key, Session, Timer};
 use crate::message::Recipient;
 
 /// Messages under way in a room where the server names no limit.
@@ -25,13 +25,15 @@ impl Session {
             return None;
         }
         if let Some(message) = self.control.pop_front() {
+            self.pace.sent(self.now);
             return Some(message);
         }
         if let Some(message) = self.volatile.pop_front() {
             self.volatile_bytes -= message.len();
+            self.pace.sent(self.now);
             return Some(message);
         }
-        if !matches!(self.phase, Phase::Open) {
+        if !matches!(self.phase, Phase::Open) || self.ready.is_empty() || !self.may_send() {
             return None;
         }
         // One message of each in turn.
@@ -39,6 +41,7 @@ impl Session {
             match self.next_of(&key) {
                 Some(message) => {
                     self.ready.push_back(key);
+                    self.pace.sent(self.now);
                     return Some(message);
                 }
                 None => {
@@ -49,6 +52,20 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Whether the server takes one more message now. If not, [`Session::poll_timeout`] or an answer tells when.
+    fn may_send(&mut self) -> bool {
+        if let Some(at) = self.pace.wait(self.now) {
+            self.timers.insert((at, Timer::Pace));
+            return false;
+        }
+        let window = self.pace.window();
+        if window == usize::MAX {
+            return true;
+        }
+        let rooms = self.rooms.values().map(|room| room.stream.under_way());
+        self.direct.under_way() + rooms.sum::<usize>() < window
     }
 
     fn next_of(&mut self, key: &Key) -> Option<Vec<u8>> {
