@@ -8,7 +8,7 @@ use roomcast_core::engine::{
 };
 use roomcast_core::log::{EventLog, Producers};
 use roomcast_core::{ClientId, Now};
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{ErrorCode, mutated};
 
 /// Exits after which those of whom nothing is kept are looked for.
 const EXITS: usize = 64;
@@ -179,6 +179,7 @@ impl Engine for MemoryEngine {
         if let Some(client) = numbered {
             match log.producers.check(client, record.seq) {
                 Verdict::Next => {}
+                Verdict::Logged(_) if mutated!("repeat_is_logged_again") => {}
                 known => return Submitted::Known(known),
             }
         }

@@ -15,6 +15,8 @@ mod incoming;
 mod json;
 mod limits;
 mod message_type;
+#[doc(hidden)]
+pub mod mutation;
 pub mod names;
 mod outgoing;
 mod payload;

@@ -1,5 +1,7 @@
 //! How far a log was received: a room's, or the inbox.
 
+use roomcast_protocol::mutated;
+
 use super::seen::Seen;
 use crate::message::Position;
 
@@ -56,6 +58,6 @@ impl Log {
 
     /// Whether an event with this number was not received before, at another place.
     pub(super) fn is_new(&mut self, from: &str, seq: u64) -> bool {
-        self.seen.insert(from, seq)
+        self.seen.insert(from, seq) || mutated!("client_forgets_what_it_saw")
     }
 }

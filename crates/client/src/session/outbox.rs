@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use roomcast_protocol::mutated;
+
 use crate::error::{Error, code};
 use crate::message::{Publish, Recipient};
 
@@ -129,6 +131,9 @@ impl Stream {
     /// A new connection: nothing was sent on it.
     pub(super) fn new_link(&mut self) {
         self.cursor = 0;
+        if mutated!("client_renumbers") {
+            self.entries.iter_mut().for_each(|it| it.seq = 0);
+        }
         self.paused_until = 0;
         self.strikes = 0;
         self.missing = (0, 0);
@@ -282,6 +287,10 @@ impl Stream {
         let entry = &mut self.entries[at];
         if entry.given_up.is_none() {
             entry.give_up(error);
+        }
+        if mutated!("client_denies_what_it_sent") {
+            let seq = entry.seq;
+            return Some(std::mem::replace(entry, Entry::filler(seq)));
         }
         None
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use roomcast_protocol::ErrorCode;
 use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, decode_server};
+use roomcast_protocol::{ErrorCode, mutated};
 
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
 use super::link::Phase;
@@ -189,7 +189,9 @@ impl Session {
                 }
                 !known
             }
-            Content::PlayerLeft { player_num, .. } if news => {
+            Content::PlayerLeft { player_num, .. }
+                if news && !mutated!("client_keeps_who_left") =>
+            {
                 let known = room.listed.remove(player_num).is_some();
                 room.total = room.total.saturating_sub(u64::from(known));
                 known
@@ -276,6 +278,12 @@ impl Session {
         let Some(entry) = self.stream(key).and_then(|stream| stream.answered(seq)) else {
             return;
         };
+        if mutated!("client_position_follows_acks")
+            && let Some(room) = key.as_ref().and_then(|name| self.rooms.get_mut(name))
+        {
+            let epoch = room.epoch.clone();
+            room.log.advance(&epoch, offset);
+        }
         let result = match (offset, &entry.given_up) {
             (0, Some(error)) if !entry.doubtful => Err(error.clone()),
             (0, _) => Err(forgotten()),

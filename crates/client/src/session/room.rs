@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use roomcast_protocol::client::{Joined, Member, PlayerState, StateSync};
-use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, names};
+use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, mutated, names};
 use serde_json::{Map, Value};
 
 use super::event::SavedRoom;
@@ -463,7 +463,7 @@ impl Session {
             true => room.stream.take_numbered(),
             false => Vec::new(),
         };
-        if gap {
+        if gap && !mutated!("client_hides_a_gap") {
             self.events.push_back(Event::Gap {
                 room: Some(name.clone()),
                 since,

@@ -9,6 +9,7 @@ use crate::id::{ConnId, ConnRef};
 use crate::lane::{Lane, Piece};
 use crate::link::{Delivery, Encoded, Exclusion, Joined, RoomId, Slice, ToEdge};
 use crate::time::Now;
+use roomcast_protocol::mutated;
 
 /// Lists kept for the next deliveries; those of other shards come in addition.
 const SPARE_EXCLUSIONS: usize = 256;
@@ -361,7 +362,8 @@ impl Edge {
             return;
         };
         membership.fed = slice.to;
-        if slice.caught_up && !std::mem::replace(&mut membership.receiving, true) {
+        let caught_up = slice.caught_up || mutated!("live_overtakes_recovery");
+        if caught_up && !std::mem::replace(&mut membership.receiving, true) {
             room.receivers.push(id.slot());
         }
         if slice.caught_up && !conn.session.memberships.iter().any(Membership::is_behind) {

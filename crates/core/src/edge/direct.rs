@@ -1,6 +1,6 @@
 //! Direct messages: to a client or a user, into inboxes, and what became of them.
 
-use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload};
+use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated};
 
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
@@ -217,6 +217,9 @@ impl Edge {
                 None => return Receipt::Failed(ErrorCode::RecipientNotFound),
             },
         };
+        if live.is_none() && mutated!("mail_to_the_absent_is_dropped") {
+            return Receipt::Stored(1);
+        }
         let inbox = &mut session.mail().inbox;
         let inbox = inbox.get_or_insert_with(|| Edge::new_inbox(ctx));
         let record = Record {

@@ -1,6 +1,6 @@
 //! What becomes of a session when its connection goes: it waits, or it ends.
 
-use roomcast_protocol::CloseCode;
+use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::Edge;
@@ -65,11 +65,12 @@ impl Edge {
         conn.pooled.in_use = false;
         let mut session = std::mem::take(&mut conn.session);
         let grace = match fate {
-            Fate::Parked(grace) if session.key.is_some() => grace,
+            Fate::Parked(grace) if session.key.is_some() && !mutated!("drop_is_a_leave") => grace,
             _ => return self.end_session(ctx, now, (client_id, id, encoding), session),
         };
         self.let_rooms_wait(ctx, now, (id, encoding), &mut session);
-        let until = now.micros.saturating_add(micros(grace));
+        let longer = u64::from(mutated!("session_outlives_its_grace"));
+        let until = now.micros.saturating_add(micros(grace << longer));
         self.parking.put(Parked {
             client_id,
             hash,
@@ -247,6 +248,9 @@ impl Edge {
             let Some(membership) = session.membership(piece.room) else {
                 return;
             };
+            if mutated!("dropped_lane_is_not_fed") {
+                return;
+            }
             if std::mem::take(&mut membership.receiving) {
                 behind = true;
                 // State would wait behind the events: the newest is asked for meanwhile.

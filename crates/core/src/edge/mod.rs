@@ -17,7 +17,7 @@ mod write;
 
 use std::sync::Arc;
 
-use roomcast_protocol::{CloseCode, ErrorCode};
+use roomcast_protocol::{CloseCode, ErrorCode, mutated};
 
 use crate::batcher::Batcher;
 use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
@@ -219,7 +219,7 @@ impl Edge {
         let settings = &ctx.settings;
         let fate = match CloseCode::from_code(code) {
             Some(CloseCode::Normal) => Fate::Ends,
-            Some(CloseCode::GoingAway) => {
+            Some(CloseCode::GoingAway) if !mutated!("goodbye_is_forgotten") => {
                 Fate::parked(settings.goodbye_grace.min(settings.session_grace))
             }
             _ => Fate::parked(settings.session_grace),
@@ -449,7 +449,8 @@ fn mark_dirty(conn: &mut Conn, batcher: &mut Batcher, now: Now, before: usize) {
 
 /// What one turn makes is written at its end: only what a socket didn't take then counts.
 fn over_lane(conn: &Conn, settings: &Settings) -> bool {
-    settings.event_lane > 0 && conn.lanes.event_bytes() > settings.event_lane
+    let bytes = conn.lanes.event_bytes();
+    settings.event_lane > 0 && bytes > settings.event_lane && !mutated!("lane_has_no_bound")
 }
 
 /// State has no queue, but what rooms and senders make in one turn adds up: beyond this, a newer one takes its place.

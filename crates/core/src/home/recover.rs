@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomcast_protocol::{
-    Body, GameAction, History, HistoryRequest, Member, Messages, Outgoing, Payload,
+    Body, GameAction, History, HistoryRequest, Member, Messages, Outgoing, Payload, mutated,
 };
 
 use crate::chunk::{Chunk, ChunkBuilder};
@@ -31,7 +31,7 @@ impl Room {
             && since.offset <= self.offset
             && engine
                 .events(self.log)
-                .is_some_and(|log| log.reaches(since.offset))
+                .is_some_and(|log| log.reaches(since.offset) || mutated!("gap_is_not_told"))
     }
 
     /// The next part of the log for one member: what came after `after`, up to `to`.
@@ -57,7 +57,8 @@ impl Room {
             half => half.min(SLICE),
         };
         let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
-        log.after(after, |logged| {
+        let first = after + u64::from(mutated!("since_off_by_one"));
+        log.after(first, |logged| {
             // The sender goes without what it asked not to get.
             let own = logged.record.silent && logged.record.client_id == seat.client_id.as_str();
             if !own {

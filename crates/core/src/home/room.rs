@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
-use roomcast_protocol::{ErrorCode, MessageType};
+use roomcast_protocol::{ErrorCode, MessageType, mutated};
 use smallvec::SmallVec;
 
 use crate::context::{Context, Fault};
@@ -132,7 +132,10 @@ impl Room {
 
     /// Nobody is here, nothing waits.
     pub(super) fn is_over(&self) -> bool {
-        self.members.is_empty() && self.pending.is_empty() && self.in_flight.is_empty()
+        self.members.is_empty()
+            && self.pending.is_empty()
+            && self.in_flight.is_empty()
+            && !mutated!("room_outlives_its_members")
     }
 
     /// Whether a shard with members takes no more for now. Nothing is made for the room then: no operation is done,
@@ -224,6 +227,9 @@ impl Room {
         now: Now,
         op: Op,
     ) {
+        if mutated!("ack_before_append") && op.seq > 0 {
+            self.acked((op.conn, op.encoding), op.born, op.seq, self.offset + 1);
+        }
         let payload;
         let sender = self.client_of(&op);
         let member = self.members.get(&op.player);

@@ -1,0 +1,143 @@
+//! What happened in a schedule, in all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roomcast_client::Error;
+
+use crate::ledger::Ledger;
+
+/// A direct message.
+struct Mail {
+    to: String,
+    acked: bool,
+    /// The inbox is gone that had it, and its client was told.
+    excused: bool,
+    received: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Facts {
+    /// Logs keep everything and the server lives: there is no reason for a gap.
+    pub(crate) roomy: bool,
+    /// The server has forgotten somebody.
+    pub(crate) amnesia: bool,
+    pub(crate) acked: u64,
+    pub(crate) delivered: u64,
+    pub(crate) ephemeral: u64,
+    pub(crate) mail: u64,
+    pub(crate) pages: u64,
+    pub(crate) gaps: u64,
+    pub(crate) mail_gaps: u64,
+    pub(crate) recovered: u64,
+    pub(crate) resumed: u64,
+    pub(crate) cuts: u64,
+    pub(crate) reloads: u64,
+    pub(crate) restarts: u64,
+    pub(crate) restarted_at: Option<u64>,
+    pub(crate) intruders: u64,
+    /// Bytes of all that clients were sent, as one number: the same for the same seed.
+    pub(crate) trace: u64,
+    /// Each thing that a client is told is printed.
+    pub(crate) trace_on: bool,
+    numbers: u64,
+    sent: BTreeMap<u64, Mail>,
+    /// Why the sender was told that a message was not done.
+    refused: BTreeMap<u64, String>,
+}
+
+impl Facts {
+    pub(crate) fn new(roomy: bool, trace_on: bool) -> Facts {
+        Facts {
+            roomy,
+            trace_on,
+            ..Facts::default()
+        }
+    }
+
+    /// A number for a message: no other has it.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(crate) fn mail_sent(&mut self, number: u64, to: &str) {
+        let mail = Mail {
+            to: to.to_owned(),
+            acked: false,
+            excused: false,
+            received: false,
+        };
+        self.sent.insert(number, mail);
+    }
+
+    pub(crate) fn mail_acked(&mut self, number: u64) {
+        if let Some(mail) = self.sent.get_mut(&number) {
+            mail.acked = true;
+        }
+    }
+
+    pub(crate) fn mail_received(&mut self, number: u64, by: &BTreeSet<String>) {
+        assert!(!self.refused.contains_key(&number), "{number} was not sent");
+        if let Some(mail) = self.sent.get_mut(&number) {
+            mail.received |= by.contains(&mail.to);
+        }
+    }
+
+    /// A client was told that its inbox lacks something.
+    pub(crate) fn excuse_mail(&mut self, of: &BTreeSet<String>) {
+        let sent = self.sent.values_mut();
+        sent.filter(|mail| of.contains(&mail.to))
+            .for_each(|mail| mail.excused = true);
+    }
+
+    pub(crate) fn not_done(&mut self, number: u64, error: &Error, truth: &Ledger) {
+        self.refused.insert(number, error.to_string());
+        self.check_refused(truth, number);
+    }
+
+    fn check_refused(&self, truth: &Ledger, number: u64) {
+        for log in &truth.logs {
+            let there = log.entries.iter().any(|it| it.number() == Some(number));
+            let why = self.refused.get(&number);
+            assert!(
+                !there,
+                "{number} is in {} and its sender was told: {why:?}",
+                log.room
+            );
+        }
+    }
+
+    /// What was acked is there once, what was refused is not. `clients` are those that there are at the end.
+    pub(crate) fn check_end(&self, truth: &Ledger, clients: &[&str]) {
+        for log in &truth.logs {
+            let mut numbered = BTreeMap::new();
+            for (at, entry) in log.entries.iter().enumerate() {
+                let Some(number) = entry.number() else {
+                    continue;
+                };
+                let why = self.refused.get(&number);
+                assert!(
+                    why.is_none(),
+                    "{number} is in {} and its sender was told: {why:?}",
+                    log.room
+                );
+                // Where the server had forgotten its sender it may be, and receivers tell the copies by their numbers.
+                let other = numbered.insert(number, (at, entry.seq));
+                assert!(
+                    other.is_none_or(|(_, seq)| self.amnesia && seq == entry.seq),
+                    "{number} is in {} twice, at {} and {other:?}",
+                    log.room,
+                    at + 1
+                );
+            }
+        }
+        let lost = self.sent.iter().find(|(_, mail)| {
+            mail.acked && !mail.excused && !mail.received && clients.contains(&&*mail.to)
+        });
+        let lost = lost.map(|(number, mail)| (number, &mail.to));
+        assert!(
+            lost.is_none(),
+            "a direct message was acked and never came: {lost:?}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Server and clients in one process under a virtual clock: the shards of `core`, the session machine of the Rust SDK,
+//! and between them the bytes of their WebSockets over a network that delays, stalls and cuts at any byte.
+//!
+//! A schedule is all that happens, and comes from one seed. A model checks it while it runs, and panics where something
+//! is not as docs/reliability.md says. This crate is for tests only.
+#![allow(clippy::unwrap_used, reason = "a panic is how a schedule fails")]
+
+mod act;
+mod ending;
+mod facts;
+mod host;
+mod intruder;
+mod ledger;
+mod network;
+mod peer;
+mod random;
+mod server;
+mod setup;
+mod view;
+mod world;
+
+/// How often things happened that a simulation is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub acked: u64,
+    pub delivered: u64,
+    pub direct: u64,
+    pub pages: u64,
+    pub cuts: u64,
+    pub reloads: u64,
+    pub restarts: u64,
+    pub resumed: u64,
+    pub taken_over: u64,
+    pub recovered: u64,
+    pub gaps: u64,
+    pub behind: u64,
+    pub overrun: u64,
+    pub repeats: u64,
+    pub stale_tokens: u64,
+}
+
+impl Counts {
+    /// All of them, with their names.
+    pub fn list(&self) -> [(&'static str, u64); 15] {
+        [
+            ("acked", self.acked),
+            ("delivered", self.delivered),
+            ("direct", self.direct),
+            ("pages", self.pages),
+            ("cuts", self.cuts),
+            ("reloads", self.reloads),
+            ("restarts", self.restarts),
+            ("resumed", self.resumed),
+            ("taken_over", self.taken_over),
+            ("recovered", self.recovered),
+            ("gaps", self.gaps),
+            ("behind", self.behind),
+            ("overrun", self.overrun),
+            ("repeats", self.repeats),
+            ("stale_tokens", self.stale_tokens),
+        ]
+    }
+
+    /// Adds those of another schedule.
+    pub fn add(&mut self, other: &Counts) {
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.direct += other.direct;
+        self.pages += other.pages;
+        self.cuts += other.cuts;
+        self.reloads += other.reloads;
+        self.restarts += other.restarts;
+        self.resumed += other.resumed;
+        self.taken_over += other.taken_over;
+        self.recovered += other.recovered;
+        self.gaps += other.gaps;
+        self.behind += other.behind;
+        self.overrun += other.overrun;
+        self.repeats += other.repeats;
+        self.stale_tokens += other.stale_tokens;
+    }
+}
+
+/// Runs a schedule. What happened, and a number that is the same if every byte that clients were sent is.
+///
+/// # Panics
+/// Something is not as it was promised.
+pub fn run(seed: u64) -> (Counts, u64) {
+    world::World::new(seed, false).run()
+}
+
+/// The same, and prints what each client is told.
+///
+/// # Panics
+/// Something is not as it was promised.
+pub fn run_aloud(seed: u64) -> (Counts, u64) {
+    world::World::new(seed, true).run()
+}

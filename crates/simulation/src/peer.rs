@@ -1,0 +1,340 @@
+//! A client: the SDK's session machine, driven as its tokio front drives it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher as _;
+
+use roomcast_client::Format;
+use roomcast_client::session::{Config, Event as SessionEvent, Link, Session, Status};
+use roomcast_websocket::{
+    CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
+};
+
+use crate::facts::Facts;
+use crate::ledger::Ledger;
+use crate::network::{Network, Read};
+use crate::random::Random;
+use crate::server::{START, Server};
+use crate::view::View;
+
+/// The world as a client meets it.
+pub(crate) struct Around<'a> {
+    pub(crate) now: u64,
+    pub(crate) net: &'a mut Network,
+    pub(crate) server: &'a mut Server,
+    pub(crate) truth: &'a Ledger,
+    pub(crate) facts: &'a mut Facts,
+    pub(crate) random: &'a mut Random,
+    /// Milliseconds that a session lives without a connection.
+    pub(crate) grace: u64,
+    /// Of a thousand attempts to connect, how many fail.
+    pub(crate) refuses: u64,
+}
+
+/// An open connection.
+struct Line {
+    wire: usize,
+    receiver: Receiver,
+    scratch: Scratch,
+    out: Vec<u8>,
+}
+
+pub(crate) struct Peer {
+    pub(crate) session: Session,
+    pub(crate) view: View,
+    pub(crate) format: Format,
+    pub(crate) user: Option<&'static str>,
+    outbox_bytes: usize,
+    /// Bytes given to a connection and not yet to the socket.
+    max_out: usize,
+    line: Option<Line>,
+    /// The connection that was opened last.
+    open_wire: Option<usize>,
+    /// The last connection on which the server said `welcome`.
+    welcomed: Option<usize>,
+    /// A page was left with a `hello` under way, which may come after that of the next page.
+    pub(crate) late_hello: bool,
+    /// Said to the server in a way that its session may end sooner.
+    said_goodbye: bool,
+    trace: DefaultHasher,
+}
+
+impl Peer {
+    pub(crate) fn new(random: &mut Random) -> Peer {
+        let format = random.pick(&[Format::Json, Format::Protobuf]);
+        let outbox_bytes = random.pick(&[4_000, 64_000]);
+        Peer {
+            session: Session::new(config(format, outbox_bytes)),
+            view: View::default(),
+            format,
+            user: random.pick(&[None, None, None, Some("ann"), Some("bob")]),
+            outbox_bytes,
+            max_out: random.pick(&[300, 2_000, 16_000]),
+            line: None,
+            open_wire: None,
+            welcomed: None,
+            late_hello: false,
+            said_goodbye: false,
+            trace: DefaultHasher::new(),
+        }
+    }
+
+    /// The connection that it has.
+    pub(crate) fn wire(&self) -> Option<usize> {
+        self.line.as_ref().map(|line| line.wire)
+    }
+
+    /// When its session wants the time.
+    pub(crate) fn due(&self, now: u64) -> Option<u64> {
+        match self.session.link() {
+            Link::Connect | Link::Close(_) => Some(now),
+            Link::Up | Link::Down => self.session.poll_timeout(),
+        }
+    }
+
+    /// The page is loaded again, and with it the session that was stored; `goodbye`: the browser says so.
+    pub(crate) fn reload(&mut self, goodbye: bool, around: &mut Around<'_>) {
+        let saved = self.session.save();
+        self.said_goodbye |= goodbye;
+        self.late_hello |= self.wire().is_some_and(|wire| self.welcomed != Some(wire));
+        self.hang_up(goodbye.then_some(1001), around);
+        let view = std::mem::take(&mut self.view);
+        self.view = view.reloaded(&self.session);
+        self.session = Session::new(Config {
+            saved: Some(saved),
+            ..config(self.format, self.outbox_bytes)
+        });
+    }
+
+    /// Somebody new, who knows nothing.
+    pub(crate) fn begin_anew(&mut self) {
+        self.view = View::default();
+        self.session = Session::new(config(self.format, self.outbox_bytes));
+        self.welcomed = None;
+        self.late_hello = false;
+    }
+
+    /// Closes the connection, with a close frame or without.
+    pub(crate) fn hang_up(&mut self, code: Option<u16>, around: &mut Around<'_>) {
+        let Some(mut line) = self.line.take() else {
+            return;
+        };
+        if let Some(code) = code {
+            let close = CloseFrame { code, reason: "" };
+            frame::write_close(&mut line.out, Some(close), Some(mask(around.random)));
+            around.net.client_writes(line.wire, around.now, &line.out);
+        }
+        around.net.client_ends(line.wire, around.now);
+    }
+
+    /// Does what is to be done now. Whether there was anything.
+    pub(crate) fn drive(&mut self, around: &mut Around<'_>) -> bool {
+        let now = around.now;
+        let mut busy = false;
+        if self.session.poll_timeout().is_some_and(|at| at <= now) {
+            self.session.timeout(now);
+            busy = true;
+        }
+        busy |= self.read(around);
+        match self.session.link() {
+            Link::Connect => {
+                busy = true;
+                if around.random.chance(around.refuses) {
+                    self.lost(1006, "refused", around);
+                } else {
+                    self.connect(around);
+                }
+            }
+            Link::Close(code) => {
+                busy = true;
+                self.hang_up(Some(code), around);
+                self.lost(1006, "", around);
+            }
+            Link::Up => {}
+            Link::Down => self.hang_up(None, around),
+        }
+        busy |= self.write(around);
+        self.poll(around);
+        let most = self.outbox_bytes;
+        let waiting = self.session.outbox_bytes();
+        assert!(
+            waiting <= most,
+            "{waiting} bytes wait in an outbox of {most}"
+        );
+        busy
+    }
+
+    fn connect(&mut self, around: &mut Around<'_>) {
+        self.renew_token(around);
+        let wire = around.net.open(around.now);
+        around.server.accept(around.now, wire, self.format);
+        let config = ReceiverConfig {
+            max_message: 16 << 20,
+            max_skip: 16 << 20,
+            deflate: None,
+        };
+        self.open_wire = Some(wire);
+        self.line = Some(Line {
+            wire,
+            receiver: Receiver::new(Role::Client, &config),
+            scratch: Scratch::new(),
+            out: Vec::new(),
+        });
+        self.session.connected(around.now);
+    }
+
+    /// Gives the session a fresh token, as the application's source of tokens does.
+    pub(crate) fn renew_token(&mut self, around: &mut Around<'_>) {
+        self.view.wants_token = false;
+        if let Some(user) = self.user {
+            let lasts = 10_000 + around.random.below(20_000);
+            let token = format!("{user} {}", START + (around.now + lasts) as i64);
+            self.session.set_token(around.now, Some(token));
+        }
+    }
+
+    fn lost(&mut self, code: u16, reason: &str, around: &mut Around<'_>) {
+        if let Some(line) = self.line.take() {
+            around.net.client_ends(line.wire, around.now);
+        }
+        let random = around.random.next();
+        self.session.disconnected(around.now, code, reason, random);
+        self.poll(around);
+    }
+
+    fn read(&mut self, around: &mut Around<'_>) -> bool {
+        let mut busy = false;
+        while let Some(line) = &mut self.line {
+            let mut bytes = match around.net.wires[line.wire].down.read(around.now) {
+                Read::Nothing => break,
+                Read::End => {
+                    self.lost(1006, "the connection was closed", around);
+                    return true;
+                }
+                Read::Bytes(bytes) => bytes,
+            };
+            busy = true;
+            self.trace.write(&bytes);
+            around.facts.trace = around.facts.trace.rotate_left(5) ^ self.trace.finish();
+            if let Some((code, reason)) = self.take(&mut bytes, around) {
+                self.lost(code, &reason, around);
+                return true;
+            }
+        }
+        busy
+    }
+
+    /// Gives the session what came. A close frame's code and reason, if one did.
+    fn take(&mut self, bytes: &mut [u8], around: &mut Around<'_>) -> Option<(u16, String)> {
+        let now = around.now;
+        let mut line = self.line.take()?;
+        let mut input = bytes;
+        let closed = loop {
+            let event = line.receiver.receive(&mut input, &mut line.scratch);
+            let event = event.expect("the client can read what comes");
+            if around.facts.trace_on {
+                match event {
+                    Some(Event::Text(text)) => println!("{now:7} got {text}"),
+                    other => println!("{now:7} got {other:?}"),
+                }
+            }
+            match (event, self.format) {
+                (None, _) => break None,
+                (Some(Event::Text(text)), Format::Json) => {
+                    self.session.receive(now, text.as_bytes());
+                }
+                (Some(Event::Binary(bytes)), Format::Protobuf) => self.session.receive(now, bytes),
+                (Some(Event::Ping(payload)), _) => {
+                    self.session.heard(now);
+                    let mask = Some(mask(around.random));
+                    frame::write_frame(&mut line.out, Opcode::Pong, true, false, payload, mask);
+                }
+                (Some(Event::Pong(_)), _) => self.session.heard(now),
+                (Some(Event::Close(close)), _) => {
+                    break Some(match close {
+                        Some(close) => (close.code, close.reason.to_owned()),
+                        None => (1006, String::new()),
+                    });
+                }
+                (Some(other), _) => panic!("a client was sent {other:?}"),
+            }
+            self.poll(around);
+        };
+        self.line = Some(line);
+        closed
+    }
+
+    /// Takes from the session what the connection has room for.
+    fn write(&mut self, around: &mut Around<'_>) -> bool {
+        let Some(line) = &mut self.line else {
+            return false;
+        };
+        let opcode = match self.format {
+            Format::Json => Opcode::Text,
+            Format::Protobuf => Opcode::Binary,
+        };
+        while line.out.len() < self.max_out
+            && let Some(message) = self.session.poll_transmit()
+        {
+            if around.facts.trace_on {
+                let text = String::from_utf8_lossy(&message);
+                println!("{:7} {} > {text}", around.now, self.session.client_id());
+            }
+            let mask = Some(mask(around.random));
+            frame::write_frame(&mut line.out, opcode, true, false, &message, mask);
+        }
+        let taken = around.net.client_writes(line.wire, around.now, &line.out);
+        line.out.drain(..taken);
+        taken > 0
+    }
+
+    /// Hands what the session tells to the model.
+    fn poll(&mut self, around: &mut Around<'_>) {
+        while let Some(event) = self.session.poll_event() {
+            if let SessionEvent::Status(Status::Connected { resumed }) = event {
+                self.welcome(resumed, around);
+            }
+            if around.facts.trace_on {
+                println!("{:7} {} < {event:?}", around.now, self.session.client_id());
+            }
+            self.view
+                .check(event, &self.session, around.truth, around.facts);
+        }
+    }
+}
+
+impl Peer {
+    /// Who comes back in time has its session again.
+    fn welcome(&mut self, resumed: bool, around: &mut Around<'_>) {
+        let before = std::mem::replace(&mut self.welcomed, self.open_wire);
+        let goodbye = std::mem::take(&mut self.said_goodbye);
+        let Some(before) = before.filter(|_| !resumed && !goodbye) else {
+            return;
+        };
+        let released = around.net.wires[before].released_at;
+        let in_time = around.now < released.saturating_add(around.grace);
+        let forgotten = around
+            .facts
+            .restarted_at
+            .is_some_and(|at| at >= around.net.wires[before].opened_at);
+        assert!(
+            forgotten || !in_time,
+            "{:?} came back in time, and its session was gone",
+            self.session
+        );
+    }
+}
+
+fn config(format: Format, outbox_bytes: usize) -> Config {
+    Config {
+        format,
+        outbox_bytes,
+        backoff_min_ms: 100,
+        backoff_max_ms: 2_000,
+        answer_ms: 4_000,
+        ..Config::default()
+    }
+}
+
+fn mask(random: &mut Random) -> [u8; 4] {
+    (random.next() as u32).to_be_bytes()
+}

@@ -1,0 +1,101 @@
+//! What a schedule's server and network are like.
+
+use roomcast_core::settings::{Kind, Mode, Settings};
+
+use crate::ledger::Temper;
+use crate::random::Random;
+use crate::server::Setup;
+
+/// The rooms that there are: two of a kind, and one of each other kind.
+pub(crate) const ROOMS: [&str; 5] = ["chat:1", "chat:2", "arena:1", "crowd:1", "quiet:1"];
+
+/// The rest of what a schedule is like.
+#[derive(Debug)]
+pub(crate) struct Weather {
+    pub(crate) temper: Temper,
+    /// Of a thousand steps, in how many the server is killed.
+    pub(crate) restarts: u64,
+    /// Logs keep everything and the server lives.
+    pub(crate) roomy: bool,
+    pub(crate) latency: u64,
+    pub(crate) windows: (u64, u64),
+    pub(crate) peers: u64,
+}
+
+pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
+    let roomy = random.chance(250);
+    let settings = Settings {
+        event_lane: random.pick(&[1_500, 4_000, 12_000, 256 * 1024]),
+        publish_window: random.pick(&[2_000, 128 * 1024]),
+        link_window: random.pick(&[10_000, 8 << 20]),
+        turn_bytes: random.pick(&[4_000, 16 << 20]),
+        messages_per_second: random.pick(&[0, 0, 40]),
+        burst: 20,
+        ping_interval: 5_000,
+        pong_timeout: 10_000,
+        write_timeout: random.pick(&[0, 3_000, 10_000]),
+        session_grace: 4_000 + random.below(4_000),
+        goodbye_grace: 1_000,
+        behind_timeout: random.pick(&[0, 0, 2_000]),
+        session_key: key(random),
+        ..Settings::default()
+    };
+    let events = random.pick(&[4, 12, 40, 300]);
+    let bytes = random.pick(&[0, 3_000, 20_000]);
+    let age = random.pick(&[3_000, 30_000]);
+    let kinds = ["chat", "arena", "crowd", "quiet"].map(|name| {
+        let mut kind = Kind {
+            name: name.to_owned(),
+            mode: if name == "arena" {
+                Mode::State
+            } else {
+                Mode::Relay
+            },
+            no_echo: name == "quiet",
+            full_presence_limit: if name == "crowd" { 2 } else { 256 },
+            ..Kind::default()
+        };
+        let retention = &mut kind.retention;
+        (retention.events, retention.bytes, retention.age) = match roomy {
+            true => (0, 0, 600_000),
+            false => (events, bytes, age),
+        };
+        kind
+    });
+    let setup = Setup {
+        shards: 1 + random.below(3) as u16,
+        settings,
+        kinds: kinds.into(),
+        log_ceiling: if roomy {
+            0
+        } else {
+            random.pick(&[0, 0, 8_000])
+        },
+        slow_links: random.pick(&[0, 100, 400]),
+    };
+    let weather = Weather {
+        temper: random.pick(&[
+            Temper::default(),
+            Temper::default(),
+            Temper {
+                delay: 60,
+                unavailable: 0,
+            },
+            Temper {
+                delay: 20,
+                unavailable: 50,
+            },
+        ]),
+        restarts: if roomy { 0 } else { random.pick(&[0, 0, 8]) },
+        roomy,
+        latency: random.pick(&[0, 5, 40, 150]),
+        windows: random.pick(&[(300, 3_000), (2_000, 20_000), (64_000, 64_000)]),
+        peers: 2 + random.below(3),
+    };
+    (setup, weather)
+}
+
+/// Signs resume tokens.
+pub(crate) fn key(random: &mut Random) -> [u8; 32] {
+    std::array::from_fn(|_| random.next() as u8)
+}

@@ -1,0 +1,392 @@
+//! What one client was told, held against what is true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roomcast_client::session::{Event, HistoryPage, Receipt, Session, Status, Ticket};
+use roomcast_client::{Content, Error, Message, Position, code};
+use roomcast_protocol::MessageType;
+
+use crate::facts::Facts;
+use crate::ledger::{Entry, Ledger};
+use crate::setup::ROOMS;
+
+/// The event in the place of the `player_joined` that made a room too big to tell of each; the client keeps it to itself.
+const CROWDED: &str = "roomcast.presence";
+
+/// A message that was sent and has no answer.
+pub(crate) struct Pending {
+    pub(crate) room: Option<&'static str>,
+    pub(crate) number: u64,
+    /// It may expire, or was withdrawn.
+    pub(crate) aborted: bool,
+    /// Nobody may be left who knows what became of it: the session was lost, or the room left.
+    pub(crate) excused: bool,
+}
+
+/// How far a log was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    epoch: String,
+    last: u64,
+}
+
+impl From<&Position> for Place {
+    fn from(position: &Position) -> Place {
+        Place {
+            epoch: position.epoch.clone(),
+            last: position.offset,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct View {
+    /// Where the application wants to be.
+    pub(crate) joined: BTreeSet<&'static str>,
+    pub(crate) pending: BTreeMap<Ticket, Pending>,
+    pages: BTreeMap<Ticket, &'static str>,
+    places: BTreeMap<String, Place>,
+    /// Numbers of messages that came, by room.
+    received: BTreeMap<String, BTreeSet<u64>>,
+    inbox: Option<Place>,
+    mailed: BTreeSet<u64>,
+    /// Names that the client had.
+    pub(crate) names: BTreeSet<String>,
+    /// Resume tokens of the present name, in their order.
+    pub(crate) tokens: Vec<String>,
+    /// It is over with this session.
+    pub(crate) closed: Option<String>,
+    pub(crate) wants_token: bool,
+    /// Where the server may not know this client's last answers, and for how many more of them: `repeats_possible`.
+    unsure: BTreeMap<Option<&'static str>, u64>,
+}
+
+/// Numbers for which the server says so, at least.
+const UNSURE: u64 = 64;
+
+impl View {
+    /// All that is kept when a page is loaded again: where the client wants to be, and how far it has come.
+    pub(crate) fn reloaded(self, session: &Session) -> View {
+        let position = |room: &&str| Some(((*room).to_owned(), session.position(room)?.into()));
+        View {
+            places: self.joined.iter().filter_map(position).collect(),
+            inbox: session.inbox().map(Place::from),
+            joined: self.joined,
+            names: self.names,
+            unsure: self.unsure,
+            tokens: self.tokens,
+            ..View::default()
+        }
+    }
+
+    pub(crate) fn left(&mut self, room: &str) {
+        self.joined.remove(room);
+        self.places.remove(room);
+        self.received.remove(room);
+        self.unsure_of(room);
+        let pending = self.pending.values_mut();
+        pending
+            .filter(|it| it.room == Some(room))
+            .for_each(|it| it.excused = true);
+    }
+
+    fn unsure_of(&mut self, room: &str) {
+        let room = ROOMS.into_iter().find(|it| *it == room);
+        self.unsure.insert(room, UNSURE);
+    }
+
+    pub(crate) fn asked(&mut self, ticket: Ticket, room: &'static str) {
+        self.pages.insert(ticket, room);
+    }
+
+    pub(crate) fn check(
+        &mut self,
+        event: Event,
+        session: &Session,
+        truth: &Ledger,
+        facts: &mut Facts,
+    ) {
+        match event {
+            Event::Settled { ticket, result } => {
+                let pending = self.pending.remove(&ticket).expect("settled twice");
+                match result {
+                    Ok(receipt) => self.acked(&pending, receipt, truth, facts),
+                    Err(error) => {
+                        let over = matches!(session.status(), Status::Closed(_));
+                        let unsure = over || self.unsure.contains_key(&pending.room);
+                        refused(&pending, unsure, &error, truth, facts);
+                    }
+                }
+            }
+            Event::Joined { room, recovered } => {
+                facts.recovered += u64::from(recovered);
+                if let Some(position) = session.position(&room) {
+                    let place = self.places.entry(room.to_string());
+                    place.or_insert_with(|| position.into());
+                }
+            }
+            Event::Gap { room, since, now } => {
+                let place = Place::from(&now);
+                let Some(room) = room else {
+                    facts.mail_gaps += 1;
+                    facts.excuse_mail(&self.names);
+                    self.inbox = Some(place).filter(|it| !it.epoch.is_empty());
+                    return;
+                };
+                facts.gaps += 1;
+                assert!(
+                    !facts.roomy,
+                    "a gap in {room}, whose log has all: {since:?}, {now:?}"
+                );
+                self.places.insert(room.to_string(), place);
+            }
+            Event::Message { room, message } => self.message(&room, &message, truth, facts),
+            Event::Direct(message) => self.direct(&message, facts),
+            Event::History { ticket, result } => {
+                let room = self
+                    .pages
+                    .remove(&ticket)
+                    .expect("a page that was asked for");
+                match result {
+                    Ok(page) => check_page(room, &page, truth, facts),
+                    Err(error) => {
+                        let known = [code::LEFT, code::CLOSED, code::TAKEN_OVER, "not_in_room"]
+                            .contains(&error.code());
+                        assert!(known, "{error}");
+                    }
+                }
+            }
+            Event::Status(Status::Connected { resumed }) => {
+                facts.resumed += u64::from(resumed);
+                facts.amnesia |= !resumed && !self.names.is_empty();
+                if !resumed {
+                    self.pending.values_mut().for_each(|it| it.excused = true);
+                    let rooms = ROOMS.into_iter().map(Some).chain([None]);
+                    self.unsure = rooms.map(|room| (room, UNSURE)).collect();
+                }
+                if self.names.insert(session.client_id().to_owned()) {
+                    self.tokens.clear();
+                }
+                let token = session.save().resume_token;
+                if self.tokens.last() != Some(&token) {
+                    self.tokens.push(token);
+                }
+            }
+            Event::Status(Status::Closed(error)) => self.closed = Some(error.to_string()),
+            Event::Left { room, error } => {
+                let over = matches!(session.status(), Status::Closed(_));
+                assert!(over || error.is_none(), "{room}: {error:?}");
+            }
+            Event::Refused { request, error, .. } => {
+                let known = [
+                    "rate_limited",
+                    "not_in_room",
+                    "unavailable",
+                    "on_cooldown",
+                    "target_not_found",
+                ];
+                assert!(known.contains(&error.code()), "{request}: {error}");
+            }
+            Event::TokenEnds => self.wants_token = true,
+            Event::Unreadable(error) => panic!("{error}"),
+            Event::Status(_)
+            | Event::Members { .. }
+            | Event::Sync { .. }
+            | Event::MembersPage { .. } => {}
+        }
+    }
+
+    fn acked(&mut self, pending: &Pending, receipt: Receipt, truth: &Ledger, facts: &mut Facts) {
+        facts.acked += 1;
+        if let Some(left) = self.unsure.get_mut(&pending.room) {
+            *left -= 1;
+            if *left == 0 {
+                self.unsure.remove(&pending.room);
+            }
+        }
+        let number = pending.number;
+        assert!(
+            receipt.offset > 0 && receipt.seq > 0,
+            "{number}: {receipt:?}"
+        );
+        let Some(room) = pending.room else {
+            return facts.mail_acked(number);
+        };
+        let offset = receipt.offset as usize;
+        let is_there = truth.logs.iter().filter(|log| log.room == room).any(|log| {
+            log.entries.get(offset - 1).is_some_and(|it| {
+                it.number() == Some(number)
+                    && it.seq == receipt.seq
+                    && self.names.contains(&it.from)
+            })
+        });
+        assert!(
+            is_there,
+            "{number} was acked in {room} with {receipt:?} and is not there"
+        );
+    }
+
+    fn message(&mut self, room: &str, message: &Message, truth: &Ledger, facts: &mut Facts) {
+        let Some(position) = &message.position else {
+            facts.ephemeral += 1;
+            return;
+        };
+        facts.delivered += 1;
+        let place = self
+            .places
+            .get(room)
+            .expect("an event before `joined`")
+            .clone();
+        assert_eq!(
+            place.epoch, position.epoch,
+            "{room}: another log, and nothing said so"
+        );
+        assert!(
+            position.offset > place.last,
+            "{room}: {position:?} after {}",
+            place.last
+        );
+        self.check_between(room, &place, position.offset - 1, truth);
+        let entry = truth.entry(room, &position.epoch, position.offset);
+        let entry = entry.expect("an event that is in no log");
+        check_content(room, message, entry);
+        if let Some(number) = entry.number() {
+            let received = self.received.entry(room.to_owned()).or_default();
+            assert!(received.insert(number), "{number} came twice in {room}");
+        }
+        self.places.insert(room.to_owned(), position.into());
+    }
+
+    /// What was not told between two events was not for this client, or it had it before.
+    fn check_between(&self, room: &str, place: &Place, last: u64, truth: &Ledger) {
+        for offset in place.last + 1..=last {
+            let entry = truth.entry(room, &place.epoch, offset).unwrap();
+            let own = entry.silent && self.names.contains(&entry.from);
+            let again = entry.number().is_some_and(|number| {
+                let received = self.received.get(room);
+                received.is_some_and(|it| it.contains(&number))
+            });
+            let crowded = entry.name == CROWDED && entry.from.is_empty();
+            assert!(
+                own || again || crowded,
+                "{room} {offset} was not told: {entry:?}, after {}",
+                place.last
+            );
+        }
+    }
+
+    /// At the end all is told.
+    pub(crate) fn check_end(&self, room: &str, truth: &Ledger) {
+        let place = self
+            .places
+            .get(room)
+            .expect("a room that is joined has a place");
+        let log = truth.newest(room).unwrap();
+        assert_eq!(place.epoch, log.epoch, "{room}");
+        self.check_between(room, place, log.entries.len() as u64, truth);
+    }
+
+    fn direct(&mut self, message: &Message, facts: &mut Facts) {
+        facts.mail += 1;
+        let position = message
+            .position
+            .as_ref()
+            .expect("an inbox numbers what it has");
+        if let Some(place) = &self.inbox {
+            assert_eq!(
+                place.epoch, position.epoch,
+                "another inbox, and nothing said so"
+            );
+            let next = position.offset == place.last + 1;
+            // One that was sent twice, by a client that the server had forgotten, is told once.
+            assert!(
+                next || facts.amnesia && position.offset > place.last,
+                "{position:?} after {}",
+                place.last
+            );
+        }
+        self.inbox = Some(position.into());
+        let number = number(&message.content).expect("a message of ours");
+        assert!(
+            self.mailed.insert(number),
+            "the direct message {number} came twice"
+        );
+        facts.mail_received(number, &self.names);
+    }
+}
+
+fn refused(pending: &Pending, unsure: bool, error: &Error, truth: &Ledger, facts: &mut Facts) {
+    let number = pending.number;
+    match error.code() {
+        code::UNCONFIRMED => assert!(pending.excused || unsure, "{number}: {error}"),
+        code::ABORTED | code::EXPIRED => {
+            assert!(pending.aborted, "{number}: {error}");
+            facts.not_done(number, error, truth);
+        }
+        code::LEFT | code::CLOSED | code::TAKEN_OVER | "not_in_room" | "recipient_not_found" => {
+            facts.not_done(number, error, truth);
+        }
+        // What was refused for now is not sent again to a room that was left.
+        "rate_limited" | "unavailable" | "seq_gap" | "too_many_unanswered" => {
+            assert!(pending.excused, "{number}: {error}");
+        }
+        other => panic!("{number}: {other}"),
+    }
+}
+
+fn check_content(room: &str, message: &Message, entry: &Entry) {
+    let same = match &message.content {
+        Content::Chat(payload) => {
+            entry.kind == MessageType::Chat && payload.data() == &entry.payload[..]
+        }
+        Content::Event { name, payload } => {
+            entry.kind == MessageType::Event
+                && *name == entry.name
+                && payload.data() == &entry.payload[..]
+        }
+        Content::Action(_) => entry.kind == MessageType::GameAction,
+        Content::PlayerJoined(member) => {
+            entry.kind == MessageType::PlayerJoined && member.player_num == entry.num
+        }
+        Content::PlayerLeft { player_num, .. } => {
+            entry.kind == MessageType::PlayerLeft && *player_num == entry.num
+        }
+    };
+    let known = (&*message.from, message.seq, message.timestamp);
+    let is = (&*entry.from, entry.seq, entry.timestamp);
+    assert!(same && known == is, "{room}: {message:?} is not {entry:?}");
+}
+
+fn check_page(room: &str, page: &HistoryPage, truth: &Ledger, facts: &mut Facts) {
+    facts.pages += 1;
+    let offset = |message: &Message| message.position.as_ref().map_or(0, |it| it.offset);
+    for message in &page.events {
+        let entry = truth.entry(room, &page.epoch, offset(message));
+        check_content(room, message, entry.expect("history that is in no log"));
+    }
+    let offsets: Vec<_> = page.events.iter().map(offset).collect();
+    let up = offsets.windows(2).all(|two| two[0] + 1 == two[1]);
+    let down = offsets.windows(2).all(|two| two[0] == two[1] + 1);
+    assert!(up || down, "{room}: {offsets:?}");
+}
+
+/// The number that a message of ours begins with.
+fn number(content: &Content) -> Option<u64> {
+    match content {
+        Content::Chat(payload) | Content::Event { payload, .. } => leading_number(payload.data()),
+        _ => None,
+    }
+}
+
+fn leading_number(data: &[u8]) -> Option<u64> {
+    let digits = data.iter().skip_while(|byte| **byte == b'"');
+    let digits: Vec<u8> = digits.copied().take_while(u8::is_ascii_digit).collect();
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+impl Entry {
+    pub(crate) fn number(&self) -> Option<u64> {
+        let ours = matches!(self.kind, MessageType::Chat | MessageType::Event);
+        ours.then(|| leading_number(&self.payload)).flatten()
+    }
+}

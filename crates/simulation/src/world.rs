@@ -1,0 +1,287 @@
+//! A schedule: time passes, clients act, the network and the server fail.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use roomcast_client::session::Status;
+
+use crate::Counts;
+use crate::facts::Facts;
+use crate::intruder::Intruder;
+use crate::ledger::{Ledger, Temper};
+use crate::network::Network;
+use crate::peer::{Around, Peer};
+use crate::random::Random;
+use crate::server::{Server, Setup};
+use crate::setup::{self, Weather};
+
+/// Steps of a schedule.
+const STEPS: usize = 200;
+/// Of a thousand attempts to connect, how many fail.
+const REFUSES: u64 = 150;
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) setup: Setup,
+    pub(crate) weather: Weather,
+    pub(crate) net: Network,
+    pub(crate) server: Server,
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) intruder: Option<Intruder>,
+    pub(crate) facts: Facts,
+    /// Nothing fails any more.
+    pub(crate) healthy: bool,
+    counts: Counts,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, aloud: bool) -> World {
+        let mut random = Random(seed);
+        let (setup, weather) = setup::draw(&mut random);
+        let ledger = Rc::new(RefCell::new(Ledger::default()));
+        ledger.borrow_mut().temper = weather.temper;
+        let server = Server::new(&setup, &ledger, Random(random.next()));
+        let net = Network {
+            wires: Vec::new(),
+            random: Random(random.next()),
+            latency: weather.latency,
+            windows: weather.windows,
+        };
+        let peers = (0..weather.peers).map(|_| Peer::new(&mut random));
+        let peers = peers.collect();
+        let facts = Facts::new(weather.roomy, aloud);
+        if aloud {
+            println!("{setup:#?}\n{weather:#?}");
+        }
+        World {
+            now: 0,
+            random,
+            setup,
+            weather,
+            net,
+            server,
+            ledger,
+            peers,
+            intruder: None,
+            facts,
+            healthy: false,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn run(mut self) -> (Counts, u64) {
+        for _ in 0..STEPS {
+            let who = self.random.below(self.peers.len() as u64) as usize;
+            for _ in 0..=self.random.below(3) {
+                self.act(who);
+            }
+            self.disturb();
+            let passes = match self.random.below(100) {
+                0..70 => self.random.below(8),
+                70..95 => self.random.below(60),
+                95..99 => self.random.below(1_500),
+                _ => self.setup.settings.session_grace + self.random.below(3_000),
+            };
+            self.pass(passes);
+        }
+        self.heal();
+        self.check_end();
+        self.note();
+        self.go();
+        (self.counts, self.facts.trace)
+    }
+
+    /// Something that networks and servers do.
+    fn disturb(&mut self) {
+        let who = self.random.below(self.peers.len() as u64) as usize;
+        let wire = self.peers[who].wire();
+        match (self.random.below(1_000), wire) {
+            (0..25, Some(wire)) => {
+                self.facts.cuts += 1;
+                self.say(format_args!("{who} is cut"));
+                self.net.cut(wire, self.now);
+            }
+            (25..45, Some(wire)) => {
+                let until = self.now + self.random.below(6_000);
+                self.net.wires[wire].down.stalled_until = until;
+            }
+            (45..55, Some(wire)) => {
+                let until = self.now + self.random.below(3_000);
+                self.net.wires[wire].up.stalled_until = until;
+            }
+            (55..60, _) => self.server.announce(self.now, 500),
+            (60..75, _) => self.intrude(who),
+            _ => {}
+        }
+        if self.random.chance(self.weather.restarts) {
+            self.restart();
+        }
+    }
+
+    /// The server is killed and started again, with the secret of before or another one.
+    fn restart(&mut self) {
+        self.say(format_args!("the server starts again"));
+        self.note();
+        self.facts.restarts += 1;
+        self.facts.restarted_at = Some(self.now);
+        self.facts.amnesia = true;
+        if self.random.chance(400) {
+            self.setup.settings.session_key = setup::key(&mut self.random);
+        }
+        self.ledger.borrow_mut().kill();
+        let server = Server::new(&self.setup, &self.ledger, Random(self.random.next()));
+        std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
+        self.intruder = None;
+    }
+
+    /// Lets time pass, and does what is to be done at each moment.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let until = self.now + ms;
+        loop {
+            self.settle();
+            match self.due() {
+                Some(due) if due <= until => self.now = due,
+                _ => break,
+            }
+        }
+        self.now = until;
+        self.settle();
+        self.server.check_bounds();
+    }
+
+    /// When there is something to do next.
+    fn due(&self) -> Option<u64> {
+        let now = self.now;
+        let peers = self.peers.iter().filter_map(|peer| peer.due(now));
+        let engine = self.ledger.borrow().due();
+        let engine = engine.map(|micros| micros.saturating_sub(1_000_000).div_ceil(1_000));
+        let rest = [self.server.due(now), self.net.due(now), engine];
+        peers
+            .chain(rest.into_iter().flatten())
+            .filter(|due| *due > now)
+            .min()
+    }
+
+    /// Until nothing is left to do at this moment.
+    fn settle(&mut self) {
+        for rounds in 0.. {
+            assert!(rounds < 10_000, "the world does not come to rest");
+            let mut busy = self.server.run(self.now, &mut self.net);
+            for who in 0..self.peers.len() {
+                busy |= self.with(who, |peer, around| {
+                    let busy = peer.drive(around);
+                    let careless = around.refuses > 0 && around.random.chance(300);
+                    if peer.view.wants_token && !careless {
+                        peer.renew_token(around);
+                    }
+                    peer.view.wants_token = false;
+                    busy
+                });
+                if let Some(why) = self.peers[who].view.closed.take() {
+                    let late = self.peers[who].late_hello && why.starts_with("taken_over: ");
+                    let asked = why.starts_with("closed: ");
+                    assert!(late || asked, "a client was closed: {why}");
+                    self.peers[who].begin_anew();
+                    busy = true;
+                }
+            }
+            busy |= self.drive_intruder();
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    /// A client, and the world around it.
+    pub(crate) fn with<T>(
+        &mut self,
+        who: usize,
+        act: impl FnOnce(&mut Peer, &mut Around<'_>) -> T,
+    ) -> T {
+        let truth = self.ledger.borrow();
+        let mut around = Around {
+            now: self.now,
+            net: &mut self.net,
+            server: &mut self.server,
+            truth: &truth,
+            facts: &mut self.facts,
+            random: &mut self.random,
+            grace: self.setup.settings.session_grace,
+            refuses: if self.healthy { 0 } else { REFUSES },
+        };
+        act(&mut self.peers[who], &mut around)
+    }
+
+    /// The network is good again, nobody acts, and there is time: everything comes to its end.
+    fn heal(&mut self) {
+        self.say(format_args!("all is well"));
+        self.healthy = true;
+        self.ledger.borrow_mut().temper = Temper::default();
+        self.server.slow_links = 0;
+        self.net.windows = (64_000, 64_000);
+        self.net.latency = self.net.latency.min(5);
+        for wire in &mut self.net.wires {
+            for pipe in [&mut wire.up, &mut wire.down] {
+                pipe.window = pipe.window.max(64_000);
+                pipe.stalled_until = 0;
+            }
+        }
+        // Longer than anybody who is gone without a word is missed, and remembered.
+        let settings = &self.setup.settings;
+        self.pass(settings.pong_timeout + settings.session_grace + 12_000);
+        let mut waits = 0;
+        while let Some(why) = self.unsettled() {
+            waits += 1;
+            assert!(waits < 200, "{why}");
+            self.pass(500);
+        }
+    }
+
+    fn unsettled(&self) -> Option<String> {
+        let mut peers = self.peers.iter().enumerate();
+        peers.find_map(|(who, peer)| {
+            let session = &peer.session;
+            let status = session.status();
+            let connected = matches!(status, Status::Connected { .. });
+            let joined = peer.view.joined.iter().all(|room| session.is_joined(room));
+            let waiting: Vec<_> = peer.view.pending.values().map(|it| it.number).collect();
+            let done = waiting.is_empty() && session.outbox_bytes() == 0;
+            (!connected || !joined || !done).then(|| {
+                let joined = &peer.view.joined;
+                format!("{who} is not at rest: {status:?}, {joined:?}, {waiting:?}, {session:?}")
+            })
+        })
+    }
+
+    /// Adds up what the present server and the clients have seen.
+    fn note(&mut self) {
+        let server = &mut self.server;
+        self.counts.taken_over += server.count(|it| it.taken_over);
+        self.counts.behind += server.count(|it| it.readers_behind);
+        self.counts.overrun += server.count(|it| it.log_overruns);
+        self.counts.repeats += server.count(|it| it.repeats);
+        let facts = &self.facts;
+        self.counts = Counts {
+            acked: facts.acked,
+            delivered: facts.delivered,
+            direct: facts.mail,
+            pages: facts.pages,
+            cuts: facts.cuts,
+            reloads: facts.reloads,
+            restarts: facts.restarts,
+            resumed: facts.resumed,
+            recovered: facts.recovered,
+            gaps: facts.gaps,
+            stale_tokens: facts.intruders,
+            ..self.counts
+        };
+    }
+
+    pub(crate) fn say(&self, what: std::fmt::Arguments<'_>) {
+        if self.facts.trace_on {
+            println!("{:7} {what}", self.now);
+        }
+    }
+}

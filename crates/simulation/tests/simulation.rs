@@ -1,0 +1,76 @@
+//! Schedules of server and clients: nothing acked is lost, nothing comes twice, gaps are told, nothing outlives its time.
+//!
+//! `ROOMCAST_SEED` repeats one schedule, and prints what each client is told; `ROOMCAST_SCHEDULES` says how many there are.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use roomcast_simulation::{Counts, run, run_aloud};
+
+/// One that fails: its seed.
+type Failed = u64;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Runs the schedules from `first` on, on all processors.
+fn run_all(first: u64, schedules: u64) -> Result<Counts, Failed> {
+    let next = AtomicU64::new(first);
+    let worker = || {
+        let mut counts = Counts::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + schedules {
+                return Ok(counts);
+            }
+            match catch_unwind(|| run(seed)) {
+                Ok((own, _)) => counts.add(&own),
+                Err(_) => {
+                    next.store(first + schedules, Ordering::Relaxed);
+                    return Err(seed);
+                }
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let mut counts = Counts::default();
+        let mut failed = None;
+        for worker in workers {
+            match worker.join().unwrap() {
+                Ok(own) => counts.add(&own),
+                Err(seed) => failed = Some(failed.map_or(seed, |other| seed.min(other))),
+            }
+        }
+        failed.map_or(Ok(counts), Err)
+    })
+}
+
+#[test]
+fn nothing_acked_is_lost_nothing_comes_twice_and_gaps_are_told() {
+    if let Some(seed) = variable("ROOMCAST_SEED") {
+        run_aloud(seed);
+        return;
+    }
+    let most = if cfg!(debug_assertions) { 200 } else { 10_000 };
+    let (first, schedules) = (1, variable("ROOMCAST_SCHEDULES").unwrap_or(most));
+    println!("ROOMCAST_SEED={first} and the {schedules} from there on");
+    let counts = run_all(first, schedules).unwrap_or_else(|seed| {
+        panic!("ROOMCAST_SEED={seed} fails: see above");
+    });
+    for (what, count) in counts.list() {
+        println!("{what:14} {count}");
+        assert!(count > 0 || schedules < 200, "{what} never happened");
+    }
+}
+
+#[test]
+fn a_seed_brings_the_same_bytes_again() {
+    for seed in 1..20 {
+        assert_eq!(run(seed), run(seed), "ROOMCAST_SEED={seed}");
+    }
+}
