@@ -43,7 +43,7 @@ pub(super) static SERVER: Section = Section {
         .flag("--public-demo"),
         Key::new(
             "pages",
-            "Whether the addresses of `listen` serve the demo page and `/console`.",
+            "Whether the addresses of `listen` serve the demo page and `/console`. The SDK at `/sdk/` is always there.",
             &AutoSwitch {
                 place: |c: &mut Config| &mut c.server.pages,
                 meaning: "on loopback while `admin.listen` is empty, and with `public_demo`",
