@@ -20,6 +20,8 @@ pub(super) struct Socket {
     pub(super) phase: Phase,
     /// On the list of those to read from.
     pub(super) listed: bool,
+    /// Nothing was read from it yet.
+    pub(super) unheard: bool,
     /// Nothing is left in the socket until the poll says so again.
     pub(super) drained: bool,
     /// The peer sends no more: what comes is read to its end, as no other edge will tell of it.

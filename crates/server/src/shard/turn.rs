@@ -1,5 +1,6 @@
 //! The event loop of a shard.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -24,6 +25,11 @@ pub(crate) const WAKER: Token = Token(usize::MAX);
 const READ_BUFFER: usize = 64 * 1024;
 /// Connections that one turn hears of; others stay with the poll.
 const EVENTS: usize = 4 * 1024;
+/// Microseconds that one turn gives to connections that are heard for the first time. Thousands may come back at one
+/// moment, each with a `hello` that resumes a session: those who are there are served meanwhile.
+const FIRST_READS: u64 = 5_000;
+/// First reads between two looks at the clock.
+const FIRST_READS_A_LOOK: usize = 8;
 /// Microseconds between two looks at what the log left out.
 const SUM_UP: u64 = 1_000_000;
 /// Writes between two looks at the clock.
@@ -43,6 +49,8 @@ pub(super) struct Worker<E: Engine> {
     /// Connections to read from in this turn, and in the next.
     readable: Vec<ConnId>,
     next_readable: Vec<ConnId>,
+    /// Connections to read from for the first time, the one that waits longest first.
+    unheard: VecDeque<ConnId>,
     /// Connections whose sockets take bytes again.
     writable: Vec<ConnId>,
     pub(super) deadlines: Deadlines,
@@ -112,6 +120,7 @@ impl<E: Engine> Worker<E> {
             sockets: Sockets::default(),
             readable: Vec::new(),
             next_readable: Vec::new(),
+            unheard: VecDeque::new(),
             writable: Vec::new(),
             receivers: [receiver(None), receiver(Some(deflate))],
             scratch: Scratch::new(),
@@ -175,7 +184,7 @@ impl<E: Engine> Worker<E> {
                 let _ = flushed.send(());
             }
         }
-        more || self.core.has_work() || !self.next_readable.is_empty()
+        more || self.core.has_work() || !self.next_readable.is_empty() || !self.unheard.is_empty()
     }
 
     /// How long the poll may sleep: not at all while there is work, until the next timer else.
@@ -223,7 +232,11 @@ impl<E: Engine> Worker<E> {
             && !socket.listed
         {
             socket.listed = true;
-            self.next_readable.push(conn);
+            if socket.unheard {
+                self.unheard.push_back(conn);
+            } else {
+                self.next_readable.push(conn);
+            }
         }
     }
 
@@ -311,6 +324,7 @@ impl<E: Engine> Worker<E> {
             deflate,
             phase: Phase::Open,
             listed: false,
+            unheard: true,
             // If it isn't, its registration has told the poll.
             drained: true,
             read_closed: false,
@@ -329,12 +343,28 @@ impl<E: Engine> Worker<E> {
         std::mem::swap(&mut self.readable, &mut self.next_readable);
         let mut readable = std::mem::take(&mut self.readable);
         for conn in readable.drain(..) {
-            if !self.read(conn) {
-                self.drop_socket(conn);
-            }
-            self.move_away();
+            self.read_from(conn);
         }
         self.readable = readable;
+        if self.unheard.is_empty() {
+            return;
+        }
+        let until = self.node.clock.micros() + FIRST_READS;
+        let mut reads = 0;
+        while let Some(conn) = self.unheard.pop_front() {
+            self.read_from(conn);
+            reads += 1;
+            if reads % FIRST_READS_A_LOOK == 0 && self.node.clock.micros() >= until {
+                break;
+            }
+        }
+    }
+
+    fn read_from(&mut self, conn: ConnId) {
+        if !self.read(conn) {
+            self.drop_socket(conn);
+        }
+        self.move_away();
     }
 
     /// Takes those whose session lives on another shard there, with what they sent behind their `hello`.
@@ -392,6 +422,7 @@ impl<E: Engine> Worker<E> {
             return true;
         };
         socket.listed = false;
+        socket.unheard = false;
         match socket.phase {
             Phase::Open => {}
             // What comes now isn't wanted, and a broken connection is seen when it is written to.
