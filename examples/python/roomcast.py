@@ -755,7 +755,7 @@ class Client:
                     wait, url = max(0.0, self._reconnect[0] - time.monotonic()), self._reconnect[1] or url
                 elif wait is None:
                     failures = 0 if lived > 5 else failures
-                    most = min(self._longest, self._shortest * 2 ** min(failures + 1, 20))
+                    most = min(self._longest, self._shortest * 4 * 2 ** min(failures, 20))
                     wait = max(self._shortest, lost.error.retry_after) + random.uniform(0, most - self._shortest)
                     failures += 1
                 self._reconnect = None

@@ -95,7 +95,7 @@ fn waits_are_jittered_from_half_a_second_to_twenty() {
     assert_eq!(most[0], [500; 10]);
     assert_eq!(
         most[2][..7],
-        [1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]
+        [2_000, 4_000, 8_000, 16_000, 20_000, 20_000, 20_000]
     );
     assert_eq!(most[1][9], 10_250);
     // A wake-up doesn't wait.

@@ -7,11 +7,11 @@ const MAX = 20_000;
 
 /**
  * How long to wait after `attempts` failures in a row: at least what the server asks for, and then any time up to one
- * that doubles with each failure (full jitter), so that many clients don't come back at one moment.
+ * that doubles with each failure, the first time 2 s (full jitter), so that many clients don't come back at one moment.
  * @param random from 0 to 1
  */
 export const backoff = (attempts: number, random: number, retryAfter = 0): number =>
-  Math.max(MIN, retryAfter) + random * (Math.min(MAX, 2 * MIN * 2 ** attempts) - MIN);
+  Math.max(MIN, retryAfter) + random * (Math.min(MAX, 4 * MIN * 2 ** attempts) - MIN);
 
 /** Whether a client comes back after a close with this code. */
 export const comesBack = (code: number): boolean =>

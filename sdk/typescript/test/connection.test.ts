@@ -194,7 +194,7 @@ it("asks for a token again, unless there is none for this user", async () => {
   client.connect();
   await turn();
   expect(client.status).toMatchObject({ state: "reconnecting", reason: { code: "not_connected" } });
-  await vi.advanceTimersByTimeAsync(1_000);
+  await vi.advanceTimersByTimeAsync(2_000);
   expect(client.status).toMatchObject({ state: "closed", reason: { code: "unauthorized", message: "signed out" } });
   expect(FakeSocket.all).toEqual([]);
 });

@@ -7,13 +7,13 @@ it("waits between 500 ms and 20 s, spread over all of it", () => {
     expect(backoff(attempts, 0)).toBe(500);
     expect(backoff(attempts, 0.999999)).toBeLessThanOrEqual(20_000);
   }
-  expect(backoff(0, 0.5)).toBe(750);
+  expect(backoff(0, 0.5)).toBe(1_250);
   expect(backoff(10, 0.5)).toBe(10_250);
 });
 
 it("obeys the server", () => {
   expect(backoff(0, 0, 30_000)).toBe(30_000);
-  expect(backoff(0, 1, 30_000), "still spread").toBe(30_500);
+  expect(backoff(0, 1, 30_000), "still spread").toBe(31_500);
 });
 
 it("comes back after the codes that say so", () => {
