@@ -303,3 +303,26 @@ fn no_more_is_sent_than_the_server_takes() {
     rig.pass(200);
     assert_eq!(rig.sent_seqs(), chats(5..=5));
 }
+
+#[test]
+fn what_has_no_answer_in_a_room_that_was_left_keeps_nobody_waiting() {
+    let mut rig = Rig::new(Config::default());
+    let limits = json!({"max_unanswered": 32, "messages_per_second": 10, "burst": 8});
+    rig.connect(json!({ "limits": limits }));
+    rig.join("r");
+    rig.join("s");
+    (0..8).for_each(|_| _ = rig.send("a"));
+    rig.pass(1_000);
+    assert_eq!(rig.sent_seqs(), chats(1..=8));
+    // None of them is ever answered.
+    rig.session.leave(rig.now, "r").unwrap();
+    rig.sent();
+    let left = json!({"player_id": "me", "player_num": 1});
+    rig.say(json!({"type": "player_left", "room_id": "r", "payload": left}));
+    let publish = Publish::Chat(Payload::text("b"));
+    rig.session
+        .send(rig.now, "s", publish, SendOptions::default())
+        .unwrap();
+    rig.pass(1_000);
+    assert_eq!(rig.sent_seqs(), chats(1..=1));
+}

@@ -444,3 +444,21 @@ fn who_left_in_an_earlier_life_of_the_room_is_somebody_else() {
     );
     assert!(!rig.session.is_joined("r"), "put out by the server");
 }
+
+#[test]
+fn an_answer_to_a_join_from_before_the_room_was_left_hides_no_gap() {
+    let mut rig = Rig::open();
+    let since = |offset| JoinOptions {
+        since: Some(Position {
+            epoch: "e".into(),
+            offset,
+        }),
+        ..JoinOptions::default()
+    };
+    rig.session.join(rig.now, "r", since(8)).unwrap();
+    rig.session.leave(rig.now, "r").unwrap();
+    rig.session.join(rig.now, "r", since(2)).unwrap();
+    rig.joined("r", json!({"recovered": true, "offset": 8}));
+    let gap = |it: &Event| matches!(it, Event::Gap { .. });
+    assert!(rig.events().iter().any(gap));
+}

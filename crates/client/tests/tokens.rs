@@ -20,7 +20,7 @@ use wire::{chat, quick, soon, start_with, url};
 
 const SECRET: &str = "a secret for tests, with enough bytes in it";
 /// How long a token is good. Its end is told in whole seconds.
-const TTL: Duration = Duration::from_secs(3);
+const TTL: Duration = Duration::from_secs(5);
 
 fn start() -> RunningServer {
     start_with(|config| {

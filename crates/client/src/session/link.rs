@@ -135,7 +135,9 @@ impl Session {
         };
         let greeted = matches!(self.phase, Phase::Greeting { .. } | Phase::Closing { .. });
         if greeted && !self.welcomed && !self.resume_token.is_empty() {
-            self.late_hellos = (self.late_hellos.0 + 1, self.now + LATE_HELLO_MS);
+            let (count, until) = self.late_hellos;
+            let before = if self.now < until { count } else { 0 };
+            self.late_hellos = (before.saturating_add(1), self.now + LATE_HELLO_MS);
         }
         let lived = match self.phase {
             Phase::Open | Phase::Closing { .. } => self.now - self.welcomed_at.min(self.now),

@@ -2,6 +2,9 @@
 
 use roomcast_protocol::WelcomeLimits;
 
+/// A server that names a longer time is not believed.
+const LONGEST_MS: u64 = 600_000;
+
 /// A bucket of messages, as the server keeps one: `burst` of them, and `messages_per_second` more each second.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -44,7 +47,9 @@ impl Pace {
     /// The server has taken none, and will not for so many milliseconds.
     pub(super) fn refused(&mut self, now: u64, retry_after_ms: u64) {
         self.left = 0;
-        self.at = self.at.max(now.saturating_add(retry_after_ms));
+        self.at = self
+            .at
+            .max(now.saturating_add(retry_after_ms.min(LONGEST_MS)));
     }
 
     /// When the next one may be sent; `None`: now.
@@ -54,7 +59,8 @@ impl Pace {
             return None;
         }
         let missing = 1_000 - self.left;
-        Some(self.at + missing.div_ceil(self.per_second.max(1)))
+        let more = missing.div_ceil(self.per_second.max(1));
+        Some(self.at.saturating_add(more))
     }
 
     fn refill(&mut self, now: u64) {
@@ -90,6 +96,15 @@ mod tests {
         pace.refused(60, 100);
         assert_eq!(pace.wait(80), Some(185), "after the time that was named");
         assert_eq!(pace.wait(185), None);
+    }
+
+    #[test]
+    fn no_time_that_a_server_names_is_for_ever() {
+        let mut pace = pace();
+        pace.refused(60, u64::MAX);
+        let at = pace.wait(60).unwrap();
+        assert!((60..700_000).contains(&at), "{at}");
+        assert_eq!(pace.wait(at), None);
     }
 
     #[test]

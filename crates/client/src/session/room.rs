@@ -436,8 +436,10 @@ impl Session {
         let since = room.log.position().cloned();
         let gap = since.as_ref().is_some_and(|since| {
             let same = since.epoch == told.epoch;
-            // Nothing is missed: what comes is what follows, whatever place an answer to an older question names.
-            let reached = joined.recovered || told.offset == since.offset;
+            // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one
+            // from before the room was left and joined again answers where another place was meant.
+            let other = room.new_stay && told.offset > since.offset;
+            let reached = (joined.recovered && !other) || told.offset == since.offset;
             !(same && reached)
         });
         if gap || since.is_none() {

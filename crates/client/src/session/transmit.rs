@@ -64,7 +64,9 @@ impl Session {
         if window == usize::MAX {
             return true;
         }
-        let rooms = self.rooms.values().map(|room| room.stream.under_way());
+        // Where the client is no member any more, what has no answer gets none.
+        let rooms = self.rooms.values().filter(|room| room.member);
+        let rooms = rooms.map(|room| room.stream.under_way());
         self.direct.under_way() + rooms.sum::<usize>() < window
     }
 
