@@ -127,6 +127,8 @@ pub(crate) enum Receipt {
 impl Sent {
     /// The client has answers to all numbers below `first`. Whether one that it sends again may be delivered twice.
     pub(super) fn enter(&mut self, first: u64) -> bool {
+        // What it was told last may have been lost with its connection.
+        self.told = 0;
         if first <= self.last + 1 {
             return false;
         }
@@ -258,6 +260,8 @@ mod tests {
         let mut sent = Sent::default();
         assert_eq!(sent.check(2), Check::Gap(1, true));
         assert_eq!(sent.check(3), Check::Gap(1, false));
+        assert!(!sent.enter(1));
+        assert_eq!(sent.check(3), Check::Gap(1, true), "told anew");
         assert_eq!(sent.check(1), Check::Send);
         assert_eq!(sent.check(1), Check::UnderWay);
         assert_eq!(sent.settle(1, Receipt::Copies(1)), None);
