@@ -51,6 +51,8 @@ pub(super) struct Worker<E: Engine> {
     next_readable: Vec<ConnId>,
     /// Connections to read from for the first time, the one that waits longest first.
     unheard: VecDeque<ConnId>,
+    /// Connections that come from other shards, each with a `hello`.
+    moved: VecDeque<Moved>,
     /// Connections whose sockets take bytes again.
     writable: Vec<ConnId>,
     pub(super) deadlines: Deadlines,
@@ -121,6 +123,7 @@ impl<E: Engine> Worker<E> {
             readable: Vec::new(),
             next_readable: Vec::new(),
             unheard: VecDeque::new(),
+            moved: VecDeque::new(),
             writable: Vec::new(),
             receivers: [receiver(None), receiver(Some(deflate))],
             scratch: Scratch::new(),
@@ -184,7 +187,10 @@ impl<E: Engine> Worker<E> {
                 let _ = flushed.send(());
             }
         }
-        more || self.core.has_work() || !self.next_readable.is_empty() || !self.unheard.is_empty()
+        more || self.core.has_work()
+            || !self.next_readable.is_empty()
+            || !self.unheard.is_empty()
+            || !self.moved.is_empty()
     }
 
     /// How long the poll may sleep: not at all while there is work, until the next timer else.
@@ -253,9 +259,7 @@ impl<E: Engine> Worker<E> {
             }
         }
         self.newcomers = newcomers;
-        for moved in self.mailbox.take_moved() {
-            self.take_over(moved);
-        }
+        self.moved.extend(self.mailbox.take_moved());
         let mut letters = std::mem::take(&mut self.letters);
         for from in 0..self.node.mailboxes.count() {
             self.mailbox.take_letters(from, &mut letters);
@@ -346,15 +350,27 @@ impl<E: Engine> Worker<E> {
             self.read_from(conn);
         }
         self.readable = readable;
-        if self.unheard.is_empty() {
+        self.hear_newcomers();
+    }
+
+    /// Takes connections over from other shards, and reads from those that were not heard yet, for a while.
+    fn hear_newcomers(&mut self) {
+        if self.unheard.is_empty() && self.moved.is_empty() {
             return;
         }
         let until = self.node.clock.micros() + FIRST_READS;
-        let mut reads = 0;
-        while let Some(conn) = self.unheard.pop_front() {
-            self.read_from(conn);
-            reads += 1;
-            if reads % FIRST_READS_A_LOOK == 0 && self.node.clock.micros() >= until {
+        for heard in 1.. {
+            let (moved, unheard) = (self.moved.pop_front(), self.unheard.pop_front());
+            if moved.is_none() && unheard.is_none() {
+                break;
+            }
+            if let Some(moved) = moved {
+                self.take_over(moved);
+            }
+            if let Some(conn) = unheard {
+                self.read_from(conn);
+            }
+            if heard % FIRST_READS_A_LOOK == 0 && self.node.clock.micros() >= until {
                 break;
             }
         }
