@@ -306,7 +306,9 @@ impl Peer {
     /// Who comes back in time has its session again.
     fn welcome(&mut self, resumed: bool, around: &mut Around<'_>) {
         let before = std::mem::replace(&mut self.welcomed, self.open_wire);
-        let goodbye = std::mem::take(&mut self.said_goodbye);
+        let goodbye = self.said_goodbye;
+        // Where the `hello` of the page that was left comes late, its goodbye comes behind it, and after this.
+        self.said_goodbye &= self.late_hello && !resumed;
         let Some(before) = before.filter(|_| !resumed && !goodbye) else {
             return;
         };

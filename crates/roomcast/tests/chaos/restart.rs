@@ -143,7 +143,8 @@ async fn talk(
         number += 1;
     }
     let status = client.status().borrow().clone();
-    assert_eq!(status, Status::Connected { resumed: false });
+    // Resumed where an answer was so late that the client came once more.
+    assert!(matches!(status, Status::Connected { .. }), "{status:?}");
     hall.all_back.wait().await;
     let texts = (0..AFTER).map(|number| format!("{place} after {number}"));
     let sent: Vec<_> = texts.map(|text| (text.clone(), room.chat(text))).collect();
