@@ -130,7 +130,7 @@ export class Link {
       const room = this.#room(message);
       Object.assign(room, { epoch: payload.epoch, offset: payload.offset, total: payload.total, me: payload.player_id });
     }
-    if (type === "player_left" && this.rooms.get(place)?.me === payload.player_id) this.rooms.delete(place);
+    if (type === "player_left" && this.rooms.get(place)?.me === payload.player_id) Object.assign(this.rooms.get(place), { epoch: "", offset: 0, total: 0 }); // numbers go on
     else if (type === "player_left" || type === "player_joined") this.#counted(place, message);
     if (type === "presence" && payload.total !== undefined && this.rooms.has(place)) this.rooms.get(place).total = payload.total;
     if (type === "pong") this.#ponged(payload);

@@ -93,7 +93,7 @@ export abstract class Channel<K, Signals> extends Received {
         ...fields,
         no_echo: noEcho,
         // The application may change its object before it is sent.
-        payload: bytes ? data.slice() : data && JSON.parse(JSON.stringify(data)),
+        payload: bytes ? new Uint8Array(data) : data && JSON.parse(JSON.stringify(data)),
         payload_kind: bytes ? "bytes" : type == "chat" && typeof data == "string" ? "text" : undefined,
         ephemeral,
       } as ClientEnvelope;
@@ -101,6 +101,8 @@ export abstract class Channel<K, Signals> extends Received {
       if (!this._wanted) throw new RoomcastError("not_joined");
       if (ephemeral || type == "game_action") {
         if (!this._ready) throw new RoomcastError("not_connected");
+        const wait = client._wait();
+        if (wait > 0) throw new RoomcastError("rate_limited", "", wait);
         client._write(message);
         return resolve({ seq: 0, offset: 0 });
       }

@@ -47,7 +47,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     let room = this._rooms.get(name);
     if (!room) {
       this._rooms.set(name, (room = new Room(this, name)));
-      room._outbox._nextSeq = this._seqs[name] || 1;
+      room._outbox._nextSeq = Object.hasOwn(this._seqs, name) ? this._seqs[name]! : 1;
     }
     Object.assign(room._options, options);
     room.updatePresence(options.presence as any);

@@ -116,7 +116,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   _wait(): number {
     const { messages_per_second, burst } = this._limits;
     // On their way messages come closer together: a fifth of the burst is left for that. Without a limit it is no number.
-    return this._socket.bufferedAmount > BUFFERED ? 50 : this._fullAt - Date.now() - (800 / messages_per_second) * burst;
+    return this._socket?.bufferedAmount > BUFFERED ? 50 : this._fullAt - Date.now() - (800 / messages_per_second) * burst;
   }
 
   /** @internal */
@@ -192,6 +192,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         this._clock._add(this._greetedAt, now, payload.server_time);
         this._renew((payload.token_expires_at - payload.server_time) * RENEW);
         this._welcome(payload);
+        // A handler may have closed the client.
+        if (!this._ready) return;
         this._set({ state: "connected", resumed: payload.resumed });
         // One early, for a better clock than that of a connection being opened.
         this._beat();

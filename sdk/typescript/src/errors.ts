@@ -15,6 +15,8 @@ import type { ErrorPayload } from "./types.js";
  * | `unconfirmed` | the message was sent, and nobody will say what became of it: it may have been done |
  * | `left` | the room was left before the message was sent |
  * | `closed` | the client was closed |
+ * | `rate_limited` | an action or ephemeral event that comes too soon after others: it was not sent |
+ * | `invalid_value` | a payload that can't be encoded |
  * | `connection_lost` | the connection broke (a reason of `reconnecting`) |
  */
 export class RoomcastError extends Error {
@@ -42,7 +44,13 @@ export class UnauthorizedError extends RoomcastError {
 export const promise = <T>(
   run: (resolve: (value: T) => void, reject: (error: RoomcastError) => void) => void,
 ): Promise<T> => {
-  const it = new Promise<T>(run);
+  const it = new Promise<T>((resolve, reject) => {
+    try {
+      run(resolve, reject);
+    } catch (error) {
+      reject(error instanceof RoomcastError ? error : new RoomcastError("invalid_value", `${error}`));
+    }
+  });
   it.catch(() => {});
   return it;
 };

@@ -48,8 +48,13 @@ export function useRoom<App, N extends string>(
   }, [client, name, latest]);
   useEffect(() => {
     let mounted = true;
+    let ended = false;
+    let told: RoomcastError | undefined;
+    // A refused join is told by the signal and by its promise.
     const tell = (error: RoomcastError) => {
-      if (mounted) latest.current.onError?.(error);
+      ended ||= room.status == "left";
+      if (mounted && told != error) latest.current.onError?.(error);
+      told = error;
     };
     const { since } = latest.current;
     const stop = room.subscribe("error", tell);
@@ -57,7 +62,8 @@ export function useRoom<App, N extends string>(
     return () => {
       mounted = false;
       stop();
-      void room.leave(); // which waits for a moment, and does nothing if the room is joined again
+      // A stay that has ended is not ours to end: somebody else may have begun another one.
+      if (!ended) void room.leave(); // which waits for a moment, and does nothing if the room is joined again
     };
   }, [room, latest]);
   return room;

@@ -31,7 +31,16 @@ export function keepOverReload<C extends Client<any>>(key: string, make: (saved?
       return null;
     }
   };
-  const client = make(JSON.parse(take() ?? "null") ?? undefined);
+  const parse = (text: string | null): Saved | undefined => {
+    try {
+      const saved = JSON.parse(text!);
+      if (Array.isArray(saved)) return saved as any;
+    } catch {
+      // Not ours.
+    }
+    return undefined;
+  };
+  const client = make(parse(take()));
   let left: string | undefined;
   globalThis.addEventListener?.("pagehide", () => {
     if (client.status.state == "closed") return;

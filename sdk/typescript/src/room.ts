@@ -159,10 +159,12 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * again after a lost connection. A refusal is told by the signal `error`.
    */
   updatePresence(keys: { [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null }): void {
-    for (const key in keys) {
+    // The application may change its object, and hears here of what JSON can't say.
+    const copy = keys && JSON.parse(JSON.stringify(keys));
+    for (const key in copy) {
       this._unsent.add(key);
-      if (keys[key] == null) delete this._presence[key];
-      else this._presence[key] = keys[key];
+      if (copy[key] == null) delete this._presence[key];
+      else this._presence[key] = copy[key];
     }
     // All of one turn in one message.
     queueMicrotask(() => this._pump());
@@ -351,14 +353,17 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const since = this.position;
     const { epoch, offset } = it;
     const now = { epoch, offset };
-    // Nothing is missed: what comes is what follows, whatever place an answer to an older question names.
-    const reached = since?.epoch == epoch && (it.recovered || offset == since.offset);
+    // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one from
+    // before the room was left and joined again answers where another place was meant.
+    const reached = since?.epoch == epoch && (it.recovered && !(this._fresh && offset > since.offset) || offset == since.offset);
     if (!reached) this._position = now;
     this._listedAt = timestamp;
     this._known.clear();
     it.members.forEach(this._add, this);
     this.total = it.total;
     this._num = it.player_num;
+    // A list has no more than 100 members.
+    if (!this.self) this._add({ ...it, ...this._options, connected: true, presence: this._presence } as any);
     if (first) {
       if (this._epoch != epoch || it.repeats_possible) this._outbox._doubt();
       this._epoch = epoch;
@@ -374,6 +379,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (since && reached) this._client.stats.recovered++;
     }
     if (since && !reached) this._gap({ since, now });
+    // Its handler may have closed the client, or left.
+    if (!this._client._ready || !this._wanted) return;
     this._setStatus("joined");
     this._toldJoined();
     this._changed();

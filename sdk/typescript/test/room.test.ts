@@ -287,3 +287,70 @@ it("a room that is left and joined again meanwhile is joined when the leave is a
   last().says(event(3, "after"));
   expect(told).toEqual(["after"]);
 });
+
+it("tells of a gap where the answer is to a join from before the room was left", async () => {
+  const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
+  const room = client.room("a");
+  const gaps: unknown[] = [];
+  room.subscribe("gap", (gap) => gaps.push(gap));
+  void room.join({ since: { epoch: "e", offset: 8 } });
+  await turn();
+  last().welcome();
+  void room.leave();
+  await turn();
+  void room.join({ since: { epoch: "e", offset: 2 } });
+  last().says(joined({ recovered: true, offset: 8 }));
+  expect(gaps).toEqual([{ since: { epoch: "e", offset: 2 }, now: { epoch: "e", offset: 8 } }]);
+});
+
+it("may be closed by the handler of a gap", async () => {
+  const { client, room } = await joinA();
+  last().says(event(1, "x"));
+  await comeBack(client);
+  room.subscribe("gap", () => client.close());
+  room.updatePresence({ x: 1 });
+  last().says(joined({ recovered: false, offset: 9 }));
+  await turn();
+  expect([client.status.state, room.status]).toEqual(["closed", "left"]);
+});
+
+it("knows oneself where the list has only others", async () => {
+  const { room } = await joinA({ nickname: "Ann", presence: { colour: "red" } });
+  last().says(joined({ recovered: true, members: [member(7)], total: 200 }));
+  expect(room.self).toMatchObject({ id: "p1", num: 1, nickname: "Ann", presence: { colour: "red" } });
+});
+
+it.each(["constructor", "__proto__", "toString"])("counts from 1 in a room named %s", async (name) => {
+  const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
+  const room: Room<any> = client.room(name);
+  const done = room.join();
+  await turn();
+  last().welcome();
+  last().says({ ...joined(), room_id: name });
+  await done;
+  void room.send("n", 1);
+  expect(last().of("event").map((it) => it.seq)).toEqual([1]);
+});
+
+it("refuses what JSON can't say, and actions that come too soon, with a code", async () => {
+  const { room } = await joinA();
+  expect(() => room.updatePresence({ n: 1n })).toThrow(TypeError);
+  await expect(room.send("n", 1n)).rejects.toMatchObject({ code: "invalid_value" });
+});
+
+it("sends no more actions than the server takes, and says when the next one may come", async () => {
+  const client = new Client("ws://host/ws", { WebSocket: FakeSocket });
+  const room: Room<any> = client.room("a");
+  const done = room.join();
+  await turn();
+  last().welcome({ limits: { max_message: 65536, max_unanswered: 32, messages_per_second: 10, burst: 10 } });
+  last().says(joined());
+  await done;
+  const tries = await Promise.allSettled(Array.from({ length: 30 }, () => room.action("move", { x: 1 })));
+  const refused = tries.filter((it) => it.status == "rejected").map((it) => it.reason);
+  expect(last().of("game_action").length).toBe(30 - refused.length);
+  expect(last().of("game_action").length).toBeLessThanOrEqual(10);
+  expect(refused.every((it) => it.code == "rate_limited" && it.retryAfterMs > 0)).toBe(true);
+  await vi.advanceTimersByTimeAsync(refused[0].retryAfterMs);
+  await room.action("move", { x: 2 });
+});
