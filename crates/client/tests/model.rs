@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::peer::{Down, Peer, Wire, peer};
 use common::{Random, Server, Trouble, What};
-use roomcast_client::session::{JoinOptions, Link, SendOptions, Status};
+use roomcast_client::session::{Connection, JoinOptions, SendOptions, Status};
 use roomcast_client::{Format, Payload, Publish, Recipient, code};
 
 const ROOMS: [&str; 2] = ["chat:1", "chat:2"];
@@ -287,12 +287,12 @@ impl Run {
         if peer.session.poll_timeout().is_some_and(|at| at <= now) {
             peer.session.timeout(now);
         }
-        match peer.session.link() {
-            Link::Connect if !self.healthy && self.random.chance(200) => {
+        match peer.session.connection() {
+            Connection::Connect if !self.healthy && self.random.chance(200) => {
                 let random = self.random.next();
                 peer.session.disconnected(now, 1006, "refused", random);
             }
-            Link::Connect => {
+            Connection::Connect => {
                 peer.session.connected(now);
                 peer.wire = Some(Wire {
                     id: self.server.open(peer.format),
@@ -301,13 +301,13 @@ impl Run {
                     stalled_until: 0,
                 });
             }
-            Link::Close(code) => {
+            Connection::Close(code) => {
                 if let Some(wire) = peer.wire.take() {
                     self.server.lost(wire.id, code);
                 }
                 peer.session.disconnected(now, 1006, "", self.random.next());
             }
-            Link::Up | Link::Down => {}
+            Connection::Up | Connection::Down => {}
         }
         // Not all that may be sent is sent at once.
         let most = self.random.below(8);

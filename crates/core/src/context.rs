@@ -8,7 +8,7 @@ use crate::chunk::{Chunk, ChunkBuilder, ChunkPool};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnRef, NameHash};
 use crate::kinds::Kinds;
-use crate::link::{Delivery, Exclusion, Letter, Op, ShardMessage, ToEdge};
+use crate::letter::{Delivery, Exclusion, Letter, Op, ShardMessage, ToEdge};
 use crate::settings::{Compression, Settings};
 use crate::stats::Stats;
 

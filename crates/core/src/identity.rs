@@ -18,9 +18,9 @@ impl Rights {
     /// All of them.
     pub const ALL: Rights = Rights(0b1111);
 
-    /// These and those.
+    /// What either of them allows.
     #[must_use]
-    pub const fn and(self, others: Rights) -> Rights {
+    pub const fn union(self, others: Rights) -> Rights {
         Rights(self.0 | others.0)
     }
 
@@ -74,7 +74,7 @@ impl Identity {
         self.grants
             .iter()
             .filter(|grant| about(&grant.rooms))
-            .fold(Rights::NONE, |rights, grant| rights.and(grant.rights))
+            .fold(Rights::NONE, |rights, grant| rights.union(grant.rights))
     }
 
     /// Whether its time is over.
@@ -126,8 +126,8 @@ mod tests {
             ],
             expires_at: 5,
         };
-        let both = Rights::JOIN.and(Rights::HISTORY);
-        assert_eq!(identity.rights("chat:1"), both.and(Rights::PUBLISH));
+        let both = Rights::JOIN.union(Rights::HISTORY);
+        assert_eq!(identity.rights("chat:1"), both.union(Rights::PUBLISH));
         assert_eq!(identity.rights("chat:2"), both);
         assert_eq!(
             identity.rights("chat"),

@@ -12,14 +12,14 @@ use roomcast_protocol::CloseCode;
 
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
-use crate::edge::{Arrival, Edge, Fate, Received, Written};
+use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
 use crate::engine::Engine;
 use crate::home::Home;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, NameHash};
 use crate::identity::Access;
 use crate::kinds::Kinds;
-use crate::link::{Letter, ShardMessage, ToEdge};
+use crate::letter::{Letter, ShardMessage, ToEdge};
 use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::time::Now;
@@ -76,8 +76,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
     }
 
     /// Bytes arrived, whole messages or not: a sign of life.
-    pub fn touched(&mut self, now: Now, conn: ConnId) {
-        self.edge.touched(now, conn);
+    pub fn note_received(&mut self, now: Now, conn: ConnId) {
+        self.edge.note_received(now, conn);
     }
 
     /// Takes what a connection sent. Ask [`Shard::may_read`] before each.
@@ -98,9 +98,9 @@ impl<H: Host, E: Engine> Shard<H, E> {
 
     /// Closes a connection: a close frame is queued, and [`Shard::next_closing`] will name it.
     pub fn close(&mut self, now: Now, conn: ConnId, code: u16, reason: &str) {
-        let fate = Fate::after_code(code, &self.ctx.settings);
+        let after = AfterClose::of_code(code, &self.ctx.settings);
         self.edge
-            .close(&mut self.ctx, now, conn, code, reason, fate);
+            .close(&mut self.ctx, now, conn, code, reason, after);
     }
 
     /// The client has sent a close frame with this code (1005: with none): it is answered, as by [`Shard::close`].
@@ -112,13 +112,13 @@ impl<H: Host, E: Engine> Shard<H, E> {
     /// socket there, with what came behind its last message, and go on with what [`Shard::arrive`] names it.
     ///
     /// Ask after each [`Shard::receive`] for which [`Shard::may_read`] is false then.
-    pub fn next_moving(&mut self) -> Option<(ConnId, u16, Arrival)> {
+    pub fn next_moving(&mut self) -> Option<(ConnId, u16, MovingConnection)> {
         self.edge.next_moving(&mut self.ctx)
     }
 
     /// A connection has come from another shard.
-    pub fn arrive(&mut self, now: Now, encoding: Encoding, arrival: Arrival) -> ConnId {
-        self.edge.arrive(&mut self.ctx, now, encoding, arrival)
+    pub fn arrive(&mut self, now: Now, encoding: Encoding, moving: MovingConnection) -> ConnId {
+        self.edge.arrive(&mut self.ctx, now, encoding, moving)
     }
 
     /// A connection whose socket is to be closed once what waits for it is written, or when it had its time to take

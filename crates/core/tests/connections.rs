@@ -45,7 +45,7 @@ fn any_sign_of_life_counts_and_postpones_the_next_ping() {
     for _ in 0..20 {
         node.pass(20_000);
         let socket = &node.sockets[ann];
-        node.shards[0].touched(node.now, socket.conn);
+        node.shards[0].note_received(node.now, socket.conn);
     }
     assert!(node.sockets[ann].open);
     let pings = node
@@ -68,7 +68,7 @@ fn connections_made_in_one_second_do_not_beat_in_one_second() {
         for client in 0..node.sockets.len() {
             if node.read(client).contains(&Got::Ping) {
                 let conn = node.sockets[client].conn;
-                node.shards[0].touched(node.now, conn);
+                node.shards[0].note_received(node.now, conn);
             }
         }
         node.jump(500);

@@ -234,7 +234,7 @@ fn rooms(rooms: usize, members: usize, times: u32) {
         now.unix_ms += 1;
         let room = time % rooms;
         let conn = conns[room * members + time / rooms % members];
-        shard.touched(now, conn);
+        shard.note_received(now, conn);
         shard.receive(now, conn, Received::Message(events[room].as_bytes()));
         delivered += turn(&mut shard, now);
     }

@@ -19,7 +19,7 @@ use crate::config::{Config, Shutdown};
 use crate::error::ServerError;
 use crate::handover::Shards;
 use crate::http::{Bound, Http, Page, Services};
-use crate::link::{Mailbox, Mailboxes};
+use crate::mailbox::{Mailbox, Mailboxes};
 use crate::metrics::Registry;
 use crate::shard::{self, Node, Order, WAKER};
 use crate::shutdown;

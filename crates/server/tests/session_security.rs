@@ -118,9 +118,9 @@ fn positions_let_nobody_into_a_room() {
         ann.send(&json!({"type": "members", "room_id": room}).to_string());
         assert_eq!(ann.expect("members")["payload"]["total"], 1);
         // Nor with a session that the server doesn't know.
-        let (mut stranger, _) = hello(&server, format, json!({"positions": [place]}));
-        stranger.send(r#"{"type":"ping"}"#);
-        assert_eq!(stranger.receive()["type"], "pong");
+        let (mut other, _) = hello(&server, format, json!({"positions": [place]}));
+        other.send(r#"{"type":"ping"}"#);
+        assert_eq!(other.receive()["type"], "pong");
         drop(ann);
         drop(eve);
     }

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
 
 use roomcast_client::Format;
-use roomcast_client::session::{Config, Event as SessionEvent, Link, Session, Status};
+use roomcast_client::session::{Config, Connection, Event as SessionEvent, Session, Status};
 use roomcast_websocket::{
     CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
 };
@@ -85,9 +85,9 @@ impl Peer {
 
     /// When its session wants the time.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
-        match self.session.link() {
-            Link::Connect | Link::Close(_) => Some(now),
-            Link::Up | Link::Down => self.session.poll_timeout(),
+        match self.session.connection() {
+            Connection::Connect | Connection::Close(_) => Some(now),
+            Connection::Up | Connection::Down => self.session.poll_timeout(),
         }
     }
 
@@ -135,8 +135,8 @@ impl Peer {
             busy = true;
         }
         busy |= self.read(around);
-        match self.session.link() {
-            Link::Connect => {
+        match self.session.connection() {
+            Connection::Connect => {
                 busy = true;
                 if around.random.chance(around.refuses) {
                     self.lost(1006, "refused", around);
@@ -144,13 +144,13 @@ impl Peer {
                     self.connect(around);
                 }
             }
-            Link::Close(code) => {
+            Connection::Close(code) => {
                 busy = true;
                 self.hang_up(Some(code), around);
                 self.lost(1006, "", around);
             }
-            Link::Up => {}
-            Link::Down => self.hang_up(None, around),
+            Connection::Up => {}
+            Connection::Down => self.hang_up(None, around),
         }
         busy |= self.write(around);
         self.poll(around);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::{
-    Access, Arrival, BatcherLimits, ConnId, Encoding, Kinds, Now, Received, Shard, ShardConfig,
-    ShardMessage, Written,
+    Access, BatcherLimits, ConnId, Encoding, Kinds, MovingConnection, Now, Received, Shard,
+    ShardConfig, ShardMessage, Written,
 };
 use roomcast_protocol::Format;
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
@@ -53,7 +53,7 @@ struct Socket {
 struct Link {
     /// Nothing is taken before this time.
     slow_until: u64,
-    moved: Vec<(Socket, Arrival)>,
+    moved: Vec<(Socket, MovingConnection)>,
     letters: VecDeque<(u16, ShardMessage)>,
 }
 
@@ -212,9 +212,9 @@ impl Server {
             link.slow_until = now + 1 + self.random.below(30);
             return false;
         }
-        for (socket, arrival) in std::mem::take(&mut link.moved) {
+        for (socket, moving) in std::mem::take(&mut link.moved) {
             let encoding = encoding(socket.format);
-            let conn = self.shards[index].arrive(time(now), encoding, arrival);
+            let conn = self.shards[index].arrive(time(now), encoding, moving);
             self.sockets[index].push(Socket { conn, ..socket });
         }
         for (from, letter) in std::mem::take(&mut self.links[index].letters) {
@@ -261,7 +261,7 @@ impl Server {
                     return None;
                 }
             }
-            shard.touched(time(now), socket.conn);
+            shard.note_received(time(now), socket.conn);
         }
         let rest = take(shard, now, socket, &mut input, &mut self.scratch);
         let rest = input.len() - rest;
@@ -271,11 +271,11 @@ impl Server {
             assert!(moved.0 == socket.conn, "another connection moves");
             moving = Some(moved);
         }
-        let Some((_, to, arrival)) = moving else {
+        let Some((_, to, moving)) = moving else {
             return Some(true);
         };
         let socket = self.sockets[index].remove(place);
-        self.links[usize::from(to)].moved.push((socket, arrival));
+        self.links[usize::from(to)].moved.push((socket, moving));
         None
     }
 

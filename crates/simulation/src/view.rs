@@ -11,7 +11,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::setup::ROOMS;
 
 /// The event in the place of the `player_joined` that made a room too big to tell of each; the client keeps it to itself.
-const CROWDED: &str = "roomcast.presence";
+const PRESENCE_REDUCED: &str = "roomcast.presence";
 
 /// A message that was sent and has no answer.
 pub(crate) struct Pending {
@@ -266,9 +266,9 @@ impl View {
                 let received = self.received.get(room);
                 received.is_some_and(|it| it.contains(&number))
             });
-            let crowded = entry.name == CROWDED && entry.from.is_empty();
+            let reduced = entry.name == PRESENCE_REDUCED && entry.from.is_empty();
             assert!(
-                own || again || crowded,
+                own || again || reduced,
                 "{room} {offset} was not told: {entry:?}, after {}",
                 place.last
             );

@@ -17,7 +17,7 @@ use super::connect::{Dial, Failure, Opened, connect};
 use super::shared::Shared;
 use super::url::Url;
 use crate::error::{Error, code};
-use crate::session::Link;
+use crate::session::Connection;
 
 /// How long opening a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -62,9 +62,9 @@ impl Driver {
         loop {
             let (link, due) = self
                 .shared
-                .peek(|session| (session.link(), session.poll_timeout()));
+                .peek(|session| (session.connection(), session.poll_timeout()));
             match (link, due) {
-                (Link::Connect, _) => {
+                (Connection::Connect, _) => {
                     let lost = match self.open().await {
                         Some(Ok(opened)) => self.pump(opened).await,
                         Some(Err(Failure::Again(reason))) => (1006, reason),
@@ -77,8 +77,8 @@ impl Driver {
                     };
                     self.lost(&lost);
                 }
-                (Link::Up | Link::Close(_), _) => self.lost(&(1006, String::new())),
-                (Link::Down, Some(due)) => {
+                (Connection::Up | Connection::Close(_), _) => self.lost(&(1006, String::new())),
+                (Connection::Down, Some(due)) => {
                     let due = self.shared.instant(due);
                     tokio::select! {
                         () = self.shared.bell.notified() => {}
@@ -86,7 +86,7 @@ impl Driver {
                     }
                     self.shared.drive(|state, now| state.session.timeout(now));
                 }
-                (Link::Down, None) => return,
+                (Connection::Down, None) => return,
             }
         }
     }
@@ -115,7 +115,7 @@ impl Driver {
                     return Some(opened.unwrap_or_else(|_| Err(late())));
                 }
                 () = shared.bell.notified() => {
-                    if shared.peek(|session| session.link()) != Link::Connect {
+                    if shared.peek(|session| session.connection()) != Connection::Connect {
                         return None;
                     }
                 }
@@ -167,7 +167,7 @@ impl Driver {
         let mut buffer = vec![0; 16 * 1024];
         let mut fetching: Option<TokenFuture> = None;
         loop {
-            if let Link::Close(code) = self.fill(&mut wire, &mut fetching) {
+            if let Connection::Close(code) = self.fill(&mut wire, &mut fetching) {
                 let close = CloseFrame { code, reason: "" };
                 frame::write_close(&mut wire.out, Some(close), Some(self.random.random()));
                 let goodbye = async {
@@ -221,7 +221,7 @@ impl Driver {
     }
 
     /// Takes from the session what the connection has room for.
-    fn fill(&mut self, wire: &mut Wire, fetching: &mut Option<TokenFuture>) -> Link {
+    fn fill(&mut self, wire: &mut Wire, fetching: &mut Option<TokenFuture>) -> Connection {
         if wire.at == wire.out.len() {
             wire.out.clear();
             wire.at = 0;
@@ -235,7 +235,7 @@ impl Driver {
                 frame::write_frame(&mut wire.out, wire.opcode, true, false, &message, mask);
             }
             (
-                state.session.link(),
+                state.session.connection(),
                 std::mem::take(&mut state.token_wanted),
             )
         });

@@ -17,7 +17,7 @@ pub struct Ticket(pub(super) u64);
 
 /// What the driver is to do with the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum Connection {
     /// Have none: it is not the time yet ([`Session::poll_timeout`](super::Session::poll_timeout)), or all is over.
     Down,
     /// Open one, and report [`connected`](super::Session::connected) or

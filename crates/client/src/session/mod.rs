@@ -8,7 +8,7 @@
 //! 1. [`Session::link`] says what is to be done with the connection. It is a level, not an edge: ask again any time.
 //!    One connection at a time: before another is opened, the one before is dropped, and what still comes from it
 //!    is not passed on.
-//! 2. [`Session::poll_transmit`] gives the next message while the connection is [`Link::Up`]: one text frame where the
+//! 2. [`Session::poll_transmit`] gives the next message while the connection is [`Connection::Up`]: one text frame where the
 //!    [format](Config::format) is JSON, one binary frame where it is Protobuf. Call it only for what can be written now,
 //!    and keep no more than a few of them: what was given out counts as sent, but never as arrived.
 //! 3. [`Session::poll_event`] gives what happened. Drain it.
@@ -26,12 +26,12 @@
 //! | [`end`](Session::end) | it can't be: stop for good |
 //!
 //! ```
-//! use roomcast_client::session::{Config, Event, JoinOptions, Link, SendOptions, Session};
+//! use roomcast_client::session::{Config, Event, JoinOptions, Connection, SendOptions, Session};
 //! use roomcast_client::{Payload, Publish};
 //!
 //! let mut session = Session::new(Config::default());
 //! session.join(0, "chat:42", JoinOptions::default())?;
-//! assert_eq!(session.link(), Link::Connect);
+//! assert_eq!(session.connection(), Connection::Connect);
 //! session.connected(5);
 //! let hello = session.poll_transmit().unwrap();
 //! assert_eq!(hello, br#"{"type":"hello","payload":{"version":1}}"#);
@@ -47,9 +47,9 @@
 //! assert_eq!(sent, [&br#"{"type":"ping","payload":1}"#[..], chat]);
 //! // A cut: the same message, with the same number, is sent again once the room is joined again.
 //! session.disconnected(60, 1006, "", 0x1234_5678_9abc_def0);
-//! assert_eq!(session.link(), Link::Down);
+//! assert_eq!(session.connection(), Connection::Down);
 //! session.timeout(session.poll_timeout().unwrap());
-//! assert_eq!(session.link(), Link::Connect);
+//! assert_eq!(session.connection(), Connection::Connect);
 //! assert_eq!(session.unanswered(Some("chat:42")), 1);
 //! # let _ = ticket;
 //! # Ok::<(), roomcast_client::Error>(())
@@ -80,8 +80,8 @@
 //!   of its own, on a connection that it had given up, may have come late and be what took the session over.
 
 mod clock;
+mod connection;
 mod event;
-mod link;
 mod log;
 mod outbox;
 mod pace;
@@ -98,7 +98,7 @@ use std::sync::Arc;
 use roomcast_protocol::client::{Member, PlayerState};
 
 pub use event::{
-    Config, Event, HistoryPage, JoinOptions, Link, MembersPage, Receipt, Saved, SavedRoom,
+    Config, Connection, Event, HistoryPage, JoinOptions, MembersPage, Receipt, Saved, SavedRoom,
     SendOptions, Status, Terms, Ticket,
 };
 pub use room::Members;
@@ -106,7 +106,7 @@ pub use room::Members;
 use crate::error::Error;
 use crate::message::Position;
 use clock::Clock;
-use link::{Heartbeat, Phase};
+use connection::{Heartbeat, Phase};
 use log::Log;
 use outbox::{Entry, Stream};
 use pace::Pace;
@@ -219,12 +219,12 @@ impl Session {
     }
 
     /// What is to be done with the connection.
-    pub fn link(&self) -> Link {
+    pub fn connection(&self) -> Connection {
         match &self.phase {
-            Phase::Connecting => Link::Connect,
-            Phase::Greeting { .. } | Phase::Open => Link::Up,
-            Phase::Closing { code, .. } => Link::Close(*code),
-            Phase::Waiting { .. } | Phase::Closed => Link::Down,
+            Phase::Connecting => Connection::Connect,
+            Phase::Greeting { .. } | Phase::Open => Connection::Up,
+            Phase::Closing { code, .. } => Connection::Close(*code),
+            Phase::Waiting { .. } | Phase::Closed => Connection::Down,
         }
     }
 

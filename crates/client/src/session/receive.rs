@@ -5,8 +5,8 @@ use std::sync::Arc;
 use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, decode_server};
 use roomcast_protocol::{ErrorCode, mutated};
 
+use super::connection::Phase;
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
-use super::link::Phase;
 use super::log::Place;
 use super::room::Op;
 use super::send::{Asked, Page};
@@ -165,14 +165,14 @@ impl Session {
         let counted = matches!(&message.content, Content::Event { name, payload }
         if name == PRESENCE_EVENT && message.from.is_empty() && {
             #[derive(serde::Deserialize)]
-            struct Crowd { presence: String, total: u64 }
-            payload.parse::<Crowd>().is_ok_and(|crowd| {
+            struct PresenceReduced { presence: String, total: u64 }
+            payload.parse::<PresenceReduced>().is_ok_and(|reduced| {
                 if news {
-                    room.presence_mode = crowd.presence;
+                    room.presence_mode = reduced.presence;
                 }
                 // Of the same moment: a count of its own follows it.
                 if message.timestamp > room.listed_at {
-                    room.total = crowd.total;
+                    room.total = reduced.total;
                 }
                 true
             })
@@ -335,7 +335,7 @@ impl Session {
         let uses_seq = ErrorCode::from_name(&body.code).is_none_or(ErrorCode::uses_seq);
         // Nothing is sent again to a room that was left.
         if uses_seq || !open {
-            let stranger = body.code == ErrorCode::NotInRoom.as_str();
+            let not_member = body.code == ErrorCode::NotInRoom.as_str();
             let entry = if uses_seq {
                 stream.answered(body.seq)
             } else {
@@ -346,7 +346,7 @@ impl Session {
                 self.settle(entry, Err(error));
             }
             self.make_ready(key);
-            if let (true, true, Some(name)) = (stranger, open, key) {
+            if let (true, true, Some(name)) = (not_member, open, key) {
                 self.rejoin(name);
             }
             return;

@@ -8,8 +8,8 @@ use roomcast_protocol::client::{Joined, Member, PlayerState, StateSync};
 use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, mutated, names};
 use serde_json::{Map, Value};
 
+use super::connection::Phase;
 use super::event::SavedRoom;
-use super::link::Phase;
 use super::log::Log;
 use super::outbox::Stream;
 use super::send::Asked;
@@ -311,7 +311,7 @@ impl Session {
         self.rooms.insert(name.clone(), room);
         self.settle_all(unsent, |entry| match entry.seq {
             0 => error.clone(),
-            _ => super::link::unconfirmed(entry),
+            _ => super::connection::unconfirmed(entry),
         });
     }
 
@@ -337,7 +337,7 @@ impl Session {
             return self.told_left(name);
         }
         let numbered = room.stream.take_numbered();
-        self.settle_all(numbered, super::link::unconfirmed);
+        self.settle_all(numbered, super::connection::unconfirmed);
         self.drop_room(name, &error);
         let room = name.clone();
         let error = Some(error);
@@ -410,7 +410,7 @@ impl Session {
         // What a gap held off has no answer.
         if !room.wanted && room.hold == Hold::No && room.op == Op::None {
             let numbered = room.stream.take_numbered();
-            self.settle_all(numbered, super::link::unconfirmed);
+            self.settle_all(numbered, super::connection::unconfirmed);
         }
         self.step(name);
     }
@@ -477,7 +477,7 @@ impl Session {
             recovered: joined.recovered && !gap,
         });
         self.members_changed(name);
-        self.settle_all(former, super::link::unconfirmed);
+        self.settle_all(former, super::connection::unconfirmed);
         self.make_ready(&Some(name.clone()));
     }
 

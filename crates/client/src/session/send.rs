@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use roomcast_protocol::{HistoryRequest, Incoming, Limits, MembersRequest, Request, names};
 use serde_json::{Map, Value};
 
+use super::connection::Phase;
 use super::event::{Event, SendOptions, Ticket};
-use super::link::Phase;
 use super::outbox::Entry;
 use super::room::{Room, invalid, not_joined};
 use super::{Key, Session, Timer};

@@ -7,8 +7,8 @@ use roomcast_protocol::client::encode_request;
 use roomcast_protocol::{Incoming, PresenceUpdate, Request, Skip};
 use serde_json::Value;
 
+use super::connection::Phase;
 use super::event::Receipt;
-use super::link::Phase;
 use super::outbox::Next;
 use super::room::Op;
 use super::send::{Page, too_large};

@@ -1,6 +1,8 @@
 //! A session under a hand-moved clock, and the server's side of its connection.
 
-use roomcast_client::session::{Config, Event, JoinOptions, Link, SendOptions, Session, Ticket};
+use roomcast_client::session::{
+    Config, Connection, Event, JoinOptions, SendOptions, Session, Ticket,
+};
 use roomcast_client::{Payload, Publish};
 use serde_json::{Value, json};
 
@@ -44,7 +46,7 @@ impl Rig {
 
     /// Opens the connection and answers `hello`. Returns that.
     pub fn connect(&mut self, with: Value) -> Value {
-        assert_eq!(self.session.link(), Link::Connect);
+        assert_eq!(self.session.connection(), Connection::Connect);
         self.session.connected(self.now);
         let hello = self.sent().remove(0);
         assert_eq!(hello["type"], "hello");

@@ -7,7 +7,7 @@ use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::{Lane, Piece};
-use crate::link::{Delivery, Encoded, Exclusion, Joined, RoomId, Slice, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, Joined, RoomId, Slice, ToEdge};
 use crate::time::Now;
 use roomcast_protocol::mutated;
 
@@ -29,11 +29,11 @@ impl Edge {
                     self.answered(conn, edge_room.slot, true);
                 }
             }
-            ToEdge::Fed {
+            ToEdge::LogSlice {
                 conn,
                 edge_room,
                 slice,
-            } => self.fed(ctx, now, conn, edge_room, slice),
+            } => self.take_log_slice(ctx, now, conn, edge_room, slice),
             ToEdge::JoinRefused {
                 conn,
                 edge_room,
@@ -79,7 +79,7 @@ impl Edge {
             } => {
                 self.accepted(ctx, conn, window, operations);
             }
-            ToEdge::CaughtUp {
+            ToEdge::NewestState {
                 conn,
                 edge_room,
                 version,
@@ -317,7 +317,7 @@ impl Edge {
     }
 
     /// What comes next in the log has come for a connection that is behind.
-    fn fed<H: Host>(
+    fn take_log_slice<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,

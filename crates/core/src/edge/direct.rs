@@ -5,14 +5,14 @@ use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::mail::{Check, Receipt};
+use crate::edge::inbox::{Check, Receipt};
 use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
 use crate::edge::{Edge, over_state};
 use crate::host::Host;
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
-use crate::link::{DirectMessage, Letter, OpKind, Publish, Receipted, Recipient, ShardMessage};
+use crate::letter::{DirectMessage, Letter, OpKind, Publish, Receipted, Recipient, ShardMessage};
 use crate::log::Record;
 use crate::time::Now;
 
@@ -55,7 +55,7 @@ impl Edge {
         };
         let Some(to) = recipient else {
             if numbered {
-                let sent = &mut conn.session.mail().sent;
+                let sent = &mut conn.session.direct_messages().sent;
                 sent.refuse(envelope.seq, ErrorCode::RecipientNotFound);
             }
             ctx.recycle(publish.bytes);
@@ -63,7 +63,7 @@ impl Edge {
             return self.fault(ctx, now, id, fault);
         };
         if numbered {
-            let sent = &mut conn.session.mail().sent;
+            let sent = &mut conn.session.direct_messages().sent;
             let check = sent.check(envelope.seq);
             if check != Check::Send {
                 ctx.recycle(publish.bytes);
@@ -220,7 +220,7 @@ impl Edge {
         if live.is_none() && mutated!("mail_to_the_absent_is_dropped") {
             return Receipt::Stored(1);
         }
-        let inbox = &mut session.mail().inbox;
+        let inbox = &mut session.direct_messages().inbox;
         let inbox = inbox.get_or_insert_with(|| Edge::new_inbox(ctx));
         let record = Record {
             message_type: publish.message_type,
@@ -254,9 +254,9 @@ impl Edge {
         let (encoding, client) = (conn.encoding, conn.pooled.client_id);
         let Some(inbox) = conn
             .session
-            .mail
+            .direct_messages
             .as_ref()
-            .and_then(|mail| mail.inbox.as_ref())
+            .and_then(|it| it.inbox.as_ref())
         else {
             return;
         };
@@ -388,7 +388,7 @@ impl Edge {
                 None => return,
             },
         };
-        let sent = &mut session.mail().sent;
+        let sent = &mut session.direct_messages().sent;
         let (Some(result), Some(id)) = (sent.settle(receipted.seq, receipted.receipt), live) else {
             return;
         };

@@ -5,7 +5,7 @@ use roomcast_protocol::CloseCode;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::edge::conn::Phase;
-use crate::edge::{Edge, Fate, close_frame, may_read};
+use crate::edge::{AfterClose, Edge, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::ConnId;
 use crate::lane::{Lane, Piece};
@@ -180,7 +180,7 @@ impl Edge {
             let reason = code.reason(1 + ctx.host.random() % 1_000);
             let frame = close_frame(ctx, now, code.code(), &reason);
             self.push_whole(ctx, now, id, Lane::Event, frame, Piece::NO_ROOM, 0);
-            self.closing(ctx, now, id, Fate::after(code, &ctx.settings));
+            self.closing(ctx, now, id, AfterClose::of(code, &ctx.settings));
         }
     }
 }

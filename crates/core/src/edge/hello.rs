@@ -7,20 +7,20 @@ use roomcast_protocol::{
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::conn::Phase;
-use crate::edge::mail::{Inbox, UNANSWERED};
+use crate::edge::inbox::{Inbox, UNANSWERED};
 use crate::edge::receive::Envelope;
 use crate::edge::session::Session;
 use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, NameHash};
 use crate::identity::{Access, Identity};
-use crate::link::{OpKind, Place, Resume};
+use crate::letter::{OpKind, Place, Resume};
 use crate::time::Now;
 use crate::token::{ResumeToken, SessionKey};
 
 /// A connection on its way to the shard on which its session lives. Opaque.
 #[derive(Debug)]
-pub struct Arrival(Box<Greeting>);
+pub struct MovingConnection(Box<Greeting>);
 
 /// A `hello` that was found to be good.
 #[derive(Debug)]
@@ -101,14 +101,15 @@ impl Edge {
         }
         // A session's rooms, inbox and connection are on one shard: so a takeover needs no agreement.
         conn.phase = Phase::Moving;
-        self.moving.push((id, home, Arrival(Box::new(greeting))));
+        self.moving
+            .push((id, home, MovingConnection(Box::new(greeting))));
     }
 
     /// A connection whose session lives on another shard.
     pub(crate) fn next_moving<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-    ) -> Option<(ConnId, u16, Arrival)> {
+    ) -> Option<(ConnId, u16, MovingConnection)> {
         let moving = self.moving.pop()?;
         self.forget(ctx, moving.0);
         Some(moving)
@@ -120,7 +121,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         encoding: Encoding,
-        Arrival(greeting): Arrival,
+        MovingConnection(greeting): MovingConnection,
     ) -> ConnId {
         let access = Access {
             identity: None,
@@ -160,8 +161,8 @@ impl Edge {
         let (mut session, resumed) = match found {
             // One that began with a `welcome` that was lost is still to be told of, before it has a room.
             Found::Session(session) => {
-                let told = token.is_none_or(|token| token.key.generation >= session.first);
-                let known = told || !session.memberships.is_empty();
+                let heard = token.is_none_or(|token| token.key.generation >= session.first);
+                let known = heard || !session.memberships.is_empty();
                 (session, known)
             }
             Found::Gone | Found::Nothing => (Session::default(), false),
@@ -296,11 +297,11 @@ impl Edge {
         };
         let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
         let mut repeats = first_direct_seq > 1;
-        if repeats || conn.session.mail.is_some() {
-            repeats = conn.session.mail().sent.enter(first_direct_seq);
+        if repeats || conn.session.direct_messages.is_some() {
+            repeats = conn.session.direct_messages().sent.enter(first_direct_seq);
         }
-        let mail = conn.session.mail.as_ref();
-        let inbox = mail.and_then(|mail| mail.inbox.as_ref());
+        let direct = conn.session.direct_messages.as_ref();
+        let inbox = direct.and_then(|it| it.inbox.as_ref());
         let place = inbox.map(|inbox| (inbox.epoch, inbox.position(since)));
         let position = place.as_ref().map(|(epoch, (offset, _))| LogPosition {
             epoch: epoch.as_str().into(),

@@ -10,7 +10,7 @@ use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
 use crate::identity::{Identity, Rights, TokenFault};
-use crate::link::OpKind;
+use crate::letter::OpKind;
 use crate::time::Now;
 
 const NEEDS_TOKEN: &str = "this server asks for a token: send it in `hello`, or in the header `Authorization: Bearer` of the request";
@@ -165,7 +165,7 @@ impl Edge {
                 let sentence = "the room's token names another user than this session's";
                 return Err((ErrorCode::Unauthorized, sentence));
             }
-            rights = rights.and(identity.rights(room));
+            rights = rights.union(identity.rights(room));
         }
         if rights.allow(Rights::JOIN) {
             return Ok((rights, token.is_some()));

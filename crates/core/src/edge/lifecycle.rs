@@ -9,41 +9,41 @@ use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
-use crate::link::{Letter, Op, OpKind, RoomRef, ShardMessage, UserSession};
+use crate::letter::{Letter, Op, OpKind, RoomRef, ShardMessage, UserSession};
 use crate::logic::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
 
 /// What becomes of a session without its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum AfterClose {
     /// It waits so many milliseconds for the client to come back. One that can't be resumed ends.
-    Parked(u64),
-    Ends,
+    Park(u64),
+    End,
 }
 
-impl Fate {
-    pub(crate) fn parked(grace: u64) -> Fate {
+impl AfterClose {
+    pub(crate) fn park(grace: u64) -> AfterClose {
         if grace == 0 {
-            Fate::Ends
+            AfterClose::End
         } else {
-            Fate::Parked(grace)
+            AfterClose::Park(grace)
         }
     }
 
     /// After a close frame of the server's.
-    pub(crate) fn after(code: CloseCode, settings: &Settings) -> Fate {
+    pub(crate) fn of(code: CloseCode, settings: &Settings) -> AfterClose {
         if code.comes_back() {
-            Fate::parked(settings.session_grace)
+            AfterClose::park(settings.session_grace)
         } else {
-            Fate::Ends
+            AfterClose::End
         }
     }
 
     /// After a close frame with any code, for instance that of a breach of RFC 6455.
-    pub(crate) fn after_code(code: u16, settings: &Settings) -> Fate {
-        CloseCode::from_code(code).map_or(Fate::parked(settings.session_grace), |code| {
-            Fate::after(code, settings)
+    pub(crate) fn of_code(code: u16, settings: &Settings) -> AfterClose {
+        CloseCode::from_code(code).map_or(AfterClose::park(settings.session_grace), |code| {
+            AfterClose::of(code, settings)
         })
     }
 }
@@ -55,7 +55,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        fate: Fate,
+        after: AfterClose,
     ) {
         let Some(conn) = self.conn_mut(id) else {
             return;
@@ -64,8 +64,10 @@ impl Edge {
         let (client_id, hash) = (conn.pooled.client_id, conn.pooled.hash);
         conn.pooled.in_use = false;
         let mut session = std::mem::take(&mut conn.session);
-        let grace = match fate {
-            Fate::Parked(grace) if session.key.is_some() && !mutated!("drop_is_a_leave") => grace,
+        let grace = match after {
+            AfterClose::Park(grace) if session.key.is_some() && !mutated!("drop_is_a_leave") => {
+                grace
+            }
             _ => return self.end_session(ctx, now, (client_id, id, encoding), session),
         };
         self.let_rooms_wait(ctx, now, (id, encoding), &mut session);

@@ -6,8 +6,8 @@ mod direct;
 mod heartbeat;
 mod hello;
 mod identity;
+mod inbox;
 mod lifecycle;
-mod mail;
 mod receive;
 mod requests;
 mod rooms;
@@ -32,13 +32,13 @@ use crate::settings::Settings;
 use crate::time::{Now, micros};
 use crate::wheel::Wheel;
 use conn::{Conn, Phase};
-pub(crate) use lifecycle::Fate;
+pub(crate) use lifecycle::AfterClose;
 use rooms::EdgeRooms;
 use session::{Parking, Session};
 use users::Users;
 
-pub use hello::Arrival;
-pub(crate) use mail::Receipt;
+pub use hello::MovingConnection;
+pub(crate) use inbox::Receipt;
 pub use receive::Received;
 pub use write::Written;
 
@@ -70,7 +70,7 @@ pub(crate) struct Edge {
     /// Users at home here.
     users: Users,
     /// Connections whose session lives on another shard, with that.
-    moving: Vec<(ConnId, u16, Arrival)>,
+    moving: Vec<(ConnId, u16, MovingConnection)>,
     /// Numbered direct messages to answer when the turn ends.
     direct_acks: Vec<(ConnId, u64, u64)>,
 }
@@ -188,7 +188,7 @@ impl Edge {
 
     /// The socket is gone.
     pub(crate) fn closed<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        self.release_session(ctx, now, id, Fate::parked(ctx.settings.session_grace));
+        self.release_session(ctx, now, id, AfterClose::park(ctx.settings.session_grace));
         self.forget(ctx, id);
     }
 
@@ -217,14 +217,14 @@ impl Edge {
         code: u16,
     ) {
         let settings = &ctx.settings;
-        let fate = match CloseCode::from_code(code) {
-            Some(CloseCode::Normal) => Fate::Ends,
+        let after = match CloseCode::from_code(code) {
+            Some(CloseCode::Normal) => AfterClose::End,
             Some(CloseCode::GoingAway) if !mutated!("goodbye_is_forgotten") => {
-                Fate::parked(settings.goodbye_grace.min(settings.session_grace))
+                AfterClose::park(settings.goodbye_grace.min(settings.session_grace))
             }
-            _ => Fate::parked(settings.session_grace),
+            _ => AfterClose::park(settings.session_grace),
         };
-        self.close(ctx, now, id, code, "", fate);
+        self.close(ctx, now, id, code, "", after);
     }
 
     /// Queues a close frame; what waits besides is dropped.
@@ -235,7 +235,7 @@ impl Edge {
         id: ConnId,
         code: u16,
         reason: &str,
-        fate: Fate,
+        after: AfterClose,
     ) {
         let Edge {
             conns,
@@ -255,11 +255,11 @@ impl Edge {
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
-        self.closing(ctx, now, id, fate);
+        self.closing(ctx, now, id, after);
     }
 
     /// The close frame is queued: nothing more is, so it is the last.
-    fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, fate: Fate) {
+    fn closing<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, after: AfterClose) {
         let Some(conn) = self
             .conn_mut(id)
             .filter(|conn| conn.phase != Phase::Closing)
@@ -267,7 +267,7 @@ impl Edge {
             return;
         };
         conn.phase = Phase::Closing;
-        self.release_session(ctx, now, id, fate);
+        self.release_session(ctx, now, id, after);
         self.closing.push(id);
         self.wheel.set(
             id.slot(),
@@ -290,8 +290,8 @@ impl Edge {
         } else {
             0
         };
-        let fate = Fate::after(code, &ctx.settings);
-        self.close(ctx, now, id, code.code(), &code.reason(retry), fate);
+        let after = AfterClose::of(code, &ctx.settings);
+        self.close(ctx, now, id, code.code(), &code.reason(retry), after);
     }
 
     pub(crate) fn next_closing(&mut self) -> Option<ConnId> {

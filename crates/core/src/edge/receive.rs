@@ -15,7 +15,7 @@ use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
 use crate::identity::Rights;
-use crate::link::OpKind;
+use crate::letter::OpKind;
 use crate::time::Now;
 
 /// Largest payload of a `ping`, in bytes: its answer must fit into the control lane.
@@ -59,7 +59,7 @@ impl Envelope<'_> {
 
 impl Edge {
     /// Bytes have arrived: a sign of life.
-    pub(crate) fn touched(&mut self, now: Now, id: ConnId) {
+    pub(crate) fn note_received(&mut self, now: Now, id: ConnId) {
         if let Some(conn) = self.conn_mut(id) {
             conn.last_seen = now.micros;
             conn.pinged = false;
@@ -177,7 +177,7 @@ impl Edge {
             return;
         };
         if bad.direct {
-            return conn.session.mail().sent.refuse(seq, bad.code);
+            return conn.session.direct_messages().sent.refuse(seq, bad.code);
         }
         // Where the room could not be read, it is not known whose number this is.
         let is_member = bad.room_id.as_ref().is_some_and(|name| {
@@ -337,7 +337,7 @@ impl Edge {
                 let Some(conn) = self.conn_mut(id) else {
                     return;
                 };
-                let check = conn.session.mail().sent.skip(skip.seq);
+                let check = conn.session.direct_messages().sent.skip(skip.seq);
                 self.answer_direct(ctx, now, &envelope, check);
             }
         }

@@ -17,7 +17,7 @@ use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::ConnRef;
 use crate::identity::Rights;
-use crate::link::{Join, Op, OpKind, Place, Publish, RoomId};
+use crate::letter::{Join, Op, OpKind, Place, Publish, RoomId};
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::link::{RoomId, RoomRef};
+use crate::letter::{RoomId, RoomRef};
 
 /// A room with connections here.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use crate::edge::mail::Mail;
+use crate::edge::inbox::DirectMessages;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId};
 use crate::identity::{Identity, Rights};
@@ -22,7 +22,7 @@ pub(super) struct Session {
     pub(super) first: u32,
     /// In the order in which they were joined.
     pub(super) memberships: SmallVec<[Membership; 1]>,
-    pub(super) mail: Option<Box<Mail>>,
+    pub(super) direct_messages: Option<Box<DirectMessages>>,
     pub(super) identity: Option<Box<Identity>>,
 }
 
@@ -47,8 +47,8 @@ impl Session {
             .map_or("", |identity| &identity.user_id)
     }
 
-    pub(super) fn mail(&mut self) -> &mut Mail {
-        self.mail.get_or_insert_default()
+    pub(super) fn direct_messages(&mut self) -> &mut DirectMessages {
+        self.direct_messages.get_or_insert_default()
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Membership {
     pub(super) player: PlayerNum,
     /// Whether `join_room` or `leave_room` was sent last.
     pub(super) wanted: bool,
-    /// Among the room's receivers here. A member that is not is fed from the log, or has no connection.
+    /// Among the room's receivers here. A member that is not is given the log in slices, or has no connection.
     pub(super) receiving: bool,
     pub(super) rights: Rights,
     /// The rights are those of a token for this room.
@@ -79,9 +79,9 @@ pub(super) struct Membership {
     /// It was given state while it was behind: perhaps of players of whom it had yet to hear. All since `seen` is told
     /// again when it has caught up.
     pub(super) retell: bool,
-    /// Of one that is fed: the offset up to which it has been.
+    /// Of one that is behind: the offset up to which it was given the log.
     pub(super) fed: u64,
-    /// The offset after which its events began: what waits of an earlier stay is not fed again.
+    /// The offset after which its events began: what waits of an earlier stay is not given again.
     pub(super) floor: u64,
 }
 

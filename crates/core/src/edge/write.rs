@@ -8,7 +8,7 @@ use crate::edge::{Edge, over_lane};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::Piece;
-use crate::link::{Op, OpKind};
+use crate::letter::{Op, OpKind};
 use crate::time::{Now, micros};
 
 /// What to do after a write.
@@ -178,11 +178,11 @@ impl Edge {
             return;
         };
         let (reference, edge_room) = (room.reference(), room.id);
-        let feed = OpKind::Feed {
+        let read = OpKind::ReadLog {
             after: membership.fed,
             edge_room,
         };
-        self.send_op(ctx, now, (id, encoding), reference, membership.player, feed);
+        self.send_op(ctx, now, (id, encoding), reference, membership.player, read);
         if let Some(conn) = self.conn_mut(id) {
             conn.fed = true;
         }
@@ -219,7 +219,7 @@ impl Edge {
                 born: now.micros,
                 window: 0,
                 seq: 0,
-                request: OpKind::CatchUp {
+                request: OpKind::ReadState {
                     since: membership.version,
                 },
             });

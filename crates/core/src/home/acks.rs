@@ -4,10 +4,10 @@ use roomcast_protocol::{Body, ErrorCode, Outgoing};
 
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Verdict};
-use crate::home::room::{Room, refuse_stranger};
+use crate::home::room::{Room, refuse_non_member};
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
-use crate::link::{Op, OpKind, ToEdge};
+use crate::letter::{Op, OpKind, ToEdge};
 use crate::time::Now;
 
 /// An answer that waits for the end of the turn.
@@ -147,7 +147,7 @@ impl Room {
         op: Op,
     ) {
         let Some(client) = self.client_of(&op) else {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         };
         match engine.skip(self.log, client, op.seq) {
             Verdict::Next => self.acked((op.conn, op.encoding), op.born, op.seq, 0),

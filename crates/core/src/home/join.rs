@@ -10,12 +10,12 @@ use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine, Record, Since};
 use crate::home::member::{Member, Seat};
-use crate::home::output::{EdgeLink, Via};
+use crate::home::output::{EdgeReceivers, Via};
 use crate::home::publish::{PAGE, page};
-use crate::home::room::{Room, refuse_stranger};
+use crate::home::room::{Room, refuse_non_member};
 use crate::host::{Encoding, Host, Notice};
 use crate::id::ConnRef;
-use crate::link::{Join, Joined, Op, OpHead, OpKind, RoomId, ToEdge};
+use crate::letter::{Join, Joined, Op, OpHead, OpKind, RoomId, ToEdge};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::state::PlayerBody;
@@ -23,7 +23,7 @@ use crate::time::Now;
 
 /// What a `joined` says of the log.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct JoinedFields {
     /// Events after this one follow.
     pub(super) offset: u64,
     pub(super) recovered: bool,
@@ -77,7 +77,7 @@ impl Room {
 
     /// The record of somebody who joins: in a room that becomes too big, the event that says so.
     pub(super) fn join_record<'a>(&self, join: &'a Join, presence: &'a str) -> Record<'a> {
-        if self.crowds_with(self.members.len() + 1) {
+        if self.outgrows_full_presence(self.members.len() + 1) {
             return Record {
                 message_type: MessageType::Event,
                 name: PRESENCE_EVENT,
@@ -99,13 +99,13 @@ impl Room {
     /// What the record of one who joins has as its payload.
     pub(super) fn join_payload<H: Host>(&self, ctx: &Context<H>, join: &Join) -> String {
         let members = self.members.len() + 1;
-        if self.crowds_with(members) {
-            return crowded_json(members);
+        if self.outgrows_full_presence(members) {
+            return count_json(members);
         }
         presence::merge("", &join.presence, &ctx.settings.message).unwrap_or_default()
     }
 
-    fn crowds_with(&self, members: usize) -> bool {
+    fn outgrows_full_presence(&self, members: usize) -> bool {
         let most = self.entry.kind.full_presence_limit as usize;
         self.presence() == PresenceMode::Full && most > 0 && members > most
     }
@@ -154,8 +154,8 @@ impl Room {
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
         let before = completion.map_or(self.offset, |completion| completion.offset - 1);
-        let crowds = here.is_none() && self.crowds_with(self.members.len());
-        let told = Told {
+        let outgrown = here.is_none() && self.outgrows_full_presence(self.members.len());
+        let fields = JoinedFields {
             offset: before,
             recovered: false,
             repeats_possible: engine.enter(
@@ -164,11 +164,11 @@ impl Room {
                 place.first_seq,
                 place.since.is_some(),
             ),
-            alone: here.is_none() && (completion.is_none() || crowds),
+            alone: here.is_none() && (completion.is_none() || outgrown),
         };
-        self.send_joined(ctx, engine, &head, (edge_room, player), place.since, told);
-        if crowds {
-            self.crowd(ctx, op.born);
+        self.send_joined(ctx, engine, &head, (edge_room, player), place.since, fields);
+        if outgrown {
+            self.switch_to_count(ctx, op.born);
         } else if completion.is_some() {
             self.announce(ctx, op.born, player, true);
         }
@@ -240,7 +240,7 @@ impl Room {
         op: &OpHead,
         (edge_room, player): (RoomId, PlayerNum),
         since: Option<Since>,
-        mut told: Told,
+        mut fields: JoinedFields,
     ) {
         let Some(seat) = self
             .members
@@ -250,16 +250,16 @@ impl Room {
         else {
             return;
         };
-        let newest = told.offset;
+        let newest = fields.offset;
         if let Some(since) = since {
             let reached = since.offset <= newest && self.reaches(engine, &since);
             ctx.stats.recoveries[usize::from(reached)] += 1;
             if reached {
-                (told.recovered, told.offset) = (true, since.offset);
+                (fields.recovered, fields.offset) = (true, since.offset);
             }
         }
-        let slice = self.slice(ctx, engine, &seat, op.born, (told.offset, newest));
-        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, told);
+        let slice = self.slice(ctx, engine, &seat, op.born, (fields.offset, newest));
+        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
         let joined = Joined {
             conn: op.conn.conn,
             edge_room,
@@ -281,7 +281,7 @@ impl Room {
         encoding: Encoding,
         born: u64,
         player: PlayerNum,
-        told: Told,
+        fields: JoinedFields,
     ) -> Arc<Chunk> {
         let mode = self.presence();
         let Some(own) = self.members.get(&player) else {
@@ -300,9 +300,9 @@ impl Room {
                 player_id: own.player_id(),
                 player_num: player,
                 epoch: self.epoch.as_str(),
-                offset: told.offset,
-                recovered: told.recovered,
-                repeats_possible: told.repeats_possible,
+                offset: fields.offset,
+                recovered: fields.recovered,
+                repeats_possible: fields.repeats_possible,
                 mode: self.entry.kind.mode.as_str(),
                 presence: mode.as_str(),
             }),
@@ -311,7 +311,7 @@ impl Room {
         let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
         let compression = &self.entry.kind.compression;
         ctx.append(encoding, compression, &message, &mut builder);
-        if told.alone {
+        if fields.alone {
             let message = Outgoing {
                 from_client_id: own.seats.first().map_or("", |seat| seat.client_id.as_str()),
                 room_id: &self.name,
@@ -334,12 +334,12 @@ impl Room {
         };
         // It missed nothing, wherever in its lane or in the log its next event waits: its own position holds.
         let since = join.place.since.filter(|since| since.offset <= self.offset);
-        let told = Told {
+        let fields = JoinedFields {
             offset: since.map_or(self.offset, |since| since.offset),
             recovered: true,
-            ..Told::default()
+            ..JoinedFields::default()
         };
-        let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, told);
+        let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, fields);
         ctx.send_edge(
             op.conn.shard,
             ToEdge::JoinedAgain {
@@ -387,7 +387,7 @@ impl Room {
         mut op: Op,
     ) {
         let Some(player) = self.player_of(&op) else {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         };
         op.player = player;
         let last = self
@@ -559,9 +559,9 @@ impl Room {
 
     /// The room has become too big to tell everybody of everybody: one logged event says so, in
     /// the place of the `player_joined` that went over the limit.
-    fn crowd<H: Host>(&mut self, ctx: &mut Context<H>, born: u64) {
-        self.crowded = true;
-        let payload = crowded_json(self.members.len());
+    fn switch_to_count<H: Host>(&mut self, ctx: &mut Context<H>, born: u64) {
+        self.counts_presence = true;
+        let payload = count_json(self.members.len());
         let payload = Payload::json(&payload);
         let message = Outgoing {
             room_id: &self.name,
@@ -594,7 +594,7 @@ impl Room {
             .position(|edge| edge.shard == shard)
             .unwrap_or_else(|| {
                 let receivers = [0; Encoding::COUNT];
-                self.edges.push(EdgeLink {
+                self.edges.push(EdgeReceivers {
                     shard,
                     edge_room,
                     receivers,
@@ -622,7 +622,7 @@ impl Room {
 /// Tells that a room has become too big for `full` presence.
 const PRESENCE_EVENT: &str = "roomcast.presence";
 
-fn crowded_json(members: usize) -> String {
+fn count_json(members: usize) -> String {
     format!(r#"{{"presence":"count","total":{members}}}"#)
 }
 

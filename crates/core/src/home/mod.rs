@@ -23,7 +23,7 @@ use roomcast_protocol::ErrorCode;
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Retention};
 use crate::host::{Host, Notice};
-use crate::link::{Op, OpKind, RoomId, RoomRef, ToEdge};
+use crate::letter::{Op, OpKind, RoomId, RoomRef, ToEdge};
 use crate::time::Now;
 pub(crate) use member::Member;
 use room::Room;
@@ -42,7 +42,7 @@ pub(crate) struct Home<E> {
     /// Rooms with operations that wait, in the order in which they are served.
     active: VecDeque<u32>,
     /// Rooms that have something to hand out before the turn ends.
-    touched: Vec<u32>,
+    unsealed: Vec<u32>,
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Counts the turns, so that a room knows when one begins.
     turn: u64,
@@ -57,7 +57,7 @@ impl<E: Engine> Home<E> {
             by_name: HashTable::new(),
             by_log: Vec::new(),
             active: VecDeque::new(),
-            touched: Vec::new(),
+            unsealed: Vec::new(),
             timers: BinaryHeap::new(),
             turn: 0,
         }
@@ -75,7 +75,7 @@ impl<E: Engine> Home<E> {
                 Some(slot) => slot,
                 None => return refuse_kind(ctx, now, op),
             },
-            None => return refuse_stranger(ctx, now, op),
+            None => return refuse_non_member(ctx, now, op),
         };
         let Some(room) = self.rooms.get_mut(slot as usize) else {
             return;
@@ -161,18 +161,18 @@ impl<E: Engine> Home<E> {
             } else {
                 self.active.push_back(slot);
             }
-            self.touch(slot);
+            self.mark_unsealed(slot);
         }
         (*budget <= 0 || cut) && !self.active.is_empty()
     }
 
     /// Hands out what the rooms have made in this turn, and closes those that are empty.
     pub(crate) fn seal<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        while let Some(slot) = self.touched.pop() {
+        while let Some(slot) = self.unsealed.pop() {
             let Some(room) = self.rooms.get_mut(slot as usize) else {
                 continue;
             };
-            room.touched = false;
+            room.unsealed = false;
             room.flush_state(ctx, now);
             room.seal(ctx);
             room.flush_acks(ctx, now);
@@ -200,7 +200,7 @@ impl<E: Engine> Home<E> {
             if let Some(room) = room.filter(|room| room.id.generation == generation) {
                 room.timer_at = u64::MAX;
                 room.wake(ctx, now);
-                self.touch(slot);
+                self.mark_unsealed(slot);
             }
         }
     }
@@ -220,18 +220,18 @@ impl<E: Engine> Home<E> {
             let slot = self.by_log.get(log.0 as usize).copied().unwrap_or(u32::MAX);
             if let Some(room) = self.rooms.get_mut(slot as usize) {
                 room.completed(ctx, &mut self.engine, now, submitted);
-                self.touch(slot);
+                self.mark_unsealed(slot);
             }
         }
     }
 
-    fn touch(&mut self, slot: u32) {
+    fn mark_unsealed(&mut self, slot: u32) {
         let Some(room) = self.rooms.get_mut(slot as usize) else {
             return;
         };
-        if !room.touched {
-            room.touched = true;
-            self.touched.push(slot);
+        if !room.unsealed {
+            room.unsealed = true;
+            self.unsealed.push(slot);
         }
         // Logic may have queued events of the room's own.
         if !room.queued && !room.pending.is_empty() {
@@ -256,7 +256,7 @@ impl<E: Engine> Home<E> {
     fn open<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, room: &RoomRef) -> Option<u32> {
         let entry = ctx.kinds.of_room(&room.name)?.clone();
         let retention = Retention {
-            wanted: ctx.settings.session_grace,
+            grace: ctx.settings.session_grace,
             ..entry.kind.retention
         };
         let opened = self
@@ -330,7 +330,7 @@ fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
 }
 
 /// Something for a room that is not there: it was left, or closed, while this was on its way.
-fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     ctx.accepted(op.conn, op.window);
-    room::refuse_stranger(ctx, now, op);
+    room::refuse_non_member(ctx, now, op);
 }

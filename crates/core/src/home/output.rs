@@ -7,7 +7,7 @@ use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
-use crate::link::{Delivery, Encoded, Exclusion, RoomId, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, RoomId, ToEdge};
 use crate::settings::Compression;
 
 /// A chunk of this size is handed out at once: larger ones would not fit a slow lane's bound.
@@ -24,7 +24,7 @@ pub(crate) enum Via {
 
 /// A shard on which a room has members.
 #[derive(Debug)]
-pub(crate) struct EdgeLink {
+pub(crate) struct EdgeReceivers {
     pub(crate) shard: u16,
     pub(crate) edge_room: RoomId,
     pub(crate) receivers: [u32; Encoding::COUNT],
@@ -118,7 +118,11 @@ impl Output {
     }
 
     /// Hands everything out to the shards with members.
-    pub(crate) fn seal<H: Host>(&mut self, ctx: &mut Context<H>, edges: &SmallVec<[EdgeLink; 1]>) {
+    pub(crate) fn seal<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        edges: &SmallVec<[EdgeReceivers; 1]>,
+    ) {
         if self.largest == 0 {
             return;
         }

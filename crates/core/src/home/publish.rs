@@ -8,10 +8,10 @@ use crate::context::{Context, Fault};
 use crate::engine::{Engine, Verdict};
 use crate::home::Member;
 use crate::home::output::Via;
-use crate::home::room::{MAX_UNANSWERED, Room, refuse_stranger};
+use crate::home::room::{MAX_UNANSWERED, Room, refuse_non_member};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
-use crate::link::{Op, OpKind, Publish, RoomRef, ToEdge};
+use crate::letter::{Op, OpKind, Publish, RoomRef, ToEdge};
 use crate::logic::{Outcome, PlayerNum};
 use crate::settings::{Mode, PresenceMode};
 use crate::time::Now;
@@ -38,7 +38,7 @@ impl Room {
         if op.conn != NOBODY {
             match self.player_of(&op) {
                 Some(player) => op.player = player,
-                None => return refuse_stranger(ctx, now, op),
+                None => return refuse_non_member(ctx, now, op),
             }
         }
         let OpKind::Publish(publish) = &op.request else {
@@ -293,7 +293,7 @@ impl Room {
 
     pub(super) fn update_presence<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
         let Some(player) = self.player_of(&op) else {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         };
         let OpKind::Presence(update) = op.request else {
             return;
@@ -346,7 +346,7 @@ impl Room {
 
     pub(super) fn list_members<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
         let Some(player) = self.player_of(&op) else {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         };
         let OpKind::Members { after, limit } = op.request else {
             return;

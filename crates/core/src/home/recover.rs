@@ -10,9 +10,9 @@ use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, Since};
 use crate::home::member::Seat;
-use crate::home::room::{Room, refuse_stranger};
+use crate::home::room::{Room, refuse_non_member};
 use crate::host::Host;
-use crate::link::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
+use crate::letter::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
 use crate::log::{EventLog, Logged, Record};
 use crate::time::Now;
 use roomcast_protocol::{Limits, MessageType};
@@ -82,7 +82,7 @@ impl Room {
     }
 
     /// A member that is behind asks for what comes next.
-    pub(super) fn feed<H: Host, E: Engine>(
+    pub(super) fn read_log<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
         engine: &mut E,
@@ -104,20 +104,20 @@ impl Room {
         if self.reaches(engine, &place) {
             let slice = self.slice(ctx, engine, &seat, op.born, (after, self.offset));
             let conn = op.conn.conn;
-            let fed = ToEdge::Fed {
+            let answer = ToEdge::LogSlice {
                 conn,
                 edge_room,
                 slice,
             };
-            return ctx.send_edge(op.conn.shard, fed);
+            return ctx.send_edge(op.conn.shard, answer);
         }
         ctx.stats.log_overruns += 1;
         self.timestamp = self.timestamp.max(now.unix_ms);
-        let told = super::join::Told {
+        let fields = super::join::JoinedFields {
             offset: self.offset,
-            ..super::join::Told::default()
+            ..super::join::JoinedFields::default()
         };
-        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, told);
+        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
         let joined = Joined {
             conn: op.conn.conn,
             edge_room,
@@ -146,7 +146,7 @@ impl Room {
         op: Op,
     ) {
         if self.player_of(&op).is_none() {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         }
         let OpKind::History(request) = op.request else {
             return;

@@ -4,12 +4,12 @@ use roomcast_protocol::{Body, Outgoing};
 
 use crate::context::Context;
 use crate::engine::Engine;
-use crate::home::join::Told;
+use crate::home::join::JoinedFields;
 use crate::home::output::Via;
-use crate::home::room::{Room, refuse_stranger};
+use crate::home::room::{Room, refuse_non_member};
 use crate::host::Host;
 use crate::id::ClientId;
-use crate::link::{Op, OpKind};
+use crate::letter::{Op, OpKind};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
@@ -50,7 +50,7 @@ impl Room {
         };
         let (client, edge_room, place) = (resume.client_id, resume.edge_room, resume.place);
         let Some(player) = self.player_with(op.player, client) else {
-            return refuse_stranger(ctx, now, op);
+            return refuse_non_member(ctx, now, op);
         };
         // What was made before goes to those who were there.
         self.seal(ctx);
@@ -68,7 +68,7 @@ impl Room {
         }
         self.add_receiver(op.conn.shard, edge_room, op.encoding);
         self.timestamp = self.timestamp.max(now.unix_ms);
-        let told = Told {
+        let fields = JoinedFields {
             offset: self.offset,
             repeats_possible: engine.enter(
                 self.log,
@@ -76,7 +76,7 @@ impl Room {
                 place.first_seq,
                 place.since.is_some(),
             ),
-            ..Told::default()
+            ..JoinedFields::default()
         };
         self.send_joined(
             ctx,
@@ -84,7 +84,7 @@ impl Room {
             &op.head(),
             (edge_room, player),
             place.since,
-            told,
+            fields,
         );
         if !was_connected {
             self.tell_connection(ctx, now, op.born, player);

@@ -12,14 +12,14 @@ use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine, Epoch, LogId, Opened, Record, Submitted};
 use crate::home::acks::Acks;
 use crate::home::member::{Member, Seat};
-use crate::home::output::{EdgeLink, Output};
+use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
 use crate::id::{ClientId, ConnRef};
 use crate::kinds::KindEntry;
-use crate::link::{Op, OpKind, RoomId, ToEdge};
-use crate::logic::{Effect, PlayerNum, RoomContext, RoomLogic, Scene};
+use crate::letter::{Op, OpKind, RoomId, ToEdge};
+use crate::logic::{Effect, PlayerNum, RoomContext, RoomLogic, RoomParts};
 use crate::settings::PresenceMode;
 use crate::time::{Now, micros};
 
@@ -43,10 +43,10 @@ pub(crate) struct Room {
     /// Players with a user's id, by that.
     pub(super) users: HashTable<PlayerNum>,
     pub(super) next_num: PlayerNum,
-    pub(super) edges: SmallVec<[EdgeLink; 1]>,
+    pub(super) edges: SmallVec<[EdgeReceivers; 1]>,
     pub(super) receivers: [u32; Encoding::COUNT],
     /// `full` presence has become `count` for the rest of the room's life.
-    pub(super) crowded: bool,
+    pub(super) counts_presence: bool,
     pub(super) pending: VecDeque<Op>,
     pub(super) queued: bool,
     pub(super) deficit: i64,
@@ -58,7 +58,7 @@ pub(crate) struct Room {
     pub(super) acks: Acks,
     /// The log said that it is too short for those who come back; told once.
     short_log: bool,
-    pub(super) touched: bool,
+    pub(super) unsealed: bool,
     /// A shard with members takes no more for now; counted once, until it does.
     link_full: bool,
     pub(super) syncer: StateSyncer,
@@ -96,7 +96,7 @@ impl Room {
             next_num: 1,
             edges: SmallVec::new(),
             receivers: [0; Encoding::COUNT],
-            crowded: false,
+            counts_presence: false,
             pending: VecDeque::new(),
             queued: false,
             deficit: 0,
@@ -105,7 +105,7 @@ impl Room {
             output: Output::default(),
             acks: Acks::default(),
             short_log: false,
-            touched: false,
+            unsealed: false,
             link_full: false,
             syncer: StateSyncer::default(),
             logic,
@@ -125,7 +125,7 @@ impl Room {
     /// How much members learn about each other now.
     pub(super) fn presence(&self) -> PresenceMode {
         match self.entry.kind.presence {
-            PresenceMode::Full if self.crowded => PresenceMode::Count,
+            PresenceMode::Full if self.counts_presence => PresenceMode::Count,
             mode => mode,
         }
     }
@@ -186,9 +186,9 @@ impl Room {
         let fan_out = match &op.request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
             OpKind::Join(_) => LIST + 128 * members,
-            OpKind::Leave { .. } | OpKind::CatchUp { .. } | OpKind::Detach => 128 * members,
+            OpKind::Leave { .. } | OpKind::ReadState { .. } | OpKind::Detach => 128 * members,
             OpKind::Resume(_) => 2 * LIST + 128 * members,
-            OpKind::Feed { .. } | OpKind::History(_) => LIST,
+            OpKind::ReadLog { .. } | OpKind::History(_) => LIST,
             OpKind::Skip | OpKind::Refused(_) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
             OpKind::Members { .. } => LIST,
@@ -199,11 +199,11 @@ impl Room {
             OpKind::Publish(_) => self.publish(ctx, engine, now, op),
             OpKind::Presence(_) => self.update_presence(ctx, now, op),
             OpKind::Members { .. } => self.list_members(ctx, now, op),
-            OpKind::CatchUp { since } => self.catch_up(ctx, now, &op, since),
+            OpKind::ReadState { since } => self.read_state(ctx, now, &op, since),
             OpKind::Detach => self.detach(ctx, now, &op),
             OpKind::Resume(_) => self.resume(ctx, engine, now, op),
-            OpKind::Feed { after, edge_room } => {
-                self.feed(ctx, engine, now, &op, (after, edge_room));
+            OpKind::ReadLog { after, edge_room } => {
+                self.read_log(ctx, engine, now, &op, (after, edge_room));
             }
             OpKind::History(_) => self.history(ctx, engine, now, op),
             OpKind::Skip => self.skip(ctx, engine, now, op),
@@ -447,7 +447,7 @@ impl Room {
         let mut logic = self.logic.take()?;
         let started = ctx.host.stopwatch();
         let host = &mut ctx.host;
-        let scene = Scene {
+        let parts = RoomParts {
             now,
             name: &self.name,
             kind: &self.entry.kind,
@@ -457,7 +457,7 @@ impl Room {
             wake_at: &mut self.wake_at,
             random: &mut || host.random(),
         };
-        let mut room = RoomContext { scene };
+        let mut room = RoomContext { parts };
         let result = catch_unwind(AssertUnwindSafe(|| call(logic.as_mut(), &mut room)));
         let took = ctx.host.stopwatch().saturating_sub(started);
         if took > micros(ctx.settings.logic_budget) && ctx.settings.logic_budget > 0 {
@@ -568,7 +568,7 @@ impl Room {
 }
 
 /// Something for a room from somebody who is not in it. Gives no window back.
-pub(super) fn refuse_stranger<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+pub(super) fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     let Op {
         room,
         conn,

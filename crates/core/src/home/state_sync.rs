@@ -15,7 +15,7 @@ use crate::home::Member;
 use crate::home::output::Via;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
-use crate::link::{Op, ToEdge};
+use crate::letter::{Op, ToEdge};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::{Now, micros};
@@ -37,7 +37,7 @@ pub(crate) struct StateSyncer {
     frame_num: i64,
     /// Microseconds before which no `sync` is sent.
     next_at: u64,
-    wanted: bool,
+    due: bool,
     count_wanted: bool,
     count_version: u64,
 }
@@ -54,7 +54,7 @@ impl StateSyncer {
 
     pub(super) fn count_changed(&mut self) {
         self.count_wanted = true;
-        self.wanted = true;
+        self.due = true;
     }
 
     /// Whoever is listed again has not left: the entry in the next `sync` replaces the old one.
@@ -65,7 +65,7 @@ impl StateSyncer {
 
     pub(super) fn player_left(&mut self, player_id: &str) {
         self.left.push(player_id.into());
-        self.wanted = true;
+        self.due = true;
     }
 
     /// What has changed can't be sent now: it will be newer at the next tick.
@@ -75,7 +75,7 @@ impl StateSyncer {
 
     /// When what has changed may be sent; `u64::MAX` where nothing has.
     pub(super) fn due_at(&self) -> u64 {
-        if self.wanted { self.next_at } else { u64::MAX }
+        if self.due { self.next_at } else { u64::MAX }
     }
 
     fn remember(&mut self, version: u64) {
@@ -94,7 +94,7 @@ impl Room {
     /// After anything that may have changed state.
     pub(super) fn note_changes(&mut self) {
         if self.keeps_state() {
-            self.syncer.wanted |= !self.syncer.changed.is_empty();
+            self.syncer.due |= !self.syncer.changed.is_empty();
             return;
         }
         for player in self.syncer.changed.drain(..) {
@@ -122,7 +122,7 @@ impl Room {
         if self.waits_for_link(ctx) {
             return self.syncer.put_off(now.micros.saturating_add(tick));
         }
-        self.syncer.wanted = false;
+        self.syncer.due = false;
         self.syncer.next_at = now.micros.saturating_add(tick);
         self.timestamp = self.timestamp.max(now.unix_ms);
         if !self.syncer.changed.is_empty() || !self.syncer.left.is_empty() {
@@ -219,7 +219,7 @@ impl Room {
     }
 
     /// What changed since a version, merged into one newest state for one receiver.
-    pub(super) fn catch_up<H: Host>(
+    pub(super) fn read_state<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -294,7 +294,7 @@ impl Room {
         let edge_room = self.edge_room(op.conn.shard);
         ctx.send_edge(
             op.conn.shard,
-            ToEdge::CaughtUp {
+            ToEdge::NewestState {
                 conn,
                 edge_room,
                 version,

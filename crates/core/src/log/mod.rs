@@ -20,8 +20,8 @@ pub struct Retention {
     pub bytes: usize,
     /// Milliseconds since an event was logged.
     pub age: u64,
-    /// Milliseconds for which events are wanted: [`EventLog::cut`] counts those that other bounds ended before.
-    pub wanted: u64,
+    /// Milliseconds for which sessions live without a connection: [`EventLog::cut`] counts those that other bounds ended before.
+    pub grace: u64,
 }
 
 impl Default for Retention {
@@ -30,7 +30,7 @@ impl Default for Retention {
             events: 4_096,
             bytes: 256 * 1024,
             age: 5 * 60_000,
-            wanted: 0,
+            grace: 0,
         }
     }
 }
@@ -80,7 +80,7 @@ impl EventLog {
         self.entries.back().map(|entry| entry.timestamp)
     }
 
-    /// Events that were dropped although they were younger than [`Retention::wanted`].
+    /// Events that were dropped although they were younger than [`Retention::grace`].
     pub fn cut(&self) -> u64 {
         self.cut
     }
@@ -115,7 +115,7 @@ impl EventLog {
             if !old && !over(retention.events, self.entries.len()) && !over(retention.bytes, held) {
                 return;
             }
-            self.cut += u64::from(first.timestamp > oldest(retention.wanted));
+            self.cut += u64::from(first.timestamp > oldest(retention.grace));
             self.drop_first();
         }
         // Aged out whole: what it held is worth more elsewhere.
@@ -234,7 +234,7 @@ mod tests {
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..200),
             events in 1usize..50, bytes in 200usize..5_000,
         ) {
-            let retention = Retention { events, bytes, age: 0, wanted: 0 };
+            let retention = Retention { events, bytes, age: 0, grace: 0 };
             let mut log = EventLog::default();
             for (n, payload) in payloads.iter().enumerate() {
                 let offset = log.append(&retention, n as i64, &event(payload));

@@ -66,7 +66,7 @@ struct Producer {
     /// Numbers above the next one that were refused for good before they came here.
     ahead: Vec<(u64, ErrorCode)>,
     /// The number whose absence the client was told of.
-    told: u64,
+    reported_gap: u64,
     /// Numbers below this may have been logged before it was known here: the client may have had no chance to hear so.
     unsure: u64,
     /// The offset of its last event.
@@ -98,7 +98,7 @@ impl Producers {
         if let Some(known) = self.clients.get_mut(&client) {
             known.present = true;
             // What it was told last may have been lost with its connection.
-            known.told = 0;
+            known.reported_gap = 0;
             // The client has answers to all before: some of them may not have come from here.
             if first_seq > known.last + 1 {
                 known.last = first_seq - 1;
@@ -156,7 +156,7 @@ impl Producers {
         }
         if seq > known.last {
             let missing = known.last + 1;
-            let first = std::mem::replace(&mut known.told, missing) != missing;
+            let first = std::mem::replace(&mut known.reported_gap, missing) != missing;
             return Verdict::Gap { missing, first };
         }
         let back = (known.last - seq) as usize;

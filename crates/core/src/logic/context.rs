@@ -23,7 +23,7 @@ pub(crate) enum Effect {
 }
 
 /// The parts of a room that logic reaches.
-pub(crate) struct Scene<'a> {
+pub(crate) struct RoomParts<'a> {
     pub(crate) now: Now,
     pub(crate) name: &'a str,
     pub(crate) kind: &'a Kind,
@@ -37,7 +37,7 @@ pub(crate) struct Scene<'a> {
 
 /// A room, as its logic sees it.
 pub struct RoomContext<'a> {
-    pub(crate) scene: Scene<'a>,
+    pub(crate) parts: RoomParts<'a>,
 }
 
 /// Somebody in a room.
@@ -56,37 +56,37 @@ pub struct Player<'a> {
 impl RoomContext<'_> {
     /// Milliseconds of a clock that never falls.
     pub fn now_ms(&self) -> u64 {
-        self.scene.now.micros / 1_000
+        self.parts.now.micros / 1_000
     }
 
     /// Milliseconds since the Unix epoch.
     pub fn unix_ms(&self) -> i64 {
-        self.scene.now.unix_ms
+        self.parts.now.unix_ms
     }
 
     /// A random number.
     pub fn random(&mut self) -> u64 {
-        (self.scene.random)()
+        (self.parts.random)()
     }
 
     /// The room's name.
     pub fn name(&self) -> &str {
-        self.scene.name
+        self.parts.name
     }
 
     /// The settings of the room's kind.
     pub fn kind(&self) -> &Kind {
-        self.scene.kind
+        self.parts.kind
     }
 
     /// How many players there are.
     pub fn player_count(&self) -> usize {
-        self.scene.members.len()
+        self.parts.members.len()
     }
 
     /// The players, in the order in which they joined.
     pub fn players(&self) -> impl Iterator<Item = Player<'_>> {
-        self.scene
+        self.parts
             .members
             .iter()
             .map(|(num, member)| member.player(*num))
@@ -94,7 +94,7 @@ impl RoomContext<'_> {
 
     /// One of them.
     pub fn player(&self, num: PlayerNum) -> Option<Player<'_>> {
-        self.scene
+        self.parts
             .members
             .get(&num)
             .map(|member| member.player(num))
@@ -102,13 +102,13 @@ impl RoomContext<'_> {
 
     /// The state of a player, as `sync` shows it.
     pub fn state(&self, num: PlayerNum) -> Option<&PlayerBody> {
-        self.scene.members.get(&num).map(|member| &member.body)
+        self.parts.members.get(&num).map(|member| &member.body)
     }
 
     /// The state of a player, to change it; in a `state` room the next `sync` shows it to all.
     pub fn state_mut(&mut self, num: PlayerNum) -> Option<&mut PlayerBody> {
-        let member = self.scene.members.get_mut(&num)?;
-        member.mark_changed(num, self.scene.changed);
+        let member = self.parts.members.get_mut(&num)?;
+        member.mark_changed(num, self.parts.changed);
         Some(&mut member.body)
     }
 
@@ -116,7 +116,7 @@ impl RoomContext<'_> {
     ///
     /// `json` is the payload; it must be valid JSON. Names that begin with `roomcast.` are the server's.
     pub fn broadcast(&mut self, name: &str, json: &str) {
-        self.scene.effects.push(Effect::Broadcast {
+        self.parts.effects.push(Effect::Broadcast {
             name: name.into(),
             json: json.into(),
         });
@@ -124,7 +124,7 @@ impl RoomContext<'_> {
 
     /// Sends an `event` to one player: in order, but not part of the room's log.
     pub fn send(&mut self, to: PlayerNum, name: &str, json: &str) {
-        self.scene.effects.push(Effect::Send {
+        self.parts.effects.push(Effect::Send {
             to,
             name: name.into(),
             json: json.into(),
@@ -134,7 +134,7 @@ impl RoomContext<'_> {
     /// Asks for a call of [`wake`](crate::RoomLogic::wake) after `ms` milliseconds. One time waits at
     /// once: the earliest that was asked for.
     pub fn wake_in(&mut self, ms: u64) {
-        let at = self.scene.now.micros.saturating_add(micros(ms));
-        *self.scene.wake_at = at.min(*self.scene.wake_at);
+        let at = self.parts.now.micros.saturating_add(micros(ms));
+        *self.parts.wake_at = at.min(*self.parts.wake_at);
     }
 }

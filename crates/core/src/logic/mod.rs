@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use roomcast_protocol::{ErrorCode, GameAction};
 
-pub(crate) use context::{Effect, Scene};
+pub(crate) use context::{Effect, RoomParts};
 pub use context::{Player, RoomContext};
 pub use state::StateLogic;
 

@@ -237,7 +237,7 @@ impl<E: Engine> Node<E> {
 
     pub fn receive(&mut self, client: Client, received: Received<'_>) {
         let socket = &self.sockets[client];
-        self.shards[socket.shard].touched(self.now, socket.conn);
+        self.shards[socket.shard].note_received(self.now, socket.conn);
         self.shards[socket.shard].receive(self.now, socket.conn, received);
     }
 
@@ -290,13 +290,13 @@ impl<E: Engine> Node<E> {
                 let Some(message) = socket.unread.pop_front() else {
                     break;
                 };
-                shard.touched(now, socket.conn);
+                shard.note_received(now, socket.conn);
                 shard.receive(now, socket.conn, Received::Message(message.as_bytes()));
                 busy = true;
             }
         }
-        while let Some((conn, to, arrival)) = shard.next_moving() {
-            moved.push((conn, to, arrival));
+        while let Some((conn, to, moving)) = shard.next_moving() {
+            moved.push((conn, to, moving));
         }
         shard.run_timers(now);
         busy |= shard.run_rooms(now);
@@ -325,12 +325,12 @@ impl<E: Engine> Node<E> {
         while shard.next_readable().is_some() {
             busy = true;
         }
-        for (conn, to, arrival) in moved {
+        for (conn, to, moving) in moved {
             busy = true;
             let is_it = |s: &&mut Socket| s.open && s.shard == index && s.conn == conn;
             if let Some(socket) = self.sockets.iter_mut().find(is_it) {
                 socket.shard = usize::from(to);
-                socket.conn = self.shards[usize::from(to)].arrive(now, socket.encoding, arrival);
+                socket.conn = self.shards[usize::from(to)].arrive(now, socket.encoding, moving);
             }
         }
         busy

@@ -10,7 +10,7 @@
     reason = "a panic is how a test fails"
 )]
 
-mod crowd;
+mod fleet;
 mod process;
 mod restart;
 mod wire;
@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crowd::{Group, MEMBERS, Outcome, auditor, log_of, member};
+use fleet::{Group, MEMBERS, Outcome, auditor, log_of, member};
 use process::{Process, free_address, raise_file_limit};
 use tokio::task::JoinSet;
 use wire::Chaos;
@@ -35,7 +35,7 @@ const CHATS: usize = 32;
 /// Harms done for each client.
 const HARMS: usize = 8;
 
-/// One crowd at a time.
+/// One fleet at a time.
 pub static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
@@ -119,7 +119,7 @@ async fn a_thousand_clients_over_a_bad_network_lose_nothing_and_get_nothing_twic
 }
 
 /// What was acked is where the ack says.
-fn check_acks(outcome: &Outcome, log: &[crowd::Heard]) {
+fn check_acks(outcome: &Outcome, log: &[fleet::Heard]) {
     let own = outcome.client.client_id();
     let own = log.iter().filter(|heard| heard.from == own);
     let own: Vec<_> = own.map(|it| (it.text.clone(), it.offset)).collect();

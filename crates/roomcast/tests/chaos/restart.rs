@@ -9,7 +9,7 @@ use roomcast_client::{Client, Events, Position, Room, RoomEvent, code};
 use tokio::sync::{Barrier, watch};
 use tokio::task::JoinSet;
 
-use crate::crowd::{Heard, MEMBERS, auditor, client, log_of};
+use crate::fleet::{Heard, MEMBERS, auditor, client, log_of};
 use crate::process::{Process, free_address, raise_file_limit};
 use crate::{GROUPS, ONE, all_of, in_time};
 

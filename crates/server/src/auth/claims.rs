@@ -130,7 +130,7 @@ impl Claims {
         for permission in self.permissions.iter().flatten() {
             let mut rights = Rights::NONE;
             for right in &permission.allow {
-                rights = rights.and(right_of(right).ok_or(fault::RIGHT)?);
+                rights = rights.union(right_of(right).ok_or(fault::RIGHT)?);
             }
             for rooms in &permission.rooms {
                 if grants.len() >= MOST_GRANTS {

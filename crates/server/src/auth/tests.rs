@@ -275,7 +275,7 @@ fn rooms_and_rights() {
         {"rooms": ["*"], "allow": ["history"]},
     ]}))
     .unwrap();
-    let member = Rights::JOIN.and(Rights::PUBLISH).and(Rights::HISTORY);
+    let member = Rights::JOIN.union(Rights::PUBLISH).union(Rights::HISTORY);
     assert_eq!(several.rights("chat:1"), member);
     assert_eq!(several.rights("lobby"), member);
     assert_eq!(several.rights("arena:1"), Rights::HISTORY);

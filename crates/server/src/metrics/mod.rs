@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::HttpStats;
 use crate::limits::Admission;
-use crate::link::Mailboxes;
+use crate::mailbox::Mailboxes;
 use crate::shard::{Order, Report};
 use exposition::Exposition;
 use families::FAMILIES;

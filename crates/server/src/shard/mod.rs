@@ -25,7 +25,7 @@ use roomcast_protocol::CloseCode;
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::Batcher;
-use crate::link::{Mailbox, Mailboxes};
+use crate::mailbox::{Mailbox, Mailboxes};
 use turn::Worker;
 
 pub(crate) use host::CompressionStats;

@@ -1,7 +1,7 @@
 //! The sockets of a shard, by the core's slots.
 
 use mio::net::TcpStream;
-use roomcast_core::{Arrival, ConnId};
+use roomcast_core::{ConnId, MovingConnection};
 use roomcast_protocol::Format;
 use roomcast_websocket::Receiver;
 
@@ -35,7 +35,7 @@ pub(super) struct Socket {
 /// A connection on its way to the shard on which its session lives.
 pub(crate) struct Moved {
     pub(super) socket: Socket,
-    pub(super) arrival: Arrival,
+    pub(super) moving: MovingConnection,
 }
 
 impl std::fmt::Debug for Moved {

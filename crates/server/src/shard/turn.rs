@@ -17,7 +17,7 @@ use super::socket::{Moved, Phase, Socket, Sockets};
 use super::write::{Flushed, flush};
 use super::{IoStats, Node, Order, Report, closing::Deadlines};
 use crate::handover::Upgraded;
-use crate::link::Mailbox;
+use crate::mailbox::Mailbox;
 
 /// Token of the waker; no connection has it, as slots are below it.
 pub(crate) const WAKER: Token = Token(usize::MAX);
@@ -385,7 +385,7 @@ impl<E: Engine> Worker<E> {
 
     /// Takes those whose session lives on another shard there, with what they sent behind their `hello`.
     fn move_away(&mut self) {
-        while let Some((conn, shard, arrival)) = self.core.next_moving() {
+        while let Some((conn, shard, moving)) = self.core.next_moving() {
             let Some(mut socket) = self.sockets.remove(conn) else {
                 continue;
             };
@@ -395,22 +395,19 @@ impl<E: Engine> Worker<E> {
                 continue;
             }
             if let Some(mailbox) = self.node.mailboxes.get(shard) {
-                mailbox.arrive(Moved { socket, arrival });
+                mailbox.arrive(Moved { socket, moving });
             }
         }
     }
 
     /// Takes a connection over from another shard.
     fn take_over(&mut self, moved: Moved) {
-        let Moved {
-            mut socket,
-            arrival,
-        } = moved;
+        let Moved { mut socket, moving } = moved;
         let encoding = Encoding {
             format: socket.format,
             deflate: socket.deflate,
         };
-        let conn = self.core.arrive(self.now, encoding, arrival);
+        let conn = self.core.arrive(self.now, encoding, moving);
         let token = Token(conn.to_u64() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
@@ -469,7 +466,7 @@ impl<E: Engine> Worker<E> {
                 Filled::End => return false,
                 Filled::Nothing => {}
                 Filled::Bytes(count) => {
-                    self.core.touched(self.now, conn);
+                    self.core.note_received(self.now, conn);
                     let input = self.input.get_mut(..count).unwrap_or_default();
                     let rest =
                         read::take(&mut self.core, self.now, socket, input, &mut self.scratch);

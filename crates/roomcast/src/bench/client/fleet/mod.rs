@@ -12,7 +12,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use roomcast_client::session::{Config, Event, JoinOptions, Link, SendOptions, Session, Status};
+use roomcast_client::session::{
+    Config, Connection, Event, JoinOptions, SendOptions, Session, Status,
+};
 use roomcast_client::{Content, Message, Payload, Publish};
 use roomcast_websocket::CloseFrame;
 use roomcast_websocket::frame::write_close;
@@ -333,16 +335,16 @@ impl Fleet {
     fn step(&mut self, number: u32) -> Result<()> {
         loop {
             let client = &mut self.clients[number as usize];
-            match (client.session.link(), client.conn.is_some()) {
-                (Link::Connect, false) => {
+            match (client.session.connection(), client.conn.is_some()) {
+                (Connection::Connect, false) => {
                     self.connect(number)?;
                     break;
                 }
-                (Link::Up, true) => {
+                (Connection::Up, true) => {
                     self.transmit(number);
                     break;
                 }
-                (Link::Close(code), true) => {
+                (Connection::Close(code), true) => {
                     let mut close = Vec::new();
                     let frame = CloseFrame { code, reason: "" };
                     write_close(&mut close, Some(frame), Some(MASK));

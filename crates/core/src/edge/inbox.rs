@@ -12,14 +12,14 @@ const INBOX: Retention = Retention {
     events: 64,
     bytes: 64 * 1024,
     age: 0,
-    wanted: 0,
+    grace: 0,
 };
 /// Answers that are kept, and messages that may wait for one.
 pub(super) const UNANSWERED: usize = 32;
 
 /// The direct messages of a session. Made with the first one.
 #[derive(Debug, Default)]
-pub(super) struct Mail {
+pub(super) struct DirectMessages {
     pub(super) inbox: Option<Inbox>,
     pub(super) sent: Sent,
 }
@@ -96,7 +96,7 @@ pub(super) struct Sent {
     /// Of the last ones, the newest at the end.
     answers: VecDeque<Answer>,
     /// The number whose absence the client was told of.
-    told: u64,
+    reported_gap: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Sent {
     /// The client has answers to all numbers below `first`. Whether one that it sends again may be delivered twice.
     pub(super) fn enter(&mut self, first: u64) -> bool {
         // What it was told last may have been lost with its connection.
-        self.told = 0;
+        self.reported_gap = 0;
         if first <= self.last + 1 {
             return false;
         }
@@ -147,7 +147,7 @@ impl Sent {
                 None => self.last + 1,
             };
             if seq != missing {
-                let first = std::mem::replace(&mut self.told, missing) != missing;
+                let first = std::mem::replace(&mut self.reported_gap, missing) != missing;
                 return Check::Gap(missing, first);
             }
             if self.answers.len() == UNANSWERED {

@@ -5,7 +5,7 @@ mod common;
 
 use common::rig::{Rig, chats, error};
 use roomcast_client::code;
-use roomcast_client::session::{Config, Event, JoinOptions, Link, Saved, Status};
+use roomcast_client::session::{Config, Connection, Event, JoinOptions, Saved, Status};
 use serde_json::json;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_taken_over_session_is_over() {
         })
     };
     assert!(failed(sent, code::UNCONFIRMED) && failed(unsent, code::TAKEN_OVER));
-    assert_eq!(rig.session.link(), Link::Down);
+    assert_eq!(rig.session.connection(), Connection::Down);
     assert_eq!(rig.session.poll_timeout(), None);
     let refused = rig.session.join(rig.now, "r", JoinOptions::default());
     assert_eq!(refused.unwrap_err().code(), code::CLOSED);
@@ -88,7 +88,7 @@ fn waits_are_jittered_from_half_a_second_to_twenty() {
             waits.push(at - rig.now);
             rig.now = at;
             rig.session.timeout(at);
-            assert_eq!(rig.session.link(), Link::Connect);
+            assert_eq!(rig.session.connection(), Connection::Connect);
         }
         most.push(waits);
     }
@@ -102,39 +102,39 @@ fn waits_are_jittered_from_half_a_second_to_twenty() {
     let mut rig = Rig::new(Config::default());
     rig.session.disconnected(rig.now, 1006, "", u64::MAX);
     rig.session.wake(rig.now);
-    assert_eq!(rig.session.link(), Link::Connect);
+    assert_eq!(rig.session.connection(), Connection::Connect);
 }
 
 #[test]
 fn a_dead_connection_is_noticed_within_two_pings() {
     let mut rig = Rig::in_room();
     rig.pass(29_999);
-    assert_eq!(rig.session.link(), Link::Up);
+    assert_eq!(rig.session.connection(), Connection::Up);
     rig.pass(1);
     let ping = rig.session.poll_transmit().unwrap();
     assert_eq!(ping, br#"{"type":"ping","payload":2}"#);
     rig.pass(29_999);
-    assert_eq!(rig.session.link(), Link::Up);
+    assert_eq!(rig.session.connection(), Connection::Up);
     rig.pass(1);
-    assert_eq!(rig.session.link(), Link::Close(4002));
+    assert_eq!(rig.session.connection(), Connection::Close(4002));
     rig.session.disconnected(rig.now, 1006, "", 0);
-    assert_eq!(rig.session.link(), Link::Down);
+    assert_eq!(rig.session.connection(), Connection::Down);
     // One that was asleep is probed, and any byte proves it alive.
     let mut rig = Rig::in_room();
     rig.pass(3_600_000);
-    assert_eq!(rig.session.link(), Link::Up);
+    assert_eq!(rig.session.connection(), Connection::Up);
     rig.session.wake(rig.now);
     rig.session.heard(rig.now);
     rig.pass(10_000);
-    assert_eq!(rig.session.link(), Link::Up);
+    assert_eq!(rig.session.connection(), Connection::Up);
     rig.session.wake(rig.now);
     rig.pass(5_000);
-    assert_eq!(rig.session.link(), Link::Close(4002));
+    assert_eq!(rig.session.connection(), Connection::Close(4002));
     // `hello` is answered, or not.
     let mut rig = Rig::new(Config::default());
     rig.session.connected(rig.now);
     rig.pass(10_000);
-    assert_eq!(rig.session.link(), Link::Close(4002));
+    assert_eq!(rig.session.connection(), Connection::Close(4002));
 }
 
 #[test]
@@ -153,11 +153,11 @@ fn a_server_that_goes_is_left_when_it_says_so() {
     let reconnect = json!({"delay_ms": 700, "url": "wss://b.example/ws", "reason": "reconnect"});
     rig.say(json!({"type": "reconnect", "payload": reconnect}));
     rig.pass(699);
-    assert_eq!(rig.session.link(), Link::Up);
+    assert_eq!(rig.session.connection(), Connection::Up);
     rig.pass(1);
-    assert_eq!(rig.session.link(), Link::Close(4000));
+    assert_eq!(rig.session.connection(), Connection::Close(4000));
     rig.session.disconnected(rig.now, 1006, "", u64::MAX);
-    assert_eq!(rig.session.link(), Link::Connect);
+    assert_eq!(rig.session.connection(), Connection::Connect);
     assert_eq!(rig.session.redirect(), Some("wss://b.example/ws"));
     let hello = rig.connect(json!({"resumed": true}));
     assert_eq!(hello["resume_token"], "t");
@@ -241,7 +241,7 @@ fn a_refused_hello_ends_it_or_is_tried_otherwise() {
         rig
     };
     let mut rig = refuse("unsupported_version");
-    assert_eq!(rig.session.link(), Link::Close(4000));
+    assert_eq!(rig.session.connection(), Connection::Close(4000));
     rig.session.disconnected(rig.now, 1006, "", 0);
     assert!(
         matches!(rig.session.status(), Status::Closed(error) if error.code() == "unsupported_version")
@@ -261,7 +261,7 @@ fn goodbye_settles_all() {
     let mut rig = Rig::in_room();
     let ticket = rig.send("a");
     rig.session.close(rig.now);
-    assert_eq!(rig.session.link(), Link::Close(1000));
+    assert_eq!(rig.session.connection(), Connection::Close(1000));
     rig.session.disconnected(rig.now, 1006, "", 0);
     assert_eq!(rig.settled(), [(ticket, error(code::CLOSED))]);
     assert!(matches!(rig.session.status(), Status::Closed(_)));

@@ -81,9 +81,9 @@ impl OpKind {
             OpKind::Members { .. } => MessageType::Members,
             OpKind::Detach
             | OpKind::Resume(_)
-            | OpKind::Feed { .. }
+            | OpKind::ReadLog { .. }
             | OpKind::Refused(_)
-            | OpKind::CatchUp { .. } => return None,
+            | OpKind::ReadState { .. } => return None,
         })
     }
 
@@ -131,7 +131,7 @@ pub(crate) enum OpKind {
     /// The session has another connection. Answered as a join is.
     Resume(Box<Resume>),
     /// What comes after this offset in the log, for a member that is behind.
-    Feed {
+    ReadLog {
         after: u64,
         edge_room: RoomId,
     },
@@ -147,7 +147,7 @@ pub(crate) enum OpKind {
         limit: u32,
     },
     /// What is newest of the room's state, for a connection that missed some.
-    CatchUp {
+    ReadState {
         since: u64,
     },
 }
@@ -288,13 +288,13 @@ pub(crate) enum ToEdge {
         operations: u32,
     },
     /// What comes next in the log, for a member that is behind.
-    Fed {
+    LogSlice {
         conn: ConnId,
         edge_room: RoomId,
         slice: Slice,
     },
     /// The newest state, for a connection that missed some.
-    CaughtUp {
+    NewestState {
         conn: ConnId,
         edge_room: RoomId,
         version: u64,
