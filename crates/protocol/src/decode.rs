@@ -130,7 +130,7 @@ pub(crate) fn check(
     result.map_err(|code| {
         Fault::new(
             code,
-            format!("`{field}` has white space or control characters, or is longer than `{key}`"),
+            format!("`{field}` has white space, control characters or text direction overrides, or is longer than `{key}`"),
         )
     })
 }
@@ -281,7 +281,7 @@ fn join_room<'a>(envelope: &mut Envelope<'a>, limits: &Limits) -> Result<JoinRoo
     {
         return Err(Fault::new(
             ErrorCode::InvalidName,
-            "`nickname` has control characters or white space around it, or is longer than `message.max_nickname`",
+            "`nickname` has no visible character, control characters, text direction overrides or white space around it, or is longer than `message.max_nickname`",
         ));
     }
     Ok(join)
