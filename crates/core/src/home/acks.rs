@@ -4,7 +4,8 @@ use roomcast_protocol::{Body, ErrorCode, Outgoing};
 
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Verdict};
-use crate::home::room::{Room, refuse_non_member};
+use crate::home::refusals::refuse_non_member;
+use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
 use crate::letter::{Op, OpKind, ToEdge};

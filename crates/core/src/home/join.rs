@@ -1,36 +1,19 @@
-//! Coming and going.
+//! Coming.
 
-use std::sync::Arc;
+use roomcast_protocol::{ErrorCode, MessageType, presence};
 
-use roomcast_protocol::{
-    Body, ErrorCode, Joined as JoinedBody, MessageType, Outgoing, Payload, presence,
-};
-
-use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::{Context, Fault};
-use crate::engine::{Completion, Engine, Record, Since};
+use crate::engine::{Completion, Engine, Record};
+use crate::home::big_room::{PRESENCE_EVENT, count_json};
+use crate::home::joined::JoinedFields;
 use crate::home::member::{Member, Seat};
-use crate::home::output::{EdgeReceivers, Via};
-use crate::home::publish::{PAGE, page};
-use crate::home::room::{Room, refuse_non_member};
-use crate::host::{Encoding, Host, Notice};
-use crate::id::ConnRef;
-use crate::letter::{Join, Joined, Op, OpHead, OpKind, RoomId, ToEdge};
+use crate::home::room::Room;
+use crate::host::{Host, Notice};
+use crate::letter::{Join, Op, OpKind, ToEdge};
 use crate::logic::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::state::PlayerBody;
 use crate::time::Now;
-
-/// What a `joined` says of the log.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct JoinedFields {
-    /// Events after this one follow.
-    pub(super) offset: u64,
-    pub(super) recovered: bool,
-    pub(super) repeats_possible: bool,
-    /// Nobody else hears of the newcomer: it gets a `player_joined` of its own.
-    pub(super) alone: bool,
-}
 
 impl Room {
     pub(super) fn join<H: Host, E: Engine>(
@@ -103,11 +86,6 @@ impl Room {
             return count_json(members);
         }
         presence::merge("", &join.presence, &ctx.settings.message).unwrap_or_default()
-    }
-
-    fn outgrows_full_presence(&self, members: usize) -> bool {
-        let most = self.entry.kind.full_presence_limit as usize;
-        self.presence() == PresenceMode::Full && most > 0 && members > most
     }
 
     /// Somebody is in: it gets `joined`, everybody hears of it, as far as the kind tells.
@@ -232,98 +210,6 @@ impl Room {
         self.users.find(ctx.names.hash(user_id), is_it).copied()
     }
 
-    /// `joined`, what was missed, and the state. What the room makes from now on is delivered, once that was all.
-    pub(super) fn send_joined<H: Host, E: Engine>(
-        &mut self,
-        ctx: &mut Context<H>,
-        engine: &E,
-        op: &OpHead,
-        (edge_room, player): (RoomId, PlayerNum),
-        since: Option<Since>,
-        mut fields: JoinedFields,
-    ) {
-        let Some(seat) = self
-            .members
-            .get(&player)
-            .and_then(|it| it.seat(op.conn))
-            .copied()
-        else {
-            return;
-        };
-        let newest = fields.offset;
-        if let Some(since) = since {
-            let reached = since.offset <= newest && self.reaches(engine, &since);
-            ctx.stats.recoveries[usize::from(reached)] += 1;
-            if reached {
-                (fields.recovered, fields.offset) = (true, since.offset);
-            }
-        }
-        let slice = self.slice(ctx, engine, &seat, op.born, (fields.offset, newest));
-        let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
-        let joined = Joined {
-            conn: op.conn.conn,
-            edge_room,
-            room: self.id,
-            player,
-            version: self.syncer.version(),
-            answer,
-            slice,
-            unasked: false,
-            state: self.whole_state(ctx, seat.encoding, op.born),
-        };
-        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
-    }
-
-    /// The joiner's `joined`; and its own `player_joined`, where nobody else gets one.
-    pub(super) fn joined_answer<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        encoding: Encoding,
-        born: u64,
-        player: PlayerNum,
-        fields: JoinedFields,
-    ) -> Arc<Chunk> {
-        let mode = self.presence();
-        let Some(own) = self.members.get(&player) else {
-            return ChunkBuilder::new(&mut ctx.pool, 0, born).finish(&mut ctx.pool);
-        };
-        let listed: Vec<_> = match mode {
-            PresenceMode::None => vec![own.listed(player)],
-            _ => page(self.members.iter(), PAGE),
-        };
-        let message = Outgoing {
-            room_id: &self.name,
-            timestamp: self.timestamp,
-            body: Body::Joined(JoinedBody {
-                members: &listed,
-                total: self.told_total(),
-                player_id: own.player_id(),
-                player_num: player,
-                epoch: self.epoch.as_str(),
-                offset: fields.offset,
-                recovered: fields.recovered,
-                repeats_possible: fields.repeats_possible,
-                mode: self.entry.kind.mode.as_str(),
-                presence: mode.as_str(),
-            }),
-            ..Outgoing::default()
-        };
-        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
-        let compression = &self.entry.kind.compression;
-        ctx.append(encoding, compression, &message, &mut builder);
-        if fields.alone {
-            let message = Outgoing {
-                from_client_id: own.seats.first().map_or("", |seat| seat.client_id.as_str()),
-                room_id: &self.name,
-                timestamp: self.timestamp,
-                body: Body::PlayerJoined(own.listed(player)),
-                ..Outgoing::default()
-            };
-            ctx.append(encoding, compression, &message, &mut builder);
-        }
-        builder.finish(&mut ctx.pool)
-    }
-
     /// Joining again only repeats `joined`. All that came since a position of this connection was or will be sent.
     fn repeat_joined<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) {
         // Its events follow what was handed out before.
@@ -378,252 +264,6 @@ impl Room {
             },
         );
     }
-
-    pub(super) fn leave<H: Host, E: Engine>(
-        &mut self,
-        ctx: &mut Context<H>,
-        engine: &mut E,
-        now: Now,
-        mut op: Op,
-    ) {
-        let Some(player) = self.player_of(&op) else {
-            return refuse_non_member(ctx, now, op);
-        };
-        op.player = player;
-        let last = self
-            .members
-            .get(&player)
-            .is_none_or(|it| it.seats.len() == 1);
-        // An empty room's last event has no reader.
-        if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
-            self.submit(ctx, engine, now, op);
-        } else {
-            self.complete(ctx, engine, now, op, None);
-        }
-    }
-
-    pub(super) fn left<H: Host, E: Engine>(
-        &mut self,
-        ctx: &mut Context<H>,
-        engine: &mut E,
-        now: Now,
-        op: Op,
-        completion: Option<Completion>,
-    ) {
-        let OpKind::Leave { gone, edge_room } = op.request else {
-            return;
-        };
-        let last = self
-            .members
-            .get(&op.player)
-            .is_none_or(|it| it.seats.len() == 1);
-        if last {
-            self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
-        }
-        self.seal(ctx);
-        let Some(seat) = self.take_seat(op.player, op.conn) else {
-            if !gone {
-                self.let_go(ctx, op.conn, edge_room);
-            }
-            return;
-        };
-        if seat.connected {
-            self.remove_receiver(op.conn.shard, seat.encoding);
-        }
-        engine.exit(self.log, seat.client_id);
-        self.timestamp = self.timestamp.max(now.unix_ms);
-        let gone_player = if last {
-            self.members.remove(&op.player)
-        } else {
-            None
-        };
-        let Some(member) = gone_player
-            .as_ref()
-            .or_else(|| self.members.get(&op.player))
-        else {
-            return;
-        };
-        let player_id = match member.player_id() {
-            "" => seat.client_id.as_str(),
-            player_id => player_id,
-        };
-        let message = Outgoing {
-            from_client_id: seat.client_id.as_str(),
-            room_id: &self.name,
-            timestamp: self.timestamp,
-            offset: completion.map_or(0, |completion| completion.offset),
-            epoch: completion.map_or("", |_| self.epoch.as_str()),
-            body: Body::PlayerLeft {
-                player_id,
-                player_num: op.player,
-            },
-            ..Outgoing::default()
-        };
-        if !gone {
-            let farewell = Some(ctx.single(seat.encoding, op.born, &message));
-            ctx.send_edge(
-                op.conn.shard,
-                ToEdge::Left {
-                    conn: op.conn.conn,
-                    edge_room,
-                    asked: true,
-                    farewell,
-                },
-            );
-        }
-        if completion.is_some() {
-            let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
-            self.output.broadcast(
-                ctx,
-                Via::Events,
-                receivers,
-                compression,
-                op.born,
-                &message,
-                None,
-            );
-        }
-        if last && self.keeps_state() {
-            self.syncer.player_left(player_id);
-        }
-        if last && self.presence() == PresenceMode::Count {
-            self.syncer.count_changed();
-        }
-        if let Some(member) = &gone_player {
-            self.forget_user(ctx, op.player, member);
-        } else if seat.connected && !member.connected() {
-            self.tell_connection(ctx, now, op.born, op.player);
-        }
-        self.note_changes();
-    }
-
-    fn take_seat(&mut self, player: PlayerNum, conn: ConnRef) -> Option<Seat> {
-        let seats = &mut self.members.get_mut(&player)?.seats;
-        let at = seats.iter().position(|seat| seat.conn == conn)?;
-        Some(seats.remove(at))
-    }
-
-    fn forget_user<H: Host>(&mut self, ctx: &Context<H>, player: PlayerNum, member: &Member) {
-        let hash = ctx.names.hash(&member.user_id);
-        if let Ok(entry) = self.users.find_entry(hash, |other| *other == player) {
-            entry.remove();
-        }
-    }
-
-    /// Answers a join or leave whose room failed meanwhile, which everybody was told.
-    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
-        let conn = to.conn;
-        let left = ToEdge::Left {
-            conn,
-            edge_room,
-            asked: true,
-            farewell: None,
-        };
-        ctx.send_edge(to.shard, left);
-    }
-
-    /// `player_joined` to everybody in the room.
-    fn announce<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        born: u64,
-        player: PlayerNum,
-        logged: bool,
-    ) {
-        let Some(member) = self.members.get(&player) else {
-            return;
-        };
-        let message = Outgoing {
-            from_client_id: member
-                .seats
-                .first()
-                .map_or("", |seat| seat.client_id.as_str()),
-            room_id: &self.name,
-            timestamp: self.timestamp,
-            offset: if logged { self.offset } else { 0 },
-            epoch: if logged { self.epoch.as_str() } else { "" },
-            body: Body::PlayerJoined(member.listed(player)),
-            ..Outgoing::default()
-        };
-        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
-        self.output.broadcast(
-            ctx,
-            Via::Events,
-            receivers,
-            compression,
-            born,
-            &message,
-            None,
-        );
-    }
-
-    /// The room has become too big to tell everybody of everybody: one logged event says so, in
-    /// the place of the `player_joined` that went over the limit.
-    fn switch_to_count<H: Host>(&mut self, ctx: &mut Context<H>, born: u64) {
-        self.counts_presence = true;
-        let payload = count_json(self.members.len());
-        let payload = Payload::json(&payload);
-        let message = Outgoing {
-            room_id: &self.name,
-            timestamp: self.timestamp,
-            offset: self.offset,
-            epoch: self.epoch.as_str(),
-            body: Body::Event {
-                name: PRESENCE_EVENT,
-                payload,
-            },
-            ..Outgoing::default()
-        };
-        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
-        self.output.broadcast(
-            ctx,
-            Via::Events,
-            receivers,
-            compression,
-            born,
-            &message,
-            None,
-        );
-    }
-
-    pub(super) fn add_receiver(&mut self, shard: u16, edge_room: RoomId, encoding: Encoding) {
-        self.receivers[encoding.index()] += 1;
-        let at = self
-            .edges
-            .iter()
-            .position(|edge| edge.shard == shard)
-            .unwrap_or_else(|| {
-                let receivers = [0; Encoding::COUNT];
-                self.edges.push(EdgeReceivers {
-                    shard,
-                    edge_room,
-                    receivers,
-                });
-                self.edges.len() - 1
-            });
-        let edge = &mut self.edges[at];
-        // The shard may have dropped the room and met it again.
-        edge.edge_room = edge_room;
-        edge.receivers[encoding.index()] += 1;
-    }
-
-    pub(super) fn remove_receiver(&mut self, shard: u16, encoding: Encoding) {
-        let index = encoding.index();
-        self.receivers[index] = self.receivers[index].saturating_sub(1);
-        self.edges.retain(|edge| {
-            if edge.shard == shard {
-                edge.receivers[index] = edge.receivers[index].saturating_sub(1);
-            }
-            edge.receivers.iter().any(|receivers| *receivers > 0)
-        });
-    }
-}
-
-/// Tells that a room has become too big for `full` presence.
-const PRESENCE_EVENT: &str = "roomcast.presence";
-
-fn count_json(members: usize) -> String {
-    format!(r#"{{"presence":"count","total":{members}}}"#)
 }
 
 fn failed() -> Fault<'static> {

@@ -5,27 +5,34 @@
 //! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
 
 mod acks;
+mod big_room;
 mod join;
+mod joined;
+mod leave;
+mod logic_calls;
 mod member;
 mod output;
 mod publish;
+mod receivers;
 mod recover;
+mod refusals;
 mod resume;
 mod room;
 mod state_sync;
+mod submission;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashTable;
-use roomcast_protocol::ErrorCode;
 
-use crate::context::{Context, Fault};
+use crate::context::Context;
 use crate::engine::{Engine, Retention};
-use crate::host::{Host, Notice};
-use crate::letter::{Op, OpKind, RoomId, RoomRef, ToEdge};
+use crate::host::Host;
+use crate::letter::{Op, OpKind, RoomId, RoomRef};
 use crate::time::Now;
 pub(crate) use member::Member;
+use refusals::{refuse_kind, refuse_non_member};
 use room::Room;
 
 /// Bytes of fan-out that a room may cause in one round.
@@ -75,7 +82,11 @@ impl<E: Engine> Home<E> {
                 Some(slot) => slot,
                 None => return refuse_kind(ctx, now, op),
             },
-            None => return refuse_non_member(ctx, now, op),
+            None => {
+                // It was left, or closed, while this was on its way.
+                ctx.accepted(op.conn, op.window);
+                return refuse_non_member(ctx, now, op);
+            }
         };
         let Some(room) = self.rooms.get_mut(slot as usize) else {
             return;
@@ -298,39 +309,4 @@ impl<E: Engine> Home<E> {
             entry.remove();
         }
     }
-}
-
-/// A room of this kind may not be made.
-fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
-    ctx.host.notice(Notice::UnknownKind);
-    let OpKind::Join(join) = op.request else {
-        return;
-    };
-    let fault = Fault {
-        seq: op.seq,
-        request: Some(roomcast_protocol::MessageType::JoinRoom),
-        room: &op.room.name,
-        ..Fault::new(
-            ErrorCode::UnknownKind,
-            "no room of this kind is configured; add it to `kinds` or set `rooms.refuse_unknown_kinds`",
-        )
-    };
-    let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-    let (conn, edge_room, code) = (op.conn.conn, join.edge_room, ErrorCode::UnknownKind);
-    ctx.accepted(op.conn, op.window);
-    ctx.send_edge(
-        op.conn.shard,
-        ToEdge::JoinRefused {
-            conn,
-            edge_room,
-            error,
-            code,
-        },
-    );
-}
-
-/// Something for a room that is not there: it was left, or closed, while this was on its way.
-fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
-    ctx.accepted(op.conn, op.window);
-    room::refuse_non_member(ctx, now, op);
 }

@@ -10,7 +10,8 @@ use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, Since};
 use crate::home::member::Seat;
-use crate::home::room::{Room, refuse_non_member};
+use crate::home::refusals::refuse_non_member;
+use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
 use crate::log::{EventLog, Logged, Record};
@@ -113,9 +114,9 @@ impl Room {
         }
         ctx.stats.log_overruns += 1;
         self.timestamp = self.timestamp.max(now.unix_ms);
-        let fields = super::join::JoinedFields {
+        let fields = super::joined::JoinedFields {
             offset: self.offset,
-            ..super::join::JoinedFields::default()
+            ..super::joined::JoinedFields::default()
         };
         let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
         let joined = Joined {

@@ -4,9 +4,10 @@ use roomcast_protocol::{Body, Outgoing};
 
 use crate::context::Context;
 use crate::engine::Engine;
-use crate::home::join::JoinedFields;
+use crate::home::joined::JoinedFields;
 use crate::home::output::Via;
-use crate::home::room::{Room, refuse_non_member};
+use crate::home::refusals::refuse_non_member;
+use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ClientId;
 use crate::letter::{Op, OpKind};

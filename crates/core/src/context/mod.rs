@@ -1,0 +1,67 @@
+//! What the two halves of a shard share: settings, the host, free lists, and the ways out.
+
+mod buffers;
+mod encode;
+mod fault;
+mod ways_out;
+
+use std::sync::Arc;
+
+use crate::chunk::ChunkPool;
+use crate::host::Host;
+use crate::id::NameHash;
+use crate::kinds::Kinds;
+use crate::letter::{Exclusion, Op, ShardMessage, ToEdge};
+use crate::settings::Settings;
+use crate::stats::Stats;
+pub(crate) use fault::Fault;
+
+pub(crate) struct Context<H> {
+    pub(crate) index: u16,
+    pub(crate) count: u16,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) names: NameHash,
+    pub(crate) host: H,
+    pub(crate) pool: ChunkPool,
+    pub(crate) stats: Stats,
+    /// One encoded message, before it becomes a frame.
+    scratch: Vec<u8>,
+    spare_buffers: Vec<Vec<u8>>,
+    pub(crate) spare_exclusions: Vec<Vec<Exclusion>>,
+    /// Operations for rooms at home here.
+    pub(crate) local_ops: Vec<Op>,
+    /// Deliveries and answers for connections here.
+    pub(crate) local_edge: Vec<ToEdge>,
+    pub(crate) outboxes: Vec<Vec<ShardMessage>>,
+    /// Bytes of deliveries on their way to each shard.
+    in_transit: Vec<usize>,
+}
+
+impl<H: Host> Context<H> {
+    pub(crate) fn new(
+        (index, count): (u16, u16),
+        settings: Arc<Settings>,
+        kinds: Arc<Kinds>,
+        names: NameHash,
+        host: H,
+    ) -> Context<H> {
+        Context {
+            index,
+            count,
+            settings,
+            kinds,
+            names,
+            host,
+            pool: ChunkPool::new(),
+            stats: Stats::default(),
+            scratch: Vec::new(),
+            spare_buffers: Vec::new(),
+            spare_exclusions: Vec::new(),
+            local_ops: Vec::new(),
+            local_edge: Vec::new(),
+            outboxes: (0..count).map(|_| Vec::new()).collect(),
+            in_transit: vec![0; usize::from(count)],
+        }
+    }
+}

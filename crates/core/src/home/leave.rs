@@ -1,0 +1,166 @@
+//! Going.
+
+use roomcast_protocol::{Body, Outgoing};
+
+use crate::context::Context;
+use crate::engine::{Completion, Engine};
+use crate::home::member::{Member, Seat};
+use crate::home::output::Via;
+use crate::home::refusals::refuse_non_member;
+use crate::home::room::Room;
+use crate::host::Host;
+use crate::id::ConnRef;
+use crate::letter::{Op, OpKind, RoomId, ToEdge};
+use crate::logic::PlayerNum;
+use crate::settings::PresenceMode;
+use crate::time::Now;
+
+impl Room {
+    pub(super) fn leave<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        mut op: Op,
+    ) {
+        let Some(player) = self.player_of(&op) else {
+            return refuse_non_member(ctx, now, op);
+        };
+        op.player = player;
+        let last = self
+            .members
+            .get(&player)
+            .is_none_or(|it| it.seats.len() == 1);
+        // An empty room's last event has no reader.
+        if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
+            self.submit(ctx, engine, now, op);
+        } else {
+            self.complete(ctx, engine, now, op, None);
+        }
+    }
+
+    pub(super) fn left<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: Op,
+        completion: Option<Completion>,
+    ) {
+        let OpKind::Leave { gone, edge_room } = op.request else {
+            return;
+        };
+        let last = self
+            .members
+            .get(&op.player)
+            .is_none_or(|it| it.seats.len() == 1);
+        if last {
+            self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
+        }
+        self.seal(ctx);
+        let Some(seat) = self.take_seat(op.player, op.conn) else {
+            if !gone {
+                self.let_go(ctx, op.conn, edge_room);
+            }
+            return;
+        };
+        if seat.connected {
+            self.remove_receiver(op.conn.shard, seat.encoding);
+        }
+        engine.exit(self.log, seat.client_id);
+        self.timestamp = self.timestamp.max(now.unix_ms);
+        let gone_player = if last {
+            self.members.remove(&op.player)
+        } else {
+            None
+        };
+        let Some(member) = gone_player
+            .as_ref()
+            .or_else(|| self.members.get(&op.player))
+        else {
+            return;
+        };
+        let player_id = match member.player_id() {
+            "" => seat.client_id.as_str(),
+            player_id => player_id,
+        };
+        let message = Outgoing {
+            from_client_id: seat.client_id.as_str(),
+            room_id: &self.name,
+            timestamp: self.timestamp,
+            offset: completion.map_or(0, |completion| completion.offset),
+            epoch: completion.map_or("", |_| self.epoch.as_str()),
+            body: Body::PlayerLeft {
+                player_id,
+                player_num: op.player,
+            },
+            ..Outgoing::default()
+        };
+        if !gone {
+            let farewell = Some(ctx.single(seat.encoding, op.born, &message));
+            ctx.send_edge(
+                op.conn.shard,
+                ToEdge::Left {
+                    conn: op.conn.conn,
+                    edge_room,
+                    asked: true,
+                    farewell,
+                },
+            );
+        }
+        if completion.is_some() {
+            let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
+            self.output.broadcast(
+                ctx,
+                Via::Events,
+                receivers,
+                compression,
+                op.born,
+                &message,
+                None,
+            );
+        }
+        if last && self.keeps_state() {
+            self.syncer.player_left(player_id);
+        }
+        if last && self.presence() == PresenceMode::Count {
+            self.syncer.count_changed();
+        }
+        if let Some(member) = &gone_player {
+            self.forget_user(ctx, op.player, member);
+        } else if seat.connected && !member.connected() {
+            self.tell_connection(ctx, now, op.born, op.player);
+        }
+        self.note_changes();
+    }
+
+    pub(super) fn take_seat(&mut self, player: PlayerNum, conn: ConnRef) -> Option<Seat> {
+        let seats = &mut self.members.get_mut(&player)?.seats;
+        let at = seats.iter().position(|seat| seat.conn == conn)?;
+        Some(seats.remove(at))
+    }
+
+    pub(super) fn forget_user<H: Host>(
+        &mut self,
+        ctx: &Context<H>,
+        player: PlayerNum,
+        member: &Member,
+    ) {
+        let hash = ctx.names.hash(&member.user_id);
+        if let Ok(entry) = self.users.find_entry(hash, |other| *other == player) {
+            entry.remove();
+        }
+    }
+
+    /// Answers a join or leave whose room failed meanwhile, which everybody was told.
+    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
+        let conn = to.conn;
+        let left = ToEdge::Left {
+            conn,
+            edge_room,
+            asked: true,
+            farewell: None,
+        };
+        ctx.send_edge(to.shard, left);
+    }
+}
