@@ -102,6 +102,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// A client without a token, where one is needed.
+    pub const NONE: Access = Access {
+        identity: None,
+        anonymous: false,
+    };
     /// A client without a token, where that is allowed.
     pub const ANONYMOUS: Access = Access {
         identity: None,

@@ -38,6 +38,8 @@ pub struct Settings {
     pub pong_timeout: u64,
     /// A socket that took no byte for so long while something waited is closed.
     pub write_timeout: u64,
+    /// A connection whose client needs a token, and has shown none, is closed at this age.
+    pub token_timeout: u64,
     /// Pool: a connection in no room is closed after so long without use.
     pub max_idle: u64,
     /// Pool: a connection in no room is closed at this age.
@@ -77,6 +79,7 @@ impl Default for Settings {
             ping_interval: 30_000,
             pong_timeout: 60_000,
             write_timeout: 10_000,
+            token_timeout: 10_000,
             max_idle: 5 * 60_000,
             max_lifetime: 30 * 60_000,
             logic_budget: 5,

@@ -27,7 +27,7 @@ pub enum CloseCode {
     SlowReader = 4001,
     /// Nothing was heard for `heartbeat.pong_timeout`.
     HeartbeatTimeout = 4002,
-    /// In no room, and not used for `pool.max_idle`.
+    /// In no room, and not used for `pool.max_idle`; or no token was shown for `auth.token_timeout`.
     Idle = 4003,
     /// In no room, and older than `pool.max_lifetime`.
     MaxLifetime = 4004,

@@ -64,7 +64,7 @@ error_codes! {
     PresenceTooLarge = "presence_too_large",
     /// The protocol version of a `hello` is none that the server speaks.
     UnsupportedVersion = "unsupported_version",
-    /// The message is known, but not possible now: a `hello` that is not the first message.
+    /// The message is known, but not possible now: a `hello` after the client was let in.
     Unexpected = "unexpected",
     /// The server knows the message, and does not do this yet or is not configured to.
     NotSupported = "not_supported",

@@ -22,8 +22,6 @@ pub(super) struct Conn {
     pub(super) pinged: bool,
     /// Some ranges of the delivery at hand are not for it.
     pub(super) excluded: bool,
-    /// A client without a token is served.
-    pub(super) anonymous: bool,
     /// One of its rooms was asked for what comes next in the log.
     pub(super) fed: bool,
     pub(super) pooled: Pooled,
@@ -50,8 +48,7 @@ pub(super) struct Conn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing was received yet.
-    Silent,
+    /// Messages are read. Whether its client was let in is said by its session's [`Admission`](super::admission::Admission).
     Open,
     /// It said `hello` to a session that lives on another shard, and is on its way there.
     Moving,
@@ -60,6 +57,11 @@ pub(super) enum Phase {
 }
 
 impl Conn {
+    /// Whether its client may ask for anything: it was let in, and not sent away.
+    pub(super) fn is_served(&self) -> bool {
+        self.phase == Phase::Open && self.session.admission.is_inside()
+    }
+
     pub(super) fn membership(&mut self, room: u32) -> Option<&mut Membership> {
         self.session.membership(room)
     }

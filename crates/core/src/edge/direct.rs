@@ -4,7 +4,7 @@ use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated
 
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
-use crate::edge::conn::{Conn, Phase};
+use crate::edge::conn::Conn;
 use crate::edge::inbox::{Check, Receipt};
 use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
@@ -29,7 +29,7 @@ impl Edge {
         let is_it = |slot: u32| {
             conns
                 .get(slot as usize)
-                .is_some_and(|conn| conn.pooled.client_id == client && conn.phase == Phase::Open)
+                .is_some_and(|conn| conn.pooled.client_id == client && conn.is_served())
         };
         let slot = self.pool.get(hash, is_it)?;
         conns.get(slot as usize).map(|conn| conn.id)

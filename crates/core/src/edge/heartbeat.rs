@@ -4,12 +4,13 @@ use roomcast_protocol::CloseCode;
 
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
-use crate::edge::conn::Phase;
+use crate::edge::conn::{Conn, Phase};
 use crate::edge::{AfterClose, Edge, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::ConnId;
 use crate::lane::{Lane, Piece};
 use crate::pool::Expiry;
+use crate::settings::Settings;
 use crate::time::{Now, micros};
 
 impl Edge {
@@ -51,9 +52,13 @@ impl Edge {
             ctx.stats.write_timeouts += 1;
             return self.close_with(ctx, now, id, CloseCode::WriteTimeout);
         }
-        let identity = conn.session.identity.as_ref();
-        if identity.is_some_and(|identity| identity.is_over(now.unix_ms)) {
+        let ends_at = conn.session.admission.ends_at();
+        if ends_at > 0 && now.unix_ms >= ends_at {
             return self.close_with(ctx, now, id, CloseCode::TokenExpired);
+        }
+        if now.micros >= token_deadline(conn, settings) {
+            ctx.stats.pool_idle += 1;
+            return self.close_with(ctx, now, id, CloseCode::Idle);
         }
         let behind_end = conn
             .behind_since
@@ -136,13 +141,10 @@ impl Edge {
                     .saturating_add(micros(settings.write_timeout)),
             );
         }
-        if let Some(identity) = conn
-            .session
-            .identity
-            .as_ref()
-            .filter(|it| it.expires_at > 0)
-        {
-            let left = u64::try_from(identity.expires_at.saturating_sub(now.unix_ms)).unwrap_or(0);
+        due = due.min(token_deadline(conn, settings).max(now.micros + 1));
+        let ends_at = conn.session.admission.ends_at();
+        if ends_at > 0 {
+            let left = u64::try_from(ends_at.saturating_sub(now.unix_ms)).unwrap_or(0);
             // The wall clock may step: look again now and then.
             due = due.min(now.micros.saturating_add(micros(left.clamp(1, 60_000))));
         }
@@ -183,4 +185,13 @@ impl Edge {
             self.closing(ctx, now, id, AfterClose::of(code, &ctx.settings));
         }
     }
+}
+
+/// Microseconds at which a client that has not shown the token that it needs is no longer waited for.
+fn token_deadline(conn: &Conn, settings: &Settings) -> u64 {
+    if settings.token_timeout == 0 || !conn.session.admission.waits_for_token() {
+        return u64::MAX;
+    }
+    let timeout = micros(settings.token_timeout);
+    conn.pooled.created.saturating_add(timeout)
 }

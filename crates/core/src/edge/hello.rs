@@ -6,6 +6,7 @@ use roomcast_protocol::{
 
 use crate::context::Context;
 use crate::edge::Edge;
+use crate::edge::admission::Admission;
 use crate::edge::conn::Phase;
 use crate::edge::inbox::{Inbox, UNANSWERED};
 use crate::edge::receive::Envelope;
@@ -26,8 +27,7 @@ pub struct MovingConnection(Box<Greeting>);
 #[derive(Debug)]
 struct Greeting {
     token: Option<ResumeToken>,
-    identity: Option<Box<Identity>>,
-    anonymous: bool,
+    admission: Admission,
     positions: Vec<(Box<str>, Place)>,
     inbox: Option<Since>,
     first_direct_seq: u64,
@@ -59,6 +59,16 @@ impl Edge {
         hello: &Hello<'_>,
     ) {
         let id = envelope.id;
+        if self
+            .conn(id)
+            .is_none_or(|conn| conn.session.admission.is_inside())
+        {
+            let fault = envelope.fault(
+                ErrorCode::Unexpected,
+                "`hello` comes before anything else that the server takes",
+            );
+            return self.fault(ctx, now, id, fault);
+        }
         if hello.version > VERSION {
             let fault = envelope.fault(
                 ErrorCode::UnsupportedVersion,
@@ -66,13 +76,13 @@ impl Edge {
             );
             return self.fault(ctx, now, id, fault);
         }
-        let Some(identity) = self.identify(ctx, now, envelope, hello.token.as_deref()) else {
+        let Some(admission) = self.admit(ctx, now, envelope, hello.token.as_deref()) else {
             return;
         };
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
-        let anonymous = conn.anonymous;
+        conn.pooled.last_used = now.micros;
         let token = hello.resume_token.as_deref().and_then(|text| {
             let token = ResumeToken::open(&ctx.settings.session_key, text, now.unix_ms);
             ctx.stats.resumes_refused += u64::from(token.is_none());
@@ -87,8 +97,7 @@ impl Edge {
         };
         let greeting = Greeting {
             token,
-            identity,
-            anonymous,
+            admission,
             positions: hello.positions.iter().map(place).collect(),
             inbox: hello.inbox.as_ref().and_then(since),
             first_direct_seq: hello.first_direct_seq.unwrap_or(0),
@@ -123,14 +132,7 @@ impl Edge {
         encoding: Encoding,
         MovingConnection(greeting): MovingConnection,
     ) -> ConnId {
-        let access = Access {
-            identity: None,
-            anonymous: greeting.anonymous,
-        };
-        let id = self.open(ctx, now, encoding, access);
-        if let Some(conn) = self.conn_mut(id) {
-            conn.phase = Phase::Open;
-        }
+        let id = self.open(ctx, now, encoding, Access::NONE);
         self.greet(ctx, now, id, *greeting);
         id
     }
@@ -138,14 +140,13 @@ impl Edge {
     fn greet<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, greeting: Greeting) {
         let Greeting {
             token,
-            identity,
+            admission,
             positions,
             inbox,
             first_direct_seq,
-            ..
         } = greeting;
         let found = match token {
-            Some(token) => self.find_session(ctx, now, &token, identity.as_deref()),
+            Some(token) => self.find_session(ctx, now, &token, admission.identity()),
             None => Found::Nothing,
         };
         let incarnation = ctx.host.random();
@@ -171,7 +172,10 @@ impl Edge {
             self.rename(ctx, id, token.client_id);
         }
         let known_user = !session.user_id().is_empty();
-        session.identity = identity.or(session.identity);
+        // Who shows no token goes on with the session's own.
+        if admission.identity().is_some() || !session.admission.is_inside() {
+            session.admission = admission;
+        }
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
             (Some(key), Some(token)) if token.key.generation < key.generation => key,
@@ -341,7 +345,7 @@ impl Edge {
             inbox: position.as_ref(),
             inbox_recovered: place.is_some_and(|(_, (_, recovered))| recovered),
             user_id: conn.session.user_id(),
-            token_expires_at: conn.session.identity.as_ref().map_or(0, |it| it.expires_at),
+            token_expires_at: conn.session.identity().map_or(0, |it| it.expires_at),
             direct_repeats_possible: repeats,
         };
         let message = Outgoing {

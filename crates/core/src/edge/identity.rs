@@ -2,42 +2,43 @@
 
 use std::borrow::Cow;
 
-use roomcast_protocol::{Body, CloseCode, ErrorCode, Outgoing};
+use roomcast_protocol::{Body, ErrorCode, Outgoing};
 
 use crate::context::Context;
 use crate::edge::Edge;
+use crate::edge::admission::{Admission, token_fault};
 use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
-use crate::identity::{Identity, Rights, TokenFault};
+use crate::identity::Rights;
 use crate::letter::OpKind;
 use crate::time::Now;
 
-const NEEDS_TOKEN: &str = "this server asks for a token: send it in `hello`, or in the header `Authorization: Bearer` of the request";
-
 impl Edge {
-    /// Who says `hello`; `None`: it was refused, and the connection is closed.
-    pub(super) fn identify<H: Host>(
+    /// Whether a client that is outside is let in, by this token or by what its request said. If not, it is told so and
+    /// closed.
+    pub(super) fn admit<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
         envelope: &Envelope<'_>,
         token: Option<&str>,
-    ) -> Option<Option<Box<Identity>>> {
-        let conn = self.conn_mut(envelope.id)?;
-        let (of_request, anonymous) = (conn.session.identity.take(), conn.anonymous);
-        let refused = match token.map(|token| ctx.host.verify(now.unix_ms, token)) {
-            Some(Ok(identity)) => return Some(Some(Box::new(identity))),
-            Some(Err(fault)) => token_fault(fault),
-            None if of_request.is_some() || anonymous => return Some(of_request),
-            None => (ErrorCode::Unauthorized, NEEDS_TOKEN),
+    ) -> Option<Admission> {
+        let Admission::Outside(access) = &self.conn(envelope.id)?.session.admission else {
+            return None;
         };
-        self.turn_away(ctx, now, envelope, refused);
-        None
+        match Admission::enter(access, &mut ctx.host, now, token) {
+            Ok(admission) => Some(admission),
+            Err((code, sentence, close)) => {
+                self.fault(ctx, now, envelope.id, envelope.fault(code, sentence));
+                self.close_with(ctx, now, envelope.id, close);
+                None
+            }
+        }
     }
 
-    /// Whether a client whose first message is no `hello` is served. If not, it is told so and closed.
-    pub(super) fn is_welcome<H: Host>(
+    /// Whether the sender of a message that is no `hello` was let in, or is now. If not, it is told so and closed.
+    pub(super) fn is_let_in<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -46,25 +47,21 @@ impl Edge {
         let Some(conn) = self.conn(envelope.id) else {
             return false;
         };
-        if conn.anonymous || conn.session.identity.is_some() {
-            let user_id = Box::<str>::from(conn.session.user_id());
-            let client_id = conn.pooled.client_id;
-            self.user_session(ctx, &user_id, client_id, true);
+        if conn.session.admission.is_inside() {
             return true;
         }
-        self.turn_away(ctx, now, envelope, (ErrorCode::Unauthorized, NEEDS_TOKEN));
-        false
-    }
-
-    fn turn_away<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        envelope: &Envelope<'_>,
-        (code, sentence): (ErrorCode, &str),
-    ) {
-        self.fault(ctx, now, envelope.id, envelope.fault(code, sentence));
-        self.close_with(ctx, now, envelope.id, CloseCode::Unauthorized);
+        let Some(admission) = self.admit(ctx, now, envelope, None) else {
+            return false;
+        };
+        let Some(conn) = self.conn_mut(envelope.id) else {
+            return false;
+        };
+        conn.session.admission = admission;
+        let (user_id, client_id) = (conn.session.user_id().into(), conn.pooled.client_id);
+        let user_id: Box<str> = user_id;
+        self.user_session(ctx, &user_id, client_id, true);
+        self.schedule(ctx, now, envelope.id.slot());
+        true
     }
 
     /// `auth`: a new token for the same user, before the old one ends.
@@ -97,7 +94,7 @@ impl Edge {
         };
         let is_new = session.user_id().is_empty();
         let (user_id, token_expires_at) = (identity.user_id.clone(), identity.expires_at);
-        session.identity = Some(Box::new(identity));
+        session.admission = Admission::Token(Box::new(identity));
         if is_new {
             self.user_session(ctx, &user_id, client_id, true);
         }
@@ -121,15 +118,13 @@ impl Edge {
             return;
         };
         let encoding = conn.encoding;
-        let Some(identity) = conn.session.identity.as_ref() else {
-            return;
-        };
         let mut left: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
+        let admission = &conn.session.admission;
         for membership in conn.session.memberships.iter_mut() {
             let Some(room) = rooms.get(membership.room).filter(|_| !membership.own_token) else {
                 continue;
             };
-            membership.rights = identity.rights(&room.name);
+            membership.rights = admission.rights(&room.name);
             if !membership.rights.allow(Rights::JOIN) && membership.wanted {
                 membership.wanted = false;
                 membership.unanswered += 1;
@@ -186,16 +181,6 @@ impl Edge {
     ) {
         let answer = ctx.single(encoding, now.micros, message);
         self.push_control(ctx, now, id, answer);
-    }
-}
-
-fn token_fault(fault: TokenFault) -> (ErrorCode, &'static str) {
-    match fault {
-        TokenFault::NotSupported => (
-            ErrorCode::NotSupported,
-            "this server has no key to check tokens with: see `auth` in its configuration",
-        ),
-        TokenFault::Bad(sentence) => (ErrorCode::Unauthorized, sentence),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The connections of this shard: their messages in, their lanes out, their timers.
 
+mod admission;
 mod conn;
 mod deliver;
 mod direct;
@@ -31,6 +32,7 @@ use crate::rate::{Quota, Rate};
 use crate::settings::Settings;
 use crate::time::{Now, micros};
 use crate::wheel::Wheel;
+use admission::Admission;
 use conn::{Conn, Phase};
 pub(crate) use lifecycle::AfterClose;
 use rooms::EdgeRooms;
@@ -88,6 +90,7 @@ impl Edge {
             settings.pong_timeout,
             settings.write_timeout,
             settings.max_idle,
+            settings.token_timeout,
         ]
         .into_iter()
         .filter(|time| *time > 0)
@@ -149,12 +152,11 @@ impl Edge {
         self.conns.insert(Conn {
             id,
             encoding,
-            phase: Phase::Silent,
+            phase: Phase::Open,
             queued: false,
             blocked: false,
             pinged: false,
             excluded: false,
-            anonymous: access.anonymous,
             fed: false,
             pooled: Pooled {
                 client_id,
@@ -173,7 +175,7 @@ impl Edge {
             window: 0,
             operations: 0,
             session: Session {
-                identity: access.identity,
+                admission: Admission::Outside(access),
                 ..Session::default()
             },
             lanes: Lanes::default(),

@@ -114,9 +114,6 @@ impl Edge {
         id: ConnId,
         fault: Fault<'_>,
     ) {
-        if let Some(conn) = self.conn_mut(id) {
-            conn.phase = Phase::Open;
-        }
         match self.take_message(now, id) {
             Ok(()) => self.fault(ctx, now, id, fault),
             Err(wait) => self.rate_limited(ctx, now, id, wait, None),
@@ -143,9 +140,6 @@ impl Edge {
         match decoded {
             Ok(incoming) => self.dispatch(ctx, now, id, incoming),
             Err(bad) => {
-                if let Some(conn) = self.conn_mut(id) {
-                    conn.phase = Phase::Open;
-                }
                 let fault = Fault {
                     seq: bad.seq.unwrap_or(0),
                     request: bad.request,
@@ -173,7 +167,7 @@ impl Edge {
         let Some((seq, request)) = bad.seq.zip(bad.request).filter(|_| numbered) else {
             return;
         };
-        let Some(conn) = self.conn_mut(id) else {
+        let Some(conn) = self.conn_mut(id).filter(|conn| conn.is_served()) else {
             return;
         };
         if bad.direct {
@@ -261,11 +255,6 @@ impl Edge {
         id: ConnId,
         incoming: Incoming<'_>,
     ) {
-        let Some(conn) = self.conn_mut(id) else {
-            return;
-        };
-        let first = std::mem::replace(&mut conn.phase, Phase::Open) == Phase::Silent;
-        conn.pooled.last_used = now.micros;
         let Incoming {
             room_id,
             to_client_id,
@@ -281,20 +270,21 @@ impl Edge {
             request: request.message_type(),
             room_id,
         };
-        if first && !matches!(request, Request::Hello(_)) && !self.is_welcome(ctx, now, &envelope) {
+        if let Request::Hello(hello) = request {
+            return self.hello(ctx, now, &envelope, &hello);
+        }
+        // Nothing is done for a client that is not let in.
+        if !self.is_let_in(ctx, now, &envelope) {
             return;
+        }
+        if let Some(conn) = self.conn_mut(id) {
+            conn.pooled.last_used = now.micros;
         }
         let to = (to_client_id.as_deref(), to_user_id.as_deref());
         let flags = (ephemeral, no_echo);
         match request {
-            Request::Hello(_) if !first => {
-                let fault = envelope.fault(
-                    ErrorCode::Unexpected,
-                    "`hello` is the first message of a connection",
-                );
-                self.fault(ctx, now, id, fault);
-            }
-            Request::Hello(hello) => self.hello(ctx, now, &envelope, &hello),
+            // Answered above.
+            Request::Hello(_) => {}
             Request::JoinRoom(join) => self.join(ctx, now, envelope, join),
             Request::LeaveRoom => self.leave(ctx, now, envelope),
             Request::Chat(payload) => {
@@ -394,7 +384,7 @@ impl Edge {
         for id in self.ids() {
             let Some(encoding) = self
                 .conn(id)
-                .filter(|c| c.phase == Phase::Open)
+                .filter(|conn| conn.is_served())
                 .map(|c| c.encoding)
             else {
                 continue;

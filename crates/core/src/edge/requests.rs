@@ -86,7 +86,7 @@ impl Edge {
         let Some(room) = self.rooms.get(room) else {
             return;
         };
-        let identity = conn.session.identity.as_ref();
+        let identity = conn.session.identity();
         let name = identity.map_or("", |identity| &identity.name);
         let request = OpKind::Join(Box::new(Join {
             client_id: conn.pooled.client_id,

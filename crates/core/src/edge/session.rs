@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use crate::edge::admission::Admission;
 use crate::edge::inbox::DirectMessages;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId};
@@ -23,7 +24,7 @@ pub(super) struct Session {
     /// In the order in which they were joined.
     pub(super) memberships: SmallVec<[Membership; 1]>,
     pub(super) direct_messages: Option<Box<DirectMessages>>,
-    pub(super) identity: Option<Box<Identity>>,
+    pub(super) admission: Admission,
 }
 
 impl Session {
@@ -33,18 +34,19 @@ impl Session {
             .find(|membership| membership.room == room)
     }
 
-    /// What it may do in a room. Who is served without a token may do everything.
+    /// What it may do in a room.
     pub(super) fn rights(&self, room: &str) -> Rights {
-        self.identity
-            .as_ref()
-            .map_or(Rights::ALL, |identity| identity.rights(room))
+        self.admission.rights(room)
+    }
+
+    /// What its token says, if it has one.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        self.admission.identity()
     }
 
     /// Whom its token names; empty for nobody.
     pub(super) fn user_id(&self) -> &str {
-        self.identity
-            .as_ref()
-            .map_or("", |identity| &identity.user_id)
+        self.identity().map_or("", |identity| &identity.user_id)
     }
 
     pub(super) fn direct_messages(&mut self) -> &mut DirectMessages {

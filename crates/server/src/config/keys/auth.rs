@@ -100,6 +100,17 @@ pub(super) static AUTH: Section = Section {
             },
         ),
         Key::new(
+            "token_timeout",
+            "A client that needs a token has so long to show it; then its connection is closed with 4003. An `error` \
+             that answers a message before that gives it no more time.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.token_timeout,
+                unit: Unit::Millis,
+                range: ("50ms", "1h"),
+                zero: Zero::Off,
+            },
+        ),
+        Key::new(
             "anonymous",
             "Whether clients without a token are served.",
             &AutoSwitch {

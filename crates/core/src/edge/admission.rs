@@ -1,0 +1,108 @@
+//! Whether a connection's client was let in, and as whom.
+
+use roomcast_protocol::ErrorCode;
+
+use crate::host::Host;
+use crate::identity::{Access, Identity, Rights, TokenFault};
+use crate::time::Now;
+use roomcast_protocol::CloseCode;
+
+/// Whom a session belongs to. All begin outside: only [`Admission::enter`] makes one of the others.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// Nobody was let in. The client's first good message may be, by what the connection's request said.
+    Outside(Access),
+    /// A client that is served without a token. It may do everything.
+    Anonymous,
+    /// The client that a token names. It may do what that token allows.
+    Token(Box<Identity>),
+}
+
+/// Why somebody stays outside: what the `error` says, and how the connection is closed.
+pub(super) type Refusal = (ErrorCode, &'static str, CloseCode);
+
+const NEEDS_TOKEN: &str = "this server asks for a token: send it in `hello`, or in the header `Authorization: Bearer` of the request";
+pub(super) const TOKEN_ENDED: &str = "the token has ended: come back with a new one";
+
+impl Default for Admission {
+    fn default() -> Admission {
+        Admission::Outside(Access::NONE)
+    }
+}
+
+impl Admission {
+    /// What lets a client in that is outside: its token, or else what its request said.
+    pub(super) fn enter<H: Host>(
+        access: &Access,
+        host: &mut H,
+        now: Now,
+        token: Option<&str>,
+    ) -> Result<Admission, Refusal> {
+        match (token, &access.identity) {
+            (Some(token), _) => match host.verify(now.unix_ms, token) {
+                Ok(identity) => Ok(Admission::Token(Box::new(identity))),
+                Err(fault) => {
+                    let (code, sentence) = token_fault(fault);
+                    Err((code, sentence, CloseCode::Unauthorized))
+                }
+            },
+            (None, Some(identity)) if identity.is_over(now.unix_ms) => Err((
+                ErrorCode::Unauthorized,
+                TOKEN_ENDED,
+                CloseCode::TokenExpired,
+            )),
+            (None, Some(identity)) => Ok(Admission::Token(identity.clone())),
+            (None, None) if access.anonymous => Ok(Admission::Anonymous),
+            (None, None) => Err((
+                ErrorCode::Unauthorized,
+                NEEDS_TOKEN,
+                CloseCode::Unauthorized,
+            )),
+        }
+    }
+
+    pub(super) fn is_inside(&self) -> bool {
+        !matches!(self, Admission::Outside(_))
+    }
+
+    /// Whether the client is outside, and gets in by a token of its own alone.
+    pub(super) fn waits_for_token(&self) -> bool {
+        matches!(self, Admission::Outside(access) if access.identity.is_none() && !access.anonymous)
+    }
+
+    /// Whom the token names by which the client was let in.
+    pub(super) fn identity(&self) -> Option<&Identity> {
+        match self {
+            Admission::Token(identity) => Some(identity),
+            Admission::Outside(_) | Admission::Anonymous => None,
+        }
+    }
+
+    /// When the client's token ends, in milliseconds since the Unix epoch; 0: never, or there is none.
+    pub(super) fn ends_at(&self) -> i64 {
+        let identity = match self {
+            Admission::Outside(access) => access.identity.as_deref(),
+            inside => inside.identity(),
+        };
+        identity.map_or(0, |identity| identity.expires_at)
+    }
+
+    /// What may be done in a room.
+    pub(super) fn rights(&self, room: &str) -> Rights {
+        match self {
+            Admission::Outside(_) => Rights::NONE,
+            Admission::Anonymous => Rights::ALL,
+            Admission::Token(identity) => identity.rights(room),
+        }
+    }
+}
+
+pub(super) fn token_fault(fault: TokenFault) -> (ErrorCode, &'static str) {
+    match fault {
+        TokenFault::NotSupported => (
+            ErrorCode::NotSupported,
+            "this server has no key to check tokens with: see `auth` in its configuration",
+        ),
+        TokenFault::Bad(sentence) => (ErrorCode::Unauthorized, sentence),
+    }
+}
