@@ -71,6 +71,12 @@ fn request<'a>(
                 "name",
                 "message.max_event_name",
             )?;
+            if name.starts_with(names::OWN_EVENTS) {
+                return Err(Fault::new(
+                    ErrorCode::InvalidName,
+                    "only the server sends events whose `name` begins with `roomcast.`",
+                ));
+            }
             Request::Event {
                 name,
                 payload: envelope.payload(PayloadKind::Bytes, limits)?,

@@ -20,6 +20,9 @@ pub fn validate_event(name: &str, limits: &Limits) -> Result<(), ErrorCode> {
     validate(name, limits.max_event_name, White::No)
 }
 
+/// What the names of the server's own events begin with. No client sends one.
+pub const OWN_EVENTS: &str = "roomcast.";
+
 /// A nickname: at least one character that can be seen, at most `message.max_nickname` bytes, no control characters, nothing
 /// that turns the direction of the text around it; white space only inside.
 ///
