@@ -19,6 +19,9 @@ pub struct Settings {
     pub messages_per_second: u32,
     /// Messages that it may send at once.
     pub burst: u32,
+    /// Time from a message's first byte to its last, after which the connection is closed. Kept by whoever drives the
+    /// shard, as the core sees whole messages.
+    pub message_timeout: u64,
     /// Errors that a connection may cause in ten seconds before it is closed as a repeat offender.
     pub max_offences: u32,
     /// Bytes of events that may wait for one connection.
@@ -70,6 +73,7 @@ impl Default for Settings {
             max_rooms: 64,
             messages_per_second: 120,
             burst: 240,
+            message_timeout: 30_000,
             max_offences: 32,
             event_lane: 256 * 1024,
             control_lane: 4 * 1024,

@@ -103,6 +103,11 @@ impl<H: Host, E: Engine> Shard<H, E> {
             .close(&mut self.ctx, now, conn, code, reason, after);
     }
 
+    /// The same with a code of the server's: its reason says when to come back, where one may.
+    pub fn close_with(&mut self, now: Now, conn: ConnId, code: CloseCode) {
+        self.edge.close_with(&mut self.ctx, now, conn, code);
+    }
+
     /// The client has sent a close frame with this code (1005: with none): it is answered, as by [`Shard::close`].
     pub fn closed_by_peer(&mut self, now: Now, conn: ConnId, code: u16) {
         self.edge.closed_by_peer(&mut self.ctx, now, conn, code);

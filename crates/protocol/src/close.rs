@@ -37,6 +37,8 @@ pub enum CloseCode {
     Overloaded = 4006,
     /// The token has ended: come back with a new one.
     TokenExpired = 4007,
+    /// A message had not arrived whole within `limits.message_timeout`.
+    MessageTimeout = 4008,
     /// Too many messages were refused in a short time.
     TooManyErrors = 4500,
     /// The session was resumed on another connection.
@@ -49,7 +51,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [CloseCode; 19] = [
+    pub const ALL: [CloseCode; 20] = [
         CloseCode::Normal,
         CloseCode::GoingAway,
         CloseCode::ProtocolError,
@@ -65,6 +67,7 @@ impl CloseCode {
         CloseCode::WriteTimeout,
         CloseCode::Overloaded,
         CloseCode::TokenExpired,
+        CloseCode::MessageTimeout,
         CloseCode::TooManyErrors,
         CloseCode::TakenOver,
         CloseCode::Unauthorized,
@@ -101,6 +104,7 @@ impl CloseCode {
             CloseCode::WriteTimeout => "write_timeout",
             CloseCode::Overloaded => "overloaded",
             CloseCode::TokenExpired => "token_expired",
+            CloseCode::MessageTimeout => "message_timeout",
             CloseCode::TooManyErrors => "too_many_errors",
             CloseCode::TakenOver => "taken_over",
             CloseCode::Unauthorized => "unauthorized",

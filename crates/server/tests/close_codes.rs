@@ -169,7 +169,8 @@ fn who_does_not_heed_the_rate_limit_is_closed() {
 /// What time does, with short times.
 #[test]
 fn time_closes_connections_with_the_code_of_its_cause() {
-    let short: [(u16, Change); 3] = [
+    let short: [(u16, Change); 4] = [
+        (4008, |config| config.core.message_timeout = 200),
         (4002, |config| {
             config.core.ping_interval = 50;
             config.core.pong_timeout = 300;
@@ -184,6 +185,10 @@ fn time_closes_connections_with_the_code_of_its_cause() {
             if code == 4002 {
                 // In a room the pool has no say, but silence has.
                 wire.join("relay:1");
+            }
+            if code == 4008 {
+                // Begun, and never ended.
+                wire.raw(b"\x81");
             }
             closes(&mut wire, code, "time");
         }
@@ -279,7 +284,9 @@ fn who_resumes_a_session_takes_it_from_the_connection_before() {
 fn every_code_of_the_document_is_sent_or_known_not_to_be() {
     let mut seen: BTreeSet<u16> = BREACHES.iter().map(|(code, ..)| *code).collect();
     // By the tests above.
-    seen.extend([1000, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4500, 4501]);
+    seen.extend([
+        1000, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4008, 4500, 4501,
+    ]);
     assert!(NOT_SENT.iter().all(|code| !seen.contains(code)));
     seen.extend(NOT_SENT);
     let all: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.code()).collect();

@@ -248,7 +248,9 @@ impl Peer {
                     let mask = Some(mask(around.random));
                     frame::write_frame(&mut line.out, Opcode::Pong, true, false, payload, mask);
                 }
-                (Some(Event::Pong(_)), _) => self.session.heard(now),
+                (Some(Event::Pong(_) | Event::EmptyFragment), _) => {
+                    self.session.heard(now);
+                }
                 (Some(Event::Close(close)), _) => {
                     break Some(match close {
                         Some(close) => (close.code, close.reason.to_owned()),

@@ -464,7 +464,7 @@ fn take(
             (Event::Text(text), Format::Json) => Received::Message(text.as_bytes()),
             (Event::Binary(bytes), Format::Protobuf) => Received::Message(bytes),
             (Event::Ping(data), _) => Received::Ping(data),
-            (Event::Pong(_), _) => continue,
+            (Event::Pong(_) | Event::EmptyFragment, _) => Received::NoMessage,
             (Event::Close(frame), _) => {
                 let code = frame.map_or(close::code::NO_STATUS, |frame| frame.code);
                 shard.closed_by_peer(at, socket.conn, code);

@@ -210,7 +210,7 @@ impl Echo {
                 Ok(Some(Event::Text(text))) => (Opcode::Text, text.as_bytes()),
                 Ok(Some(Event::Binary(bytes))) => (Opcode::Binary, bytes),
                 Ok(Some(Event::Ping(payload))) => (Opcode::Pong, payload),
-                Ok(Some(Event::Pong(_))) => continue,
+                Ok(Some(Event::Pong(_) | Event::EmptyFragment)) => continue,
                 Ok(Some(Event::Close(close))) => {
                     let code = close.map(|close| CloseFrame {
                         code: close.code,

@@ -79,6 +79,7 @@ pub(crate) enum Owned {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    EmptyFragment,
     Close(Option<(u16, String)>),
     TooLarge(u64),
 }
@@ -93,6 +94,7 @@ impl From<Event<'_>> for Owned {
             Event::Binary(bytes) => Self::Binary(bytes.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
+            Event::EmptyFragment => Self::EmptyFragment,
             Event::Close(close) => {
                 Self::Close(close.map(|close| (close.code, close.reason.to_owned())))
             }

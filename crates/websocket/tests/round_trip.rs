@@ -81,7 +81,7 @@ fn write(messages: &[Sent], sender: Role, deflate: Option<Deflate>, level: u8) -
             }
             Got::Ping(payload) => write_frame(&mut out, Opcode::Ping, true, false, payload, mask),
             Got::Pong(payload) => write_frame(&mut out, Opcode::Pong, true, false, payload, mask),
-            Got::Close(_) | Got::TooLarge(_) => unreachable!(),
+            Got::EmptyFragment | Got::Close(_) | Got::TooLarge(_) => unreachable!(),
         }
     }
     out

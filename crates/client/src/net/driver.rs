@@ -269,7 +269,7 @@ impl Driver {
                             frame::write_frame(&mut wire.out, pong, true, false, payload, mask);
                         }
                     }
-                    (Event::Pong(_), _) => state.session.heard(now),
+                    (Event::Pong(_) | Event::EmptyFragment, _) => state.session.heard(now),
                     (Event::Close(close), _) => {
                         return Some(match close {
                             Some(close) => (close.code, close.reason.to_owned()),

@@ -35,6 +35,8 @@ pub enum Received<'a> {
     },
     /// A ping frame.
     Ping(&'a [u8]),
+    /// A pong frame, or a fragment without payload: nothing to do but to count it.
+    NoMessage,
 }
 
 /// The parts of a message's envelope that outlive its dispatch.
@@ -80,7 +82,13 @@ impl Edge {
         let encoding = conn.encoding;
         match received {
             Received::Message(bytes) => self.message(ctx, now, id, encoding, bytes),
+            Received::NoMessage => {
+                self.counted_frame(ctx, now, id);
+            }
             Received::Ping(data) => {
+                if !self.counted_frame(ctx, now, id) {
+                    return;
+                }
                 let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, now.micros);
                 let out = builder.reserve(&mut ctx.pool, data.len() + 16);
                 ctx.host.control(Control::Pong(data), out);
@@ -102,6 +110,17 @@ impl Edge {
                 let limit = ctx.settings.max_message;
                 let message = format!("the message has {size} bytes; the limit is {limit}");
                 self.counted_fault(ctx, now, id, Fault::new(ErrorCode::TooLarge, &message));
+            }
+        }
+    }
+
+    /// A frame that is no message counts as one: it costs about as much to read. False when it was too much.
+    fn counted_frame<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) -> bool {
+        match self.take_message(now, id) {
+            Ok(()) => true,
+            Err(wait) => {
+                self.rate_limited(ctx, now, id, wait, None);
+                false
             }
         }
     }

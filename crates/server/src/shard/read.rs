@@ -101,8 +101,7 @@ fn next<H: Host, E: Engine>(
         }
         (Event::TooLarge { size }, _) => Received::TooLarge { size },
         (Event::Ping(data), _) => Received::Ping(data),
-        // A sign of life, like any byte.
-        (Event::Pong(_), _) => return true,
+        (Event::Pong(_) | Event::EmptyFragment, _) => Received::NoMessage,
         (Event::Close(frame), _) => {
             // Answered with the same code (RFC 6455 section 5.5.1).
             let code = frame.map_or(close::code::NO_STATUS, |frame| frame.code);

@@ -26,6 +26,8 @@ pub(super) struct Socket {
     pub(super) drained: bool,
     /// The peer sends no more: what comes is read to its end, as no other edge will tell of it.
     pub(super) read_closed: bool,
+    /// Somebody will look whether the message that is arriving takes too long.
+    pub(super) watched: bool,
     /// The socket took less than it was given; the poll tells when it takes more.
     pub(super) blocked: bool,
     /// Gives this connection's share of the limits back when it is dropped.

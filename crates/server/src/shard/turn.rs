@@ -114,7 +114,7 @@ impl<E: Engine> Worker<E> {
         Worker {
             index,
             now: node.clock.now(),
-            deadlines: Deadlines::new(settings.write_timeout),
+            deadlines: Deadlines::new(&settings),
             node,
             mailbox,
             poll,
@@ -332,6 +332,7 @@ impl<E: Engine> Worker<E> {
             // If it isn't, its registration has told the poll.
             drained: true,
             read_closed: false,
+            watched: false,
             blocked: false,
             _permit: permit,
         });
@@ -420,6 +421,7 @@ impl<E: Engine> Worker<E> {
         self.sockets.insert(Socket {
             conn,
             listed: false,
+            watched: false,
             // If it isn't, its registration has told the poll.
             drained: true,
             ..socket
@@ -480,11 +482,11 @@ impl<E: Engine> Worker<E> {
                 }
             }
         }
-        let drained = self
-            .sockets
-            .get_mut(conn)
-            .is_none_or(|socket| socket.drained);
-        if !drained {
+        let Some(socket) = self.sockets.get_mut(conn) else {
+            return true;
+        };
+        self.deadlines.watch(self.now.micros, socket);
+        if !socket.drained {
             self.list(conn);
         }
         true

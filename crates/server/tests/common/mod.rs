@@ -252,7 +252,9 @@ impl Client {
                 Event::Close(close) => {
                     Got::Close(close.map(|close| (close.code, close.reason.to_owned())))
                 }
-                Event::TooLarge { .. } => unreachable!("there is no limit"),
+                Event::EmptyFragment | Event::TooLarge { .. } => {
+                    unreachable!("a server sends whole messages, and there is no limit")
+                }
             });
         self.bytes = input.to_vec();
         got

@@ -174,7 +174,9 @@ impl Wire {
             Event::Close(close) => close.map_or(Heard::Close(1005, String::new()), |close| {
                 Heard::Close(close.code, close.reason.to_owned())
             }),
-            Event::TooLarge { .. } => unreachable!("there is no limit"),
+            Event::EmptyFragment | Event::TooLarge { .. } => {
+                unreachable!("a server sends whole messages, and there is no limit")
+            }
         });
         self.bytes = input.to_vec();
         heard

@@ -14,6 +14,9 @@ pub enum Event<'a> {
     Ping(&'a [u8]),
     /// A pong.
     Pong(&'a [u8]),
+    /// A fragment without payload that doesn't end its message. It brings nothing; it is told of so
+    /// that whoever reads can count it.
+    EmptyFragment,
     /// A close frame; its answer is a close frame with the same code, if none was sent yet.
     /// Whatever comes after it is ignored.
     Close(Option<CloseFrame<'a>>),
@@ -33,6 +36,7 @@ pub(super) enum Found<'i> {
     Input { text: bool, payload: &'i [u8] },
     Inflated { text: bool },
     Lent { text: bool },
+    EmptyFragment,
     TooLarge(u64),
 }
 
@@ -46,6 +50,7 @@ impl<'i> Found<'i> {
             Self::BufferedControl(opcode, len) => {
                 return control(opcode, scratch.control.get(..len).unwrap_or_default());
             }
+            Self::EmptyFragment => return Ok(Event::EmptyFragment),
             Self::TooLarge(size) => return Ok(Event::TooLarge { size }),
             Self::Input { text, payload } => (text, payload),
             Self::Inflated { text } => (text, &scratch.inflated[..]),

@@ -159,6 +159,22 @@ impl Receiver {
         self.partial.is_some()
     }
 
+    /// When the message or frame that has begun to arrive and isn't complete began: the `now` of the
+    /// first call since then, in whatever unit. `None` if nothing is incomplete.
+    ///
+    /// Call it when the input is used up, as time is not this crate's to tell.
+    pub fn incomplete_since(&mut self, now: u64) -> Option<u64> {
+        let partial = self.partial.as_mut()?;
+        Some(*partial.since.get_or_insert(now))
+    }
+
+    /// Takes what is incomplete for begun at `now`: its rest may have waited unread.
+    pub fn restart_incomplete(&mut self, now: u64) {
+        if let Some(partial) = &mut self.partial {
+            partial.since = Some(now);
+        }
+    }
+
     /// Gives the buffer of an incomplete message back, when the connection is gone.
     pub fn release(mut self, scratch: &mut Scratch) {
         if let Some(partial) = self.partial.take() {
@@ -409,7 +425,7 @@ impl Receiver {
             }
         }
         if !complete || !fin {
-            return Ok(None);
+            return Ok((len == 0).then_some(Found::EmptyFragment));
         }
         self.end_message(scratch).map(Some)
     }

@@ -11,6 +11,8 @@ pub(super) struct Partial {
     /// The message's payload so far: compressed as long as it waits for the shared decompressor.
     pub(super) buffer: Vec<u8>,
     pub(super) control: Control,
+    /// When its reader first saw it.
+    pub(super) since: Option<u64>,
 }
 
 impl Partial {
@@ -23,6 +25,7 @@ impl Partial {
         self.header_len = 0;
         self.frame = None;
         self.message = None;
+        self.since = None;
         self.buffer.clear();
         if self.buffer.capacity() > max_buffer {
             self.buffer = Vec::new();

@@ -86,6 +86,7 @@ fn fragments_with_a_ping_between_in_any_chunks() {
     write_frame(&mut bytes, Opcode::Text, true, false, b"ignored", mask);
     let expected = [
         format!("{:?}", Event::Ping(b"are you there")),
+        format!("{:?}", Event::EmptyFragment),
         format!("{:?}", Event::Text("Grüße")),
         format!(
             "{:?}",

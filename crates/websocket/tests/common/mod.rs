@@ -14,6 +14,7 @@ pub(crate) enum Got {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    EmptyFragment,
     Close(Option<(u16, String)>),
     TooLarge(u64),
 }
@@ -25,6 +26,7 @@ impl From<Event<'_>> for Got {
             Event::Binary(bytes) => Self::Binary(bytes.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
+            Event::EmptyFragment => Self::EmptyFragment,
             Event::Close(close) => {
                 Self::Close(close.map(|close| (close.code, close.reason.to_owned())))
             }
@@ -37,7 +39,9 @@ impl From<Event<'_>> for Got {
 pub(crate) struct Peer {
     receiver: Receiver,
     scratch: Scratch,
+    /// Without those that bring nothing.
     pub(crate) got: Vec<Got>,
+    pub(crate) empty_fragments: usize,
     pub(crate) error: Option<ProtocolError>,
 }
 
@@ -48,6 +52,7 @@ impl Peer {
             receiver,
             scratch: Scratch::new(),
             got: Vec::new(),
+            empty_fragments: 0,
             error: None,
         }
     }
@@ -62,6 +67,7 @@ impl Peer {
         let mut input = &mut bytes[..];
         loop {
             match self.receiver.receive(&mut input, &mut self.scratch) {
+                Ok(Some(Event::EmptyFragment)) => self.empty_fragments += 1,
                 Ok(Some(event)) => self.got.push(event.into()),
                 Ok(None) => return assert!(input.is_empty()),
                 Err(error) => {
@@ -79,6 +85,14 @@ impl Peer {
                 self.feed(chunk);
             }
         }
+    }
+
+    pub(crate) fn incomplete_since(&mut self, now: u64) -> Option<u64> {
+        self.receiver.incomplete_since(now)
+    }
+
+    pub(crate) fn restart_incomplete(&mut self, now: u64) {
+        self.receiver.restart_incomplete(now);
     }
 
     pub(crate) fn is_mid_message(&self) -> bool {

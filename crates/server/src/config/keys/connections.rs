@@ -55,7 +55,8 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "messages_per_second",
-            "Messages a second that one connection may send in the long run. Beyond it: `rate_limited`.",
+            "Messages a second that one connection may send in the long run. Beyond it: `rate_limited`. A ping frame, a \
+             pong frame and a fragment without payload count as a message each.",
             &count(
                 |c| &mut c.core.messages_per_second,
                 ("1", "1000000"),
@@ -66,6 +67,11 @@ pub(super) static LIMITS: Section = Section {
             "burst",
             "Messages that one connection may send at once.",
             &count(|c| &mut c.core.burst, ("1", "10000000"), Zero::Refused),
+        ),
+        Key::new(
+            "message_timeout",
+            "Time from a message's first byte to its last. After it the connection is closed with 4008.",
+            &millis(|c| &mut c.core.message_timeout, ("100ms", "1h"), Zero::Off),
         ),
         Key::new(
             "max_offences",
