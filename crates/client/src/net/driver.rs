@@ -280,7 +280,7 @@ impl Driver {
                         return Some((1006, "the server sent too large a message".into()));
                     }
                     (Event::Text(_) | Event::Binary(_), _) => {
-                        return Some((1006, "the server sent a frame of another format".into()));
+                        state.session.receive_other_format(now);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, decode_server};
-use roomcast_protocol::{ErrorCode, mutated};
+use roomcast_protocol::{ErrorCode, MessageType, mutated};
 
 use super::connection::Phase;
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
@@ -22,14 +22,32 @@ impl Session {
     pub fn receive(&mut self, now: u64, message: &[u8]) {
         match decode_server(self.config.format, message) {
             Ok(message) => self.receive_message(now, message),
+            Err(bad) if bad.code == ErrorCode::UnknownType => self.heard(now),
             Err(bad) => {
                 self.heard(now);
-                if bad.code != ErrorCode::UnknownType {
-                    let error = Error::new(bad.code.as_str(), bad.message);
-                    self.events.push_back(Event::Unreadable(error));
+                let error = Error::new(bad.code.as_str(), bad.message);
+                // A page that can't be read is the answer to who asked for it, and it would not be better another time.
+                let page = matches!(
+                    bad.request,
+                    Some(MessageType::History | MessageType::Members)
+                );
+                let room = bad.room_id.filter(|_| page);
+                let room = room.and_then(|it| self.rooms.get_key_value(&*it));
+                if let Some((name, _)) = room {
+                    let name = name.clone();
+                    self.page_failed(&name, error.clone());
                 }
+                self.events.push_back(Event::Unreadable(error));
             }
         }
+    }
+
+    /// A message came in a frame of the other format's type. It is skipped, as all that can't be read.
+    pub fn receive_other_format(&mut self, now: u64) {
+        self.heard(now);
+        let why = "the frame is not of the connection's format";
+        let error = Error::new(ErrorCode::WrongFormat.as_str(), why);
+        self.events.push_back(Event::Unreadable(error));
     }
 
     /// The same, for one that was decoded.
@@ -378,8 +396,8 @@ impl Session {
         let Some(room) = self.rooms.get_mut(name).filter(|room| room.asking) else {
             return;
         };
-        room.asking = false;
         if matches!(error.code(), "rate_limited" | "unavailable") {
+            room.asking = false;
             let wait = u64::try_from(error.retry_after().unwrap_or_default().as_millis());
             let until = now.saturating_add(wait.unwrap_or(u64::MAX).max(50));
             room.stream.paused_until = room.stream.paused_until.max(until);
@@ -387,6 +405,15 @@ impl Session {
                 .insert((until, Timer::Resume(Some(name.clone()))));
             return;
         }
+        self.page_failed(name, error);
+    }
+
+    /// The page that was asked for will not come.
+    fn page_failed(&mut self, name: &Arc<str>, error: Error) {
+        let Some(room) = self.rooms.get_mut(name).filter(|room| room.asking) else {
+            return;
+        };
+        room.asking = false;
         if let Some(asked) = room.asked.pop_front() {
             self.answer_page(asked, error);
         }
