@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::chunk::Chunk;
-use crate::edge::Receipt;
 use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, ConnRef};
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
 };
@@ -239,6 +238,17 @@ pub(crate) struct Receipted {
     pub(crate) seq: u64,
     pub(crate) request: MessageType,
     pub(crate) receipt: Receipt,
+}
+
+/// What an inbox, or whoever knows a user's sessions, says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// It is in an inbox, at this offset.
+    Stored(u64),
+    /// It is not.
+    Failed(ErrorCode),
+    /// So many inboxes will say.
+    Copies(u32),
 }
 
 #[derive(Debug)]

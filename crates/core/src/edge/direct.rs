@@ -5,14 +5,16 @@ use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
 use crate::edge::conn::Conn;
-use crate::edge::inbox::{Check, Receipt};
+use crate::edge::inbox::Check;
 use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
 use crate::edge::{Edge, over_state};
 use crate::host::Host;
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
-use crate::letter::{DirectMessage, Letter, OpKind, Publish, Receipted, Recipient, ShardMessage};
+use crate::letter::{
+    DirectMessage, Letter, OpKind, Publish, Receipt, Receipted, Recipient, ShardMessage,
+};
 use crate::log::Record;
 use crate::time::Now;
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use roomcast_protocol::ErrorCode;
 
 use crate::engine::{Epoch, Since};
+use crate::letter::Receipt;
 use crate::log::{EventLog, Logged, Record, Retention};
 
 /// How much an inbox keeps.
@@ -111,17 +112,6 @@ enum Answer {
     Open,
     Acked(u64),
     Refused(ErrorCode),
-}
-
-/// What an inbox, or whoever knows a user's sessions, says of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receipt {
-    /// It is in an inbox, at this offset.
-    Stored(u64),
-    /// It is not.
-    Failed(ErrorCode),
-    /// So many inboxes will say.
-    Copies(u32),
 }
 
 impl Sent {

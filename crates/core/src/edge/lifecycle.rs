@@ -10,7 +10,7 @@ use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
 use crate::letter::{Letter, Op, OpKind, RoomRef, ShardMessage, UserSession};
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
 

@@ -40,7 +40,6 @@ use session::{Parking, Session};
 use users::Users;
 
 pub use hello::MovingConnection;
-pub(crate) use inbox::Receipt;
 pub use receive::Received;
 pub use write::Written;
 

@@ -11,7 +11,7 @@ use crate::edge::inbox::DirectMessages;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId};
 use crate::identity::{Identity, Rights};
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use crate::token::SessionKey;
 
 /// A client's rooms, its direct messages, and who it is.

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::home::output::Via;
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 
 /// Tells that a room has become too big for `full` presence.

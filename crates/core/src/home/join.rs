@@ -6,13 +6,12 @@ use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine, Record};
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
-use crate::home::member::{Member, Seat};
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::letter::{Join, Op, OpKind, ToEdge};
-use crate::logic::PlayerNum;
+use crate::member::{Member, Seat};
+use crate::player::{PlayerBody, PlayerNum};
 use crate::settings::PresenceMode;
-use crate::state::PlayerBody;
 use crate::time::Now;
 
 impl Room {

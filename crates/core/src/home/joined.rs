@@ -11,7 +11,7 @@ use crate::home::publish::{PAGE, page};
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::letter::{Joined, OpHead, RoomId, ToEdge};
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 
 /// What a `joined` says of the log.

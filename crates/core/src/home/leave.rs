@@ -4,14 +4,14 @@ use roomcast_protocol::{Body, Outgoing};
 
 use crate::context::Context;
 use crate::engine::{Completion, Engine};
-use crate::home::member::{Member, Seat};
 use crate::home::output::Via;
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ConnRef;
 use crate::letter::{Op, OpKind, RoomId, ToEdge};
-use crate::logic::PlayerNum;
+use crate::member::{Member, Seat};
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
 

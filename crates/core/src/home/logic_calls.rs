@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use roomcast_protocol::ErrorCode;
 
 use crate::context::{Context, Fault};
-use crate::home::member::Seat;
 use crate::home::room::Room;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
 use crate::letter::ToEdge;
 use crate::logic::{Effect, RoomContext, RoomLogic, RoomParts};
+use crate::member::Seat;
 use crate::time::{Now, micros};
 
 impl Room {

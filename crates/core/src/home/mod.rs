@@ -10,7 +10,6 @@ mod join;
 mod joined;
 mod leave;
 mod logic_calls;
-mod member;
 mod output;
 mod publish;
 mod receivers;
@@ -31,7 +30,6 @@ use crate::engine::{Engine, Retention};
 use crate::host::Host;
 use crate::letter::{Op, OpKind, RoomId, RoomRef};
 use crate::time::Now;
-pub(crate) use member::Member;
 use refusals::{refuse_kind, refuse_non_member};
 use room::Room;
 

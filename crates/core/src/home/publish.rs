@@ -6,14 +6,15 @@ use roomcast_protocol::{
 
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Verdict};
-use crate::home::Member;
 use crate::home::output::Via;
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::{MAX_UNANSWERED, Room};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
 use crate::letter::{Op, OpKind, Publish, RoomRef, ToEdge};
-use crate::logic::{Outcome, PlayerNum};
+use crate::logic::Outcome;
+use crate::member::Member;
+use crate::player::PlayerNum;
 use crate::settings::{Mode, PresenceMode};
 use crate::time::Now;
 

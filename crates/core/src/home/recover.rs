@@ -9,12 +9,12 @@ use roomcast_protocol::{
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, Since};
-use crate::home::member::Seat;
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
 use crate::log::{EventLog, Logged, Record};
+use crate::member::Seat;
 use crate::time::Now;
 use roomcast_protocol::{Limits, MessageType};
 

@@ -11,7 +11,7 @@ use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ClientId;
 use crate::letter::{Op, OpKind};
-use crate::logic::PlayerNum;
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
 

@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, LogId, Opened};
 use crate::home::acks::Acks;
-use crate::home::member::Member;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
@@ -19,7 +18,9 @@ use crate::host::{Encoding, Host, Notice};
 use crate::id::{ClientId, ConnRef};
 use crate::kinds::KindEntry;
 use crate::letter::{Op, OpKind, RoomId};
-use crate::logic::{PlayerNum, RoomLogic};
+use crate::logic::RoomLogic;
+use crate::member::Member;
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
 

@@ -11,12 +11,12 @@ use roomcast_protocol::{Body, Ids, Outgoing, PlayerState, Players, StateSync};
 
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
-use crate::home::Member;
 use crate::home::output::Via;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::letter::{Op, ToEdge};
-use crate::logic::PlayerNum;
+use crate::member::Member;
+use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::{Now, micros};
 

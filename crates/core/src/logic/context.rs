@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::home::Member;
-use crate::logic::PlayerNum;
+use crate::member::Member;
+use crate::player::{Player, PlayerBody, PlayerNum};
 use crate::settings::Kind;
-use crate::state::PlayerBody;
 use crate::time::{Now, micros};
 
 /// Something that logic wants done after its call.
@@ -38,19 +37,6 @@ pub(crate) struct RoomParts<'a> {
 /// A room, as its logic sees it.
 pub struct RoomContext<'a> {
     pub(crate) parts: RoomParts<'a>,
-}
-
-/// Somebody in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Player<'a> {
-    /// The number that the room gave.
-    pub num: PlayerNum,
-    /// The user's id, `player_id` on the wire.
-    pub id: &'a str,
-    /// The nickname; may be empty.
-    pub nickname: &'a str,
-    /// Whether a connection is there: a player whose connection was lost stays for its session's grace.
-    pub connected: bool,
 }
 
 impl RoomContext<'_> {

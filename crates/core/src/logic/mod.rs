@@ -11,12 +11,11 @@ use std::borrow::Cow;
 
 use roomcast_protocol::{ErrorCode, GameAction};
 
-pub(crate) use context::{Effect, RoomParts};
-pub use context::{Player, RoomContext};
-pub use state::StateLogic;
+use crate::player::PlayerNum;
 
-/// A player's number in its room, from 1; given once in a room's life.
-pub type PlayerNum = u32;
+pub use context::RoomContext;
+pub(crate) use context::{Effect, RoomParts};
+pub use state::StateLogic;
 
 /// What logic made of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use smallvec::SmallVec;
 
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef};
-use crate::logic::{Player, PlayerNum};
-use crate::state::PlayerBody;
+use crate::player::{Player, PlayerBody, PlayerNum};
 
 /// A session's place in a room.
 #[derive(Clone, Copy, Debug)]
