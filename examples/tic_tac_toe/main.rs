@@ -64,6 +64,11 @@ impl RoomLogic for TicTacToe {
         }
     }
 
+    fn own_events(&self) -> &'static [&'static str] {
+        // From anybody else a `board` would be believed by every page.
+        &["board"]
+    }
+
     fn action(
         &mut self,
         room: &mut RoomContext<'_>,

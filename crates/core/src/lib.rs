@@ -35,7 +35,7 @@ pub use id::{ClientId, ConnId, ConnRef};
 pub use identity::{Access, Grant, Identity, Rights, Rooms, TokenFault};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use letter::ShardMessage;
-pub use logic::{Outcome, Refusal, RoomContext, RoomLogic, StateLogic};
+pub use logic::{MemberEvent, Outcome, Refusal, RoomContext, RoomLogic, StateLogic};
 pub use player::{Player, PlayerBody, PlayerNum};
 pub use shard::{Shard, ShardConfig};
 pub use stats::{Histogram, Stats};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::{Node, node, node_with, relay, text};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{Outcome, PlayerNum, RoomContext, RoomLogic};
+use roomcast_core::{MemberEvent, Outcome, PlayerNum, RoomContext, RoomLogic};
 use roomcast_engine::MemoryEngine;
 use roomcast_protocol::GameAction;
 use serde_json::{Value, json};
@@ -385,4 +385,90 @@ fn logic_that_panics_when_somebody_comes_or_goes_leaves_no_membership() {
         assert_eq!(rooms, 0, "{when}");
         node.assert_empty();
     }
+}
+
+/// Chats that shout are refused, `score` is the logic's own, and `note` is for it alone.
+struct Referee;
+
+impl RoomLogic for Referee {
+    fn action(
+        &mut self,
+        room: &mut RoomContext<'_>,
+        _player: PlayerNum,
+        _action: &GameAction<'_>,
+    ) -> Outcome {
+        room.broadcast("score", "1");
+        Outcome::Handled
+    }
+
+    fn event(
+        &mut self,
+        _room: &mut RoomContext<'_>,
+        _player: PlayerNum,
+        event: &MemberEvent<'_>,
+    ) -> Outcome {
+        match event.name {
+            None if event.payload.ends_with(b"!\"") => Outcome::refused("no shouting"),
+            Some("note") => Outcome::Handled,
+            _ => Outcome::Relay,
+        }
+    }
+
+    fn own_events(&self) -> &'static [&'static str] {
+        &["score"]
+    }
+}
+
+#[test]
+fn logic_holds_names_of_events_and_refuses_what_members_send() {
+    let make = Arc::new(|_: &str| Box::new(Referee) as Box<dyn RoomLogic>);
+    let kinds = vec![(relay("games"), Some(make as roomcast_core::LogicFactory))];
+    let mut node = node_with(7, 2, Settings::default(), kinds, MemoryEngine::default);
+    let (ann, bob) = (node.member("games:1"), node.member("games:1"));
+    node.drain(ann);
+    node.drain(bob);
+    let numbered = [
+        r#"{"type":"event","room_id":"games:1","name":"score","payload":99,"seq":1}"#,
+        r#"{"type":"chat","room_id":"games:1","payload":"hey!","seq":2}"#,
+        r#"{"type":"event","room_id":"games:1","name":"note","payload":1,"seq":3}"#,
+        r#"{"type":"chat","room_id":"games:1","payload":"hey","seq":4}"#,
+    ];
+    // Sent twice: each is answered again, and nothing is done again.
+    for message in numbered.iter().chain(&numbered) {
+        node.say(bob, message);
+    }
+    node.say(
+        bob,
+        r#"{"type":"event","room_id":"games:1","name":"score","payload":98,"ephemeral":true}"#,
+    );
+    act(&mut node, ann, json!({ "action": "point" }));
+    let heard = node.messages(ann);
+    assert_eq!(
+        events(&heard),
+        [("score".into(), json!(1))],
+        "nobody's but the logic's"
+    );
+    let chats: Vec<_> = heard.iter().filter(|it| it["type"] == "chat").collect();
+    assert_eq!(chats.len(), 1, "{heard:#?}");
+    assert_eq!(chats[0]["payload"], "hey");
+    let answers = node.messages(bob);
+    let refused = answers.iter().filter(|it| it["type"] == "error");
+    let refused: Vec<_> = refused
+        .map(|it| (text(&it["payload"]["code"]), it["payload"]["seq"].clone()))
+        .collect();
+    let code = || "action_refused".to_owned();
+    let once = [(code(), json!(1)), (code(), json!(2))];
+    assert_eq!(refused[..2], once);
+    assert_eq!(refused[2..4], once, "the same again");
+    assert_eq!(refused.len(), 5, "the ephemeral one too: {refused:#?}");
+    let acks = answers.iter().filter(|it| it["type"] == "ack");
+    let acks: Vec<_> = acks
+        .flat_map(|it| it["payload"]["acks"].as_array().cloned())
+        .flatten()
+        .collect();
+    let seqs: Vec<_> = acks.iter().map(|it| it["seq"].as_u64()).collect();
+    assert_eq!(seqs, [3, 4, 3, 4].map(Some), "{acks:#?}");
+    node.cut(ann);
+    node.cut(bob);
+    node.assert_empty();
 }

@@ -42,6 +42,7 @@ pub use server::{RunningServer, Server};
 
 pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};
 pub use roomcast_core::{
-    Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic, StateLogic,
+    MemberEvent, Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic,
+    StateLogic,
 };
 pub use roomcast_protocol::{ErrorCode, GameAction, Position, Velocity};

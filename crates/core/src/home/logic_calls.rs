@@ -13,6 +13,22 @@ use crate::logic::{Effect, RoomContext, RoomLogic, RoomParts};
 use crate::member::Seat;
 use crate::time::{Now, micros};
 
+/// What logic says of itself once, when its room is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LogicRules {
+    hears_events: bool,
+    own_events: &'static [&'static str],
+}
+
+impl LogicRules {
+    pub(super) fn of(logic: Option<&dyn RoomLogic>) -> LogicRules {
+        logic.map_or_else(LogicRules::default, |logic| LogicRules {
+            hears_events: logic.hears_events(),
+            own_events: logic.own_events(),
+        })
+    }
+}
+
 impl Room {
     /// Runs logic within its budget, then does what it asked for. A panic closes the room, not the server.
     pub(super) fn with_logic<H: Host, T>(
@@ -134,6 +150,16 @@ impl Room {
 
     pub(super) fn has_logic(&self) -> bool {
         self.logic.is_some()
+    }
+
+    /// Whether the logic is asked about chats and events too.
+    pub(super) fn hears_events(&self) -> bool {
+        self.logic_rules.hears_events
+    }
+
+    /// Whether only the logic sends events of this name.
+    pub(super) fn is_own_event(&self, name: &str) -> bool {
+        self.logic_rules.own_events.contains(&name)
     }
 
     pub(super) fn has_failed(&self) -> bool {

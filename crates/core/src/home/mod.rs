@@ -5,6 +5,7 @@
 //! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
 
 mod acks;
+mod ask_logic;
 mod big_room;
 mod join;
 mod joined;

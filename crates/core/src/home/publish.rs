@@ -5,14 +5,14 @@ use roomcast_protocol::{
 };
 
 use crate::context::{Context, Fault};
-use crate::engine::{Engine, Verdict};
+use crate::engine::Engine;
+use crate::home::ask_logic::Asked;
 use crate::home::output::Via;
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::{MAX_UNANSWERED, Room};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
 use crate::letter::{Op, OpKind, Publish, RoomRef, ToEdge};
-use crate::logic::Outcome;
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::{Mode, PresenceMode};
@@ -58,16 +58,10 @@ impl Room {
             );
             return recycle(ctx, op);
         }
-        if publish.message_type == MessageType::GameAction && self.has_logic() {
-            if !self.may_act(ctx, engine, now, &op) {
-                return recycle(ctx, op);
-            }
-            match self.acts(ctx, now, &op) {
-                Acted::Relay => {}
-                Acted::Done(refused) => {
-                    self.use_seq_up(engine, &op, refused);
-                    return recycle(ctx, op);
-                }
+        if self.asks_logic(publish, op.conn) {
+            match self.ask_logic(ctx, engine, now, &op) {
+                Asked::Relay => {}
+                Asked::Answered => return recycle(ctx, op),
             }
         }
         let OpKind::Publish(publish) = &op.request else {
@@ -77,82 +71,6 @@ impl Room {
             return self.complete_ephemeral(ctx, engine, now, op);
         }
         self.submit(ctx, engine, now, op);
-    }
-
-    /// Whether an action may be given to the logic: a numbered one is not done twice.
-    fn may_act<H: Host, E: Engine>(
-        &mut self,
-        ctx: &mut Context<H>,
-        engine: &mut E,
-        now: Now,
-        op: &Op,
-    ) -> bool {
-        let Some(client) = self.client_of(op).filter(|_| op.seq > 0) else {
-            return true;
-        };
-        match engine.check(self.log, client, op.seq) {
-            Verdict::Next => true,
-            known => {
-                self.answer_known(ctx, now, op, known);
-                false
-            }
-        }
-    }
-
-    /// An action that the logic has handled, or refused, is in no log: its number is answered with the offset 0.
-    fn use_seq_up<E: Engine>(&mut self, engine: &mut E, op: &Op, refused: Option<ErrorCode>) {
-        let Some(client) = self.client_of(op).filter(|_| op.seq > 0) else {
-            return;
-        };
-        match refused {
-            Some(code) => engine.refuse(self.log, client, op.seq, code),
-            None => {
-                engine.skip(self.log, client, op.seq);
-                self.acked((op.conn, op.encoding), op.born, op.seq, 0);
-            }
-        }
-    }
-
-    /// Lets the logic have an action first.
-    fn acts<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) -> Acted {
-        let OpKind::Publish(publish) = &op.request else {
-            return Acted::Done(None);
-        };
-        let limits = &ctx.settings.message;
-        let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
-            return Acted::Done(None);
-        };
-        let outcome = self.with_logic(ctx, now, |logic, room| {
-            logic.action(room, op.player, &action)
-        });
-        self.note_changes();
-        match outcome {
-            Some(Outcome::Relay) => Acted::Relay,
-            Some(Outcome::Handled) | None => Acted::Done(None),
-            Some(Outcome::Refused(refusal)) => {
-                let fault = Fault {
-                    code: refusal.code,
-                    message: &refusal.message,
-                    seq: publish.seq,
-                    retry_after_ms: refusal.retry_after_ms,
-                    request: Some(MessageType::GameAction),
-                    room: &self.name,
-                };
-                let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-                // The rules of a game are not the protocol's: to break them is no offence.
-                let (conn, offence, ordered) = (op.conn.conn, None, false);
-                ctx.send_edge(
-                    op.conn.shard,
-                    ToEdge::Answer {
-                        conn,
-                        answer,
-                        offence,
-                        ordered,
-                    },
-                );
-                Acted::Done(Some(refusal.code))
-            }
-        }
     }
 
     fn complete_ephemeral<H: Host, E: Engine>(
@@ -409,13 +327,6 @@ impl Room {
     pub(super) fn keeps_state(&self) -> bool {
         self.entry.kind.mode == Mode::State
     }
-}
-
-/// What the logic made of an action.
-enum Acted {
-    Relay,
-    /// Handled, or refused.
-    Done(Option<ErrorCode>),
 }
 
 fn recycle<H: Host>(ctx: &mut Context<H>, op: Op) {

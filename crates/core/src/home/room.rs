@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, LogId, Opened};
 use crate::home::acks::Acks;
+use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
@@ -64,6 +65,7 @@ pub(crate) struct Room {
     link_full: bool,
     pub(super) syncer: StateSyncer,
     pub(super) logic: Option<Box<dyn RoomLogic>>,
+    pub(super) logic_rules: LogicRules,
     pub(super) wake_at: u64,
     /// The earliest timer that is set for this room.
     pub(super) timer_at: u64,
@@ -80,9 +82,13 @@ impl Room {
         now: Now,
     ) -> Room {
         // Somebody's code, given a name from the network: a panic must stay in this room.
-        let made = catch_unwind(AssertUnwindSafe(|| entry.new_logic(&name)));
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            let logic = entry.new_logic(&name);
+            let rules = LogicRules::of(logic.as_deref());
+            (logic, rules)
+        }));
         let failed = made.is_err();
-        let logic = made.unwrap_or_default();
+        let (logic, logic_rules) = made.unwrap_or_default();
         Room {
             name,
             hash,
@@ -110,6 +116,7 @@ impl Room {
             link_full: false,
             syncer: StateSyncer::default(),
             logic,
+            logic_rules,
             wake_at: u64::MAX,
             timer_at: u64::MAX,
             failed,

@@ -9,7 +9,7 @@ mod state;
 
 use std::borrow::Cow;
 
-use roomcast_protocol::{ErrorCode, GameAction};
+use roomcast_protocol::{ErrorCode, GameAction, PayloadKind};
 
 use crate::player::PlayerNum;
 
@@ -37,6 +37,19 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Milliseconds after which another try may pass; 0 where waiting doesn't help.
     pub retry_after_ms: u64,
+}
+
+/// An event or a chat of a member's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberEvent<'a> {
+    /// The event's name; none for a chat.
+    pub name: Option<&'a str>,
+    /// What the payload is.
+    pub payload_kind: PayloadKind,
+    /// The payload as it was sent.
+    pub payload: &'a [u8],
+    /// It is not logged, and the first to be dropped.
+    pub ephemeral: bool,
 }
 
 impl Outcome {
@@ -74,6 +87,28 @@ pub trait RoomLogic: Send {
         player: PlayerNum,
         action: &GameAction<'_>,
     ) -> Outcome;
+
+    /// A member sends an event or a chat to the room. [`Outcome::Relay`], the default: the room logs it and tells
+    /// everybody. Not called where [`RoomLogic::hears_events`] is false, nor for direct messages.
+    fn event(
+        &mut self,
+        _room: &mut RoomContext<'_>,
+        _player: PlayerNum,
+        _event: &MemberEvent<'_>,
+    ) -> Outcome {
+        Outcome::Relay
+    }
+
+    /// Names of events that only this logic sends: from a member one of these is refused with `action_refused`, so that
+    /// nobody can pass for the logic. Asked once, when the room is made.
+    fn own_events(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether [`RoomLogic::event`] is called and [`RoomLogic::own_events`] are kept. Asked once, when the room is made.
+    fn hears_events(&self) -> bool {
+        true
+    }
 
     /// The time that was asked for with [`RoomContext::wake_in`] has come.
     fn wake(&mut self, _room: &mut RoomContext<'_>) {}

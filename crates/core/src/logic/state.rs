@@ -44,6 +44,10 @@ impl RoomLogic for StateLogic {
         );
     }
 
+    fn hears_events(&self) -> bool {
+        false
+    }
+
     fn leave(&mut self, _room: &mut RoomContext<'_>, player: PlayerNum) {
         self.timers.remove(&player);
     }

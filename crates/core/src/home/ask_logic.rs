@@ -1,0 +1,123 @@
+//! What members send, and a room's logic has a say in before it is relayed.
+
+use roomcast_protocol::{ErrorCode, GameAction, MessageType};
+
+use crate::context::{Context, Fault};
+use crate::engine::{Engine, Verdict};
+use crate::home::publish::NOBODY;
+use crate::home::room::Room;
+use crate::host::Host;
+use crate::id::ConnRef;
+use crate::letter::{Op, OpKind, Publish, ToEdge};
+use crate::logic::{MemberEvent, Outcome, Refusal};
+use crate::time::Now;
+
+/// What became of a message that the logic was asked about.
+pub(super) enum Asked {
+    /// The room relays it.
+    Relay,
+    /// Handled, refused, or a number that was used up before: its sender has its answer.
+    Answered,
+}
+
+impl Room {
+    /// Whether the logic has a say in a message: it hears of actions, and of what else members send if it wants to.
+    pub(super) fn asks_logic(&self, publish: &Publish, sender: ConnRef) -> bool {
+        let heard = publish.message_type == MessageType::GameAction || self.hears_events();
+        heard && self.has_logic() && sender != NOBODY
+    }
+
+    /// Lets the logic have a message first. A numbered one is not given to it twice.
+    pub(super) fn ask_logic<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: &Op,
+    ) -> Asked {
+        let numbered = self.client_of(op).filter(|_| op.seq > 0);
+        if let Some(client) = numbered {
+            match engine.check(self.log, client, op.seq) {
+                Verdict::Next => {}
+                known => {
+                    self.answer_known(ctx, now, op, known);
+                    return Asked::Answered;
+                }
+            }
+        }
+        let refused = match self.outcome(ctx, now, op) {
+            Outcome::Relay => return Asked::Relay,
+            Outcome::Handled => None,
+            Outcome::Refused(refusal) => Some(self.refuse_by_rule(ctx, now, op, &refusal)),
+        };
+        // Neither is in the log: a number that was handled is answered with the offset 0.
+        match (numbered, refused) {
+            (None, _) => {}
+            (Some(client), Some(code)) => engine.refuse(self.log, client, op.seq, code),
+            (Some(client), None) => {
+                engine.skip(self.log, client, op.seq);
+                self.acked((op.conn, op.encoding), op.born, op.seq, 0);
+            }
+        }
+        Asked::Answered
+    }
+
+    /// What the logic makes of a message.
+    fn outcome<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) -> Outcome {
+        let OpKind::Publish(publish) = &op.request else {
+            return Outcome::Relay;
+        };
+        let outcome = if publish.message_type == MessageType::GameAction {
+            let limits = &ctx.settings.message;
+            let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
+                return Outcome::Handled;
+            };
+            self.with_logic(ctx, now, |logic, room| {
+                logic.action(room, op.player, &action)
+            })
+        } else {
+            let event = MemberEvent {
+                name: (publish.message_type == MessageType::Event).then(|| publish.name()),
+                payload_kind: publish.payload_kind,
+                payload: publish.payload(),
+                ephemeral: publish.ephemeral,
+            };
+            if event.name.is_some_and(|name| self.is_own_event(name)) {
+                return Outcome::refused("only the room's logic sends events of this name");
+            }
+            self.with_logic(ctx, now, |logic, room| logic.event(room, op.player, &event))
+        };
+        self.note_changes();
+        // It panicked: the room is closed, and everybody was told.
+        outcome.unwrap_or(Outcome::Handled)
+    }
+
+    fn refuse_by_rule<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &Op,
+        refusal: &Refusal,
+    ) -> ErrorCode {
+        let fault = Fault {
+            code: refusal.code,
+            message: &refusal.message,
+            seq: op.seq,
+            retry_after_ms: refusal.retry_after_ms,
+            request: op.request.message_type(),
+            room: &self.name,
+        };
+        let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
+        // The rules of a game are not the protocol's: to break them is no offence.
+        ctx.send_edge(
+            op.conn.shard,
+            ToEdge::Answer {
+                conn: op.conn.conn,
+                answer,
+                offence: None,
+                ordered: false,
+            },
+        );
+        refusal.code
+    }
+}
