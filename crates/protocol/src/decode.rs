@@ -30,7 +30,11 @@ pub fn decode<'a>(
         .and_then(|message_type| request(message_type, format, &mut envelope, limits));
     match read {
         Ok(request) => Ok(Incoming {
-            room_id: envelope.room_id,
+            room_id: if envelope.is_direct() {
+                None
+            } else {
+                envelope.room_id
+            },
             to_client_id: envelope.to_client_id,
             to_user_id: envelope.to_user_id,
             seq: envelope.seq,
@@ -49,6 +53,7 @@ fn request<'a>(
     limits: &Limits,
 ) -> Result<Request<'a>, Fault> {
     check_names(envelope, limits)?;
+    check_recipient(message_type, envelope)?;
     Ok(match message_type {
         MessageType::Hello => Request::Hello(Box::new(hello(envelope.message()?, limits)?)),
         MessageType::JoinRoom => {
@@ -120,6 +125,22 @@ fn check_names(envelope: &Envelope<'_>, limits: &Limits) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What is for one must not be told to others: a recipient counts, or the message is refused.
+fn check_recipient(message_type: MessageType, envelope: &Envelope<'_>) -> Result<(), Fault> {
+    let recipients = (&envelope.to_client_id, &envelope.to_user_id);
+    let sentence = match (message_type, recipients) {
+        (_, (None, None)) => return Ok(()),
+        (MessageType::Chat | MessageType::Event, (Some(_), Some(_))) => {
+            "`to_client_id` and `to_user_id` exclude each other"
+        }
+        (MessageType::GameAction | MessageType::Presence, _) => {
+            "only a `chat` or an `event` can be for one client or user"
+        }
+        _ => return Ok(()),
+    };
+    Err(Fault::new(ErrorCode::InvalidValue, sentence))
+}
+
 fn check_room(name: &str, limits: &Limits) -> Result<(), Fault> {
     check(
         names::validate_room(name, limits),
@@ -136,7 +157,9 @@ pub(crate) fn check(
     result.map_err(|code| {
         Fault::new(
             code,
-            format!("`{field}` has white space, control characters or text direction overrides, or is longer than `{key}`"),
+            format!(
+                "`{field}` is empty, has white space, control characters or text direction overrides, or is longer than `{key}`"
+            ),
         )
     })
 }
@@ -271,7 +294,7 @@ fn join_room<'a>(envelope: &mut Envelope<'a>, limits: &Limits) -> Result<JoinRoo
     let mut room_id = None;
     envelope.message()?.fields(&names, |number, value| {
         match number {
-            1 => room_id = value.opt_str()?,
+            1 => room_id = value.name()?,
             3 => join.nickname = value.opt_str()?,
             4 => join.since = log_position(value)?,
             5 => join.first_seq = value.opt_place()?,
@@ -296,7 +319,7 @@ fn join_room<'a>(envelope: &mut Envelope<'a>, limits: &Limits) -> Result<JoinRoo
 fn leave_room(envelope: &mut Envelope<'_>, limits: &Limits) -> Result<(), Fault> {
     let mut room_id = None;
     envelope.message()?.fields(&["room_id"], |_, value| {
-        room_id = value.opt_str()?;
+        room_id = value.name()?;
         Ok(())
     })?;
     take_room(envelope, room_id, limits)

@@ -40,6 +40,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) from_client_id: Cow<'a, str>,
     pub(crate) to_client_id: Option<Cow<'a, str>>,
     pub(crate) to_user_id: Option<Cow<'a, str>>,
+    /// Which recipients are set, whether or not they could be read: to a client, to a user.
+    addressed: [bool; 2],
     pub(crate) room_id: Option<Cow<'a, str>>,
     pub(crate) payload: Option<Value<'a>>,
     pub(crate) timestamp: i64,
@@ -93,10 +95,18 @@ impl<'a> Envelope<'a> {
     }
 
     fn field(&mut self, number: usize, value: Value<'a>, sender: Sender) -> Result<(), Fault> {
+        // What a client calls by an empty name is not what it calls by none.
+        let name = |value: Value<'a>| match sender {
+            Sender::Client => value.name(),
+            Sender::Server => value.opt_str(),
+        };
         match number {
             1 => self.message_type = read_type(value)?,
-            3 => self.to_client_id = value.opt_str()?,
-            4 => self.room_id = value.opt_str()?,
+            3 => {
+                self.addressed[0] = value.is_set();
+                self.to_client_id = name(value)?;
+            }
+            4 => self.room_id = name(value)?,
             5 => self.payload = Some(value),
             7 => self.seq = value.opt_place()?,
             10 => self.kind = read_kind(value)?,
@@ -109,7 +119,10 @@ impl<'a> Envelope<'a> {
                     Some(value.bool()?)
                 }
             }
-            14 => self.to_user_id = value.opt_str()?,
+            14 => {
+                self.addressed[1] = value.is_set();
+                self.to_user_id = name(value)?;
+            }
             // What follows is not the client's to say, so it may say anything.
             _ if sender == Sender::Client => {}
             2 => self.from_client_id = value.str()?,
@@ -178,14 +191,24 @@ impl<'a> Envelope<'a> {
         })
     }
 
+    /// Whether it is for one client or user, and so has nothing to do with a room: neither its name nor its numbers.
+    pub(crate) fn is_direct(&self) -> bool {
+        let may_be = matches!(
+            self.message_type,
+            Some(MessageType::Chat | MessageType::Event)
+        );
+        may_be && self.addressed != [false; 2]
+    }
+
     /// The answer to a message with a fault.
     #[cold]
     pub(crate) fn bad(self, fault: Fault) -> BadMessage {
+        let direct = self.is_direct();
         BadMessage {
             seq: self.seq,
             request: self.message_type,
-            direct: self.to_client_id.is_some() || self.to_user_id.is_some(),
-            room_id: self.room_id.map(Cow::into_owned),
+            direct,
+            room_id: self.room_id.filter(|_| !direct).map(Cow::into_owned),
             ..BadMessage::from(fault)
         }
     }

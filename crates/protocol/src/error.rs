@@ -174,9 +174,9 @@ pub struct BadMessage {
     pub seq: Option<u64>,
     /// Its type, if it was read.
     pub request: Option<MessageType>,
-    /// Its room, if it was read.
+    /// Its room, if it was read and the message was not for a client or a user.
     pub room_id: Option<String>,
-    /// Whether it is known to be for a client or a user.
+    /// Whether it is a `chat` or `event` for a client or a user: then its `seq` is one of the direct messages'.
     pub direct: bool,
 }
 

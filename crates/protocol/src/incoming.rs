@@ -8,11 +8,11 @@ use crate::{GameAction, IncomingPayload, MessageType};
 /// A message from a client. Fields that are empty or 0 on the wire are `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incoming<'a> {
-    /// The room. From the envelope; in `join_room` and `leave_room` else from the payload.
+    /// The room. From the envelope; in `join_room` and `leave_room` else from the payload. A direct message has none.
     pub room_id: Option<Cow<'a, str>>,
-    /// The session that a direct message is for.
+    /// The session that a direct message is for. Only a `chat` or an `event` can be one.
     pub to_client_id: Option<Cow<'a, str>>,
-    /// The user that a direct message is for.
+    /// The user that a direct message is for. It has one recipient: where this is set, the other isn't.
     pub to_user_id: Option<Cow<'a, str>>,
     /// From 1 to [`MAX_NUMBER`](crate::MAX_NUMBER).
     pub seq: Option<u64>,

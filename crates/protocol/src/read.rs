@@ -138,6 +138,16 @@ impl<'a> Value<'a> {
             .map(|text| if text.is_empty() { None } else { Some(text) })
     }
 
+    /// Whether a client has set the field. An empty string is a value in JSON; Protobuf can't tell it from none.
+    pub(crate) fn is_set(self) -> bool {
+        !self.is_null() && !matches!(self, Value::Bytes([]))
+    }
+
+    /// A name or an id, where the client has set one: in JSON, one that is empty is there and no good name.
+    pub(crate) fn name(self) -> Result<Option<Cow<'a, str>>, Fault> {
+        self.str().map(|text| self.is_set().then_some(text))
+    }
+
     pub(crate) fn u64(self) -> Result<u64, Fault> {
         match self {
             Value::Json(_) if self.is_null() => Ok(0),

@@ -181,28 +181,29 @@ fn incoming() -> impl Strategy<Value = Incoming<'static>> {
     (
         (
             word(),
-            of(word()),
-            of(word()),
+            of((any::<bool>(), word())),
             of(place()),
             any::<bool>(),
             of(any::<bool>()),
         ),
         request(),
     )
-        .prop_map(
-            |((room_id, to_client_id, to_user_id, seq, ephemeral, no_echo), request)| {
-                let room_id = Some(room_id);
-                Incoming {
-                    room_id,
-                    to_client_id,
-                    to_user_id,
-                    seq,
-                    ephemeral,
-                    no_echo,
-                    request,
-                }
-            },
-        )
+        .prop_map(|((room_id, recipient, seq, ephemeral, no_echo), request)| {
+            // Only these have a recipient, and what has one has no room.
+            let may_be_direct = matches!(request, Request::Chat(_) | Request::Event { .. });
+            let recipient = recipient.filter(|_| may_be_direct);
+            let room_id = recipient.is_none().then_some(room_id);
+            let to = |user| recipient.clone().filter(|it| it.0 == user).map(|it| it.1);
+            Incoming {
+                room_id,
+                to_client_id: to(false),
+                to_user_id: to(true),
+                seq,
+                ephemeral,
+                no_echo,
+                request,
+            }
+        })
 }
 
 /// The payload of a `game_action` in JSON: the schema's keys, others beside them and in `params`, in any order.
