@@ -5,7 +5,7 @@ use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
 use crate::edge::conn::Conn;
-use crate::edge::inbox::Check;
+use crate::edge::inbox::{Check, Inbox};
 use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
 use crate::edge::{Edge, over_state};
@@ -47,22 +47,34 @@ impl Edge {
         publish: Publish,
     ) {
         let id = envelope.id;
-        let recipient = match to_client {
-            Some(to) => ClientId::parse(to).map(Recipient::Client),
-            None => Some(Recipient::User),
-        };
         let numbered = envelope.seq > 0 && !publish.ephemeral;
         let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
             return;
         };
-        let Some(to) = recipient else {
-            if numbered {
-                let sent = &mut conn.session.direct_messages().sent;
-                sent.refuse(envelope.seq, ErrorCode::RecipientNotFound);
+        let to_user = to_user.unwrap_or_default();
+        let client = conn.pooled.client_id;
+        let size = client.as_str().len() + to_user.len() + publish.bytes.len();
+        let recipient = match to_client {
+            _ if !publish.ephemeral && !Inbox::keeps(size) => {
+                Err((ErrorCode::TooLarge, Inbox::TOO_LARGE))
             }
-            ctx.recycle(publish.bytes);
-            let fault = envelope.fault(ErrorCode::RecipientNotFound, NO_RECIPIENT);
-            return self.fault(ctx, now, id, fault);
+            Some(to) => ClientId::parse(to)
+                .map(Recipient::Client)
+                .ok_or((ErrorCode::RecipientNotFound, NO_RECIPIENT)),
+            None => Ok(Recipient::User),
+        };
+        let to = match recipient {
+            Ok(to) => to,
+            Err((code, sentence)) => {
+                if numbered {
+                    conn.session
+                        .direct_messages()
+                        .sent
+                        .refuse(envelope.seq, code);
+                }
+                ctx.recycle(publish.bytes);
+                return self.fault(ctx, now, id, envelope.fault(code, sentence));
+            }
         };
         if numbered {
             let sent = &mut conn.session.direct_messages().sent;
@@ -80,10 +92,6 @@ impl Edge {
         let OpKind::Publish(publish) = request else {
             return;
         };
-        let to_user = match to {
-            Recipient::Client(_) => "",
-            Recipient::User => to_user.unwrap_or_default(),
-        };
         let message = DirectMessage {
             to,
             to_user: to_user.into(),
@@ -92,7 +100,7 @@ impl Edge {
                 conn: id,
             },
             from_encoding: conn.encoding,
-            from_client: conn.pooled.client_id,
+            from_client: client,
             born: now.micros,
             window,
             publish,

@@ -15,6 +15,8 @@ const INBOX: Retention = Retention {
     age: 0,
     grace: 0,
 };
+/// What a message takes in an inbox beside its ids, its name and its payload, in bytes at most.
+const OVERHEAD: usize = 64;
 /// Answers that are kept, and messages that may wait for one.
 pub(super) const UNANSWERED: usize = 32;
 
@@ -33,6 +35,9 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Why a message is not taken that no inbox would keep.
+    pub(super) const TOO_LARGE: &str = "a direct message has at most 65472 bytes: its payload, its name, the sender's id and the user's id that it is for";
+
     pub(super) fn new(epoch: Epoch) -> Inbox {
         Inbox {
             epoch,
@@ -40,7 +45,12 @@ impl Inbox {
         }
     }
 
-    /// Puts a message in. The offset, and whether it is a new one: one that its sender numbered is not put in again
+    /// Whether an inbox keeps a message with so many bytes of ids, name and payload: else it must not be taken.
+    pub(super) fn keeps(bytes: usize) -> bool {
+        bytes + OVERHEAD <= INBOX.bytes
+    }
+
+    /// Puts a message in, one that it keeps. The offset, and whether it is a new one: one that its sender numbered is not put in again
     /// while the inbox has it.
     pub(super) fn put(&mut self, unix_ms: i64, record: &Record<'_>) -> (u64, bool) {
         let mut known = None;
@@ -96,6 +106,8 @@ pub(super) struct Sent {
     last: u64,
     /// Of the last ones, the newest at the end.
     answers: VecDeque<Answer>,
+    /// Numbers above the next one that were refused for good before they came here.
+    ahead: Vec<(u64, ErrorCode)>,
     /// The number whose absence the client was told of.
     reported_gap: u64,
 }
@@ -125,29 +137,25 @@ impl Sent {
         let unknown = self.last == 0;
         self.last = first - 1;
         self.answers.clear();
+        self.ahead.retain(|(seq, _)| *seq >= first);
         unknown
     }
 
     /// What is to be done with this number. After [`Check::Send`] it is on its way.
     pub(super) fn check(&mut self, seq: u64) -> Check {
+        self.take_refused();
         if seq > self.last {
-            let open = self.answers.iter().position(|it| *it == Answer::Open);
-            let missing = match open {
-                Some(at) => self.last + 1 - (self.answers.len() - at) as u64,
-                None => self.last + 1,
-            };
+            if let Some((_, code)) = self.ahead.iter().find(|(ahead, _)| *ahead == seq) {
+                return Check::Refused(*code);
+            }
+            let missing = self.missing();
             if seq != missing {
                 let first = std::mem::replace(&mut self.reported_gap, missing) != missing;
                 return Check::Gap(missing, first);
             }
-            if self.answers.len() == UNANSWERED {
-                if let Some(Answer::UnderWay { .. }) = self.answers.front() {
-                    return Check::TooMany;
-                }
-                self.answers.pop_front();
+            if !self.push(Answer::UNSENT) {
+                return Check::TooMany;
             }
-            self.last += 1;
-            self.answers.push_back(Answer::UNSENT);
             return Check::Send;
         }
         match self.answer(seq) {
@@ -214,8 +222,46 @@ impl Sent {
 
     /// A message was refused for good before it was sent on.
     pub(super) fn refuse(&mut self, seq: u64, code: ErrorCode) {
-        if self.check(seq) == Check::Send {
-            self.finish(seq, Answer::Refused(code));
+        self.take_refused();
+        let ahead = seq > self.last && (seq != self.missing() || !self.push(Answer::Refused(code)));
+        if ahead {
+            // What is missing before it may still come: then this one counts.
+            let is_new = self.ahead.iter().all(|(other, _)| *other != seq);
+            if is_new && self.ahead.len() < UNANSWERED {
+                self.ahead.push((seq, code));
+            }
+        } else if let Some(answer @ Answer::Open) = self.answer(seq) {
+            *answer = Answer::Refused(code);
+        }
+    }
+
+    /// The lowest number that the client has to send next.
+    fn missing(&self) -> u64 {
+        let open = self.answers.iter().position(|it| *it == Answer::Open);
+        self.last + 1 - open.map_or(0, |at| (self.answers.len() - at) as u64)
+    }
+
+    /// Gives the next number its answer, if there is room for it.
+    fn push(&mut self, answer: Answer) -> bool {
+        if self.answers.len() == UNANSWERED {
+            if let Some(Answer::UnderWay { .. } | Answer::Open) = self.answers.front() {
+                return false;
+            }
+            self.answers.pop_front();
+        }
+        self.last += 1;
+        self.answers.push_back(answer);
+        true
+    }
+
+    /// Uses up the numbers that were refused before their turn came.
+    fn take_refused(&mut self) {
+        let next = |sent: &Sent| sent.ahead.iter().position(|(seq, _)| *seq <= sent.last + 1);
+        while let Some(at) = next(self) {
+            let (seq, code) = self.ahead.swap_remove(at);
+            if seq > self.last && !self.push(Answer::Refused(code)) {
+                return self.ahead.push((seq, code));
+            }
         }
     }
 
@@ -280,6 +326,33 @@ mod tests {
     }
 
     #[test]
+    fn one_refused_ahead_of_its_turn_counts_when_that_comes() {
+        let mut sent = Sent::default();
+        sent.refuse(2, ErrorCode::InvalidName);
+        sent.refuse(2, ErrorCode::TooLarge);
+        assert_eq!(sent.check(2), Check::Refused(ErrorCode::InvalidName));
+        assert_eq!(
+            sent.check(3),
+            Check::Gap(1, true),
+            "of this the client was not told"
+        );
+        assert_eq!(sent.check(1), Check::Send);
+        assert_eq!(sent.check(3), Check::Send);
+        assert_eq!(sent.check(2), Check::Refused(ErrorCode::InvalidName));
+        // Refused while as many wait as may: it counts once there is room for its answer.
+        for seq in 4..=UNANSWERED as u64 {
+            assert_eq!(sent.check(seq), Check::Send);
+        }
+        sent.refuse(33, ErrorCode::TooLarge);
+        assert_eq!(sent.check(33), Check::Refused(ErrorCode::TooLarge));
+        for seq in [1, 3] {
+            sent.settle(seq, Receipt::Copies(1));
+            sent.settle(seq, Receipt::Stored(seq));
+        }
+        assert_eq!(sent.check(34), Check::Send);
+    }
+
+    #[test]
     fn a_message_to_a_user_waits_for_all_inboxes() {
         let mut sent = Sent::default();
         assert_eq!(sent.check(1), Check::Send);
@@ -306,6 +379,24 @@ mod tests {
         sent.settle(1, Receipt::Stored(1));
         assert_eq!(sent.check(33), Check::Send);
         assert_eq!(sent.check(1), Check::Acked(0), "forgotten, and done");
+    }
+
+    #[test]
+    fn what_is_taken_is_kept() {
+        let payload = vec![0; 65_472 - 2];
+        let record = Record {
+            client_id: "a",
+            name: "n",
+            payload: &payload,
+            ..Record::default()
+        };
+        assert!(Inbox::keeps(65_472) && !Inbox::keeps(65_473));
+        assert!(Inbox::TOO_LARGE.contains("65472"));
+        let mut inbox = Inbox::new(Epoch::from_random(1));
+        for offset in 1..=3 {
+            inbox.put(0, &record);
+            assert_eq!(inbox.position(None), (offset - 1, offset == 1));
+        }
     }
 
     #[test]

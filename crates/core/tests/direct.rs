@@ -1,0 +1,212 @@
+//! Direct messages: what is taken is delivered or told of, what is refused is answered, and nobody pays for another's.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{Client, Node, node, relay, text};
+use roomcast_core::settings::Settings;
+use serde_json::{Value, json};
+
+/// One who said `hello`.
+struct Session {
+    client: Client,
+    id: String,
+    token: String,
+}
+
+fn hello(node: &mut Node, payload: Value) -> (Session, Value) {
+    let client = node.connect();
+    let hello = json!({"type": "hello", "payload": payload});
+    node.say(client, &hello.to_string());
+    let welcome = node.read_one(client);
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+    let welcome = welcome["payload"].clone();
+    let session = Session {
+        client,
+        id: text(&welcome["client_id"]),
+        token: text(&welcome["resume_token"]),
+    };
+    (session, welcome)
+}
+
+fn begin(node: &mut Node) -> Session {
+    hello(node, json!({"version": 1})).0
+}
+
+/// The session's next connection, with what its `welcome` says.
+fn come_back(node: &mut Node, session: &Session, inbox: &Value) -> (Session, Value) {
+    let payload = json!({"version": 1, "resume_token": session.token, "inbox": inbox});
+    let (again, welcome) = hello(node, payload);
+    assert_eq!(welcome["resumed"], true);
+    assert_eq!(again.id, session.id);
+    (again, welcome)
+}
+
+fn setup(shards: u16) -> Node {
+    node(shards, Settings::default(), vec![relay("chat")])
+}
+
+fn direct(to: &Session, seq: u64, payload: &str) -> String {
+    json!({"type": "chat", "to_client_id": to.id, "seq": seq, "payload": payload}).to_string()
+}
+
+/// The answers among messages: each number with its error code, or with nothing where it was acked.
+fn answers(messages: &[Value]) -> Vec<(u64, String)> {
+    let mut all = Vec::new();
+    for message in messages {
+        let payload = &message["payload"];
+        match message["type"].as_str() {
+            Some("ack") => {
+                let acks = payload["acks"].as_array().unwrap();
+                all.extend(
+                    acks.iter()
+                        .map(|it| (it["seq"].as_u64().unwrap(), String::new())),
+                );
+            }
+            Some("error") => {
+                all.push((payload["seq"].as_u64().unwrap_or(0), text(&payload["code"])))
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn chats(messages: &[Value]) -> Vec<String> {
+    let chats = messages.iter().filter(|it| it["type"] == "chat");
+    chats.map(|it| text(&it["payload"])).collect()
+}
+
+#[test]
+fn what_no_inbox_can_keep_is_refused_and_uses_its_number_up() {
+    for shards in [1, 3] {
+        let mut node = setup(shards);
+        let (ann, bob) = (begin(&mut node), begin(&mut node));
+        let mut refused = 0;
+        let mut seq = 0;
+        for away in [false, true] {
+            if away {
+                node.cut(bob.client);
+                node.settle();
+            }
+            // From well below the bound of an inbox to the largest message that is taken, in steps around it.
+            for size in (64_900..=65_900).step_by(50) {
+                seq += 1;
+                node.say(ann.client, &direct(&bob, seq, &"x".repeat(size)));
+                node.pass(10);
+                let got = answers(&node.messages(ann.client));
+                let acked = match &*got {
+                    [(number, code)] if *number == seq => code.is_empty(),
+                    other => panic!("{size} bytes: {other:?}"),
+                };
+                let delivered = if away {
+                    // The newest that was acked is what an inbox has last.
+                    acked
+                } else {
+                    !chats(&node.messages(bob.client)).is_empty()
+                };
+                assert_eq!(acked, delivered, "{size} bytes, away: {away}");
+                refused += u64::from(!acked);
+                if !acked {
+                    assert_eq!(got[0].1, "too_large");
+                }
+            }
+        }
+        assert!(refused > 0);
+        let (again, welcome) = come_back(&mut node, &bob, &Value::Null);
+        let kept = node.messages(again.client);
+        assert_eq!(kept.len(), 1, "the newest that was acked");
+        assert_eq!(
+            kept[0]["offset"].as_u64(),
+            welcome["inbox"]["offset"].as_u64().map(|it| it + 1)
+        );
+        // One that was refused is answered again as before, and the next is taken.
+        node.say(ann.client, &direct(&bob, seq, "another text"));
+        node.say(ann.client, &direct(&bob, seq + 1, "next"));
+        let got = answers(&node.messages(ann.client));
+        assert_eq!(
+            got,
+            [(seq, "too_large".to_owned()), (seq + 1, String::new())]
+        );
+        assert_eq!(chats(&node.messages(again.client)), ["next"]);
+    }
+}
+
+#[test]
+fn a_refused_recipient_uses_a_direct_number_and_no_rooms() {
+    let mut node = setup(1);
+    let (ann, bob) = (begin(&mut node), begin(&mut node));
+    for it in [&ann, &bob] {
+        node.say(it.client, r#"{"type":"join_room","room_id":"chat:1"}"#);
+    }
+    node.messages(ann.client);
+    node.messages(bob.client);
+    let bad = [
+        json!({"to_client_id": ""}),
+        json!({"to_user_id": ""}),
+        json!({"to_client_id": "", "to_user_id": bob.id}),
+        json!({"to_client_id": bob.id, "to_user_id": bob.id}),
+        json!({"to_client_id": 7}),
+        json!({"to_client_id": "", "room_id": "chat:1"}),
+    ];
+    for (n, recipient) in bad.iter().enumerate() {
+        let mut message = json!({"type": "chat", "seq": n + 1, "payload": "psst"});
+        let fields = recipient.as_object().unwrap().clone();
+        message.as_object_mut().unwrap().extend(fields);
+        node.say(ann.client, &message.to_string());
+        let got = node.messages(ann.client);
+        assert_eq!(
+            (got.len(), &got[0]["type"]),
+            (1, &json!("error")),
+            "{message}: {got:#?}"
+        );
+        assert_eq!(got[0]["payload"]["seq"], n + 1, "{message}");
+        assert!(got[0]["room_id"].is_null(), "{message}: {got:#?}");
+    }
+    node.say(
+        ann.client,
+        r#"{"type":"chat","room_id":"chat:1","seq":1,"payload":"aloud"}"#,
+    );
+    node.say(ann.client, &direct(&bob, 7, "psst"));
+    assert_eq!(chats(&node.messages(bob.client)), ["aloud", "psst"]);
+    // An action can't be for one: it uses its room's number up, and nobody sees it.
+    let action = json!({"type": "game_action", "room_id": "chat:1", "to_client_id": bob.id,
+        "seq": 2, "payload": {"action": "wave"}});
+    node.say(ann.client, &action.to_string());
+    node.say(
+        ann.client,
+        r#"{"type":"chat","room_id":"chat:1","seq":3,"payload":"next"}"#,
+    );
+    assert_eq!(chats(&node.messages(bob.client)), ["next"]);
+}
+
+#[test]
+fn a_final_refusal_counts_though_one_before_it_is_missing() {
+    let settings = Settings {
+        messages_per_second: 1,
+        burst: 2,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![relay("chat")]);
+    let (ann, bob) = (begin(&mut node), begin(&mut node));
+    node.say(ann.client, r#"{"type":"ping"}"#);
+    // Number 1 is to be sent again, and number 2 is refused for good.
+    node.say(ann.client, &direct(&bob, 1, "one"));
+    node.pass(1_100);
+    let bad = json!({"type": "chat", "to_client_id": "", "seq": 2, "payload": "two"});
+    node.say(ann.client, &bad.to_string());
+    let got = answers(&node.messages(ann.client));
+    assert_eq!(
+        got[got.len() - 2..],
+        [
+            (1, "rate_limited".to_owned()),
+            (2, "invalid_name".to_owned())
+        ]
+    );
+    node.pass(2_200);
+    node.say(ann.client, &direct(&bob, 1, "one"));
+    node.pass(2_200);
+    node.say(ann.client, &direct(&bob, 3, "three"));
+    assert_eq!(chats(&node.messages(bob.client)), ["one", "three"]);
+}
