@@ -7,7 +7,7 @@ use super::listeners::is_loopback;
 use super::load::Loaded;
 use super::source::{Problem, Source};
 use super::units::Unit;
-use super::{Anonymous, Config, ProxyProtocol};
+use super::{AllowedOrigin, Anonymous, Config, ProxyProtocol};
 
 /// Checks a configuration as a whole.
 pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
@@ -183,7 +183,7 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
                        machine that doesn't send X-Forwarded-For looks like one: set auth.anonymous = false there";
         warnings.push(message.to_owned());
     }
-    if config.server.origins.iter().any(|origin| origin == "*") {
+    if config.server.origins.contains(&AllowedOrigin::Any) {
         warnings.push("server.origins has \"*\" in it: any web page may connect".to_owned());
     }
     if config.core.max_message == 0 {

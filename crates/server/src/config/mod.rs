@@ -16,6 +16,7 @@ mod keys;
 mod listeners;
 mod load;
 mod machine;
+mod origin;
 mod raw;
 mod settings;
 mod source;
@@ -30,6 +31,8 @@ pub use document::{example, reference};
 pub use ipnet::IpNet;
 pub use listeners::{Listener, Role};
 pub use load::{Flag, Loaded, Sources};
+pub(crate) use origin::HostPort;
+pub use origin::{AllowedOrigin, HostName, Origin};
 pub use settings::{
     Admin, Batcher, Config, ConnectionLimits, Http, Log, LogFormat, ProxyProtocol, ServerSettings,
     Shutdown, Socket,

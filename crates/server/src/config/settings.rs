@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
-use super::{AuthSettings, Secret, machine};
+use super::{AllowedOrigin, AuthSettings, HostName, Secret, machine};
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
 #[derive(Clone, Debug)]
@@ -77,9 +77,10 @@ pub struct ServerSettings {
     pub pages: Option<bool>,
     /// Whether `/metrics` is served; `None`: on loopback. See [`Config::listeners`].
     pub metrics: Option<bool>,
-    /// Origins of pages that may connect besides the server's own: `scheme://host[:port]` in lower case
-    /// without a default port, or `*` for any.
-    pub origins: Vec<String>,
+    /// Origins of pages that may connect besides the server's own.
+    pub origins: Vec<AllowedOrigin>,
+    /// Names under which the listeners on loopback answer, besides those that mean this machine.
+    pub hosts: Vec<HostName>,
     /// Proxies whose word about a client's address is taken. See [`ServerSettings::trusts`].
     pub trusted_proxies: Vec<IpNet>,
     /// Whether trusted proxies begin a connection with a PROXY protocol header.
@@ -98,6 +99,7 @@ impl Default for ServerSettings {
             pages: None,
             metrics: None,
             origins: Vec::new(),
+            hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
         }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::client_address::Way;
 use super::service::{Accepted, Service};
 use super::stats::RefusedBy;
 use super::wordless::Wordless;
@@ -92,23 +93,21 @@ async fn serve_http(
     mut admitted: Result<ConnectionPermit, Refusal>,
     header_timeout: Duration,
 ) -> Option<HandedOver> {
-    let (direct, proxied) = match who(site, listener, &mut stream, peer).await {
-        Ok(who) => who,
+    let way = match way(site, listener, &mut stream, peer).await {
+        Ok(way) => way,
         Err(sentence) => {
             site.refused(RefusedBy::ProxyHeader);
             return end_with(stream, StatusCode::BAD_REQUEST, &sentence).await;
         }
     };
-    // A client on this machine isn't counted by address, and a proxy that is trusted names the client in its request.
     if let Ok(permit) = &mut admitted
-        && !direct.is_loopback()
-        && !site.trusted.contains(direct)
-        && let Err(refusal) = permit.count_address(direct)
+        && let Some(address) = site.trusted.known_early(way)
+        && let Err(refusal) = permit.count_address(address)
     {
         admitted = Err(refusal);
     }
 
-    let service = Service::new(Arc::clone(site), listener, (direct, proxied), admitted);
+    let service = Service::new(Arc::clone(site), listener, way, admitted);
     let io = TokioIo::new(Wordless::new(stream));
     let mut http = site.http.clone();
     http.header_read_timeout(header_timeout);
@@ -146,25 +145,27 @@ async fn serve_http(
     }
 }
 
-/// The other end: the peer itself, or whom a trusted proxy names with the PROXY protocol; and whether one did.
+/// Whether the peer speaks for itself, or is a trusted proxy that begins with a PROXY protocol header.
 ///
 /// A trusted proxy has to send the header on every connection: were it optional, a proxy that sends none would let its
 /// clients write one.
-async fn who(
+async fn way(
     site: &Site,
     listener: Listener,
     stream: &mut TcpStream,
     peer: IpAddr,
-) -> Result<(IpAddr, bool), String> {
+) -> Result<Way, String> {
     let expected = site.proxy_protocol == ProxyProtocol::V2
         && listener.role == Role::Main
         && site.trusted.contains(peer);
     if !expected {
-        return Ok((peer, false));
+        return Ok(Way::Direct(peer));
     }
     match timeout(site.handshake_timeout, proxy_protocol::read(stream)).await {
-        Ok(Ok(Some(named))) => Ok((named.ip(), true)),
-        Ok(Ok(None)) => Ok((peer, false)),
+        Ok(Ok(client)) => Ok(Way::Proxy {
+            proxy: peer,
+            client: client.map(|client| client.ip()),
+        }),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Err(format!(
             "A connection from this proxy has to begin with a PROXY protocol v2 header: {error}."
         )),

@@ -6,6 +6,7 @@
 mod bearer;
 mod client_address;
 mod connection;
+mod host;
 mod listen;
 mod notices;
 mod origin;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use self::client_address::TrustedProxies;
+use self::host::Hosts;
 use self::notices::Notices;
 use self::origin::Origins;
 use self::pages::Pages;
@@ -263,6 +265,7 @@ struct Site {
     pages: Pages,
     authority: Option<Arc<Authority>>,
     origins: Origins,
+    hosts: Hosts,
     trusted: TrustedProxies,
     proxy_protocol: ProxyProtocol,
     compression: bool,
@@ -296,6 +299,7 @@ impl Site {
             pages: Pages::new(services.pages),
             authority: services.authority,
             origins: Origins::new(&config.server.origins),
+            hosts: Hosts::new(&config.server.hosts),
             trusted: TrustedProxies::new(&config.server.trusted_proxies),
             proxy_protocol: config.server.proxy_protocol,
             compression: config.compression,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::stats::RefusedBy;
+use crate::config::{HostName, Origin};
 use crate::limits::ConnectionLimits;
 use crate::log::RateLimited;
 
@@ -32,14 +33,35 @@ impl Notices {
         }
     }
 
-    /// A page was refused: the line to add to the configuration.
-    pub(super) fn origin(&self, origin: &str) {
-        if let Some(more) = self.may(&self.origins, "origin") {
-            // A client's text: shortened, and escaped so that it cannot look like a line of the log.
-            let origin: String = origin.chars().take(200).collect();
+    /// A page was refused: the line to add to the configuration. `sent` is what it sent, and `origin` what that means.
+    pub(super) fn origin(&self, sent: &str, origin: Result<&Origin, &&'static str>) {
+        let Some(more) = self.may(&self.origins, "origin") else {
+            return;
+        };
+        match origin {
+            Ok(origin) => warn!(
+                suppressed = more,
+                "a page was refused because of its origin: add \"{origin}\" to server.origins to let it connect"
+            ),
+            Err(why) => {
+                // A client's text: shortened, and escaped so that it cannot look like a line of the log.
+                let sent: String = sent.chars().take(200).collect();
+                warn!(
+                    suppressed = more,
+                    "a page was refused because of its origin {sent:?}, which {why}: only \"*\" in server.origins \
+                     lets it connect"
+                );
+            }
+        }
+    }
+
+    /// A request on loopback was for a name that isn't known.
+    pub(super) fn host(&self, name: &HostName) {
+        if let Some(more) = self.may(&self.origins, "host") {
             warn!(
                 suppressed = more,
-                "a page was refused because of its origin: add {origin:?} to server.origins to let it connect"
+                "a request for {name} was refused on a loopback address: if that is a name of this server, add \
+                 \"{name}\" to server.hosts"
             );
         }
     }

@@ -15,7 +15,8 @@ const MAX_REST: usize = 4096;
 
 /// Reads the header and not one byte more.
 ///
-/// Returns the client's address, or `None` when the proxy speaks for itself (a health check) or doesn't know.
+/// Returns the client's address, or `None` when the proxy speaks for itself (a health check) or doesn't know it. A proxy
+/// may say either of any client, so neither is taken for a program on this machine.
 ///
 /// # Errors
 /// `InvalidData` when what is there is no such header, or whatever the stream reports.

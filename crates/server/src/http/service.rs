@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,26 +13,27 @@ use roomcast_protocol::Format;
 
 use super::Site;
 use super::bearer;
-use super::client_address::Client;
+use super::client_address::{Peer, Way};
+use super::host;
 use super::origin::Seen;
 use super::response::{Answer, last_text, method_not_allowed, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
-use crate::config::{Anonymous, Listener};
+use crate::config::{Anonymous, HostPort, Listener, Origin};
 use crate::limits::{ConnectionPermit, Refusal};
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
 const LARGE_BODY: u64 = 64 * 1024;
+/// Asked by load balancers and supervisors.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
 pub(super) struct Service {
     site: Arc<Site>,
     listener: Listener,
-    /// Who made the connection, or whom the PROXY protocol named.
-    direct: IpAddr,
-    /// Whether a proxy named them.
-    proxied: bool,
+    /// How the connection came here.
+    way: Way,
     state: RefCell<State>,
 }
 
@@ -61,7 +61,7 @@ impl Service {
     pub(super) fn new(
         site: Arc<Site>,
         listener: Listener,
-        (direct, proxied): (IpAddr, bool),
+        way: Way,
         admitted: Result<ConnectionPermit, Refusal>,
     ) -> Service {
         let state = State {
@@ -72,8 +72,7 @@ impl Service {
         Service {
             site,
             listener,
-            direct,
-            proxied,
+            way,
             state: RefCell::new(state),
         }
     }
@@ -89,13 +88,41 @@ impl Service {
         if body > LARGE_BODY && body != u64::MAX {
             return self.refuse(body_refused());
         }
-        match request.uri.path() {
-            "/ws" => match self.upgrade(request, body) {
+        let host = host::of(request);
+        let path = request.uri.path();
+        if let Some(refused) = self.misdirected(path, host.as_ref()) {
+            return self.refuse(refused);
+        }
+        match path {
+            "/ws" => match self.upgrade(request, host.as_ref(), body) {
                 Ok(answer) => answer,
                 Err(refused) => self.refuse(refused),
             },
             path => self.page(path, request, body),
         }
+    }
+
+    /// On loopback, a request for a name that may be a page's of the web. Probes ask for what is no secret, by any name
+    /// or none.
+    fn misdirected(&self, path: &str, host: Option<&HostPort>) -> Option<Refused> {
+        let known = |host: &HostPort| self.site.hosts.know(host);
+        if !self.listener.loopback || PROBES.contains(&path) || host.is_some_and(known) {
+            return None;
+        }
+        let answer = match host {
+            Some(HostPort { name, .. }) => {
+                self.site.notices.host(name);
+                let sentence = format!(
+                    "This server does not answer to this name: add \"{name}\" to `server.hosts` to let it."
+                );
+                text(StatusCode::MISDIRECTED_REQUEST, sentence)
+            }
+            None => {
+                let sentence = "The header `Host` is missing, there twice, or no host.";
+                text(StatusCode::BAD_REQUEST, sentence)
+            }
+        };
+        Some(Refused::new(RefusedBy::Host, answer))
     }
 
     fn refuse(&self, refused: Refused) -> Answer {
@@ -158,7 +185,12 @@ impl Service {
         text(StatusCode::NOT_FOUND, sentence)
     }
 
-    fn upgrade(&self, request: &request::Parts, body: u64) -> Result<Answer, Refused> {
+    fn upgrade(
+        &self,
+        request: &request::Parts,
+        host: Option<&HostPort>,
+        body: u64,
+    ) -> Result<Answer, Refused> {
         if request.method != Method::GET {
             let answer = method_not_allowed("/ws", "GET");
             return Err(Refused::new(RefusedBy::Handshake, answer));
@@ -168,10 +200,13 @@ impl Service {
         }
         let site = &self.site;
         let handshake = Handshake::check(request, site.compression)?;
-        let client = site.trusted.client(self.direct, &request.headers);
-        self.check_origin(&handshake, client)?;
-        if client.unbelieved && self.direct.is_loopback() {
-            site.notices.unbelieved_proxy(self.direct);
+        let peer = site.trusted.peer(self.way, &request.headers);
+        self.check_origin(&handshake, host, peer)?;
+        if let (Way::Direct(direct), Peer::Proxied { believed, .. }) = (self.way, peer)
+            && !believed
+            && direct.is_loopback()
+        {
+            site.notices.unbelieved_proxy(direct);
         }
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -179,9 +214,9 @@ impl Service {
             .admitted
             .as_mut()
             .map_err(|refusal| site.full(*refusal))?;
-        if !client.loopback {
+        if let Some(address) = peer.counted_under() {
             permit
-                .count_address(client.address)
+                .count_address(address)
                 .map_err(|refusal| site.full(refusal))?;
         }
         if !site.takes_newcomers() {
@@ -190,7 +225,7 @@ impl Service {
         if !site.shards.has_room() {
             return Err(site.busy(RefusedBy::ShardsBusy, "Too many newcomers at once."));
         }
-        let access = self.access(request, client)?;
+        let access = self.access(request, peer)?;
         // From here on the connection is the shard's: what is left of HTTP has no claim to the permit.
         let gone = Err(Refusal::Connections);
         if let Ok(permit) = std::mem::replace(&mut state.admitted, gone) {
@@ -206,11 +241,10 @@ impl Service {
     }
 
     /// Whom the request's token names, and whether the client could do without.
-    fn access(&self, request: &request::Parts, client: Client) -> Result<Access, Refused> {
-        let proxied = self.proxied || client.forwarded;
+    fn access(&self, request: &request::Parts, peer: Peer) -> Result<Access, Refused> {
         let anonymous = match self.listener.anonymous {
             Anonymous::Nobody => false,
-            Anonymous::Local => self.listener.loopback && client.loopback && !proxied,
+            Anonymous::Local => self.listener.loopback && peer.is_local(),
             Anonymous::Everybody => true,
         };
         let identity = self.identity(request).map_err(|fault| {
@@ -238,23 +272,38 @@ impl Service {
         Ok(Some(identity?))
     }
 
-    fn check_origin(&self, handshake: &Handshake<'_>, client: Client) -> Result<(), Refused> {
-        let Some(origin) = handshake.origin() else {
+    fn check_origin(
+        &self,
+        handshake: &Handshake<'_>,
+        host: Option<&HostPort>,
+        peer: Peer,
+    ) -> Result<(), Refused> {
+        let Some(sent) = handshake.origin() else {
             return Ok(());
         };
-        let seen = origin.map(|origin| Seen {
-            origin,
-            host: handshake.host(),
-            loopback: self.listener.loopback && client.loopback,
-        });
-        if seen.is_some_and(|seen| self.site.origins.allow(seen)) {
+        if self.site.origins.any() {
             return Ok(());
         }
-        let origin = origin.unwrap_or("?");
-        self.site.notices.origin(origin);
-        let sentence = format!(
-            "Pages of this origin may not connect here: add {origin:?} to `server.origins` to let them."
-        );
+        let origin = sent.parse::<Origin>();
+        let allowed = origin.as_ref().is_ok_and(|origin| {
+            self.site.origins.allow(Seen {
+                origin,
+                host,
+                local: self.listener.loopback && peer.is_local(),
+            })
+        });
+        if allowed {
+            return Ok(());
+        }
+        self.site.notices.origin(&sent, origin.as_ref());
+        let sentence = match origin {
+            Ok(origin) => format!(
+                "Pages of this origin may not connect here: add \"{origin}\" to `server.origins` to let them."
+            ),
+            Err(why) => format!(
+                "Pages of this origin may not connect here: it {why}, so only \"*\" in `server.origins` lets them."
+            ),
+        };
         Err(Refused::new(
             RefusedBy::Origin,
             text(StatusCode::FORBIDDEN, sentence),

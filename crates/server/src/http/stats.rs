@@ -21,6 +21,8 @@ pub(crate) enum RefusedBy {
     ShuttingDown,
     /// The page's origin.
     Origin,
+    /// The name that its request is for.
+    Host,
     /// The token of its `Authorization` header.
     Token,
     /// A handshake that is none: 400, 405 or 426.
@@ -35,7 +37,7 @@ pub(crate) enum RefusedBy {
 
 impl RefusedBy {
     /// Each of them, in the order of their counters.
-    pub(crate) const ALL: [RefusedBy; 12] = [
+    pub(crate) const ALL: [RefusedBy; 13] = [
         RefusedBy::Connections,
         RefusedBy::Address,
         RefusedBy::Memory,
@@ -43,6 +45,7 @@ impl RefusedBy {
         RefusedBy::ShardsBusy,
         RefusedBy::ShuttingDown,
         RefusedBy::Origin,
+        RefusedBy::Host,
         RefusedBy::Token,
         RefusedBy::Handshake,
         RefusedBy::Request,
@@ -60,6 +63,7 @@ impl RefusedBy {
             RefusedBy::ShardsBusy => "shards_busy",
             RefusedBy::ShuttingDown => "shutting_down",
             RefusedBy::Origin => "origin",
+            RefusedBy::Host => "host",
             RefusedBy::Token => "token",
             RefusedBy::Handshake => "handshake",
             RefusedBy::Request => "request",

@@ -1,5 +1,7 @@
 //! `GET /ws`: from a request to an accepted handshake, or to an answer that says what is wrong.
 
+use std::borrow::Cow;
+
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -79,16 +81,9 @@ impl<'a> Handshake<'a> {
         })
     }
 
-    /// The value of `Origin`, where there is one; `Some(None)` when it is no text.
-    pub(super) fn origin(&self) -> Option<Option<&'a str>> {
-        self.accept
-            .origin
-            .map(|origin| std::str::from_utf8(origin).ok())
-    }
-
-    /// The value of `Host`; empty when it is no text.
-    pub(super) fn host(&self) -> &'a str {
-        std::str::from_utf8(self.accept.host).unwrap_or_default()
+    /// The value of `Origin`, where there is one.
+    pub(super) fn origin(&self) -> Option<Cow<'a, str>> {
+        self.accept.origin.map(String::from_utf8_lossy)
     }
 
     /// Whether permessage-deflate is agreed.

@@ -64,8 +64,20 @@ pub(super) static SERVER: Section = Section {
             &List {
                 place: |c: &mut Config| &mut c.server.origins,
                 read: items::origin,
-                show: Clone::clone,
-                takes: "a list of origins, such as [\"https://game.example\", \"http://localhost:5173\"]",
+                show: ToString::to_string,
+                takes: "a list of origins, such as [\"https://game.example\", \"capacitor://localhost\", \"null\"]",
+            },
+        ),
+        Key::new(
+            "hosts",
+            "Names under which the server answers on a loopback address, besides `localhost` and addresses of this \
+             machine, with any port: those that a proxy passes on as `Host`. A request for another name gets a 421, as \
+             any web page could have sent it. `/healthz` and `/readyz` answer to any name.",
+            &List {
+                place: |c: &mut Config| &mut c.server.hosts,
+                read: items::host,
+                show: ToString::to_string,
+                takes: "a list of names without ports, such as [\"game.example\"]",
             },
         ),
         Key::new(

@@ -120,7 +120,7 @@ fn wrong_values_of_every_type_are_told() {
         (
             "server.origins = [1]",
             "server.origins = [1] is not a list of texts: it takes a list of origins, such as \
-             [\"https://game.example\", \"http://localhost:5173\"]; the default is []",
+             [\"https://game.example\", \"capacitor://localhost\", \"null\"]; the default is []",
         ),
         (
             "server.trusted_proxies = [\"proxy\"]",

@@ -149,7 +149,10 @@ fn every_form_of_value_is_read() {
     assert_eq!(config.server.listen, ["127.0.0.1:0".parse().unwrap()]);
     assert_eq!(config.server.shards(), 3);
     assert_eq!(config.server.pages, Some(false));
-    assert_eq!(config.server.origins, ["https://game.example"]);
+    assert_eq!(
+        config.server.origins,
+        ["https://game.example".parse().unwrap()]
+    );
     assert_eq!(config.server.proxy_protocol, ProxyProtocol::V2);
     assert!(config.server.trusts("10.9.8.7".parse().unwrap()));
     assert!(config.server.trusts("::ffff:10.9.8.7".parse().unwrap()));
@@ -182,7 +185,7 @@ fn lists_in_variables_have_commas() {
         .config;
     assert_eq!(
         config.server.origins,
-        ["https://a.example", "https://b.example"]
+        ["https://a.example", "https://b.example"].map(|origin| origin.parse().unwrap())
     );
     assert_eq!(config.server.listen.len(), 2);
 }

@@ -4,6 +4,7 @@ mod descriptors;
 mod handshake;
 mod harness;
 mod limits;
+mod local;
 mod pages;
 mod proxies;
 mod requests;
