@@ -57,6 +57,23 @@ describe("the demo page", { timeout: 180_000 }, () => {
     });
   });
 
+  test("begins each player in a place of its own", async () => {
+    await using(async (page, { context }) => {
+      const [third] = await Promise.all([context.waitForEvent("page"), page.click("#open")]);
+      await third.waitForSelector('.status[data-state="connected"]');
+      await page.bringToFront();
+      await membersAre(page, 0, 3);
+      const places = [];
+      for (const colour of Object.values(COLOURS)) places.push(await settled(page, colour));
+      for (const [at, one] of places.entries()) {
+        for (const other of places.slice(at + 1)) {
+          const apart = Math.hypot(one.x - other.x, one.y - other.y);
+          assert.ok(apart > 60, `two players begin ${apart} pixels apart`);
+        }
+      }
+    });
+  });
+
   test("comes to rest at the same place on both screens", async () => {
     await using(async (page) => {
       const colour = await colourOf(page, 0);
@@ -241,6 +258,7 @@ describe("the demo page", { timeout: 180_000 }, () => {
       assert.equal(await page.locator(".pane").count(), 1);
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       assert.ok(width <= PHONE.viewport.width, `the page is ${width} wide`);
+      assert.ok(await page.isVisible("#open"), "somebody with one pane can add a player");
 
       const colour = await colourOf(page, 0);
       await until("the player", () => spot(page, 0, colour));

@@ -200,7 +200,7 @@ export class Arena {
     }
     this.#drawHealth(pen, player);
     pen.globalAlpha = out ? 0.6 : 1;
-    this.#label(pen, this.#nameOf(player.id), RADIUS + 19, mine ? 650 : 500);
+    this.#label(pen, player, this.#nameOf(player.id), mine ? 650 : 500);
     pen.restore();
   }
 
@@ -227,24 +227,44 @@ export class Arena {
 
   #drawHealth(pen, player) {
     const part = Math.max(0, Math.min(1, player.health / (player.best || 1)));
-    const [width, y] = [42, -RADIUS - 15];
+    const [width, height] = [42, 5];
+    const { x, y } = this.#inside(player, { x: -width / 2, y: -RADIUS - 15, width, height });
     pen.fillStyle = this.#theme.dot;
-    bar(pen, -width / 2, y, width, 5);
+    bar(pen, x, y, width, height);
     if (part === 0) return;
     pen.fillStyle = part > 0.5 ? "#22a565" : part > 0.25 ? "#e39a12" : "#e0453a";
-    bar(pen, -width / 2, y, Math.max(5, width * part), 5);
+    bar(pen, x, y, Math.max(5, width * part), height);
   }
 
-  #label(pen, text, y, weight) {
+  /** A box beside a player whom the view shows, moved so far that the view's edge does not cut it. */
+  #inside(player, { x, y, width, height }) {
+    const view = this.#view;
+    const shift = (at, size, from, shown) => Math.max(from + 4, Math.min(from + shown - size - 4, at));
+    if (!this.#shows(player)) return { x, y };
+    return {
+      x: shift(player.x + x, width, view.x, view.width / view.scale) - player.x,
+      y: shift(player.y + y, height, view.y, view.height / view.scale) - player.y,
+    };
+  }
+
+  #shows({ x, y }) {
+    const view = this.#view;
+    return x >= view.x && x <= view.x + view.width / view.scale && y >= view.y && y <= view.y + view.height / view.scale;
+  }
+
+  #label(pen, player, text, weight) {
     pen.font = `${weight} 13px ${FONT}`;
+    const [width, height] = [pen.measureText(text).width + 4, 17];
+    const box = this.#inside(player, { x: -width / 2, y: RADIUS + 11, width, height });
+    const [x, y] = [box.x + width / 2, box.y + height / 2];
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     pen.lineWidth = 4;
     pen.lineJoin = "round";
     pen.strokeStyle = this.#theme.ground;
-    pen.strokeText(text, 0, y);
+    pen.strokeText(text, x, y);
     pen.fillStyle = this.#theme.ink;
-    pen.fillText(text, 0, y);
+    pen.fillText(text, x, y);
   }
 
   /** Draws an effect at its age; returns whether it goes on. */
@@ -292,16 +312,17 @@ export class Arena {
     pen.save();
     pen.font = `500 13px ${FONT}`;
     const width = pen.measureText(bubble.text).width + 20;
-    const { x: left, y: top, width: shown, scale } = this.#view;
-    const x = Math.max(left + 4, Math.min(left + shown / scale - width - 4, player.x - width / 2));
-    const y = Math.max(top + 4, player.y - RADIUS - 55);
+    if (!this.#shows(player)) return pen.restore(); // a mark at the edge says where
+    const box = this.#inside(player, { x: -width / 2, y: -RADIUS - 55, width, height: 33 });
+    const [x, y] = [player.x + box.x, player.y + box.y];
+    const tail = Math.max(x + 16, Math.min(x + width - 16, player.x));
     pen.globalAlpha = Math.min(1, (bubble.until - now) / 250);
     pen.fillStyle = this.#theme.ink;
     pen.beginPath();
     pen.roundRect(x, y, width, 27, 13);
-    pen.moveTo(player.x - 5, y + 27);
-    pen.lineTo(player.x + 5, y + 27);
-    pen.lineTo(player.x, y + 33);
+    pen.moveTo(tail - 5, y + 27);
+    pen.lineTo(tail + 5, y + 27);
+    pen.lineTo(tail, y + 33);
     pen.fill();
     pen.fillStyle = this.#theme.panel;
     pen.textAlign = "left";
@@ -314,7 +335,7 @@ export class Arena {
   #drawPointer(pen, player) {
     const { scale, x, y, width, height } = this.#view;
     const [px, py] = [(player.x - x) * scale, (player.y - y) * scale];
-    if (px >= 0 && px <= width && py >= 0 && py <= height) return;
+    if (this.#shows(player)) return;
     pen.fillStyle = colour(player.num);
     circle(pen, Math.max(11, Math.min(width - 11, px)), Math.max(11, Math.min(height - 11, py)), 7);
   }

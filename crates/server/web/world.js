@@ -19,6 +19,7 @@ const KEEP = 1_000; // milliseconds of history
 export class World {
   players = new Map(); // player_id → player
   selfId = null;
+  #place = null; // where to go on, once the server has shown us; null: a free place
   moved = false; // whether the player has found out how to walk
   #clock = Infinity; // the least that our clock was ahead of a sync's timestamp: the quickest delivery seen
   #lastSent = 0;
@@ -46,7 +47,7 @@ export class World {
     this.#sent = null;
     this.#clock = Infinity;
     // After a drop we go on where we stood, not where newcomers stand.
-    this.place = old ? { x: old.x, y: old.y } : somewhere();
+    this.#place = old ? { x: old.x, y: old.y } : null;
   }
 
   left(playerId) {
@@ -62,7 +63,21 @@ export class World {
     for (const id of state.left ?? []) this.players.delete(id);
     // (It may rise by a millisecond a second, so that two clocks that drift stay together.)
     this.#clock = Math.min(this.#clock + TICK / 1000, now - state.timestamp);
+    const newcomer = !this.self;
     for (const player of state.players) this.#update(player, state.timestamp, now);
+    // Once all who are in the sync are known: nobody begins on top of somebody else.
+    if (newcomer && this.self) {
+      Object.assign(this.self, this.#place ?? this.#freePlace());
+      this.#tell(now);
+    }
+  }
+
+  /** A place of our number's that is nobody else's, or the one that is farthest from all. */
+  #freePlace() {
+    const others = [...this.players.values()].filter((player) => player.id !== this.selfId && player.health > 0);
+    const room = (place) => Math.min(...others.map((other) => distance(place, other)), 4 * RADIUS);
+    const places = Array.from({ length: 24 }, (_, step) => placeOf(this.self.num + step));
+    return places.reduce((best, place) => (room(place) > room(best) ? place : best));
   }
 
   #update({ player_id: id, player_num: num, position, health, score }, time, now) {
@@ -70,10 +85,6 @@ export class World {
     if (!player) {
       player = { id, num, x: position.x, y: position.y, dx: 0, dy: 0, health, best: health, score, samples: [], born: now };
       this.players.set(id, player);
-      if (id === this.selfId) {
-        Object.assign(player, this.place);
-        this.#tell(now);
-      }
     }
     if (health < player.health) this.#effect("hit", { id, lost: player.health - health });
     player.best = Math.max(player.best, health);
@@ -198,6 +209,10 @@ function clamp({ x, y }) {
   return { x: Math.max(-right, Math.min(right, x)), y: Math.max(-bottom, Math.min(bottom, y)) };
 }
 
-const somewhere = () => ({ x: round((Math.random() - 0.5) * WIDTH * 0.6), y: round((Math.random() - 0.5) * HEIGHT * 0.55) });
+/** Where the player with a number begins: numbers that follow each other lie apart (the R2 sequence), around the middle. */
+function placeOf(num) {
+  const part = (step) => ((0.5 + step * num) % 1) - 0.5;
+  return { x: round(part(0.7548776662) * WIDTH * 0.7), y: round(part(0.5698402910) * HEIGHT * 0.6) };
+}
 
 const round = (value) => Math.round(value * 10) / 10;
