@@ -45,6 +45,8 @@ pub(crate) struct Op {
     pub(crate) window: u32,
     /// The sender's number for it, which an error repeats; 0 for none.
     pub(crate) seq: u64,
+    /// The client's number for the request, which its answer repeats; 0 for none.
+    pub(crate) request_id: u32,
     pub(crate) request: OpKind,
 }
 
@@ -56,6 +58,7 @@ impl Op {
         OpHead {
             conn: self.conn,
             born: self.born,
+            request_id: self.request_id,
         }
     }
 }
@@ -65,6 +68,7 @@ impl Op {
 pub(crate) struct OpHead {
     pub(crate) conn: ConnRef,
     pub(crate) born: u64,
+    pub(crate) request_id: u32,
 }
 
 impl OpKind {
@@ -221,6 +225,7 @@ pub(crate) struct DirectMessage {
     pub(crate) born: u64,
     /// As in [`Op::window`]; 0 of a copy.
     pub(crate) window: u32,
+    pub(crate) request_id: u32,
     pub(crate) publish: Publish,
 }
 
@@ -237,6 +242,7 @@ pub(crate) struct Receipted {
     pub(crate) sender: ClientId,
     pub(crate) seq: u64,
     pub(crate) request: MessageType,
+    pub(crate) request_id: u32,
     pub(crate) receipt: Receipt,
 }
 

@@ -38,6 +38,7 @@ pub fn decode<'a>(
             to_client_id: envelope.to_client_id,
             to_user_id: envelope.to_user_id,
             seq: envelope.seq,
+            request_id: envelope.request_id,
             ephemeral: envelope.ephemeral,
             no_echo: envelope.no_echo,
             request,

@@ -41,6 +41,7 @@ fn envelope<W: Writer>(writer: &mut W, format: Format, message: &Outgoing<'_>) {
     }
     writer.opt_bool(12, "ephemeral", message.ephemeral);
     writer.opt_str(14, "to_user_id", message.to_user_id);
+    writer.opt_u64(15, "request_id", u64::from(message.request_id));
 }
 
 pub(crate) fn write_type<W: Writer>(writer: &mut W, message_type: MessageType) {

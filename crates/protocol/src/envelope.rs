@@ -9,7 +9,7 @@ use crate::read::{Source, Value, utf8};
 use crate::{Format, IncomingPayload, MessageType, PayloadKind};
 
 /// The keys of a message, in the order of their field numbers.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "type",
     "from_client_id",
     "to_client_id",
@@ -24,6 +24,7 @@ const NAMES: [&str; 14] = [
     "ephemeral",
     "no_echo",
     "to_user_id",
+    "request_id",
 ];
 
 /// Who speaks, and so which of the fields count.
@@ -52,11 +53,12 @@ pub(crate) struct Envelope<'a> {
     pub(crate) name: Option<Cow<'a, str>>,
     pub(crate) ephemeral: bool,
     pub(crate) no_echo: Option<bool>,
+    pub(crate) request_id: u32,
 }
 
 impl<'a> Envelope<'a> {
     /// Reads all fields. A field whose value is wrong does not keep the others from being read: the `error` that answers
-    /// the message should name its `seq` wherever that stands.
+    /// the message should name its `seq` and its `request_id` wherever they stand.
     pub(crate) fn read(
         &mut self,
         format: Format,
@@ -123,6 +125,7 @@ impl<'a> Envelope<'a> {
                 self.addressed[1] = value.is_set();
                 self.to_user_id = name(value)?;
             }
+            15 => self.request_id = value.u32()?,
             // What follows is not the client's to say, so it may say anything.
             _ if sender == Sender::Client => {}
             2 => self.from_client_id = value.str()?,
@@ -206,6 +209,7 @@ impl<'a> Envelope<'a> {
         let direct = self.is_direct();
         BadMessage {
             seq: self.seq,
+            request_id: self.request_id,
             request: self.message_type,
             direct,
             room_id: self.room_id.filter(|_| !direct).map(Cow::into_owned),

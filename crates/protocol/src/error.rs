@@ -172,6 +172,8 @@ pub struct BadMessage {
     pub message: Cow<'static, str>,
     /// Its `seq`, if it was read.
     pub seq: Option<u64>,
+    /// The client's number for the request, if it was read; 0: it has none.
+    pub request_id: u32,
     /// Its type, if it was read.
     pub request: Option<MessageType>,
     /// Its room, if it was read and the message was not for a client or a user.
@@ -187,6 +189,7 @@ impl From<Fault> for BadMessage {
             code,
             message,
             seq: None,
+            request_id: 0,
             request: None,
             room_id: None,
             direct: false,

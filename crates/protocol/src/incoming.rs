@@ -16,6 +16,8 @@ pub struct Incoming<'a> {
     pub to_user_id: Option<Cow<'a, str>>,
     /// From 1 to [`MAX_NUMBER`](crate::MAX_NUMBER).
     pub seq: Option<u64>,
+    /// The client's number for this request, which what answers it repeats; 0: it has none.
+    pub request_id: u32,
     /// Not to be logged.
     pub ephemeral: bool,
     /// Whether the sender goes without its own; `None`: as the room's kind is configured.
@@ -32,6 +34,7 @@ impl<'a> Incoming<'a> {
             to_client_id: None,
             to_user_id: None,
             seq: None,
+            request_id: 0,
             ephemeral: false,
             no_echo: None,
             request,

@@ -44,6 +44,8 @@ pub struct Outgoing<'a> {
     pub epoch: &'a str,
     /// Not in the log.
     pub ephemeral: bool,
+    /// The client's number for the request that this answers.
+    pub request_id: u32,
     /// What it says.
     pub body: Body<'a>,
 }

@@ -185,25 +185,29 @@ fn incoming() -> impl Strategy<Value = Incoming<'static>> {
             of(place()),
             any::<bool>(),
             of(any::<bool>()),
+            any::<u32>(),
         ),
         request(),
     )
-        .prop_map(|((room_id, recipient, seq, ephemeral, no_echo), request)| {
-            // Only these have a recipient, and what has one has no room.
-            let may_be_direct = matches!(request, Request::Chat(_) | Request::Event { .. });
-            let recipient = recipient.filter(|_| may_be_direct);
-            let room_id = recipient.is_none().then_some(room_id);
-            let to = |user| recipient.clone().filter(|it| it.0 == user).map(|it| it.1);
-            Incoming {
-                room_id,
-                to_client_id: to(false),
-                to_user_id: to(true),
-                seq,
-                ephemeral,
-                no_echo,
-                request,
-            }
-        })
+        .prop_map(
+            |((room_id, recipient, seq, ephemeral, no_echo, request_id), request)| {
+                // Only these have a recipient, and what has one has no room.
+                let may_be_direct = matches!(request, Request::Chat(_) | Request::Event { .. });
+                let recipient = recipient.filter(|_| may_be_direct);
+                let room_id = recipient.is_none().then_some(room_id);
+                let to = |user| recipient.clone().filter(|it| it.0 == user).map(|it| it.1);
+                Incoming {
+                    room_id,
+                    to_client_id: to(false),
+                    to_user_id: to(true),
+                    seq,
+                    request_id,
+                    ephemeral,
+                    no_echo,
+                    request,
+                }
+            },
+        )
 }
 
 /// The payload of a `game_action` in JSON: the schema's keys, others beside them and in `params`, in any order.
@@ -455,7 +459,13 @@ fn server_message(
     body: BoxedStrategy<ServerBody<'static>>,
 ) -> impl Strategy<Value = ServerMessage<'static>> {
     let word = || text().prop_map(cow);
-    let numbers = (any::<i64>(), 0..=MAX_NUMBER, 0..=MAX_NUMBER, any::<bool>());
+    let numbers = (
+        any::<i64>(),
+        0..=MAX_NUMBER,
+        0..=MAX_NUMBER,
+        any::<bool>(),
+        any::<u32>(),
+    );
     (
         (word(), word(), word(), word()),
         numbers,
@@ -464,7 +474,7 @@ fn server_message(
     )
         .prop_map(
             |((from_client_id, to_client_id, to_user_id, room_id), numbers, epoch, body)| {
-                let (timestamp, seq, offset, ephemeral) = numbers;
+                let (timestamp, seq, offset, ephemeral, request_id) = numbers;
                 ServerMessage {
                     from_client_id,
                     to_client_id,
@@ -475,6 +485,7 @@ fn server_message(
                     offset,
                     epoch: epoch.into(),
                     ephemeral,
+                    request_id,
                     body,
                 }
             },

@@ -150,6 +150,11 @@ fn bad_messages_get_their_codes() {
         assert_eq!(bad.code.as_str(), text(&vector, "code"), "{name}: {bad}");
         assert_eq!(bad.seq, vector["seq"].as_u64(), "{name}: seq");
         assert_eq!(
+            u64::from(bad.request_id),
+            vector["request_id"].as_u64().unwrap_or(0),
+            "{name}: request_id"
+        );
+        assert_eq!(
             bad.room_id.as_deref(),
             vector["room_id"].as_str(),
             "{name}: room"

@@ -211,9 +211,15 @@ fn what_is_refused_is_answered_with_its_code_and_nothing_else_happens() {
             for first in case.first {
                 wire.send(first);
             }
-            wire.send(case.message);
+            // As a client numbers its requests.
+            let numbered = format!(
+                r#"{},"request_id":77}}"#,
+                case.message.strip_suffix('}').unwrap()
+            );
+            wire.send(&numbered);
             let error = wire.error();
             check(&error, case.code, case.message);
+            assert_eq!(error["request_id"], 77, "{error}");
             let sent: Value = serde_json::from_str(case.message).unwrap();
             assert_eq!(error["payload"]["request"], sent["type"], "{error}");
             assert_eq!(error["payload"].get("seq"), sent.get("seq"), "{error}");
@@ -253,11 +259,9 @@ fn what_can_not_be_read_is_answered_with_its_code() {
                 "{name}: {error}"
             );
         }
-        assert_eq!(
-            error.get("room_id"),
-            vector.get("room_id"),
-            "{name}: {error}"
-        );
+        for key in ["room_id", "request_id"] {
+            assert_eq!(error.get(key), vector.get(key), "{name}: {error}");
+        }
         goes_on(wire);
     }
 }

@@ -153,6 +153,10 @@ fn the_further_messages_do_what_is_written() {
         examples.compare(r#""type":"player_left""#, &ids, &left.unwrap());
         examples.compare(r#""left":["c2"]"#, &ids, &sync.unwrap());
 
+        examples.send(&mut a, r#""type":"members","room_id":"another-room""#, &[]);
+        let refused = a.until(|message| message["type"] == "error");
+        examples.compare(r#""request":"members""#, &[], &refused);
+
         a.send(r#"{"type":"join_room","room_id":"crowd:1"}"#);
         let count = a.until(|message| message["type"] == "presence");
         examples.compare(r#""total":257"#, &[("room-123", "crowd:1")], &count);

@@ -30,7 +30,7 @@ export const protobuf: Codec = {
 type Envelope = Message & { type: string; payload?: unknown };
 
 function encode(message: ClientEnvelope): Uint8Array {
-  const { type, payload, payload_kind, to_client_id, room_id, seq, name, ephemeral, no_echo, to_user_id } = message as Envelope;
+  const { type, payload, payload_kind, to_client_id, room_id, seq, name, ephemeral, no_echo, to_user_id, request_id } = message as Envelope;
   const number = TYPES.indexOf(type);
   if (number < 1) throw new TypeError(`no such type of message: ${type}`);
   const schema = CLIENT_PAYLOADS[type];
@@ -54,6 +54,7 @@ function encode(message: ClientEnvelope): Uint8Array {
     ephemeral,
     no_echo,
     to_user_id,
+    request_id,
   });
   return writer._finish();
 }

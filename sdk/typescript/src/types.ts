@@ -425,6 +425,7 @@ export interface EnvelopeFields {
   name?: string;
   ephemeral?: boolean;
   no_echo?: boolean;
+  request_id?: number;
 }
 
 /** A message to the server, in its JSON form. */

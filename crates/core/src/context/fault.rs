@@ -18,6 +18,7 @@ pub(crate) struct Fault<'a> {
     pub(crate) seq: u64,
     pub(crate) retry_after_ms: u64,
     pub(crate) request: Option<MessageType>,
+    pub(crate) request_id: u32,
     pub(crate) room: &'a str,
 }
 
@@ -29,6 +30,7 @@ impl<'a> Fault<'a> {
             seq: 0,
             retry_after_ms: 0,
             request: None,
+            request_id: 0,
             room: "",
         }
     }
@@ -56,6 +58,7 @@ impl<H: Host> Context<H> {
             seq,
             retry_after_ms,
             request,
+            request_id,
             room: _,
         } = fault;
         let body = Body::Error(ErrorBody {
@@ -68,6 +71,7 @@ impl<H: Host> Context<H> {
         let outgoing = Outgoing {
             room_id: room,
             timestamp: unix_ms,
+            request_id,
             body,
             ..Outgoing::default()
         };

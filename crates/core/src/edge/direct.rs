@@ -103,6 +103,7 @@ impl Edge {
             from_client: client,
             born: now.micros,
             window,
+            request_id: envelope.request_id,
             publish,
         };
         self.route_direct(ctx, now, message);
@@ -357,6 +358,7 @@ impl Edge {
                 sender: message.from_client,
                 seq: publish.seq,
                 request: publish.message_type,
+                request_id: message.request_id,
                 receipt,
             };
             if message.from.shard == ctx.index {
@@ -374,6 +376,7 @@ impl Edge {
         let fault = Fault {
             seq: publish.seq,
             request: Some(publish.message_type),
+            request_id: message.request_id,
             retry_after_ms: retry_after(code),
             ..Fault::new(code, sentence_of(code))
         };
@@ -408,6 +411,7 @@ impl Edge {
                 let fault = Fault {
                     seq: receipted.seq,
                     request: Some(receipted.request),
+                    request_id: receipted.request_id,
                     retry_after_ms: retry_after(code),
                     ..Fault::new(code, sentence_of(code))
                 };

@@ -31,6 +31,7 @@ struct Greeting {
     positions: Vec<(Box<str>, Place)>,
     inbox: Option<Since>,
     first_direct_seq: u64,
+    request_id: u32,
 }
 
 /// What was found for a resume token.
@@ -101,6 +102,7 @@ impl Edge {
             positions: hello.positions.iter().map(place).collect(),
             inbox: hello.inbox.as_ref().and_then(since),
             first_direct_seq: hello.first_direct_seq.unwrap_or(0),
+            request_id: envelope.request_id,
         };
         let home = token.map_or(ctx.index, |token| {
             NameHash::home(ctx.names.hash(token.client_id.as_str()), ctx.count)
@@ -144,6 +146,7 @@ impl Edge {
             positions,
             inbox,
             first_direct_seq,
+            request_id,
         } = greeting;
         let found = match token {
             Some(token) => self.find_session(ctx, now, &token, admission.identity()),
@@ -201,7 +204,7 @@ impl Edge {
             self.user_session(ctx, &user_id, client_id, true);
         }
         ctx.stats.resumed += u64::from(resumed);
-        self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq));
+        self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq, request_id));
         self.resume_rooms(ctx, now, id, &positions);
         self.schedule(ctx, now, id.slot());
     }
@@ -294,7 +297,7 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        (resumed, since, first_direct_seq): (bool, Option<Since>, u64),
+        (resumed, since, first_direct_seq, request_id): (bool, Option<Since>, u64, u32),
     ) {
         let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
             return;
@@ -350,6 +353,7 @@ impl Edge {
         };
         let message = Outgoing {
             timestamp: now.unix_ms,
+            request_id,
             body: Body::Welcome(&welcome),
             ..Outgoing::default()
         };

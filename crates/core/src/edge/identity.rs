@@ -102,6 +102,7 @@ impl Edge {
         self.schedule(ctx, now, id.slot());
         let message = Outgoing {
             timestamp: now.unix_ms,
+            request_id: envelope.request_id,
             body: Body::Auth {
                 token_expires_at,
                 user_id: &user_id,

@@ -192,6 +192,7 @@ impl Edge {
             born: now.micros,
             window: 0,
             seq: 0,
+            request_id: 0,
             request,
         });
     }

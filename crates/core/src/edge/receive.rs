@@ -43,6 +43,7 @@ pub enum Received<'a> {
 pub(super) struct Envelope<'a> {
     pub(super) id: ConnId,
     pub(super) seq: u64,
+    pub(super) request_id: u32,
     request: MessageType,
     pub(super) room_id: Option<Cow<'a, str>>,
 }
@@ -52,6 +53,7 @@ impl Envelope<'_> {
         let room = self.room_id.as_deref().unwrap_or("");
         Fault {
             seq: self.seq,
+            request_id: self.request_id,
             request: Some(self.request),
             room,
             ..Fault::new(code, message)
@@ -161,6 +163,7 @@ impl Edge {
             Err(bad) => {
                 let fault = Fault {
                     seq: bad.seq.unwrap_or(0),
+                    request_id: bad.request_id,
                     request: bad.request,
                     room: bad.room_id.as_deref().unwrap_or(""),
                     ..Fault::new(bad.code, &bad.message)
@@ -212,6 +215,7 @@ impl Edge {
         let envelope = Envelope {
             id,
             seq,
+            request_id: bad.request_id,
             request,
             room_id: bad.room_id.as_deref().map(Cow::Borrowed),
         };
@@ -242,22 +246,24 @@ impl Edge {
     ) {
         ctx.stats.rate_limited += 1;
         ctx.host.notice(Notice::RateLimited);
-        let (seq, request, room) = match message {
+        let (seq, request_id, request, room) = match message {
             Some(Ok(incoming)) => (
                 match &incoming.request {
                     Request::Skip(skip) => Some(skip.seq),
                     _ => incoming.seq,
                 },
+                incoming.request_id,
                 Some(incoming.request.message_type()),
                 incoming.room_id.as_deref(),
             ),
-            Some(Err(bad)) => (bad.seq, bad.request, bad.room_id.as_deref()),
-            None => (None, None, None),
+            Some(Err(bad)) => (bad.seq, bad.request_id, bad.request, bad.room_id.as_deref()),
+            None => (None, 0, None, None),
         };
         let fault = Fault {
             seq: seq.unwrap_or(0),
             retry_after_ms: wait,
             request,
+            request_id,
             room: room.unwrap_or(""),
             ..Fault::new(
                 ErrorCode::RateLimited,
@@ -279,6 +285,7 @@ impl Edge {
             to_client_id,
             to_user_id,
             seq,
+            request_id,
             ephemeral,
             no_echo,
             request,
@@ -286,6 +293,7 @@ impl Edge {
         let envelope = Envelope {
             id,
             seq: seq.unwrap_or(0),
+            request_id,
             request: request.message_type(),
             room_id,
         };
@@ -375,6 +383,7 @@ impl Edge {
         };
         let message = Outgoing {
             timestamp: now.unix_ms,
+            request_id: envelope.request_id,
             body,
             ..Outgoing::default()
         };

@@ -105,6 +105,7 @@ impl Edge {
             conn: id,
         };
         let (room, born, seq) = (room.reference(), now.micros, envelope.seq);
+        let request_id = envelope.request_id;
         ctx.send_home(Op {
             room,
             conn,
@@ -113,6 +114,7 @@ impl Edge {
             born,
             window,
             seq,
+            request_id,
             request,
         });
     }
@@ -238,7 +240,7 @@ impl Edge {
             shard: ctx.index,
             conn: id,
         };
-        let seq = envelope.seq;
+        let (seq, request_id) = (envelope.seq, envelope.request_id);
         ctx.send_home(Op {
             room,
             conn,
@@ -247,6 +249,7 @@ impl Edge {
             born,
             window,
             seq,
+            request_id,
             request,
         });
         if !allowed {

@@ -219,6 +219,7 @@ impl Edge {
                 born: now.micros,
                 window: 0,
                 seq: 0,
+                request_id: 0,
                 request: OpKind::ReadState {
                     since: membership.version,
                 },

@@ -122,6 +122,7 @@ impl Room {
     ) {
         let fault = Fault {
             seq,
+            request_id: op.request_id,
             request: op.request.message_type(),
             room: &self.name,
             ..Fault::new(code, message)

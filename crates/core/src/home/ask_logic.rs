@@ -105,6 +105,7 @@ impl Room {
             seq: op.seq,
             retry_after_ms: refusal.retry_after_ms,
             request: op.request.message_type(),
+            request_id: op.request_id,
             room: &self.name,
         };
         let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);

@@ -142,6 +142,7 @@ impl Room {
                 place.since.is_some(),
             ),
             alone: here.is_none() && (completion.is_none() || outgrown),
+            request_id: head.request_id,
         };
         self.send_joined(ctx, engine, &head, (edge_room, player), place.since, fields);
         if outgrown {
@@ -222,6 +223,7 @@ impl Room {
         let fields = JoinedFields {
             offset: since.map_or(self.offset, |since| since.offset),
             recovered: true,
+            request_id: op.request_id,
             ..JoinedFields::default()
         };
         let answer = self.joined_answer(ctx, op.encoding, op.born, op.player, fields);
@@ -247,6 +249,7 @@ impl Room {
         };
         let fault = Fault {
             seq: op.seq,
+            request_id: op.request_id,
             request: Some(MessageType::JoinRoom),
             room: &self.name,
             ..fault

@@ -23,6 +23,8 @@ pub(super) struct JoinedFields {
     pub(super) repeats_possible: bool,
     /// Nobody else hears of the newcomer: it gets a `player_joined` of its own.
     pub(super) alone: bool,
+    /// The client's number for the request that it answers; 0 for none.
+    pub(super) request_id: u32,
 }
 
 impl Room {
@@ -88,6 +90,7 @@ impl Room {
         let message = Outgoing {
             room_id: &self.name,
             timestamp: self.timestamp,
+            request_id: fields.request_id,
             body: Body::Joined(JoinedBody {
                 members: &listed,
                 total: self.told_total(),

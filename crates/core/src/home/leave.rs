@@ -97,7 +97,11 @@ impl Room {
             ..Outgoing::default()
         };
         if !gone {
-            let farewell = Some(ctx.single(seat.encoding, op.born, &message));
+            let answer = Outgoing {
+                request_id: op.request_id,
+                ..message
+            };
+            let farewell = Some(ctx.single(seat.encoding, op.born, &answer));
             ctx.send_edge(
                 op.conn.shard,
                 ToEdge::Left {

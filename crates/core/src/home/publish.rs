@@ -171,6 +171,7 @@ impl Room {
             born: now.micros,
             window: 0,
             seq: 0,
+            request_id: 0,
             request: OpKind::Publish(publish),
         });
     }
@@ -228,6 +229,7 @@ impl Room {
                 let fault = Fault {
                     seq: op.seq,
                     request: Some(MessageType::Presence),
+                    request_id: op.request_id,
                     room: &self.name,
                     ..Fault::new(
                         code,
@@ -294,6 +296,7 @@ impl Room {
         let message = Outgoing {
             room_id: &self.name,
             timestamp: self.timestamp.max(now.unix_ms),
+            request_id: op.request_id,
             body: Body::Members {
                 members: &listed,
                 total: self.told_total(),

@@ -159,6 +159,7 @@ impl Room {
         let message = Outgoing {
             room_id: &self.name,
             timestamp: self.timestamp.max(now.unix_ms),
+            request_id: op.request_id,
             body: Body::History(History {
                 events: &page,
                 next: page.next,

@@ -15,6 +15,7 @@ pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     };
     let fault = Fault {
         seq: op.seq,
+        request_id: op.request_id,
         request: Some(MessageType::JoinRoom),
         room: &op.room.name,
         ..Fault::new(
@@ -44,6 +45,7 @@ pub(super) fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op)
         encoding,
         born,
         seq,
+        request_id,
         request,
         ..
     } = op;
@@ -57,6 +59,7 @@ pub(super) fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op)
     };
     let fault = Fault {
         seq,
+        request_id,
         request: answers,
         room: &room.name,
         ..Fault::new(

@@ -176,6 +176,7 @@ impl Room {
                 ctx.recycle(publish.bytes);
                 let fault = Fault {
                     seq,
+                    request_id: op.request_id,
                     request,
                     room: &self.name,
                     ..fault

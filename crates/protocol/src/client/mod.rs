@@ -51,6 +51,8 @@ pub struct ServerMessage<'a> {
     pub epoch: Cow<'a, str>,
     /// Not in the log.
     pub ephemeral: bool,
+    /// The client's own number for the request that this answers.
+    pub request_id: u32,
     /// What it says.
     pub body: ServerBody<'a>,
 }
@@ -67,6 +69,7 @@ impl<'a> ServerMessage<'a> {
             offset: envelope.offset,
             epoch: envelope.epoch,
             ephemeral: envelope.ephemeral,
+            request_id: envelope.request_id,
             body,
         }
     }

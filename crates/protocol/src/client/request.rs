@@ -36,6 +36,7 @@ fn envelope<W: Writer>(writer: &mut W, format: Format, message: &ClientMessage<'
         writer.set_bool(13, "no_echo", no_echo);
     }
     writer.opt_str(14, "to_user_id", text(&message.to_user_id));
+    writer.opt_u64(15, "request_id", u64::from(message.request_id));
 }
 
 fn payload<W: Writer>(writer: &mut W, format: Format, request: &Request<'_>) {

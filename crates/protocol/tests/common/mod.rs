@@ -78,6 +78,7 @@ fn outgoing(message: &ServerMessage<'_>, each: &mut dyn FnMut(&Outgoing<'_>)) {
             offset: message.offset,
             epoch: &message.epoch,
             ephemeral: message.ephemeral,
+            request_id: message.request_id,
             body,
         });
     };

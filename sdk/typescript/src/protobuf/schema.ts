@@ -39,6 +39,7 @@ export const ENVELOPE: Schema = {
   12: ["ephemeral", "bool", "?"],
   13: ["no_echo", "bool", "!"],
   14: ["to_user_id", "text", "?"],
+  15: ["request_id", "uint", "?"],
 };
 
 const LOG_POSITION: Schema = { 1: ["epoch", "text"], 2: ["offset", "uint"] };
