@@ -926,7 +926,7 @@ class Client:
         self._direct.start(told["direct_repeats_possible"] or not told["resumed"])
         inbox = told.get("inbox")
         start = Position(inbox["epoch"], inbox["offset"]) if inbox else None
-        if (inbox and not told["inbox_recovered"]) if told["resumed"] else known:
+        if (inbox and not told["inbox_recovered"]) if told["resumed"] else self.inbox.position:
             self.inbox.gap(start)
         elif not self.inbox.position:
             self.inbox.position = start

@@ -242,6 +242,13 @@ fn direct_messages_are_numbered_together_and_come_once() {
             .iter()
             .any(|it| matches!(it, Event::Gap { room: None, .. }))
     );
+    // It has had no direct message since: there is none to miss.
+    rig.again(json!({"resumed": false}));
+    assert!(
+        !rig.events()
+            .iter()
+            .any(|it| matches!(it, Event::Gap { .. }))
+    );
 }
 
 #[test]

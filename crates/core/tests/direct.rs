@@ -210,3 +210,33 @@ fn a_final_refusal_counts_though_one_before_it_is_missing() {
     node.say(ann.client, &direct(&bob, 3, "three"));
     assert_eq!(chats(&node.messages(bob.client)), ["one", "three"]);
 }
+
+#[test]
+fn an_inbox_lacks_something_only_for_who_had_one() {
+    let mut node = setup(1);
+    let (ann, welcome) = hello(&mut node, json!({"version": 1}));
+    assert_eq!(welcome["inbox_recovered"], true, "a first `hello`");
+    node.cut(ann.client);
+    node.settle();
+    let (ann, welcome) = come_back(&mut node, &ann, &Value::Null);
+    assert!(welcome["inbox"].is_null());
+    assert_eq!(
+        welcome["inbox_recovered"], true,
+        "nothing was ever sent to it"
+    );
+    // A restart: the server knows neither the session nor its inbox.
+    let mut node = setup(1);
+    let payload = json!({"resume_token": ann.token});
+    let (_, welcome) = hello(&mut node, payload.clone());
+    assert_eq!(
+        (&welcome["resumed"], &welcome["inbox_recovered"]),
+        (&json!(false), &json!(true))
+    );
+    let position = json!({"epoch": "e", "offset": 3});
+    let payload = json!({"resume_token": ann.token, "inbox": position});
+    let (_, welcome) = hello(&mut node, payload);
+    assert_eq!(
+        (&welcome["resumed"], &welcome["inbox_recovered"]),
+        (&json!(false), &json!(false))
+    );
+}

@@ -130,8 +130,8 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     }
     if (!it.resumed || it.direct_repeats_possible) this._outbox._doubt();
     const since = this._position;
-    // Where the session is gone, so is the inbox, and what it may have had.
-    const missed = it.resumed ? it.inbox && !it.inbox_recovered : known;
+    // Where the session is gone, so is the inbox, and what it may have had. Who never had one misses nothing.
+    const missed = it.resumed ? it.inbox && !it.inbox_recovered : since;
     if (missed || !since) this._position = it.inbox;
     if (missed) this._gap({ since: since!, now: it.inbox! });
     this._rooms.forEach((room) => room._enter(it.resumed));

@@ -414,7 +414,7 @@ impl Session {
         if !welcome.resumed || welcome.direct_repeats_possible {
             self.direct.doubt();
         }
-        self.open_inbox(welcome, known);
+        self.open_inbox(welcome);
         self.make_ready(&None);
         self.enter_rooms(welcome.resumed);
         // One early, for a better clock than that of a connection being opened.
@@ -431,7 +431,7 @@ impl Session {
         self.rooms.retain(|_, room| !room.is_over());
     }
 
-    fn open_inbox(&mut self, welcome: &Welcome, known: bool) {
+    fn open_inbox(&mut self, welcome: &Welcome) {
         let now = match &welcome.inbox {
             Some(inbox) => Position {
                 epoch: inbox.epoch.clone().into_owned(),
@@ -443,8 +443,8 @@ impl Session {
         let missed = if welcome.resumed {
             welcome.inbox.is_some() && !welcome.inbox_recovered
         } else {
-            // The inbox has gone with the session, and what it may have had.
-            known
+            // The inbox has gone with the session, and what it may have had. Who never had one misses nothing.
+            since.is_some()
         };
         if welcome.inbox.is_some() && (missed || since.is_none()) {
             self.inbox.set(Some(now.clone()));

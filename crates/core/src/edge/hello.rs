@@ -346,7 +346,8 @@ impl Edge {
             seq_acked: true,
             grace_ms: settings.session_grace,
             inbox: position.as_ref(),
-            inbox_recovered: place.is_some_and(|(_, (_, recovered))| recovered),
+            // Where there is no inbox, what came after a position that the client has is lost.
+            inbox_recovered: place.map_or(since.is_none(), |(_, (_, recovered))| recovered),
             user_id: conn.session.user_id(),
             token_expires_at: conn.session.identity().map_or(0, |it| it.expires_at),
             direct_repeats_possible: repeats,
