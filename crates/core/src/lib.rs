@@ -6,6 +6,7 @@
 mod batcher;
 mod chunk;
 mod context;
+pub mod driver;
 mod edge;
 pub mod engine;
 mod home;

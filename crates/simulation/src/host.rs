@@ -10,6 +10,8 @@ use crate::random::Random;
 pub(crate) struct SimHost {
     pub(crate) random: Random,
     pub(crate) stopwatch: u64,
+    /// Microseconds that pass between two looks at it.
+    pub(crate) stopwatch_step: u64,
 }
 
 impl Host for SimHost {
@@ -39,7 +41,7 @@ impl Host for SimHost {
     }
 
     fn stopwatch(&mut self) -> u64 {
-        self.stopwatch += 1;
+        self.stopwatch += self.stopwatch_step;
         self.stopwatch
     }
 

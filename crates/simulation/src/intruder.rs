@@ -6,7 +6,7 @@ use roomcast_websocket::{
     CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
 };
 
-use crate::network::Read;
+use crate::network::{NEVER, Read};
 use crate::world::World;
 
 pub(crate) struct Intruder {
@@ -31,7 +31,7 @@ impl World {
         let user = peer.user;
         self.say(format_args!("somebody has a token of {victim}"));
         let wire = self.net.open(self.now);
-        self.server.accept(self.now, wire, Format::Json);
+        self.server.accept(wire, Format::Json);
         let token_of_user = user.map(|user| format!("{user} 9999999999999"));
         let hello = Hello {
             version: VERSION,
@@ -67,6 +67,7 @@ impl World {
         self.peers[who].wire() == Some(wire)
             && *self.peers[who].session.status() == connected
             && line.server_open
+            && line.released_at == NEVER
             && !line.cut
     }
 

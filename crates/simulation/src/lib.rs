@@ -11,6 +11,7 @@ mod facts;
 mod host;
 mod intruder;
 mod ledger;
+mod machine;
 mod network;
 mod peer;
 mod random;

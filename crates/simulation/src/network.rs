@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use roomcast_core::driver;
+
 use crate::random::Random;
 
 /// Milliseconds that nothing lasts as long as.
@@ -20,6 +22,10 @@ pub(crate) struct Pipe {
     ends_at: u64,
     /// The network is gone: nothing that is written now will be there.
     broken: bool,
+    /// Bytes that were read.
+    taken: u64,
+    /// What had come when the reader was told last.
+    told: u64,
 }
 
 /// What there is to read.
@@ -38,6 +44,8 @@ impl Pipe {
             stalled_until: 0,
             ends_at: NEVER,
             broken: false,
+            taken: 0,
+            told: 0,
         }
     }
 
@@ -93,6 +101,56 @@ impl Pipe {
         let (_, bytes) = self.segments.pop_front().unwrap();
         self.held -= bytes.len();
         Read::Bytes(bytes)
+    }
+
+    /// Fills `input` with what is there, as a socket does: fewer bytes than it has room for, and there are no more.
+    pub(crate) fn fill(&mut self, now: u64, input: &mut [u8]) -> driver::Read {
+        if self.stalled_until > now {
+            return driver::Read::Nothing;
+        }
+        let mut filled = 0;
+        while filled < input.len()
+            && let Some((due, bytes)) = self.segments.front_mut()
+            && *due <= now
+        {
+            let part = bytes.len().min(input.len() - filled);
+            input[filled..filled + part].copy_from_slice(&bytes[..part]);
+            filled += part;
+            bytes.drain(..part);
+            if bytes.is_empty() {
+                self.segments.pop_front();
+            }
+        }
+        self.held -= filled;
+        self.taken += filled as u64;
+        match filled {
+            0 if self.has_ended(now) => driver::Read::End,
+            0 => driver::Read::Nothing,
+            filled => driver::Read::Bytes(filled),
+        }
+    }
+
+    /// Whether the writer's end is there, behind bytes or not.
+    pub(crate) fn has_ended(&self, now: u64) -> bool {
+        let there = self.segments.back().is_none_or(|(due, _)| *due <= now);
+        there && self.ends_at <= now && self.stalled_until <= now
+    }
+
+    /// Whether anything has come, or the end, since this was asked last.
+    pub(crate) fn has_news(&mut self, now: u64) -> bool {
+        if self.stalled_until > now {
+            return false;
+        }
+        let there = self.segments.iter().take_while(|(due, _)| *due <= now);
+        let there: usize = there.map(|(_, bytes)| bytes.len()).sum();
+        let end = u64::from(self.has_ended(now)) << 62;
+        let come = end + self.taken + there as u64;
+        come != std::mem::replace(&mut self.told, come)
+    }
+
+    /// What is there and was not read is news again.
+    pub(crate) fn forget_news(&mut self) {
+        self.told = self.taken;
     }
 
     /// When there is something to read.

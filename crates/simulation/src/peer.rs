@@ -166,7 +166,7 @@ impl Peer {
     fn connect(&mut self, around: &mut Around<'_>) {
         self.renew_token(around);
         let wire = around.net.open(around.now);
-        around.server.accept(around.now, wire, self.format);
+        around.server.accept(wire, self.format);
         let config = ReceiverConfig {
             max_message: 16 << 20,
             max_skip: 16 << 20,

@@ -1,5 +1,6 @@
 //! What a schedule's server and network are like.
 
+use roomcast_core::driver::Pace;
 use roomcast_core::settings::{Kind, Mode, Settings};
 
 use crate::ledger::Temper;
@@ -72,6 +73,12 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
             random.pick(&[0, 0, 8_000])
         },
         slow_links: random.pick(&[0, 100, 400]),
+        pace: Pace {
+            read_buffer: random.pick(&[64, 1_000, 64 * 1024]),
+            first_reads_a_look: random.pick(&[1, 8]),
+            ..Pace::default()
+        },
+        stopwatch_step: random.pick(&[1, 6_000]),
     };
     let weather = Weather {
         temper: random.pick(&[

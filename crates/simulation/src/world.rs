@@ -111,7 +111,7 @@ impl World {
                 let until = self.now + self.random.below(3_000);
                 self.net.wires[wire].up.stalled_until = until;
             }
-            (55..60, _) => self.server.announce(self.now, 500),
+            (55..60, _) => self.server.announce(500),
             (60..75, _) => self.intrude(who),
             _ => {}
         }

@@ -3,14 +3,12 @@
 //! A turn reads what is ready, runs the rooms, and at its end writes to each connection that has something, once. What
 //! happens to many connections in one turn, happens to each of them in one system call: that decides the throughput.
 
-mod closing;
 mod host;
 mod notices;
-mod read;
 mod socket;
 mod syscall;
-mod turn;
-mod write;
+mod worker;
+mod world;
 
 use std::io;
 use std::sync::Arc;
@@ -26,11 +24,11 @@ use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::mailbox::{Mailbox, Mailboxes};
-use turn::Worker;
+use worker::Worker;
 
 pub(crate) use host::CompressionStats;
 pub(crate) use socket::Moved;
-pub(crate) use turn::WAKER;
+pub(crate) use worker::WAKER;
 
 /// What a shard is told from outside.
 #[derive(Debug)]

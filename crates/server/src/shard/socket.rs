@@ -1,130 +1,90 @@
-//! The sockets of a shard, by the core's slots.
+//! A connection's socket: bytes read and written, frames taken apart.
+
+use std::io::{ErrorKind, IoSlice, Write};
 
 use mio::net::TcpStream;
-use roomcast_core::{ConnId, MovingConnection};
-use roomcast_protocol::Format;
-use roomcast_websocket::Receiver;
+use roomcast_core::driver::{Frame, Read};
+use roomcast_protocol::{CloseCode, Format};
+use roomcast_websocket::{Event, Receiver, Scratch, close};
 
+use super::{IoStats, syscall};
 use crate::limits::ConnectionPermit;
 
 /// A connection's socket and what is specific to it. Idle, it owns no buffer.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     pub(super) stream: TcpStream,
     pub(super) receiver: Receiver,
-    /// What was read but not taken: the core had no room for an answer or a publish.
-    pub(super) unread: Option<Box<Unread>>,
-    pub(super) conn: ConnId,
-    pub(super) format: Format,
-    /// permessage-deflate was agreed.
-    pub(super) deflate: bool,
-    pub(super) phase: Phase,
-    /// On the list of those to read from.
-    pub(super) listed: bool,
-    /// Nothing was read from it yet.
-    pub(super) unheard: bool,
-    /// Nothing is left in the socket until the poll says so again.
-    pub(super) drained: bool,
-    /// The peer sends no more: what comes is read to its end, as no other edge will tell of it.
-    pub(super) read_closed: bool,
-    /// Somebody will look whether the message that is arriving takes too long.
-    pub(super) watched: bool,
-    /// The socket took less than it was given; the poll tells when it takes more.
-    pub(super) blocked: bool,
     /// Gives this connection's share of the limits back when it is dropped.
     pub(super) _permit: ConnectionPermit,
 }
 
 /// A connection on its way to the shard on which its session lives.
-pub(crate) struct Moved {
-    pub(super) socket: Socket,
-    pub(super) moving: MovingConnection,
-}
+pub(crate) type Moved = roomcast_core::driver::Moved<Socket>;
 
-impl std::fmt::Debug for Moved {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Moved").finish_non_exhaustive()
-    }
-}
-
-/// Where a connection is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Messages come and go.
-    Open,
-    /// Nothing more is taken in; a close frame waits to be written.
-    Closing,
-    /// Our side of the TCP connection is shut. What the peer still sends is thrown away until it ends too: closing
-    /// with bytes unread would reset the connection, and the peer might never see the close frame.
-    Lingering,
-}
-
-/// Bytes that wait to be taken.
-#[derive(Debug, Default)]
-pub(super) struct Unread {
-    pub(super) bytes: Vec<u8>,
-    /// Where the next frame begins.
-    pub(super) start: usize,
-}
-
-/// The sockets, each at the slot of its connection, and buffers for their unread bytes.
-#[derive(Default)]
-pub(super) struct Sockets {
-    table: Vec<Option<Socket>>,
-    count: usize,
-    // Boxed, as a socket holds one by a pointer and it goes back as it is.
-    #[expect(
-        clippy::vec_box,
-        reason = "a box is handed out and taken back as it is"
-    )]
-    spare: Vec<Box<Unread>>,
-}
-
-impl Sockets {
-    /// Buffers kept for reuse. Each has at most the size of a shard's read buffer, or of a handshake's leftover.
-    const SPARE: usize = 64;
-
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn insert(&mut self, socket: Socket) {
-        let slot = socket.conn.slot() as usize;
-        if self.table.len() <= slot {
-            self.table.resize_with(slot + 1, || None);
-        }
-        if let Some(place) = self.table.get_mut(slot) {
-            self.count += usize::from(place.is_none());
-            *place = Some(socket);
+impl Socket {
+    /// Reads once.
+    pub(super) fn read(&self, input: &mut [u8], stats: &mut IoStats) -> Read {
+        loop {
+            stats.reads += 1;
+            return match syscall::receive(&self.stream, input) {
+                Ok(0) => Read::End,
+                Ok(read) => {
+                    stats.bytes_read += read as u64;
+                    Read::Bytes(read)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => Read::End,
+            };
         }
     }
 
-    /// The socket of a connection that is still there.
-    pub(super) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Socket> {
-        let socket = self.table.get_mut(conn.slot() as usize)?.as_mut()?;
-        (socket.conn == conn).then_some(socket)
-    }
-
-    pub(super) fn remove(&mut self, conn: ConnId) -> Option<Socket> {
-        let place = self.table.get_mut(conn.slot() as usize)?;
-        let socket = place.take_if(|socket| socket.conn == conn)?;
-        self.count -= 1;
-        Some(socket)
-    }
-
-    /// A buffer that holds `bytes`.
-    pub(super) fn keep(&mut self, bytes: &[u8]) -> Box<Unread> {
-        let mut unread = self.spare.pop().unwrap_or_default();
-        unread.bytes.extend_from_slice(bytes);
-        unread
-    }
-
-    /// Takes a buffer back.
-    pub(super) fn recycle(&mut self, mut unread: Box<Unread>) {
-        if self.spare.len() < Sockets::SPARE {
-            unread.bytes.clear();
-            unread.start = 0;
-            self.spare.push(unread);
+    /// Writes once. How many bytes the socket took; none if the connection is broken.
+    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], stats: &mut IoStats) -> Option<usize> {
+        loop {
+            let result = match slices {
+                [single] => syscall::send(&self.stream, single),
+                several => self.stream.write_vectored(several),
+            };
+            stats.writes += 1;
+            return match result {
+                Ok(0) => None,
+                Ok(taken) => {
+                    stats.bytes_written += taken as u64;
+                    Some(taken)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => None,
+            };
         }
+    }
+
+    /// The next frame of the input.
+    pub(super) fn next_frame<'e, 'i: 'e>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        scratch: &'e mut Scratch,
+    ) -> Option<Frame<'e>> {
+        let event = match self.receiver.receive(input, scratch) {
+            Ok(event) => event?,
+            Err(error) => {
+                // Like all reasons, it begins with the code's name.
+                let name = CloseCode::from_code(error.close_code()).map_or("", CloseCode::as_str);
+                let reason = format!("{name}: {}", error.reason());
+                return Some(Frame::Invalid(error.close_code(), reason));
+            }
+        };
+        Some(match event {
+            Event::Text(text) => Frame::Message(Format::Json, text.as_bytes()),
+            Event::Binary(bytes) => Frame::Message(Format::Protobuf, bytes),
+            Event::TooLarge { size } => Frame::TooLarge { size },
+            Event::Ping(data) => Frame::Ping(data),
+            Event::Pong(_) | Event::EmptyFragment => Frame::NoMessage,
+            Event::Close(frame) => {
+                Frame::Close(frame.map_or(close::code::NO_STATUS, |frame| frame.code))
+            }
+        })
     }
 }
 
@@ -134,10 +94,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_costs_a_socket_little() {
-        assert!(
-            size_of::<Option<Socket>>() <= 104,
-            "{}",
-            size_of::<Option<Socket>>()
-        );
+        assert!(size_of::<Socket>() <= 72, "{}", size_of::<Socket>());
     }
 }

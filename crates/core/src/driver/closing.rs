@@ -2,19 +2,20 @@
 //! cause of it: a message that doesn't end.
 
 use std::collections::VecDeque;
-use std::net::Shutdown;
 
-use roomcast_core::ConnId;
-use roomcast_core::engine::Engine;
-use roomcast_core::settings::Settings;
 use roomcast_protocol::CloseCode;
 
-use super::socket::{Phase, Socket};
-use super::turn::Worker;
+use super::connections::{Connection, Phase};
+use super::{Driver, Outside};
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::id::ConnId;
+use crate::settings::Settings;
+use crate::time::micros;
 
-/// How long a peer may take to end its side after ours has ended.
+/// How long a peer may take to end its side after ours has ended, in microseconds.
 const LINGER: u64 = 2_000_000;
-/// How long a close frame may take to be written where `heartbeat.write_timeout` is off.
+/// How long a close frame may take to be written where `write_timeout` is off, in microseconds.
 const DEFAULT_WRITE_TIMEOUT: u64 = 10_000_000;
 
 /// Looks at an incomplete message within its time: it is closed up to a quarter late.
@@ -38,13 +39,13 @@ impl Deadlines {
     pub(super) fn new(settings: &Settings) -> Deadlines {
         let write_timeout = match settings.write_timeout {
             0 => DEFAULT_WRITE_TIMEOUT,
-            set => set.saturating_mul(1_000),
+            set => micros(set),
         };
         Deadlines {
             write_timeout,
             closing: VecDeque::new(),
             lingering: VecDeque::new(),
-            message_timeout: settings.message_timeout.saturating_mul(1_000),
+            message_timeout: micros(settings.message_timeout),
             incomplete: VecDeque::new(),
         }
     }
@@ -59,13 +60,20 @@ impl Deadlines {
     }
 
     /// What was read from a connection is taken: where a message has begun, it is looked at again.
-    pub(super) fn watch(&mut self, now: u64, socket: &mut Socket) {
+    pub(super) fn watch<H, E, S, O: Outside<H, E, Socket = S>>(
+        &mut self,
+        now: u64,
+        outside: &mut O,
+        connection: &mut Connection<S>,
+    ) {
         if self.message_timeout > 0
-            && socket.receiver.incomplete_since(now).is_some()
-            && !std::mem::replace(&mut socket.watched, true)
+            && outside
+                .incomplete_since(&mut connection.socket, now)
+                .is_some()
+            && !std::mem::replace(&mut connection.watched, true)
         {
             let look = now.saturating_add(self.message_timeout / LOOKS);
-            self.incomplete.push_back((look, socket.conn));
+            self.incomplete.push_back((look, connection.conn));
         }
     }
 
@@ -97,73 +105,72 @@ impl Deadlines {
     }
 }
 
-impl<E: Engine> Worker<E> {
+impl<H: Host, E: Engine, S> Driver<H, E, S> {
     /// Closes connections whose message takes too long.
-    fn end_incomplete(&mut self) {
+    pub(super) fn end_incomplete<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
         let now = self.now.micros;
         while let Some(conn) = self.deadlines.next_look(now) {
-            let open = self.sockets.get_mut(conn);
-            let Some(socket) = open.filter(|socket| socket.phase == Phase::Open) else {
+            let open = self.connections.get_mut(conn);
+            let Some(connection) = open.filter(|connection| connection.phase == Phase::Open) else {
                 continue;
             };
-            socket.watched = false;
+            connection.watched = false;
             // Time in which we don't read is not held against it.
-            if !self.core.may_read(conn) {
-                socket.receiver.restart_incomplete(now);
+            if !self.shard.may_read(conn) {
+                outside.restart_incomplete(&mut connection.socket, now);
             }
-            let since = socket.receiver.incomplete_since(now);
+            let since = outside.incomplete_since(&mut connection.socket, now);
             let end = since.map(|since| since.saturating_add(self.deadlines.message_timeout));
             if end.is_some_and(|end| end <= now) {
-                self.core
+                self.shard
                     .close_with(self.now, conn, CloseCode::MessageTimeout);
             } else {
-                self.deadlines.watch(now, socket);
+                self.deadlines.watch(now, outside, connection);
             }
         }
     }
 
     /// Goes on with all connections that are being closed.
-    pub(super) fn close(&mut self) {
-        self.end_incomplete();
-        while let Some(conn) = self.core.next_closing() {
-            let Some(socket) = self.sockets.get_mut(conn) else {
+    pub(super) fn close<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+        while let Some(conn) = self.shard.next_closing() {
+            let Some(connection) = self.connections.get_mut(conn) else {
                 continue;
             };
-            if socket.phase != Phase::Open {
+            if connection.phase != Phase::Open {
                 continue;
             }
-            socket.phase = Phase::Closing;
-            let unread = socket.unread.take();
+            connection.phase = Phase::Closing;
+            let unread = connection.unread.take();
             if let Some(unread) = unread {
-                self.sockets.recycle(unread);
+                self.connections.recycle(unread);
             }
             let deadline = self.now.micros.saturating_add(self.deadlines.write_timeout);
             self.deadlines.closing.push_back((deadline, conn));
-            self.flush(conn);
+            self.flush(outside, conn);
         }
         while let Some((conn, phase)) = self.deadlines.over(self.now.micros) {
             if self
-                .sockets
-                .get_mut(conn)
-                .is_some_and(|socket| socket.phase == phase)
+                .connections
+                .get(conn)
+                .is_some_and(|connection| connection.phase == phase)
             {
-                self.drop_socket(conn);
+                self.drop_connection(outside, conn);
             }
         }
     }
 
     /// Ends our side of a connection whose last byte is written.
-    pub(super) fn linger(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.get_mut(conn) else {
+    pub(super) fn linger<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else {
             return;
         };
-        if socket.stream.shutdown(Shutdown::Write).is_err() {
-            return self.drop_socket(conn);
+        if !outside.shut_down(&mut connection.socket) {
+            return self.drop_connection(outside, conn);
         }
-        socket.phase = Phase::Lingering;
+        connection.phase = Phase::Lingering;
         let deadline = self.now.micros.saturating_add(LINGER);
         self.deadlines.lingering.push_back((deadline, conn));
-        // What came while it was closing was not read, and the poll has told of it already.
+        // What came while it was closing was not read, and the driver was told of it already.
         self.list(conn);
     }
 }

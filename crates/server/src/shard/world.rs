@@ -1,0 +1,216 @@
+//! The world around a shard: its sockets, its mailbox, its clock.
+
+use std::io::IoSlice;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use mio::{Interest, Poll, Token};
+use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
+use roomcast_core::engine::Engine;
+use roomcast_core::{ConnId, Encoding, Now, Shard, ShardMessage};
+use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
+
+use super::host::ShardHost;
+use super::socket::{Moved, Socket};
+use super::{IoStats, Node, Order, Report};
+use crate::handover::Upgraded;
+use crate::mailbox::Mailbox;
+
+/// A larger message than `max_message` is read past up to this size.
+const MAX_SKIP: usize = 1024 * 1024;
+
+/// Whether the shard is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Not,
+    /// When the last connection is gone.
+    WhenEmpty,
+    Now,
+}
+
+/// What a shard's driver asks for.
+pub(super) struct World {
+    pub(super) index: u16,
+    pub(super) node: Arc<Node>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) poll: Poll,
+    pub(super) io: IoStats,
+    pub(super) ending: Ending,
+    /// Who wants to know when nothing waits for any connection.
+    pub(super) flushed: Vec<mpsc::Sender<()>>,
+    receivers: [ReceiverConfig; 2],
+    scratch: Scratch,
+    newcomers: Vec<Upgraded>,
+}
+
+impl World {
+    pub(super) fn new(index: u16, poll: Poll, mailbox: Arc<Mailbox>, node: Arc<Node>) -> World {
+        let max_message = node.settings.max_message;
+        let receiver = |deflate| ReceiverConfig {
+            max_message,
+            max_skip: MAX_SKIP,
+            deflate,
+        };
+        let deflate = Deflate {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        };
+        World {
+            index,
+            node,
+            mailbox,
+            poll,
+            io: IoStats::default(),
+            ending: Ending::Not,
+            flushed: Vec::new(),
+            receivers: [receiver(None), receiver(Some(deflate))],
+            scratch: Scratch::new(),
+            newcomers: Vec::new(),
+        }
+    }
+
+    fn follow<E: Engine>(&mut self, now: Now, shard: &mut Shard<ShardHost, E>, order: Order) {
+        match order {
+            Order::Report(to) => {
+                let report = Report {
+                    shard: self.index,
+                    core: shard.stats().clone(),
+                    io: self.io.clone(),
+                    compression: shard.host().compression,
+                    connections: shard.connections(),
+                    link_bytes: shard.link_bytes(),
+                    rooms: shard.rooms(),
+                };
+                // Whoever asked may have stopped waiting.
+                let _ = to.send(report);
+            }
+            Order::AskToReconnect { spread_ms, flushed } => {
+                shard.announce_reconnect(now, spread_ms);
+                self.flushed.push(flushed);
+            }
+            Order::Close(code) => {
+                self.mailbox.close();
+                shard.close_all(now, code);
+                self.ending = Ending::WhenEmpty;
+            }
+            Order::Stop => self.ending = Ending::Now,
+        }
+    }
+
+    fn newcomer(&self, upgraded: Upgraded) -> Newcomer<Socket> {
+        let Upgraded {
+            stream,
+            format,
+            deflate,
+            access,
+            leftover,
+            permit,
+        } = upgraded;
+        let [plain, deflating] = &self.receivers;
+        let config = if deflate { deflating } else { plain };
+        Newcomer {
+            socket: Socket {
+                stream: mio::net::TcpStream::from_std(stream),
+                receiver: Receiver::new(Role::Server, config),
+                _permit: permit,
+            },
+            encoding: Encoding { format, deflate },
+            access,
+            leftover,
+        }
+    }
+}
+
+impl<E: Engine> Outside<ShardHost, E> for World {
+    type Socket = Socket;
+
+    fn now(&mut self) -> Now {
+        self.node.clock.now()
+    }
+
+    fn take_mail(&mut self, now: Now, shard: &mut Shard<ShardHost, E>, mail: &mut Mail<Socket>) {
+        if !self.mailbox.has_mail() {
+            return;
+        }
+        for order in self.mailbox.take_orders() {
+            self.follow(now, shard, order);
+        }
+        let mut newcomers = std::mem::take(&mut self.newcomers);
+        self.mailbox.take_newcomers(&mut newcomers);
+        self.io.opened += newcomers.len() as u64;
+        let made = newcomers.drain(..).map(|upgraded| self.newcomer(upgraded));
+        mail.newcomers.extend(made);
+        self.newcomers = newcomers;
+        mail.moved.extend(self.mailbox.take_moved());
+        for (from, letters) in (0..).zip(&mut mail.letters) {
+            self.mailbox.take_letters(from, letters);
+        }
+    }
+
+    fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
+        if let Some(mailbox) = self.node.mailboxes.get(to) {
+            mailbox.send(self.index, letters);
+        }
+    }
+
+    fn send_connection(&mut self, to: u16, mut moved: Moved) {
+        self.mailbox.connection_gone();
+        // One that can't be taken out of this poll is closed, here.
+        let stream = &mut moved.socket().stream;
+        if self.poll.registry().deregister(stream).is_ok()
+            && let Some(mailbox) = self.node.mailboxes.get(to)
+        {
+            mailbox.arrive(moved);
+        }
+    }
+
+    fn attach(&mut self, conn: ConnId, socket: &mut Socket) -> bool {
+        let token = Token(conn.to_u64() as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        match registry.register(&mut socket.stream, token, interest) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "a connection's socket cannot be polled");
+                false
+            }
+        }
+    }
+
+    fn read(&mut self, socket: &mut Socket, input: &mut [u8]) -> Read {
+        socket.read(input, &mut self.io)
+    }
+
+    fn next_frame<'e, 'i: 'e>(
+        &'e mut self,
+        socket: &'e mut Socket,
+        input: &mut &'i mut [u8],
+    ) -> Option<Frame<'e>> {
+        socket.next_frame(input, &mut self.scratch)
+    }
+
+    fn incomplete_since(&mut self, socket: &mut Socket, now: u64) -> Option<u64> {
+        socket.receiver.incomplete_since(now)
+    }
+
+    fn restart_incomplete(&mut self, socket: &mut Socket, now: u64) {
+        socket.receiver.restart_incomplete(now);
+    }
+
+    fn write(&mut self, socket: &mut Socket, slices: &[IoSlice<'_>]) -> Option<usize> {
+        socket.write(slices, &mut self.io)
+    }
+
+    fn shut_down(&mut self, socket: &mut Socket) -> bool {
+        socket.stream.shutdown(Shutdown::Write).is_ok()
+    }
+
+    fn release(&mut self, socket: Socket) {
+        // Closing the socket, here, takes it out of the poll.
+        socket.receiver.release(&mut self.scratch);
+        self.mailbox.connection_gone();
+    }
+}
