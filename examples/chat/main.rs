@@ -12,6 +12,20 @@ fn main() -> std::process::ExitCode {
     (chat.retention.age, chat.retention.bytes) = (24 * 60 * 60 * 1000, 4 << 20);
     Server::builder()
         .kind(chat)
-        .page("/", "text/html", include_bytes!("index.html"))
+        .page(
+            "/",
+            "text/html; charset=utf-8",
+            include_bytes!("index.html"),
+        )
+        .page(
+            "/chat.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("chat.js"),
+        )
+        .page(
+            "/chat.css",
+            "text/css; charset=utf-8",
+            include_bytes!("chat.css"),
+        )
         .main()
 }

@@ -9,6 +9,20 @@ fn main() -> std::process::ExitCode {
             mode: Mode::Relay,
             ..Kind::default()
         })
-        .page("/", "text/html", include_bytes!("index.html"))
+        .page(
+            "/",
+            "text/html; charset=utf-8",
+            include_bytes!("index.html"),
+        )
+        .page(
+            "/cursors.js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("cursors.js"),
+        )
+        .page(
+            "/cursors.css",
+            "text/css; charset=utf-8",
+            include_bytes!("cursors.css"),
+        )
         .main()
 }

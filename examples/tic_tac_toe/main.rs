@@ -102,6 +102,11 @@ impl RoomLogic for TicTacToe {
                 }
                 self.moves += 1;
             }
+            // A page that was loaded again keeps its seat, and asks for what it no longer knows.
+            "look" => {
+                room.send(player, "board", &self.board());
+                return Outcome::Handled;
+            }
             _ => return Outcome::Relay,
         }
         room.broadcast("board", &self.board());

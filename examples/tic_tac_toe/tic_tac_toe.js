@@ -1,6 +1,7 @@
 // Tic-tac-toe: the rules are the server's (main.rs). The page sends `place` and `again`, and draws each `board`.
 
 import { Client } from "/sdk/roomcast.js";
+import { keepOverReload } from "/sdk/reload.js";
 
 const name = new URLSearchParams(location.search).get("room") ?? `tictactoe:${Math.random().toString(36).slice(2, 7)}`;
 const link = `${location.origin}${location.pathname}?room=${name}`;
@@ -15,7 +16,9 @@ const cells = Array.from({ length: 9 }, (_, cell) => {
   return button;
 });
 
-const client = new Client(`ws${location.protocol.slice(4)}//${location.host}/ws`);
+// A reload goes on with the session: the seat is kept.
+const url = `ws${location.protocol.slice(4)}//${location.host}/ws`;
+const client = keepOverReload(name, (saved) => new Client(url, { saved }));
 const room = client.room(name);
 let board = null; // the last that the server sent
 
@@ -41,7 +44,8 @@ part("copy").addEventListener("click", async () => {
   }
 });
 part("room").textContent = name;
-room.join();
+await room.join();
+if (!board) room.action("look");
 
 function show() {
   const mine = room.self?.num ?? NaN;

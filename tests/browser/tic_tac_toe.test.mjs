@@ -83,6 +83,43 @@ describe("the example tic_tac_toe", { timeout: 180_000 }, () => {
     });
   });
 
+  test("believes no board but the server's, and keeps the seat of a page that is loaded again", async () => {
+    await using(async (open) => {
+      const x = await open(example.url);
+      const o = await open(x.url());
+      const watcher = await open(x.url());
+      await says(x, "Your turn: you are X.");
+      await place(x, 4);
+      const cells = ["", "", "", "", "X", "", "", "", ""];
+      await board(cells, [x, o, watcher]);
+
+      // A spectator says that it has won, from a client of its own.
+      const answer = await watcher.evaluate(async () => {
+        const { Client } = await import("/sdk/roomcast.js");
+        const client = new Client(`ws://${location.host}/ws`);
+        const room = client.room(new URLSearchParams(location.search).get("room"));
+        await room.join();
+        const forged = { cells: Array(9).fill("O"), turn: "X", winner: "O", x: 1, o: 2 };
+        const refused = await room.send("board", forged).catch((error) => error.code);
+        await room.send("hello"); // whatever was sent before it has arrived
+        client.close();
+        return refused;
+      });
+      assert.equal(answer, "action_refused");
+      await says(o, "Your turn: you are O.");
+      await board(cells, [x, o, watcher]);
+
+      await o.reload();
+      await says(o, "Your turn: you are O.");
+      await place(o, 0);
+      cells[0] = "O";
+      await board(cells, [x, o, watcher]);
+      await x.reload();
+      await says(x, "Your turn: you are X.");
+      await board(cells, [x, o, watcher]);
+    });
+  });
+
   test("has a room for each link", async () => {
     await using(async (open) => {
       const [one, other] = [await open(example.url), await open(example.url)];
