@@ -12,9 +12,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use roomcast_server::CountingAllocator;
 use roomcast_server::config::exit;
 
 use cli::{Cli, Command};
+
+/// Counts what is in use, for `limits.memory`.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

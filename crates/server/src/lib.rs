@@ -31,6 +31,7 @@ mod http;
 mod limits;
 pub mod log;
 mod mailbox;
+mod memory;
 pub mod metrics;
 mod server;
 mod shard;
@@ -38,6 +39,7 @@ mod shutdown;
 
 pub use builder::ServerBuilder;
 pub use error::ServerError;
+pub use memory::CountingAllocator;
 pub use server::{RunningServer, Server};
 
 pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};

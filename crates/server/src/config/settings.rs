@@ -165,7 +165,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// Connections from one IPv4 address or one IPv6 network of 64 bits.
     pub connections_per_address: u32,
-    /// Bytes of memory that the process should stay under; `None`: 80 % of what the machine or its cgroup allows.
+    /// Bytes of memory in use that the process should stay under, as [`crate::CountingAllocator`] counts them;
+    /// `None`: 80 % of what the machine or its cgroup allows.
     /// See [`ConnectionLimits::memory`].
     pub memory: Option<u64>,
 }

@@ -43,6 +43,7 @@ use self::upgrade::Refused;
 use crate::auth::{self, Authority};
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::handover::Shards;
+use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
 
 pub(crate) use self::pages::Page;
@@ -105,6 +106,7 @@ impl Bound {
                 "the limit of open files allows for {descriptors} connections (`ulimit -n`)"
             );
         }
+        warn_if_not_kept(limits.memory);
         let admission = Admission::new(limits, descriptors);
         Ok(Bound {
             listeners,

@@ -107,7 +107,8 @@ impl Notices {
             ),
             RefusedBy::Memory => warn!(
                 suppressed = more,
-                "memory is close to {} bytes: newcomers get a 503 (limits.memory)", limits.memory
+                "memory in use is close to {} bytes: newcomers get a 503 (limits.memory)",
+                limits.memory
             ),
             RefusedBy::FileDescriptors => {
                 warn!(

@@ -1,9 +1,11 @@
-//! The process's resident memory against a limit.
+//! The memory that the process has in use against a limit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Between two looks at the process's memory, in milliseconds. A look costs a system call or three, about 10 µs.
+use crate::memory::CountingAllocator;
+
+/// Between two looks at the memory in use, in milliseconds.
 const LOOK_EVERY: u64 = 50;
 /// What a newcomer is taken to cost until the next look sees what it really did: its handshake's buffers.
 const NEWCOMER: u64 = 16 * 1024;
@@ -42,12 +44,21 @@ impl MemoryGauge {
         let looked = self.looked.load(Ordering::Relaxed);
         if looked == 0 || now >= looked + LOOK_EVERY {
             self.looked.store(now, Ordering::Relaxed);
-            // Where the system doesn't say what is in use, this limit does not hold.
+            // Where nothing counts it, this limit does not hold: `warn_if_not_kept`.
             self.used
-                .store(resident_bytes().unwrap_or(0), Ordering::Relaxed);
+                .store(CountingAllocator::in_use() as u64, Ordering::Relaxed);
         }
         let used = self.used.fetch_add(NEWCOMER, Ordering::Relaxed);
         used < self.limit - self.limit / 16
+    }
+}
+
+/// Says so where a limit of memory is set that can't be kept.
+pub(crate) fn warn_if_not_kept(limit: u64) {
+    if limit > 0 && !CountingAllocator::is_used() {
+        tracing::warn!(
+            "limits.memory does not hold in this program: its allocator is not roomcast_server::CountingAllocator"
+        );
     }
 }
 

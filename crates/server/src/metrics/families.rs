@@ -358,9 +358,19 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     ),
     gauge(
+        "roomcast_memory_in_use_bytes",
+        &[],
+        "Memory that the process has in use: what `limits.memory` is about. The kernel's buffers of sockets are not in it.",
+        |scrape, out| {
+            if scrape.in_use > 0 {
+                out.sample(&[], scrape.in_use);
+            }
+        },
+    ),
+    gauge(
         "roomcast_memory_bytes",
         &[],
-        "Resident memory of the process, where the system tells.",
+        "Resident memory of the process, where the system tells: what is in use, and what its allocator keeps.",
         |scrape, out| {
             if let Some(memory) = scrape.memory {
                 out.sample(&[], memory);

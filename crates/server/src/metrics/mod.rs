@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::http::HttpStats;
 use crate::limits::Admission;
 use crate::mailbox::Mailboxes;
+use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
 use exposition::Exposition;
 use families::FAMILIES;
@@ -64,6 +65,8 @@ struct Scrape<'a> {
     http: &'a HttpStats,
     open: usize,
     memory: Option<u64>,
+    /// 0 where nothing counts it.
+    in_use: u64,
     uptime: Duration,
 }
 
@@ -96,6 +99,7 @@ impl Registry {
             http: &self.http,
             open: self.admission.connections(),
             memory: crate::limits::memory::resident_bytes(),
+            in_use: CountingAllocator::in_use() as u64,
             uptime: self.start.elapsed(),
         };
         let mut out = Exposition::default();

@@ -32,7 +32,9 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "memory",
-            "Memory that the process should stay under. Newcomers are refused shortly before it is reached.",
+            "Memory in use that the process should stay under. Newcomers are refused shortly before it is reached. What the \
+             process holds can be more: its allocator keeps some of what was given back, and the kernel has buffers \
+             for each socket (`[socket]`).",
             &AutoNumber {
                 place: |c: &mut Config| &mut c.limits.memory,
                 unit: Unit::Bytes,
