@@ -143,8 +143,13 @@ pub trait Engine {
     /// A number was refused for good before it was submitted.
     fn refuse(&mut self, log: LogId, client: ClientId, seq: u64, code: ErrorCode);
 
-    /// The newest events of a room, as far as this node keeps them.
-    fn events(&self, log: LogId) -> Option<&EventLog>;
+    /// The newest events of a room, as far as this node keeps them: none that is older than the room's retention.
+    fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog>;
+
+    /// Microseconds at which [`Engine::poll`] has something to do that no submission brings.
+    fn next_wake(&self) -> Option<u64> {
+        None
+    }
 
     /// Bytes that logs hold here, and how many logs went whole to stay under a ceiling.
     fn usage(&self) -> (usize, u64) {

@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) timestamp: i64,
+    /// Microseconds at which it was appended.
+    at: u64,
 }
 
 /// One life of a room's log.
@@ -127,11 +129,15 @@ impl Truth {
             return submitted;
         };
         let (at, retention) = self.logs[&log.0];
-        let kept = self.inner.events(log).unwrap();
+        let kept = self.inner.events(now, log).unwrap();
         let most = retention.events;
         assert!(most == 0 || kept.len() <= most, "{} events", kept.len());
         let entries = &mut self.ledger.borrow_mut().logs[at].entries;
-        entries.push(Entry { timestamp, ..entry });
+        entries.push(Entry {
+            timestamp,
+            at: now.micros,
+            ..entry
+        });
         assert_eq!(offset, entries.len() as u64, "offsets count");
         submitted
     }
@@ -151,6 +157,7 @@ impl Entry {
             name: record.name.to_owned(),
             payload: record.payload.to_vec(),
             timestamp: 0,
+            at: 0,
         }
     }
 
@@ -267,8 +274,20 @@ impl Engine for Truth {
         self.inner.refuse(log, client, seq, code);
     }
 
-    fn events(&self, log: LogId) -> Option<&EventLog> {
-        self.inner.events(log)
+    fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog> {
+        let kept = self.inner.events(now, log)?;
+        let (at, retention) = self.logs[&log.0];
+        let ledger = self.ledger.borrow();
+        let entries = &ledger.logs[at].entries;
+        if let Some(oldest) = entries.get(kept.first() as usize - 1) {
+            let age = (now.micros - oldest.at) / 1_000;
+            assert!(age <= retention.age, "an event of {age} ms is read");
+        }
+        Some(kept)
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        self.inner.next_wake()
     }
 
     fn usage(&self) -> (usize, u64) {

@@ -70,7 +70,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         log_ceiling: if roomy {
             0
         } else {
-            random.pick(&[0, 0, 8_000])
+            random.pick(&[0, 0, 12_000])
         },
         slow_links: random.pick(&[0, 100, 400]),
         pace: Pace {

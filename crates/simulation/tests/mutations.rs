@@ -61,6 +61,7 @@ caught! {
     goodbye_is_forgotten
     drop_is_a_leave
     lane_has_no_bound
+    age_is_not_kept
     client_renumbers
     client_forgets_what_it_saw
     client_hides_a_gap

@@ -243,7 +243,7 @@ impl Edge {
             payload: publish.payload(),
             ..Record::default()
         };
-        let (offset, is_new) = inbox.put(now.unix_ms, &record);
+        let (offset, is_new) = inbox.put(now, &record);
         if is_new {
             ctx.stats.inbox_messages += 1;
             if let Some(id) = live {

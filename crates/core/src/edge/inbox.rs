@@ -7,6 +7,7 @@ use roomcast_protocol::ErrorCode;
 use crate::engine::{Epoch, Since};
 use crate::letter::Receipt;
 use crate::log::{EventLog, Logged, Record, Retention};
+use crate::time::Now;
 
 /// How much an inbox keeps.
 const INBOX: Retention = Retention {
@@ -52,7 +53,7 @@ impl Inbox {
 
     /// Puts a message in, one that it keeps. The offset, and whether it is a new one: one that its sender numbered is not put in again
     /// while the inbox has it.
-    pub(super) fn put(&mut self, unix_ms: i64, record: &Record<'_>) -> (u64, bool) {
+    pub(super) fn put(&mut self, now: Now, record: &Record<'_>) -> (u64, bool) {
         let mut known = None;
         if record.seq > 0 {
             self.log.before(u64::MAX, |it| {
@@ -63,7 +64,7 @@ impl Inbox {
         }
         match known {
             Some(offset) => (offset, false),
-            None => (self.log.append(&INBOX, unix_ms, record), true),
+            None => (self.log.append(&INBOX, now, record), true),
         }
     }
 
@@ -394,7 +395,7 @@ mod tests {
         assert!(Inbox::TOO_LARGE.contains("65472"));
         let mut inbox = Inbox::new(Epoch::from_random(1));
         for offset in 1..=3 {
-            inbox.put(0, &record);
+            inbox.put(Now::default(), &record);
             assert_eq!(inbox.position(None), (offset - 1, offset == 1));
         }
     }
@@ -407,18 +408,18 @@ mod tests {
             seq,
             ..Record::default()
         };
-        assert_eq!(inbox.put(0, &record("a", 1)), (1, true));
-        assert_eq!(inbox.put(0, &record("b", 1)), (2, true));
-        assert_eq!(inbox.put(0, &record("a", 1)), (1, false));
-        assert_eq!(inbox.put(0, &record("a", 0)), (3, true));
-        assert_eq!(inbox.put(0, &record("a", 0)), (4, true));
+        assert_eq!(inbox.put(Now::default(), &record("a", 1)), (1, true));
+        assert_eq!(inbox.put(Now::default(), &record("b", 1)), (2, true));
+        assert_eq!(inbox.put(Now::default(), &record("a", 1)), (1, false));
+        assert_eq!(inbox.put(Now::default(), &record("a", 0)), (3, true));
+        assert_eq!(inbox.put(Now::default(), &record("a", 0)), (4, true));
         assert_eq!(inbox.position(None), (0, true));
         let epoch = inbox.epoch;
         let since = |offset| Some(Since { epoch, offset });
         assert_eq!(inbox.position(since(3)), (3, true));
         assert_eq!(inbox.position(since(5)), (0, false));
         for _ in 0..100 {
-            inbox.put(0, &record("a", 0));
+            inbox.put(Now::default(), &record("a", 0));
         }
         assert_eq!(inbox.position(since(39)), (40, false), "too long ago");
         assert_eq!(inbox.position(since(40)), (40, true));

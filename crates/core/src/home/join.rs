@@ -144,7 +144,14 @@ impl Room {
             alone: here.is_none() && (completion.is_none() || outgrown),
             request_id: head.request_id,
         };
-        self.send_joined(ctx, engine, &head, (edge_room, player), place.since, fields);
+        self.send_joined(
+            ctx,
+            engine,
+            now,
+            &head,
+            (edge_room, player),
+            (place.since, fields),
+        );
         if outgrown {
             self.switch_to_count(ctx, op.born);
         } else if completion.is_some() {

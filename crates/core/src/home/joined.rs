@@ -13,6 +13,7 @@ use crate::host::{Encoding, Host};
 use crate::letter::{Joined, OpHead, RoomId, ToEdge};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
+use crate::time::Now;
 
 /// What a `joined` says of the log.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,11 +33,11 @@ impl Room {
     pub(super) fn send_joined<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &E,
+        engine: &mut E,
+        now: Now,
         op: &OpHead,
         (edge_room, player): (RoomId, PlayerNum),
-        since: Option<Since>,
-        mut fields: JoinedFields,
+        (since, mut fields): (Option<Since>, JoinedFields),
     ) {
         let Some(seat) = self
             .members
@@ -48,13 +49,13 @@ impl Room {
         };
         let newest = fields.offset;
         if let Some(since) = since {
-            let reached = since.offset <= newest && self.reaches(engine, &since);
+            let reached = since.offset <= newest && self.reaches(engine, now, &since);
             ctx.stats.recoveries[usize::from(reached)] += 1;
             if reached {
                 (fields.recovered, fields.offset) = (true, since.offset);
             }
         }
-        let slice = self.slice(ctx, engine, &seat, op.born, (fields.offset, newest));
+        let slice = self.slice(ctx, engine, now, &seat, op.born, (fields.offset, newest));
         let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
         let joined = Joined {
             conn: op.conn.conn,

@@ -221,7 +221,8 @@ impl<E: Engine> Home<E> {
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
-        self.timers.peek().map(|Reverse((at, _, _))| *at)
+        let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
+        timer.into_iter().chain(self.engine.next_wake()).min()
     }
 
     /// Takes what a slow engine has completed since the last turn.

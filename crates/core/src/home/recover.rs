@@ -27,11 +27,11 @@ const PAGE_BYTES: usize = 24 * 1024;
 
 impl Room {
     /// Whether the log still has all that came after a place.
-    pub(super) fn reaches<E: Engine>(&self, engine: &E, since: &Since) -> bool {
+    pub(super) fn reaches<E: Engine>(&self, engine: &mut E, now: Now, since: &Since) -> bool {
         since.epoch == self.epoch
             && since.offset <= self.offset
             && engine
-                .events(self.log)
+                .events(now, self.log)
                 .is_some_and(|log| log.reaches(since.offset) || mutated!("gap_is_not_told"))
     }
 
@@ -39,7 +39,8 @@ impl Room {
     pub(super) fn slice<H: Host, E: Engine>(
         &self,
         ctx: &mut Context<H>,
-        engine: &E,
+        engine: &mut E,
+        now: Now,
         seat: &Seat,
         born: u64,
         (after, to): (u64, u64),
@@ -50,7 +51,7 @@ impl Room {
             to: after,
             caught_up: after >= to,
         };
-        let Some(log) = engine.events(self.log).filter(|_| after < to) else {
+        let Some(log) = engine.events(now, self.log).filter(|_| after < to) else {
             return slice;
         };
         let most = match ctx.settings.event_lane / 2 {
@@ -102,8 +103,8 @@ impl Room {
             epoch: self.epoch,
             offset: after,
         };
-        if self.reaches(engine, &place) {
-            let slice = self.slice(ctx, engine, &seat, op.born, (after, self.offset));
+        if self.reaches(engine, now, &place) {
+            let slice = self.slice(ctx, engine, now, &seat, op.born, (after, self.offset));
             let conn = op.conn.conn;
             let answer = ToEdge::LogSlice {
                 conn,
@@ -154,7 +155,7 @@ impl Room {
         };
         ctx.stats.history_pages += 1;
         let empty = EventLog::default();
-        let log = engine.events(self.log).unwrap_or(&empty);
+        let log = engine.events(now, self.log).unwrap_or(&empty);
         let page = Page::of(&self.name, &self.epoch, log, request, self.offset);
         let message = Outgoing {
             room_id: &self.name,

@@ -82,10 +82,10 @@ impl Room {
         self.send_joined(
             ctx,
             engine,
+            now,
             &op.head(),
             (edge_room, player),
-            place.since,
-            fields,
+            (place.since, fields),
         );
         if !was_connected {
             self.tell_connection(ctx, now, op.born, player);

@@ -2,21 +2,29 @@
 //!
 //! The ring grows by doubling up to its bound and then allocates nothing: an event costs what it
 //! says, a header, and 16 bytes of index. An engine keeps one for each room that it knows.
+//!
+//! Ages are told by the clock that can't be set. A log does not look at it by itself: who is about to read trims it
+//! first ([`EventLog::trim`]), so that nobody is given an event that is older than it may be.
 
 mod producers;
 mod record;
 
 use std::collections::VecDeque;
 
+use crate::time::Now;
+
 pub use producers::{Producers, Verdict};
 pub use record::{Logged, Record};
+
+/// Bytes that an allocator adds to what it is asked for, about: they count as held.
+pub const ALLOCATION: usize = 16;
 
 /// How much of a room's log is kept; whichever bound is met first counts. 0 switches a bound off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Events.
     pub events: usize,
-    /// Bytes, headers included.
+    /// Bytes, headers included; 4 GiB where it is off.
     pub bytes: usize,
     /// Milliseconds since an event was logged.
     pub age: u64,
@@ -35,11 +43,38 @@ impl Default for Retention {
     }
 }
 
+/// What a log knows of an event beside its bytes. Two times of 48 bits each: every event has one of these.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where it begins, counted from the first byte that was ever put in.
-    start: u64,
-    timestamp: i64,
+    /// Where it begins: the lower half of a count from the first byte that was ever put in.
+    start: u32,
+    timestamp: [u16; 3],
+    logged: [u16; 3],
+}
+
+impl Entry {
+    fn new(start: u32, now: Now) -> Entry {
+        let low = |of: u64| [of as u16, (of >> 16) as u16, (of >> 32) as u16];
+        Entry {
+            start,
+            timestamp: low(now.unix_ms as u64),
+            logged: low(now.micros / 1_000),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch, of either sign.
+    fn timestamp(&self) -> i64 {
+        (whole(self.timestamp) << 16) as i64 >> 16
+    }
+
+    /// Milliseconds of the clock that can't be set.
+    fn logged(&self) -> u64 {
+        whole(self.logged)
+    }
+}
+
+fn whole([low, middle, high]: [u16; 3]) -> u64 {
+    u64::from(low) | u64::from(middle) << 16 | u64::from(high) << 32
 }
 
 /// The newest events of one room, without gaps.
@@ -47,8 +82,8 @@ struct Entry {
 pub struct EventLog {
     bytes: VecDeque<u8>,
     entries: VecDeque<Entry>,
-    /// Bytes that were dropped from the front.
-    dropped: u64,
+    /// Bytes that were dropped from the front: the lower half of their count.
+    dropped: u32,
     /// The offset of the last event; 0 before the first.
     last: u64,
     cut: u64,
@@ -75,9 +110,14 @@ impl EventLog {
         self.entries.is_empty()
     }
 
-    /// When the newest event that is kept was logged, in milliseconds since the Unix epoch.
-    pub fn newest(&self) -> Option<i64> {
-        self.entries.back().map(|entry| entry.timestamp)
+    /// When the oldest event that is kept was logged, in milliseconds of the clock that can't be set.
+    pub fn oldest(&self) -> Option<u64> {
+        self.entries.front().map(Entry::logged)
+    }
+
+    /// The same of the newest.
+    pub fn newest(&self) -> Option<u64> {
+        self.entries.back().map(Entry::logged)
     }
 
     /// Events that were dropped although they were younger than [`Retention::grace`].
@@ -96,26 +136,30 @@ impl EventLog {
     }
 
     /// Appends an event and drops what goes over the bounds. Returns its offset.
-    pub fn append(&mut self, retention: &Retention, timestamp: i64, record: &Record<'_>) -> u64 {
-        let start = self.dropped + self.bytes.len() as u64;
+    pub fn append(&mut self, retention: &Retention, now: Now, record: &Record<'_>) -> u64 {
+        let start = self.dropped.wrapping_add(self.bytes.len() as u32);
         record.write(&mut self.bytes);
-        self.entries.push_back(Entry { start, timestamp });
+        self.entries.push_back(Entry::new(start, now));
         self.last += 1;
-        self.trim(retention, timestamp);
+        self.trim(retention, now);
         self.last
     }
 
     /// Drops what goes over the bounds at this time.
-    pub fn trim(&mut self, retention: &Retention, unix_ms: i64) {
+    pub fn trim(&mut self, retention: &Retention, now: Now) {
         let over = |limit: usize, is: usize| limit > 0 && is > limit;
-        let oldest = |age: u64| unix_ms.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX));
+        let most = match retention.bytes {
+            0 => u32::MAX as usize,
+            bytes => bytes.min(u32::MAX as usize),
+        };
+        let age = |entry: &Entry| (now.micros / 1_000).saturating_sub(entry.logged());
         while let Some(first) = self.entries.front() {
             let held = self.bytes.len() + self.entries.len() * size_of::<Entry>();
-            let old = retention.age > 0 && first.timestamp < oldest(retention.age);
-            if !old && !over(retention.events, self.entries.len()) && !over(retention.bytes, held) {
+            let old = retention.age > 0 && age(first) > retention.age;
+            if !old && !over(retention.events, self.entries.len()) && !over(most, held) {
                 return;
             }
-            self.cut += u64::from(first.timestamp > oldest(retention.grace));
+            self.cut += u64::from(age(first) < retention.grace);
             self.drop_first();
         }
         // Aged out whole: what it held is worth more elsewhere.
@@ -123,21 +167,36 @@ impl EventLog {
         self.entries = VecDeque::new();
     }
 
+    /// Gives back what it holds far beyond what it needs. It costs a copy.
+    pub fn shrink(&mut self) {
+        if self.bytes.capacity() > 4 * self.bytes.len() {
+            self.bytes.shrink_to(2 * self.bytes.len());
+        }
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
     /// Forgets all events, and goes on counting.
     pub fn clear(&mut self) {
-        self.dropped += self.bytes.len() as u64;
+        self.dropped = self.dropped.wrapping_add(self.bytes.len() as u32);
         self.bytes = VecDeque::new();
         self.entries = VecDeque::new();
     }
 
+    /// Where an event begins in the ring, which holds less than 4 GiB.
+    fn place(&self, entry: &Entry) -> usize {
+        entry.start.wrapping_sub(self.dropped) as usize
+    }
+
     fn drop_first(&mut self) {
         self.entries.pop_front();
-        let end = match self.entries.front() {
-            Some(next) => next.start,
-            None => self.dropped + self.bytes.len() as u64,
+        let length = match self.entries.front() {
+            Some(next) => self.place(next),
+            None => self.bytes.len(),
         };
-        self.bytes.drain(..(end - self.dropped) as usize);
-        self.dropped = end;
+        self.bytes.drain(..length);
+        self.dropped = self.dropped.wrapping_add(length as u32);
     }
 
     /// Calls `each` for the events after `offset` in their order, from the oldest that is kept, until it returns false.
@@ -164,9 +223,9 @@ impl EventLog {
     fn get<'a>(&'a self, offset: u64, scratch: &'a mut Vec<u8>) -> Option<Logged<'a>> {
         let index = offset.checked_sub(self.first())? as usize;
         let entry = self.entries.get(index)?;
-        let start = (entry.start - self.dropped) as usize;
+        let start = self.place(entry);
         let end = match self.entries.get(index + 1) {
-            Some(next) => (next.start - self.dropped) as usize,
+            Some(next) => self.place(next),
             None => self.bytes.len(),
         };
         let (front, back) = self.bytes.as_slices();
@@ -180,7 +239,7 @@ impl EventLog {
             scratch.extend_from_slice(back.get(..end - front.len())?);
             scratch
         };
-        let (timestamp, record) = (entry.timestamp, Record::read(bytes)?);
+        let (timestamp, record) = (entry.timestamp(), Record::read(bytes)?);
         Some(Logged {
             offset,
             timestamp,
@@ -214,18 +273,76 @@ mod tests {
         all
     }
 
+    fn at(ms: u64) -> Now {
+        Now {
+            micros: ms * 1_000,
+            unix_ms: 1_700_000_000_000 + ms as i64,
+        }
+    }
+
     #[test]
     fn an_age_of_its_own_ends_each_event() {
         let (mut log, retention) = (EventLog::default(), Retention::default());
         for n in 0..10 {
-            log.append(&retention, n * 60_000, &event(b"x"));
+            log.append(&retention, at(n * 60_000), &event(b"x"));
         }
         assert_eq!((log.first(), log.last(), log.len()), (5, 10, 6));
-        log.trim(&retention, 15 * 60_000);
+        log.trim(&retention, at(15 * 60_000));
         assert_eq!((log.first(), log.last(), log.held()), (11, 10, 0));
         assert!(log.reaches(10) && !log.reaches(9) && !log.reaches(11));
-        assert_eq!(log.append(&retention, 16 * 60_000, &event(b"y")), 11);
+        assert_eq!(log.append(&retention, at(16 * 60_000), &event(b"y")), 11);
         assert_eq!(after(&log, 0), [(11, b"y".to_vec())]);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_ends_no_event() {
+        let (mut log, retention) = (EventLog::default(), Retention::default());
+        let clocks = [0, 4_000_000_000_000, -5_000_000, 7];
+        for (n, unix_ms) in clocks.into_iter().enumerate() {
+            let now = Now {
+                unix_ms,
+                ..at(1_000 * n as u64)
+            };
+            log.append(&retention, now, &event(b"x"));
+        }
+        let mut told = Vec::new();
+        log.after(0, |it| {
+            told.push(it.timestamp);
+            true
+        });
+        assert_eq!(told, clocks, "each with the time that it was told with");
+    }
+
+    #[test]
+    fn a_ring_that_has_turned_four_gibibytes_goes_on() {
+        let mut log = EventLog {
+            dropped: u32::MAX - 100,
+            ..EventLog::default()
+        };
+        let retention = Retention {
+            events: 3,
+            ..Retention::default()
+        };
+        for n in 0..20_u8 {
+            log.append(&retention, at(0), &event(&[n; 9]));
+            let kept: Vec<_> = after(&log, 0).into_iter().map(|it| it.1).collect();
+            let newest: Vec<_> = (n.saturating_sub(2)..=n).map(|n| vec![n; 9]).collect();
+            assert_eq!(kept, newest);
+        }
+    }
+
+    #[test]
+    fn what_a_burst_took_is_given_back() {
+        let (mut log, retention) = (EventLog::default(), Retention::default());
+        for n in 0..1_000 {
+            log.append(&retention, at(n), &event(&[b'x'; 100]));
+        }
+        let burst = log.held();
+        log.append(&retention, at(300_000), &event(b"y"));
+        log.trim(&retention, at(301_100));
+        log.shrink();
+        assert_eq!(after(&log, 0), [(1_001, b"y".to_vec())]);
+        assert!(log.held() * 100 < burst, "{} of {burst}", log.held());
     }
 
     proptest! {
@@ -237,7 +354,7 @@ mod tests {
             let retention = Retention { events, bytes, age: 0, grace: 0 };
             let mut log = EventLog::default();
             for (n, payload) in payloads.iter().enumerate() {
-                let offset = log.append(&retention, n as i64, &event(payload));
+                let offset = log.append(&retention, at(n as u64), &event(payload));
                 prop_assert_eq!(offset, n as u64 + 1);
                 prop_assert!(log.len() <= events);
                 prop_assert!(log.held() <= 4 * bytes.max(512), "{} of {bytes}", log.held());

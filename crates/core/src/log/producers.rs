@@ -32,6 +32,10 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Producers {
     clients: HashMap<ClientId, Box<Producer>, own_bits::Hash>,
+    /// Bytes that they hold beside the table.
+    held: usize,
+    /// How many of them are not in the room.
+    absent: usize,
 }
 
 mod own_bits {
@@ -92,10 +96,67 @@ impl Producers {
         self.clients.is_empty()
     }
 
+    /// How many of them are not in the room.
+    pub fn absent(&self) -> usize {
+        self.absent
+    }
+
+    /// Memory that they hold, in bytes.
+    pub fn held(&self) -> usize {
+        self.clients.allocation_size() + self.held
+    }
+
+    /// Changes one that is known, and counts it anew. Nothing else changes one.
+    fn change<T>(
+        &mut self,
+        client: &ClientId,
+        change: impl FnOnce(&mut Producer) -> T,
+    ) -> Option<T> {
+        let known = self.clients.get_mut(client)?;
+        let (held, present) = (known.held(), known.present);
+        let result = change(known);
+        self.held = self.held + known.held() - held;
+        self.absent = self.absent + usize::from(present) - usize::from(known.present);
+        Some(result)
+    }
+
+    /// The same for one that is in the room: who is not known there has sent nothing before, and begins with 1.
+    fn known<T>(&mut self, client: ClientId, change: impl Fn(&mut Producer) -> T) -> T {
+        if let Some(result) = self.change(&client, &change) {
+            return result;
+        }
+        let mut producer = Producer {
+            present: true,
+            ..Producer::default()
+        };
+        let result = change(&mut producer);
+        self.insert(client, producer);
+        result
+    }
+
+    /// One that is in the room, and not known.
+    fn insert(&mut self, client: ClientId, producer: Producer) {
+        self.held += producer.held();
+        self.clients.insert(client, Box::new(producer));
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&mut Producer) -> bool) {
+        (self.held, self.absent) = (0, 0);
+        self.clients.retain(|_, known| {
+            let keep = keep(known);
+            self.held += if keep { known.held() } else { 0 };
+            self.absent += usize::from(keep && !known.present);
+            keep
+        });
+        if self.clients.len() < self.clients.capacity() / 4 {
+            self.clients.shrink_to(2 * self.clients.len());
+        }
+    }
+
     /// A client is in the room; `back`: it has been before. `first_seq` is the lowest number that it has no answer for,
     /// 0 where it does not say. Whether what it sends again may be logged twice, as it is not known here.
     pub fn enter(&mut self, client: ClientId, first_seq: u64, back: bool) -> bool {
-        if let Some(known) = self.clients.get_mut(&client) {
+        let known = self.change(&client, |known| {
             known.present = true;
             // What it was told last may have been lost with its connection.
             known.reported_gap = 0;
@@ -105,7 +166,10 @@ impl Producers {
                 known.answers.clear();
                 known.ahead.retain(|(seq, _)| *seq > first_seq);
             }
-            return first_seq < known.unsure;
+            first_seq < known.unsure
+        });
+        if let Some(unsure) = known {
+            return unsure;
         }
         let first_seq = first_seq.max(1);
         if first_seq == 1 && !back {
@@ -118,96 +182,103 @@ impl Producers {
             present: true,
             ..Producer::default()
         };
-        self.clients.insert(client, Box::new(producer));
+        self.insert(client, producer);
         true
     }
 
     /// A client is no longer in the room, which keeps its events from `first` on.
     pub fn exit(&mut self, client: ClientId, first: u64) {
-        if let Some(known) = self.clients.get_mut(&client) {
+        let forget = self.change(&client, |known| {
             known.present = false;
-            if known.offset < first {
-                self.clients.remove(&client);
-            }
+            known.offset < first
+        });
+        if forget == Some(true)
+            && let Some(known) = self.clients.remove(&client)
+        {
+            self.held -= known.held();
+            self.absent -= 1;
         }
+    }
+
+    /// Nobody is in the room any more, which keeps its events from `first` on.
+    pub fn exit_all(&mut self, first: u64) {
+        self.retain(|known| {
+            known.present = false;
+            known.offset >= first
+        });
     }
 
     /// Forgets those who are not in the room and of whom it keeps no event: it keeps those from `first` on.
     pub fn forget(&mut self, first: u64) {
-        self.clients
-            .retain(|_, known| known.present || known.offset >= first);
+        self.retain(|known| known.present || known.offset >= first);
     }
 
     /// What is to be done with number `seq`. After [`Verdict::Next`] comes [`Producers::logged`].
     pub fn check(&mut self, client: ClientId, seq: u64) -> Verdict {
-        let known = self.clients.entry(client).or_insert_with(|| {
-            let present = true;
-            Box::new(Producer {
-                present,
-                ..Producer::default()
-            })
-        });
-        if seq == known.last + 1 {
-            return Verdict::Next;
-        }
-        if seq > known.last && mutated!("missing_seq_is_passed_over") {
-            known.last = seq - 1;
-            return Verdict::Next;
-        }
-        if seq > known.last {
-            let missing = known.last + 1;
-            let first = std::mem::replace(&mut known.reported_gap, missing) != missing;
-            return Verdict::Gap { missing, first };
-        }
-        let back = (known.last - seq) as usize;
-        match known.answers.iter().rev().nth(back) {
-            Some(Answer::Logged(offset)) => Verdict::Logged(*offset),
-            Some(Answer::Refused(code)) => Verdict::Refused(*code),
-            None => Verdict::Logged(0),
-        }
+        self.known(client, |known| known.check(seq))
     }
 
     /// The next number was logged at `offset`.
     pub fn logged(&mut self, client: ClientId, offset: u64) {
-        if let Some(known) = self.clients.get_mut(&client) {
+        self.change(&client, |known| {
             known.offset = offset;
             known.answer(Answer::Logged(offset));
-        }
+        });
     }
 
     /// A number was given up by its client, and won't come. Nothing happens where it was used up before.
     pub fn skip(&mut self, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.check(client, seq);
         if verdict == Verdict::Next {
-            self.logged_nothing(client);
+            self.change(&client, |known| known.answer(Answer::Logged(0)));
         }
         verdict
     }
 
     /// A number was refused for good before it came here. It is used up, also out of its turn.
     pub fn refuse(&mut self, client: ClientId, seq: u64, code: ErrorCode) {
-        let Some(known) = self.clients.get_mut(&client) else {
-            if seq == 1 {
-                self.check(client, seq);
-                self.refuse(client, seq, code);
-            }
-            return;
-        };
-        if seq == known.last + 1 {
-            known.answer(Answer::Refused(code));
-        } else if seq > known.last && known.ahead.len() < ANSWERS {
-            known.ahead.push((seq, code));
-        }
-    }
-
-    fn logged_nothing(&mut self, client: ClientId) {
-        if let Some(known) = self.clients.get_mut(&client) {
-            known.answer(Answer::Logged(0));
-        }
+        self.known(client, |known| known.refuse(seq, code));
     }
 }
 
 impl Producer {
+    /// Memory that it holds, in bytes.
+    fn held(&self) -> usize {
+        size_of::<Producer>()
+            + 2 * super::ALLOCATION
+            + self.answers.capacity() * size_of::<Answer>()
+            + self.ahead.capacity() * size_of::<(u64, ErrorCode)>()
+    }
+
+    fn check(&mut self, seq: u64) -> Verdict {
+        if seq == self.last + 1 {
+            return Verdict::Next;
+        }
+        if seq > self.last && mutated!("missing_seq_is_passed_over") {
+            self.last = seq - 1;
+            return Verdict::Next;
+        }
+        if seq > self.last {
+            let missing = self.last + 1;
+            let first = std::mem::replace(&mut self.reported_gap, missing) != missing;
+            return Verdict::Gap { missing, first };
+        }
+        let back = (self.last - seq) as usize;
+        match self.answers.iter().rev().nth(back) {
+            Some(Answer::Logged(offset)) => Verdict::Logged(*offset),
+            Some(Answer::Refused(code)) => Verdict::Refused(*code),
+            None => Verdict::Logged(0),
+        }
+    }
+
+    fn refuse(&mut self, seq: u64, code: ErrorCode) {
+        if seq == self.last + 1 {
+            self.answer(Answer::Refused(code));
+        } else if seq > self.last && self.ahead.len() < ANSWERS {
+            self.ahead.push((seq, code));
+        }
+    }
+
     /// Uses up the next number, and those after it that were used up before.
     fn answer(&mut self, answer: Answer) {
         self.push(answer);
@@ -273,6 +344,17 @@ mod tests {
         producers.logged(client(), 7);
         assert_eq!(producers.check(client(), 4), Verdict::Refused(code));
         assert_eq!(producers.check(client(), 5), Verdict::Next);
+    }
+
+    #[test]
+    fn a_final_refusal_comes_before_all_else() {
+        let mut producers = Producers::default();
+        let code = ErrorCode::TooLarge;
+        producers.refuse(client(), 2, code);
+        assert_eq!(producers.check(client(), 1), Verdict::Next);
+        producers.logged(client(), 7);
+        assert_eq!(producers.check(client(), 2), Verdict::Refused(code));
+        assert_eq!(producers.check(client(), 3), Verdict::Next);
     }
 
     #[test]

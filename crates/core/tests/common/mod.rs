@@ -573,8 +573,15 @@ macro_rules! as_inner_engine {
         ) {
             self.inner.refuse(log, client, seq, code);
         }
-        fn events(&self, log: LogId) -> Option<&roomcast_core::log::EventLog> {
-            self.inner.events(log)
+        fn events(
+            &mut self,
+            now: roomcast_core::Now,
+            log: LogId,
+        ) -> Option<&roomcast_core::log::EventLog> {
+            self.inner.events(now, log)
+        }
+        fn next_wake(&self) -> Option<u64> {
+            self.inner.next_wake()
         }
         fn usage(&self) -> (usize, u64) {
             self.inner.usage()

@@ -35,7 +35,7 @@ pub struct Config {
     pub log: Log,
     /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
     pub session_secret: Secret,
-    /// `[rooms]` `log_memory`: bytes that the logs of all rooms may hold together; 0 is any.
+    /// `[rooms]` `log_memory`: bytes that the logs of all rooms may cost together; 0 is any.
     pub log_memory: usize,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,

@@ -254,8 +254,9 @@ pub(super) static ROOMS: Section = Section {
         ),
         Key::new(
             "log_memory",
-            "Memory that the logs of all rooms may take together. Over it logs go whole: of rooms that nobody is in, the \
-             one left first first; then of the others, the quietest first.",
+            "Memory that the logs of all rooms may take together: events, names, what is known of senders, and tables. \
+             Over it logs go whole: first those of rooms that nobody is in, the one left first first; then those of \
+             the others, the quietest first.",
             &bytes(|c| &mut c.log_memory, ("1MiB", "65536GiB"), Zero::Off),
         ),
         Key::new(

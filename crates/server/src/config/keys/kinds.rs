@@ -82,13 +82,13 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
         &Number {
             place: |k: &mut Kind| &mut k.retention.bytes,
             unit: Unit::Bytes,
-            range: ("1KiB", "64GiB"),
+            range: ("1KiB", "4GiB"),
             zero: Zero::Off,
         },
     ),
     Key::new(
         "log.age",
-        "How long a room's log keeps an event.",
+        "How long a room's log keeps an event. Nobody is given an older one, and its memory is given back soon after.",
         &Number {
             place: |k: &mut Kind| &mut k.retention.age,
             unit: Unit::Millis,
