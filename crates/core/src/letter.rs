@@ -34,10 +34,17 @@ pub(crate) enum Letter {
 /// What a connection asks of a room, on its way to the room's home.
 #[derive(Debug)]
 pub(crate) struct Op {
+    pub(crate) head: OpHead,
+    pub(crate) request: OpKind,
+}
+
+/// What is told with each operation: whose it is, and where its answer goes.
+#[derive(Debug)]
+pub(crate) struct OpHead {
     pub(crate) room: RoomRef,
     pub(crate) conn: ConnRef,
     pub(crate) encoding: Encoding,
-    /// 0 where the home has not told it yet, [`Op::NEWCOMER`] where it can't be in the room.
+    /// 0 where the home has not told it yet, [`OpHead::NEWCOMER`] where it can't be in the room.
     pub(crate) player: PlayerNum,
     /// Microseconds at which it was read.
     pub(crate) born: u64,
@@ -47,55 +54,35 @@ pub(crate) struct Op {
     pub(crate) seq: u64,
     /// The client's number for the request, which its answer repeats; 0 for none.
     pub(crate) request_id: u32,
-    pub(crate) request: OpKind,
 }
 
-impl Op {
+impl OpHead {
     pub(crate) const NEWCOMER: PlayerNum = PlayerNum::MAX;
-
-    /// Who asks, for those who need no more of it.
-    pub(crate) fn head(&self) -> OpHead {
-        OpHead {
-            conn: self.conn,
-            born: self.born,
-            request_id: self.request_id,
-        }
-    }
-}
-
-/// Where the answer to an operation goes, and when the operation was read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OpHead {
-    pub(crate) conn: ConnRef,
-    pub(crate) born: u64,
-    pub(crate) request_id: u32,
 }
 
 impl OpKind {
-    /// The type of the message that asked for it; none where no client did.
-    pub(crate) fn message_type(&self) -> Option<MessageType> {
-        Some(match self {
-            OpKind::Join(_) => MessageType::JoinRoom,
-            OpKind::Leave { .. } => MessageType::LeaveRoom,
-            OpKind::History(_) => MessageType::History,
-            OpKind::Skip => MessageType::Skip,
-            OpKind::Publish(publish) => publish.message_type,
-            OpKind::Presence(_) => MessageType::Presence,
-            OpKind::Members { .. } => MessageType::Members,
-            OpKind::Detach
-            | OpKind::Resume(_)
-            | OpKind::ReadLog { .. }
-            | OpKind::Refused(_)
-            | OpKind::ReadState { .. } => return None,
-        })
-    }
-
     /// Whether it changes who is in the room, or which connection a member has: it keeps its place among publishes.
     pub(crate) fn comes_or_goes(&self) -> bool {
         matches!(
             self,
-            OpKind::Join(_) | OpKind::Leave { .. } | OpKind::Detach | OpKind::Resume(_)
+            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Detach | OpKind::Resume(_)
         )
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(crate) fn held(&self) -> usize {
+        let keys = |update: &PresenceUpdate<'_>| -> usize {
+            let sizes = update.keys.iter();
+            sizes
+                .map(|(key, value)| 64 + key.len() + value.as_ref().map_or(0, |v| v.len()))
+                .sum()
+        };
+        match self {
+            OpKind::Publish(publish) => publish.bytes.len(),
+            OpKind::Presence(update) => keys(update),
+            OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
+            _ => 0,
+        }
     }
 }
 
@@ -124,20 +111,13 @@ impl RoomId {
 #[derive(Debug)]
 pub(crate) enum OpKind {
     Join(Box<Join>),
-    /// Answered with [`ToEdge::Left`], unless the connection is `gone`.
-    Leave {
-        gone: bool,
-        edge_room: RoomId,
-    },
+    Leave(Leave),
     /// The connection is gone, and its session is not. Not answered.
     Detach,
     /// The session has another connection. Answered as a join is.
     Resume(Box<Resume>),
-    /// What comes after this offset in the log, for a member that is behind.
-    ReadLog {
-        after: u64,
-        edge_room: RoomId,
-    },
+    /// What comes next in the log, for a member that is behind.
+    ReadLog(ReadLog),
     History(HistoryRequest),
     /// The sender gives its number up.
     Skip,
@@ -145,10 +125,7 @@ pub(crate) enum OpKind {
     Refused(ErrorCode),
     Publish(Publish),
     Presence(PresenceUpdate<'static>),
-    Members {
-        after: PlayerNum,
-        limit: u32,
-    },
+    Members(MembersPage),
     /// What is newest of the room's state, for a connection that missed some.
     ReadState {
         since: u64,
@@ -165,6 +142,27 @@ pub(crate) struct Join {
     /// Empty where no token names one.
     pub(crate) user_id: Box<str>,
     pub(crate) place: Place,
+}
+
+/// Answered with [`ToEdge::Left`], unless the connection is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    pub(crate) gone: bool,
+    pub(crate) edge_room: RoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLog {
+    /// The offset of the last event that the member has.
+    pub(crate) after: u64,
+    pub(crate) edge_room: RoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MembersPage {
+    pub(crate) after: PlayerNum,
+    /// 0: as many as fit.
+    pub(crate) limit: u32,
 }
 
 /// How far a client has come in a room.

@@ -7,7 +7,7 @@ use crate::letter::{Delivery, Letter, Op, ShardMessage, ToEdge};
 impl<H> Context<H> {
     /// Sends an operation to the home of its room.
     pub(crate) fn send_home(&mut self, op: Op) {
-        let home = NameHash::home(op.room.hash, self.count);
+        let home = NameHash::home(op.head.room.hash, self.count);
         if home == self.index {
             self.local_ops.push(op);
         } else if let Some(outbox) = self.outboxes.get_mut(usize::from(home)) {

@@ -12,9 +12,7 @@ use crate::edge::{Edge, over_state};
 use crate::host::Host;
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
-use crate::letter::{
-    DirectMessage, Letter, OpKind, Publish, Receipt, Receipted, Recipient, ShardMessage,
-};
+use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient, ShardMessage};
 use crate::log::Record;
 use crate::time::Now;
 
@@ -87,11 +85,7 @@ impl Edge {
                 sent.settle(envelope.seq, Receipt::Copies(1));
             }
         }
-        let request = OpKind::Publish(publish);
-        let window = take_window(conn, ctx, &request);
-        let OpKind::Publish(publish) = request else {
-            return;
-        };
+        let window = take_window(conn, ctx, publish.bytes.len());
         let message = DirectMessage {
             to,
             to_user: to_user.into(),

@@ -11,7 +11,7 @@ use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
 use crate::identity::Rights;
-use crate::letter::OpKind;
+use crate::letter::{Leave, OpKind};
 use crate::time::Now;
 
 impl Edge {
@@ -133,10 +133,10 @@ impl Edge {
             }
         }
         for (room, player, edge_room) in left {
-            let leave = OpKind::Leave {
+            let leave = OpKind::Leave(Leave {
                 gone: false,
                 edge_room,
-            };
+            });
             self.send_op(ctx, now, (id, encoding), room, player, leave);
         }
     }

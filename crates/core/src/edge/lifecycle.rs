@@ -9,7 +9,7 @@ use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, NameHash};
 use crate::lane::{Lane, Piece};
-use crate::letter::{Letter, Op, OpKind, RoomRef, ShardMessage, UserSession};
+use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, ShardMessage, UserSession};
 use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
@@ -135,10 +135,10 @@ impl Edge {
             }
             let (reference, edge_room) = (room.reference(), room.id);
             // One that leaves already is told so twice; the second finds nobody.
-            let leave = OpKind::Leave {
+            let leave = OpKind::Leave(Leave {
                 gone: true,
                 edge_room,
-            };
+            });
             self.send_op(
                 ctx,
                 now,
@@ -184,7 +184,7 @@ impl Edge {
             shard: ctx.index,
             conn: id,
         };
-        ctx.send_home(Op {
+        let head = OpHead {
             room,
             conn,
             encoding,
@@ -193,8 +193,8 @@ impl Edge {
             window: 0,
             seq: 0,
             request_id: 0,
-            request,
-        });
+        };
+        ctx.send_home(Op { head, request });
     }
 
     /// Tells a user's home that the user has a session more, or one less.

@@ -15,7 +15,7 @@ use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
 use crate::identity::Rights;
-use crate::letter::OpKind;
+use crate::letter::{MembersPage, OpKind};
 use crate::time::Now;
 
 /// Largest payload of a `ping`, in bytes: its answer must fit into the control lane.
@@ -331,10 +331,10 @@ impl Edge {
                 self.forward(ctx, now, &envelope, Rights::PRESENCE, |_, _| request);
             }
             Request::Members(members) => {
-                let request = OpKind::Members {
+                let request = OpKind::Members(MembersPage {
                     after: members.after,
                     limit: members.limit,
-                };
+                });
                 self.forward(ctx, now, &envelope, Rights::NONE, |_, _| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),

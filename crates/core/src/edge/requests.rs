@@ -17,7 +17,7 @@ use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::ConnRef;
 use crate::identity::Rights;
-use crate::letter::{Join, Op, OpKind, Place, Publish, RoomId};
+use crate::letter::{Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish, RoomId};
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.
@@ -80,7 +80,7 @@ impl Edge {
                 let membership = Membership::new(room, rights, own_token);
                 conn.session.memberships.push(membership);
                 conn.pooled.in_use = true;
-                (room, Op::NEWCOMER)
+                (room, OpHead::NEWCOMER)
             }
         };
         let Some(room) = self.rooms.get(room) else {
@@ -99,14 +99,14 @@ impl Edge {
                 first_seq: join.first_seq.unwrap_or(0),
             },
         }));
-        let (encoding, window) = (conn.encoding, take_window(conn, ctx, &request));
+        let (encoding, window) = (conn.encoding, take_window(conn, ctx, request.held()));
         let conn = ConnRef {
             shard: ctx.index,
             conn: id,
         };
         let (room, born, seq) = (room.reference(), now.micros, envelope.seq);
         let request_id = envelope.request_id;
-        ctx.send_home(Op {
+        let head = OpHead {
             room,
             conn,
             encoding,
@@ -115,8 +115,8 @@ impl Edge {
             window,
             seq,
             request_id,
-            request,
-        });
+        };
+        ctx.send_home(Op { head, request });
     }
 
     pub(super) fn leave<H: Host>(
@@ -133,10 +133,10 @@ impl Edge {
             |membership, edge_room| {
                 membership.wanted = false;
                 membership.unanswered += 1;
-                OpKind::Leave {
+                OpKind::Leave(Leave {
                     gone: false,
                     edge_room,
-                }
+                })
             },
         );
     }
@@ -169,10 +169,10 @@ impl Edge {
         self.forward(ctx, now, &envelope, Rights::PUBLISH, |_, _| {
             // Called at most once.
             publish.take().map_or(
-                OpKind::Members {
+                OpKind::Members(MembersPage {
                     after: u32::MAX,
                     limit: 1,
-                },
+                }),
                 OpKind::Publish,
             )
         });
@@ -235,13 +235,13 @@ impl Edge {
             );
         }
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
-        let window = take_window(conn, ctx, &request);
+        let window = take_window(conn, ctx, request.held());
         let conn = ConnRef {
             shard: ctx.index,
             conn: id,
         };
         let (seq, request_id) = (envelope.seq, envelope.request_id);
-        ctx.send_home(Op {
+        let head = OpHead {
             room,
             conn,
             encoding,
@@ -250,8 +250,8 @@ impl Edge {
             window,
             seq,
             request_id,
-            request,
-        });
+        };
+        ctx.send_home(Op { head, request });
         if !allowed {
             self.fault(
                 ctx,
@@ -264,19 +264,7 @@ impl Edge {
 }
 
 /// Takes what an operation may hold in its room's queue from the connection's window.
-pub(super) fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, request: &OpKind) -> u32 {
-    let keys = |update: &PresenceUpdate<'_>| -> usize {
-        let sizes = update.keys.iter();
-        sizes
-            .map(|(key, value)| 64 + key.len() + value.as_ref().map_or(0, |v| v.len()))
-            .sum()
-    };
-    let size = match request {
-        OpKind::Publish(publish) => publish.bytes.len(),
-        OpKind::Presence(update) => keys(update),
-        OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
-        _ => 0,
-    };
+pub(super) fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, size: usize) -> u32 {
     let window = u32::try_from(size + OP_OVERHEAD).unwrap_or(u32::MAX);
     conn.window = conn.window.saturating_add(window);
     conn.operations += 1;

@@ -8,7 +8,7 @@ use crate::edge::{Edge, over_lane};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::Piece;
-use crate::letter::{Op, OpKind};
+use crate::letter::{Op, OpHead, OpKind, ReadLog};
 use crate::time::{Now, micros};
 
 /// What to do after a write.
@@ -178,10 +178,10 @@ impl Edge {
             return;
         };
         let (reference, edge_room) = (room.reference(), room.id);
-        let read = OpKind::ReadLog {
+        let read = OpKind::ReadLog(ReadLog {
             after: membership.fed,
             edge_room,
-        };
+        });
         self.send_op(ctx, now, (id, encoding), reference, membership.player, read);
         if let Some(conn) = self.conn_mut(id) {
             conn.fed = true;
@@ -208,7 +208,7 @@ impl Edge {
             if membership.receiving && std::mem::take(&mut membership.retell) {
                 membership.version = membership.version.min(membership.seen);
             }
-            ctx.send_home(Op {
+            let head = OpHead {
                 room: room.reference(),
                 conn: ConnRef {
                     shard: ctx.index,
@@ -220,10 +220,11 @@ impl Edge {
                 window: 0,
                 seq: 0,
                 request_id: 0,
-                request: OpKind::ReadState {
-                    since: membership.version,
-                },
-            });
+            };
+            let request = OpKind::ReadState {
+                since: membership.version,
+            };
+            ctx.send_home(Op { head, request });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What senders of numbered messages are told: one `ack` a room and turn, or the error of each.
 
-use roomcast_protocol::{Body, ErrorCode, Outgoing};
+use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing};
 
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Verdict};
@@ -8,7 +8,7 @@ use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
-use crate::letter::{Op, OpKind, ToEdge};
+use crate::letter::{OpHead, ToEdge};
 use crate::time::Now;
 
 /// An answer that waits for the end of the turn.
@@ -87,7 +87,8 @@ impl Room {
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        op: &Op,
+        op: &OpHead,
+        request: MessageType,
         verdict: Verdict,
     ) {
         match verdict {
@@ -98,14 +99,15 @@ impl Room {
             }
             Verdict::Refused(code) => {
                 ctx.stats.repeats += 1;
-                let sentence = "this message was refused before";
-                self.refuse_seq(ctx, now, op, code, sentence, op.seq);
+                let fault = Fault::new(code, "this message was refused before");
+                self.refuse_seq(ctx, now, op, request, fault, op.seq);
             }
             Verdict::Gap { missing, first } => {
                 ctx.stats.seq_gaps += 1;
                 if first {
                     let sentence = "a message before this one is missing: send that one again, or give it up with `skip`";
-                    self.refuse_seq(ctx, now, op, ErrorCode::SeqGap, sentence, missing);
+                    let fault = Fault::new(ErrorCode::SeqGap, sentence);
+                    self.refuse_seq(ctx, now, op, request, fault, missing);
                 }
             }
         }
@@ -115,17 +117,17 @@ impl Room {
         &self,
         ctx: &mut Context<H>,
         now: Now,
-        op: &Op,
-        code: ErrorCode,
-        message: &str,
+        op: &OpHead,
+        request: MessageType,
+        fault: Fault<'_>,
         seq: u64,
     ) {
         let fault = Fault {
             seq,
             request_id: op.request_id,
-            request: op.request.message_type(),
+            request: Some(request),
             room: &self.name,
-            ..Fault::new(code, message)
+            ..fault
         };
         let answer = ctx.error(op.encoding, op.born, now.unix_ms, fault);
         ctx.send_edge(
@@ -146,21 +148,21 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: &OpHead,
     ) {
-        let Some(client) = self.client_of(&op) else {
-            return refuse_non_member(ctx, now, op);
+        let Some(client) = self.client_of(op) else {
+            return refuse_non_member(ctx, now, op, MessageType::Skip);
         };
         match engine.skip(self.log, client, op.seq) {
             Verdict::Next => self.acked((op.conn, op.encoding), op.born, op.seq, 0),
-            known => self.answer_known(ctx, now, &op, known),
+            known => self.answer_known(ctx, now, op, MessageType::Skip, known),
         }
     }
 
     /// A number was used up by a message that never came here.
-    pub(super) fn note_refusal<E: Engine>(&mut self, engine: &mut E, op: &Op) {
-        if let (OpKind::Refused(code), Some(client)) = (&op.request, self.client_of(op)) {
-            engine.refuse(self.log, client, op.seq, *code);
+    pub(super) fn note_refusal<E: Engine>(&mut self, engine: &mut E, op: &OpHead, code: ErrorCode) {
+        if let Some(client) = self.client_of(op) {
+            engine.refuse(self.log, client, op.seq, code);
         }
     }
 }

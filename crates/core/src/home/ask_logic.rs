@@ -8,8 +8,9 @@ use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ConnRef;
-use crate::letter::{Op, OpKind, Publish, ToEdge};
+use crate::letter::{OpHead, Publish, ToEdge};
 use crate::logic::{MemberEvent, Outcome, Refusal};
+use crate::player::PlayerNum;
 use crate::time::Now;
 
 /// What became of a message that the logic was asked about.
@@ -33,22 +34,25 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: &Op,
+        op: &OpHead,
+        publish: &Publish,
     ) -> Asked {
         let numbered = self.client_of(op).filter(|_| op.seq > 0);
         if let Some(client) = numbered {
             match engine.check(self.log, client, op.seq) {
                 Verdict::Next => {}
                 known => {
-                    self.answer_known(ctx, now, op, known);
+                    self.answer_known(ctx, now, op, publish.message_type, known);
                     return Asked::Answered;
                 }
             }
         }
-        let refused = match self.outcome(ctx, now, op) {
+        let refused = match self.outcome(ctx, now, op.player, publish) {
             Outcome::Relay => return Asked::Relay,
             Outcome::Handled => None,
-            Outcome::Refused(refusal) => Some(self.refuse_by_rule(ctx, now, op, &refusal)),
+            Outcome::Refused(refusal) => {
+                Some(self.refuse_by_rule(ctx, now, op, publish.message_type, &refusal))
+            }
         };
         // Neither is in the log: a number that was handled is answered with the offset 0.
         match (numbered, refused) {
@@ -63,18 +67,19 @@ impl Room {
     }
 
     /// What the logic makes of a message.
-    fn outcome<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) -> Outcome {
-        let OpKind::Publish(publish) = &op.request else {
-            return Outcome::Relay;
-        };
+    fn outcome<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        player: PlayerNum,
+        publish: &Publish,
+    ) -> Outcome {
         let outcome = if publish.message_type == MessageType::GameAction {
             let limits = &ctx.settings.message;
             let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
                 return Outcome::Handled;
             };
-            self.with_logic(ctx, now, |logic, room| {
-                logic.action(room, op.player, &action)
-            })
+            self.with_logic(ctx, now, |logic, room| logic.action(room, player, &action))
         } else {
             let event = MemberEvent {
                 name: (publish.message_type == MessageType::Event).then(|| publish.name()),
@@ -85,7 +90,7 @@ impl Room {
             if event.name.is_some_and(|name| self.is_own_event(name)) {
                 return Outcome::refused("only the room's logic sends events of this name");
             }
-            self.with_logic(ctx, now, |logic, room| logic.event(room, op.player, &event))
+            self.with_logic(ctx, now, |logic, room| logic.event(room, player, &event))
         };
         self.note_changes();
         // It panicked: the room is closed, and everybody was told.
@@ -96,7 +101,8 @@ impl Room {
         &self,
         ctx: &mut Context<H>,
         now: Now,
-        op: &Op,
+        op: &OpHead,
+        request: MessageType,
         refusal: &Refusal,
     ) -> ErrorCode {
         let fault = Fault {
@@ -104,7 +110,7 @@ impl Room {
             message: &refusal.message,
             seq: op.seq,
             retry_after_ms: refusal.retry_after_ms,
-            request: op.request.message_type(),
+            request: Some(request),
             request_id: op.request_id,
             room: &self.name,
         };

@@ -7,8 +7,9 @@ use crate::engine::{Completion, Engine, Record};
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
 use crate::home::room::Room;
+use crate::home::submission::Submission;
 use crate::host::{Host, Notice};
-use crate::letter::{Join, Op, OpKind, ToEdge};
+use crate::letter::{Join, OpHead, RoomId, ToEdge};
 use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
 use crate::settings::PresenceMode;
@@ -20,25 +21,23 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        mut op: Op,
+        mut op: OpHead,
+        join: Box<Join>,
     ) {
         if let Some(player) = self.player_of(&op) {
             op.player = player;
-            return self.repeat_joined(ctx, now, &op);
+            return self.repeat_joined(ctx, now, &op, &join);
         }
         if self.has_failed() {
-            return self.refuse_join(ctx, now, &op, failed());
+            return self.refuse_join(ctx, now, &op, join.edge_room, failed());
         }
-        let OpKind::Join(join) = &op.request else {
-            return;
-        };
         if let Err(code) = presence::merge("", &join.presence, &ctx.settings.message) {
             let fault = Fault::new(code, "a member's presence has at most 2 KiB");
-            return self.refuse_join(ctx, now, &op, fault);
+            return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
         // One more session of a player who is here: nobody comes.
         if self.player_of_user(ctx, &join.user_id).is_some() {
-            return self.joined(ctx, engine, now, op, None);
+            return self.joined(ctx, engine, now, op, *join, None);
         }
         let most = self.entry.kind.max_players as usize;
         if most > 0 && self.members.len() >= most {
@@ -49,11 +48,13 @@ impl Room {
                 ErrorCode::RoomFull,
                 "the room has all the players that its kind allows",
             );
-            return self.refuse_join(ctx, now, &op, fault);
+            return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
         match self.presence() {
-            PresenceMode::Full => self.submit(ctx, engine, now, op),
-            PresenceMode::Count | PresenceMode::None => self.complete(ctx, engine, now, op, None),
+            PresenceMode::Full => self.submit(ctx, engine, now, op, Submission::Join(join)),
+            PresenceMode::Count | PresenceMode::None => {
+                self.joined(ctx, engine, now, op, *join, None);
+            }
         }
     }
 
@@ -93,17 +94,14 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: OpHead,
+        join: Join,
         completion: Option<Completion>,
     ) {
         // While the engine was asked, its logic may have failed.
         if self.has_failed() {
-            return self.refuse_join(ctx, now, &op, failed());
+            return self.refuse_join(ctx, now, &op, join.edge_room, failed());
         }
-        let head = op.head();
-        let OpKind::Join(join) = op.request else {
-            return;
-        };
         // What was said before goes to those who were there.
         self.seal(ctx);
         let seat = Seat {
@@ -116,7 +114,7 @@ impl Room {
         let here = self.player_of_user(ctx, &join.user_id);
         let (player, was_connected) = match here {
             Some(player) => (player, self.add_seat(player, seat)),
-            None => (self.add_player(ctx, *join, seat), true),
+            None => (self.add_player(ctx, join, seat), true),
         };
         self.add_receiver(op.conn.shard, edge_room, op.encoding);
         let mut effects = Vec::new();
@@ -142,13 +140,13 @@ impl Room {
                 place.since.is_some(),
             ),
             alone: here.is_none() && (completion.is_none() || outgrown),
-            request_id: head.request_id,
+            request_id: op.request_id,
         };
         self.send_joined(
             ctx,
             engine,
             now,
-            &head,
+            &op,
             (edge_room, player),
             (place.since, fields),
         );
@@ -218,13 +216,10 @@ impl Room {
     }
 
     /// Joining again only repeats `joined`. All that came since a position of this connection was or will be sent.
-    fn repeat_joined<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) {
+    fn repeat_joined<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &OpHead, join: &Join) {
         // Its events follow what was handed out before.
         self.seal(ctx);
         self.timestamp = self.timestamp.max(now.unix_ms);
-        let OpKind::Join(join) = &op.request else {
-            return;
-        };
         // It missed nothing, wherever in its lane or in the log its next event waits: its own position holds.
         let since = join.place.since.filter(|since| since.offset <= self.offset);
         let fields = JoinedFields {
@@ -248,12 +243,10 @@ impl Room {
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        op: &Op,
+        op: &OpHead,
+        edge_room: RoomId,
         fault: Fault<'_>,
     ) {
-        let OpKind::Join(join) = &op.request else {
-            return;
-        };
         let fault = Fault {
             seq: op.seq,
             request_id: op.request_id,
@@ -262,7 +255,7 @@ impl Room {
             ..fault
         };
         let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-        let (conn, edge_room, code) = (op.conn.conn, join.edge_room, fault.code);
+        let (conn, code) = (op.conn.conn, fault.code);
         ctx.send_edge(
             op.conn.shard,
             ToEdge::JoinRefused {

@@ -5,11 +5,12 @@ use roomcast_protocol::{Body, Outgoing};
 use crate::context::Context;
 use crate::engine::{Completion, Engine};
 use crate::home::output::Via;
-use crate::home::refusals::refuse_non_member;
+use crate::home::refusals::refuse_leave;
 use crate::home::room::Room;
+use crate::home::submission::Submission;
 use crate::host::Host;
 use crate::id::ConnRef;
-use crate::letter::{Op, OpKind, RoomId, ToEdge};
+use crate::letter::{Leave, OpHead, RoomId, ToEdge};
 use crate::member::{Member, Seat};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -21,10 +22,11 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        mut op: Op,
+        mut op: OpHead,
+        leave: Leave,
     ) {
         let Some(player) = self.player_of(&op) else {
-            return refuse_non_member(ctx, now, op);
+            return refuse_leave(ctx, now, &op, leave);
         };
         op.player = player;
         let last = self
@@ -33,9 +35,9 @@ impl Room {
             .is_none_or(|it| it.seats.len() == 1);
         // An empty room's last event has no reader.
         if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
-            self.submit(ctx, engine, now, op);
+            self.submit(ctx, engine, now, op, Submission::Leave(leave));
         } else {
-            self.complete(ctx, engine, now, op, None);
+            self.left(ctx, engine, now, op, leave, None);
         }
     }
 
@@ -44,12 +46,10 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: OpHead,
+        Leave { gone, edge_room }: Leave,
         completion: Option<Completion>,
     ) {
-        let OpKind::Leave { gone, edge_room } = op.request else {
-            return;
-        };
         let last = self
             .members
             .get(&op.player)

@@ -31,7 +31,7 @@ use crate::engine::{Engine, Retention};
 use crate::host::Host;
 use crate::letter::{Op, OpKind, RoomId, RoomRef};
 use crate::time::Now;
-use refusals::{refuse_kind, refuse_non_member};
+use refusals::{refuse_absent, refuse_kind};
 use room::Room;
 
 /// Bytes of fan-out that a room may cause in one round.
@@ -75,16 +75,16 @@ impl<E: Engine> Home<E> {
 
     /// Queues an operation in its room, which is made where somebody joins one that is not there.
     pub(crate) fn enqueue<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
-        let slot = match self.find(&op.room) {
-            Some(slot) => slot,
-            None if matches!(op.request, OpKind::Join(_)) => match self.open(ctx, now, &op.room) {
+        let slot = match (self.find(&op.head.room), &op.request) {
+            (Some(slot), _) => slot,
+            (None, OpKind::Join(join)) => match self.open(ctx, now, &op.head.room) {
                 Some(slot) => slot,
-                None => return refuse_kind(ctx, now, op),
+                None => return refuse_kind(ctx, now, &op.head, join.edge_room),
             },
-            None => {
+            (None, _) => {
                 // It was left, or closed, while this was on its way.
-                ctx.accepted(op.conn, op.window);
-                return refuse_non_member(ctx, now, op);
+                ctx.accepted(op.head.conn, op.head.window);
+                return refuse_absent(ctx, now, op);
             }
         };
         let Some(room) = self.rooms.get_mut(slot as usize) else {

@@ -1,18 +1,20 @@
 //! What members send: chat, events, actions, presence; and what they ask for.
 
 use roomcast_protocol::{
-    Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, presence,
+    Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind,
+    PresenceUpdate, presence,
 };
 
 use crate::context::{Context, Fault};
-use crate::engine::Engine;
+use crate::engine::{Completion, Engine};
 use crate::home::ask_logic::Asked;
 use crate::home::output::Via;
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::{MAX_UNANSWERED, Room};
+use crate::home::submission::Submission;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef};
-use crate::letter::{Op, OpKind, Publish, RoomRef, ToEdge};
+use crate::letter::{MembersPage, Op, OpHead, OpKind, Publish, RoomRef, ToEdge};
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::{Mode, PresenceMode};
@@ -35,53 +37,52 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        mut op: Op,
+        mut op: OpHead,
+        publish: Publish,
     ) {
+        let asked = publish.message_type;
         if op.conn != NOBODY {
             match self.player_of(&op) {
                 Some(player) => op.player = player,
-                None => return refuse_non_member(ctx, now, op),
+                None => {
+                    ctx.recycle(publish.bytes);
+                    return refuse_non_member(ctx, now, &op, asked);
+                }
             }
         }
-        let OpKind::Publish(publish) = &op.request else {
-            return;
-        };
         if op.seq > 0 && self.waiting_of(&op) >= MAX_UNANSWERED {
             let sentence = "too many messages to this room wait for their answers; send this one again after one";
-            self.refuse_seq(
-                ctx,
-                now,
-                &op,
-                ErrorCode::TooManyUnanswered,
-                sentence,
-                op.seq,
-            );
-            return recycle(ctx, op);
+            let fault = Fault::new(ErrorCode::TooManyUnanswered, sentence);
+            self.refuse_seq(ctx, now, &op, asked, fault, op.seq);
+            return ctx.recycle_for(op.conn.shard, publish.bytes);
         }
-        if self.asks_logic(publish, op.conn) {
-            match self.ask_logic(ctx, engine, now, &op) {
+        if self.asks_logic(&publish, op.conn) {
+            match self.ask_logic(ctx, engine, now, &op, &publish) {
                 Asked::Relay => {}
-                Asked::Answered => return recycle(ctx, op),
+                Asked::Answered => return ctx.recycle_for(op.conn.shard, publish.bytes),
             }
         }
-        let OpKind::Publish(publish) = &op.request else {
-            return;
-        };
         if publish.ephemeral {
-            return self.complete_ephemeral(ctx, engine, now, op);
+            self.timestamp = self.timestamp.max(now.unix_ms);
+            return self.published(ctx, &op, publish, None);
         }
-        self.submit(ctx, engine, now, op);
+        self.submit(ctx, engine, now, op, Submission::Publish(publish));
     }
 
-    fn complete_ephemeral<H: Host, E: Engine>(
+    /// A publish has its place in the order, or needs none: it is delivered, and acked if it was logged.
+    pub(super) fn published<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
-        now: Now,
-        op: Op,
+        op: &OpHead,
+        publish: Publish,
+        completion: Option<Completion>,
     ) {
-        self.timestamp = self.timestamp.max(now.unix_ms);
-        self.complete(ctx, engine, now, op, None);
+        if let Some(completion) = completion.filter(|_| publish.seq > 0) {
+            let to = (op.conn, op.encoding);
+            self.acked(to, op.born, publish.seq, completion.offset);
+        }
+        self.deliver(ctx, op.conn, op.player, op.born, &publish);
+        ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 
     /// Broadcasts a publish that has its place in the order.
@@ -159,7 +160,7 @@ impl Room {
             ephemeral: false,
             no_echo: None,
         };
-        self.pending.push_back(Op {
+        let head = OpHead {
             room: RoomRef {
                 name: self.name.clone(),
                 hash: self.hash,
@@ -172,8 +173,9 @@ impl Room {
             window: 0,
             seq: 0,
             request_id: 0,
-            request: OpKind::Publish(publish),
-        });
+        };
+        let request = OpKind::Publish(publish);
+        self.pending.push_back(Op { head, request });
     }
 
     /// Sends an event of the room's own to one player, in order.
@@ -212,18 +214,21 @@ impl Room {
         }
     }
 
-    pub(super) fn update_presence<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
-        let Some(player) = self.player_of(&op) else {
-            return refuse_non_member(ctx, now, op);
-        };
-        let OpKind::Presence(update) = op.request else {
-            return;
+    pub(super) fn update_presence<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &OpHead,
+        update: &PresenceUpdate<'_>,
+    ) {
+        let Some(player) = self.player_of(op) else {
+            return refuse_non_member(ctx, now, op, MessageType::Presence);
         };
         let mode = self.presence();
         let Some(member) = self.members.get_mut(&player) else {
             return;
         };
-        match presence::merge(&member.presence, &update, &ctx.settings.message) {
+        match presence::merge(&member.presence, update, &ctx.settings.message) {
             Ok(merged) => member.presence = merged.into_boxed_str(),
             Err(code) => {
                 let fault = Fault {
@@ -266,12 +271,15 @@ impl Room {
         self.output.set_version(self.syncer.version());
     }
 
-    pub(super) fn list_members<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
-        let Some(player) = self.player_of(&op) else {
-            return refuse_non_member(ctx, now, op);
-        };
-        let OpKind::Members { after, limit } = op.request else {
-            return;
+    pub(super) fn list_members<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &OpHead,
+        MembersPage { after, limit }: MembersPage,
+    ) {
+        let Some(player) = self.player_of(op) else {
+            return refuse_non_member(ctx, now, op, MessageType::Members);
         };
         let most = if limit == 0 {
             PAGE
@@ -329,12 +337,6 @@ impl Room {
     /// Whether a `game_action` may end in a `sync` here.
     pub(super) fn keeps_state(&self) -> bool {
         self.entry.kind.mode == Mode::State
-    }
-}
-
-fn recycle<H: Host>(ctx: &mut Context<H>, op: Op) {
-    if let OpKind::Publish(publish) = op.request {
-        ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::{Engine, Epoch, Since};
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::letter::{Joined, Op, OpKind, RoomId, Slice, ToEdge};
+use crate::letter::{Joined, OpHead, ReadLog, Slice, ToEdge};
 use crate::log::{EventLog, Logged, Record};
 use crate::member::Seat;
 use crate::time::Now;
@@ -89,8 +89,8 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: &Op,
-        (after, edge_room): (u64, RoomId),
+        op: &OpHead,
+        ReadLog { after, edge_room }: ReadLog,
     ) {
         // What is made but not handed out goes to those who are up to date; it is in the log.
         self.seal(ctx);
@@ -145,14 +145,12 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: &OpHead,
+        request: HistoryRequest,
     ) {
-        if self.player_of(&op).is_none() {
-            return refuse_non_member(ctx, now, op);
+        if self.player_of(op).is_none() {
+            return refuse_non_member(ctx, now, op, MessageType::History);
         }
-        let OpKind::History(request) = op.request else {
-            return;
-        };
         ctx.stats.history_pages += 1;
         let empty = EventLog::default();
         let log = engine.events(now, self.log).unwrap_or(&empty);

@@ -4,15 +4,12 @@ use roomcast_protocol::{ErrorCode, MessageType};
 
 use crate::context::{Context, Fault};
 use crate::host::{Host, Notice};
-use crate::letter::{Op, OpKind, ToEdge};
+use crate::letter::{Leave, Op, OpHead, OpKind, RoomId, ToEdge};
 use crate::time::Now;
 
 /// A room of this kind may not be made.
-pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, edge_room: RoomId) {
     ctx.host.notice(Notice::UnknownKind);
-    let OpKind::Join(join) = op.request else {
-        return;
-    };
     let fault = Fault {
         seq: op.seq,
         request_id: op.request_id,
@@ -24,7 +21,7 @@ pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         )
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-    let (conn, edge_room, code) = (op.conn.conn, join.edge_room, ErrorCode::UnknownKind);
+    let (conn, code) = (op.conn.conn, ErrorCode::UnknownKind);
     ctx.accepted(op.conn, op.window);
     ctx.send_edge(
         op.conn.shard,
@@ -37,51 +34,85 @@ pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     );
 }
 
-/// Something for a room from somebody who is not in it. Gives no window back.
-pub(super) fn refuse_non_member<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
-    let Op {
-        room,
-        conn,
-        encoding,
-        born,
-        seq,
-        request_id,
-        request,
-        ..
-    } = op;
-    let answers = match &request {
-        OpKind::Leave { gone: true, .. } | OpKind::Join(_) => return,
-        OpKind::Resume(_) => Some(MessageType::JoinRoom),
-        request => match request.message_type() {
-            None => return,
-            answers => answers,
-        },
-    };
-    let fault = Fault {
-        seq,
-        request_id,
-        request: answers,
-        room: &room.name,
-        ..Fault::new(
-            ErrorCode::NotInRoom,
-            "you are not in this room; send `join_room` first",
-        )
-    };
-    let edge_room = match request {
-        OpKind::Leave { edge_room, .. } => edge_room,
-        OpKind::Resume(resume) => resume.edge_room,
+/// Something for a room that is not there. Gives no window back.
+pub(super) fn refuse_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
+    let Op { head, request } = op;
+    let asked = match request {
+        OpKind::Leave(leave) => return refuse_leave(ctx, now, &head, leave),
+        OpKind::Resume(resume) => return refuse_resume(ctx, now, &head, resume.edge_room),
         OpKind::Publish(publish) => {
             ctx.recycle(publish.bytes);
-            return ctx.refuse(conn, encoding, born, now.unix_ms, fault);
+            publish.message_type
         }
-        _ => return ctx.refuse(conn, encoding, born, now.unix_ms, fault),
+        OpKind::History(_) => MessageType::History,
+        OpKind::Skip => MessageType::Skip,
+        OpKind::Presence(_) => MessageType::Presence,
+        OpKind::Members(_) => MessageType::Members,
+        // A join makes the room; nobody waits for the others' answers.
+        OpKind::Join(_)
+        | OpKind::Detach
+        | OpKind::ReadLog(_)
+        | OpKind::ReadState { .. }
+        | OpKind::Refused(_) => return,
     };
-    let farewell = Some(ctx.error(encoding, born, now.unix_ms, fault));
+    refuse_non_member(ctx, now, &head, asked);
+}
+
+/// A request from somebody who is not in the room.
+pub(super) fn refuse_non_member<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    op: &OpHead,
+    request: MessageType,
+) {
+    let fault = not_in_room(op, request);
+    ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
+}
+
+/// Who leaves is not in the room.
+pub(super) fn refuse_leave<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, leave: Leave) {
+    if !leave.gone {
+        tell_left(ctx, now, op, leave.edge_room, MessageType::LeaveRoom);
+    }
+}
+
+/// A session that comes back is not in the room.
+pub(super) fn refuse_resume<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    op: &OpHead,
+    edge_room: RoomId,
+) {
+    tell_left(ctx, now, op, edge_room, MessageType::JoinRoom);
+}
+
+fn tell_left<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    op: &OpHead,
+    edge_room: RoomId,
+    request: MessageType,
+) {
+    let fault = not_in_room(op, request);
+    let farewell = Some(ctx.error(op.encoding, op.born, now.unix_ms, fault));
     let left = ToEdge::Left {
-        conn: conn.conn,
+        conn: op.conn.conn,
         edge_room,
         asked: true,
         farewell,
     };
-    ctx.send_edge(conn.shard, left);
+    ctx.send_edge(op.conn.shard, left);
+}
+
+fn not_in_room(op: &OpHead, request: MessageType) -> Fault<'_> {
+    Fault {
+        seq: op.seq,
+        request_id: op.request_id,
+        request: Some(request),
+        room: &op.room.name,
+        ..Fault::new(
+            ErrorCode::NotInRoom,
+            "you are not in this room; send `join_room` first",
+        )
+    }
 }

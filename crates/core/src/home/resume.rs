@@ -6,18 +6,18 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::home::joined::JoinedFields;
 use crate::home::output::Via;
-use crate::home::refusals::refuse_non_member;
+use crate::home::refusals::refuse_resume;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ClientId;
-use crate::letter::{Op, OpKind};
+use crate::letter::{OpHead, Resume};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
 
 impl Room {
     /// A member's connection is gone. It stays: the others are told that it is not connected.
-    pub(super) fn detach<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &Op) {
+    pub(super) fn detach<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: &OpHead) {
         let Some(player) = self.player_of(op) else {
             return;
         };
@@ -44,14 +44,12 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: &OpHead,
+        resume: &Resume,
     ) {
-        let OpKind::Resume(resume) = &op.request else {
-            return;
-        };
         let (client, edge_room, place) = (resume.client_id, resume.edge_room, resume.place);
         let Some(player) = self.player_with(op.player, client) else {
-            return refuse_non_member(ctx, now, op);
+            return refuse_resume(ctx, now, op, edge_room);
         };
         // What was made before goes to those who were there.
         self.seal(ctx);
@@ -83,7 +81,7 @@ impl Room {
             ctx,
             engine,
             now,
-            &op.head(),
+            op,
             (edge_room, player),
             (place.since, fields),
         );

@@ -15,10 +15,11 @@ use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
+use crate::home::submission::Submission;
 use crate::host::{Encoding, Host, Notice};
 use crate::id::{ClientId, ConnRef};
 use crate::kinds::KindEntry;
-use crate::letter::{Op, OpKind, RoomId};
+use crate::letter::{Op, OpHead, OpKind, RoomId};
 use crate::logic::RoomLogic;
 use crate::member::Member;
 use crate::player::PlayerNum;
@@ -55,7 +56,7 @@ pub(crate) struct Room {
     /// The turn that [`Output::handed`] counts for.
     turn: u64,
     /// Submitted and not completed, in order; the engine is a slow one.
-    pub(super) in_flight: VecDeque<Op>,
+    pub(super) in_flight: VecDeque<(OpHead, Submission)>,
     pub(super) output: Output,
     pub(super) acks: Acks,
     /// The log said that it is too short for those who come back; told once.
@@ -163,13 +164,14 @@ impl Room {
 
     /// Who comes and who goes decides what the next operation may do: it waits for both.
     pub(super) fn waits_for_engine(&self) -> bool {
-        let comes_or_goes = |op: &Op| op.request.comes_or_goes();
-        // A number that is given up is one in the sender's order.
-        let waits =
-            |op: &Op| comes_or_goes(op) || matches!(op.request, OpKind::Skip | OpKind::Refused(_));
-        match self.pending.front() {
-            Some(next) if waits(next) => !self.in_flight.is_empty(),
-            _ => self.in_flight.iter().any(comes_or_goes),
+        match self.pending.front().map(|next| &next.request) {
+            // A number that is given up is one in the sender's order.
+            Some(OpKind::Skip | OpKind::Refused(_)) => !self.in_flight.is_empty(),
+            Some(next) if next.comes_or_goes() => !self.in_flight.is_empty(),
+            _ => {
+                let mut in_flight = self.in_flight.iter();
+                in_flight.any(|(_, submission)| submission.comes_or_goes())
+            }
         }
     }
 
@@ -188,34 +190,33 @@ impl Room {
         now: Now,
         op: Op,
     ) -> i64 {
+        let Op { head: op, request } = op;
         let (conn, window) = (op.conn, op.window);
         let in_flight = self.in_flight.len();
         let members = self.members.len() as i64;
-        let fan_out = match &op.request {
+        let fan_out = match &request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
             OpKind::Join(_) => LIST + 128 * members,
-            OpKind::Leave { .. } | OpKind::ReadState { .. } | OpKind::Detach => 128 * members,
+            OpKind::Leave(_) | OpKind::ReadState { .. } | OpKind::Detach => 128 * members,
             OpKind::Resume(_) => 2 * LIST + 128 * members,
-            OpKind::ReadLog { .. } | OpKind::History(_) => LIST,
+            OpKind::ReadLog(_) | OpKind::History(_) => LIST,
             OpKind::Skip | OpKind::Refused(_) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
-            OpKind::Members { .. } => LIST,
+            OpKind::Members(_) => LIST,
         };
-        match op.request {
-            OpKind::Join(_) => self.join(ctx, engine, now, op),
-            OpKind::Leave { .. } => self.leave(ctx, engine, now, op),
-            OpKind::Publish(_) => self.publish(ctx, engine, now, op),
-            OpKind::Presence(_) => self.update_presence(ctx, now, op),
-            OpKind::Members { .. } => self.list_members(ctx, now, op),
+        match request {
+            OpKind::Join(join) => self.join(ctx, engine, now, op, join),
+            OpKind::Leave(leave) => self.leave(ctx, engine, now, op, leave),
+            OpKind::Publish(publish) => self.publish(ctx, engine, now, op, publish),
+            OpKind::Presence(update) => self.update_presence(ctx, now, &op, &update),
+            OpKind::Members(page) => self.list_members(ctx, now, &op, page),
             OpKind::ReadState { since } => self.read_state(ctx, now, &op, since),
             OpKind::Detach => self.detach(ctx, now, &op),
-            OpKind::Resume(_) => self.resume(ctx, engine, now, op),
-            OpKind::ReadLog { after, edge_room } => {
-                self.read_log(ctx, engine, now, &op, (after, edge_room));
-            }
-            OpKind::History(_) => self.history(ctx, engine, now, op),
-            OpKind::Skip => self.skip(ctx, engine, now, op),
-            OpKind::Refused(_) => self.note_refusal(engine, &op),
+            OpKind::Resume(resume) => self.resume(ctx, engine, now, &op, &resume),
+            OpKind::ReadLog(read) => self.read_log(ctx, engine, now, &op, read),
+            OpKind::History(request) => self.history(ctx, engine, now, &op, request),
+            OpKind::Skip => self.skip(ctx, engine, now, &op),
+            OpKind::Refused(code) => self.note_refusal(engine, &op, code),
         }
         // What a slow engine holds is given back when it has completed.
         if window > 0 && self.in_flight.len() == in_flight {
@@ -229,11 +230,11 @@ impl Room {
 
     /// The sender of an operation, if it is in the room. A home that has not yet told it its
     /// number finds it among the newest.
-    pub(super) fn player_of(&self, op: &Op) -> Option<PlayerNum> {
+    pub(super) fn player_of(&self, op: &OpHead) -> Option<PlayerNum> {
         match self.members.get(&op.player) {
             Some(member) if member.seat(op.conn).is_some() => Some(op.player),
             // A search for each newcomer would make joining a big room quadratic.
-            _ if op.player == Op::NEWCOMER => None,
+            _ if op.player == OpHead::NEWCOMER => None,
             _ => self.find(op.conn),
         }
     }
@@ -247,7 +248,7 @@ impl Room {
     }
 
     /// The session that an operation is from, if it is in the room.
-    pub(super) fn client_of(&self, op: &Op) -> Option<ClientId> {
+    pub(super) fn client_of(&self, op: &OpHead) -> Option<ClientId> {
         if op.conn == NOBODY {
             return None;
         }

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::home::output::Via;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
-use crate::letter::{Op, ToEdge};
+use crate::letter::{OpHead, ToEdge};
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -223,7 +223,7 @@ impl Room {
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        op: &Op,
+        op: &OpHead,
         since: u64,
     ) {
         if self.player_of(op).is_none() {

@@ -7,8 +7,32 @@ use crate::engine::{Completion, Engine, Record, Submitted};
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::ClientId;
-use crate::letter::{Op, OpKind};
+use crate::letter::{Join, Leave, OpHead, Publish};
 use crate::time::Now;
+
+/// What the engine is given.
+#[derive(Debug)]
+pub(super) enum Submission {
+    Join(Box<Join>),
+    Leave(Leave),
+    Publish(Publish),
+}
+
+impl Submission {
+    /// Whether it changes who is in the room: it keeps its place among publishes.
+    pub(super) fn comes_or_goes(&self) -> bool {
+        matches!(self, Submission::Join(_) | Submission::Leave(_))
+    }
+
+    /// The type of the message that asked for it.
+    fn request(&self) -> MessageType {
+        match self {
+            Submission::Join(_) => MessageType::JoinRoom,
+            Submission::Leave(_) => MessageType::LeaveRoom,
+            Submission::Publish(publish) => publish.message_type,
+        }
+    }
+}
 
 impl Room {
     /// Submits an event; done or refused at once, or put in flight.
@@ -17,7 +41,8 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        op: OpHead,
+        submission: Submission,
     ) {
         if mutated!("ack_before_append") && op.seq > 0 {
             self.acked((op.conn, op.encoding), op.born, op.seq, self.offset + 1);
@@ -26,12 +51,12 @@ impl Room {
         let sender = self.client_of(&op);
         let member = self.members.get(&op.player);
         let client_id = sender.as_ref().map_or("", ClientId::as_str);
-        let record = match &op.request {
-            OpKind::Join(join) => {
+        let record = match &submission {
+            Submission::Join(join) => {
                 payload = self.join_payload(ctx, join);
                 self.join_record(join, &payload)
             }
-            OpKind::Publish(publish) => Record {
+            Submission::Publish(publish) => Record {
                 message_type: publish.message_type,
                 payload_kind: publish.payload_kind,
                 format: publish.format,
@@ -42,7 +67,7 @@ impl Room {
                 payload: publish.payload(),
                 ..Record::default()
             },
-            _ => Record {
+            Submission::Leave(_) => Record {
                 message_type: MessageType::PlayerLeft,
                 client_id,
                 player_id: member.map_or("", |member| &member.user_id),
@@ -51,8 +76,8 @@ impl Room {
             },
         };
         match engine.submit(now, self.log, sender, record) {
-            Submitted::Pending => self.in_flight.push_back(op),
-            submitted => self.settle(ctx, engine, now, op, submitted),
+            Submitted::Pending => self.in_flight.push_back((op, submission)),
+            submitted => self.settle(ctx, engine, now, (op, submission), submitted),
         }
         self.note_short_log(ctx, engine, now);
     }
@@ -63,30 +88,31 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        (op, submission): (OpHead, Submission),
         submitted: Submitted,
     ) {
         match submitted {
             Submitted::Done(completion) => {
-                self.complete(ctx, engine, now, op, Some(completion));
+                self.complete(ctx, engine, now, (op, submission), completion);
             }
             Submitted::Known(verdict) => {
-                self.answer_known(ctx, now, &op, verdict);
-                if let OpKind::Publish(publish) = op.request {
+                self.answer_known(ctx, now, &op, submission.request(), verdict);
+                if let Submission::Publish(publish) = submission {
                     ctx.recycle_for(op.conn.shard, publish.bytes);
                 }
             }
             Submitted::Unavailable { retry_after_ms } => {
-                self.unavailable(ctx, engine, now, op, retry_after_ms);
+                self.unavailable(ctx, engine, now, (op, submission), retry_after_ms);
             }
             Submitted::Pending => {}
         }
     }
 
     /// Numbered messages of the same sender that wait for the engine.
-    pub(super) fn waiting_of(&self, op: &Op) -> usize {
-        let same = |other: &&Op| other.conn == op.conn && other.seq > 0;
-        self.in_flight.iter().filter(same).count()
+    pub(super) fn waiting_of(&self, op: &OpHead) -> usize {
+        let same = |other: &&OpHead| other.conn == op.conn && other.seq > 0;
+        let in_flight = self.in_flight.iter().map(|(op, _)| op);
+        in_flight.filter(same).count()
     }
 
     /// A log that is shorter than sessions live leaves gaps for those who come back: it is said which setting is why.
@@ -118,7 +144,7 @@ impl Room {
         now: Now,
         submitted: Submitted,
     ) {
-        let Some(op) = self.in_flight.pop_front() else {
+        let Some((op, submission)) = self.in_flight.pop_front() else {
             return;
         };
         let (conn, window) = (op.conn, op.window);
@@ -126,37 +152,28 @@ impl Room {
             ctx.accepted(conn, window);
         }
         match submitted {
-            Submitted::Pending => self.in_flight.push_front(op),
-            submitted => self.settle(ctx, engine, now, op, submitted),
+            Submitted::Pending => self.in_flight.push_front((op, submission)),
+            submitted => self.settle(ctx, engine, now, (op, submission), submitted),
         }
     }
 
-    /// Delivers what the engine has ordered. Without a completion nothing was to be logged.
-    pub(super) fn complete<H: Host, E: Engine>(
+    /// Does what the engine has given its place in the order.
+    fn complete<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
-        completion: Option<Completion>,
+        (op, submission): (OpHead, Submission),
+        completion: Completion,
     ) {
-        if let Some(completion) = completion {
-            self.offset = completion.offset;
-            self.timestamp = self.timestamp.max(completion.timestamp);
-            ctx.stats.events += 1;
-        }
-        match op.request {
-            OpKind::Join(_) => self.joined(ctx, engine, now, op, completion),
-            OpKind::Leave { .. } => self.left(ctx, engine, now, op, completion),
-            OpKind::Publish(publish) => {
-                if publish.seq > 0 && completion.is_some() {
-                    let to = (op.conn, op.encoding);
-                    self.acked(to, op.born, publish.seq, self.offset);
-                }
-                self.deliver(ctx, op.conn, op.player, op.born, &publish);
-                ctx.recycle_for(op.conn.shard, publish.bytes);
-            }
-            _ => {}
+        self.offset = completion.offset;
+        self.timestamp = self.timestamp.max(completion.timestamp);
+        ctx.stats.events += 1;
+        let completion = Some(completion);
+        match submission {
+            Submission::Join(join) => self.joined(ctx, engine, now, op, *join, completion),
+            Submission::Leave(leave) => self.left(ctx, engine, now, op, leave, completion),
+            Submission::Publish(publish) => self.published(ctx, &op, publish, completion),
         }
     }
 
@@ -166,7 +183,7 @@ impl Room {
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
-        op: Op,
+        (op, submission): (OpHead, Submission),
         retry_after_ms: u64,
     ) {
         let fault = Fault {
@@ -176,10 +193,10 @@ impl Room {
                 "the room's log can't be written now; send it again",
             )
         };
-        match op.request {
-            OpKind::Leave { .. } => self.left(ctx, engine, now, op, None),
-            OpKind::Join(_) => self.refuse_join(ctx, now, &op, fault),
-            OpKind::Publish(publish) => {
+        match submission {
+            Submission::Leave(leave) => self.left(ctx, engine, now, op, leave, None),
+            Submission::Join(join) => self.refuse_join(ctx, now, &op, join.edge_room, fault),
+            Submission::Publish(publish) => {
                 let seq = publish.seq;
                 let request = Some(publish.message_type);
                 ctx.recycle(publish.bytes);
@@ -192,7 +209,6 @@ impl Room {
                 };
                 ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
             }
-            _ => {}
         }
     }
 }
