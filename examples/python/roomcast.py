@@ -30,10 +30,12 @@ import re
 import sys
 import threading
 import time
+import unicodedata
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -43,9 +45,14 @@ from websockets.typing import Subprotocol
 ANSWER = 10.0  # seconds that an answer of the server may take
 RESUMED = 5.0  # seconds that the `joined` of a resumed room may take
 SHORTEST, LONGEST = 0.5, 20.0  # seconds to wait before a new attempt
+RENEW = 1.0  # seconds between two tokens that are asked for on one connection, at least
 SEQ = 24  # bytes that a number adds to a message
 OUTBOX = 1 << 20  # bytes of messages without an answer, in each outbox
-EVENTS = 10_000  # events of a room that wait for the application
+EVENTS, BYTES = 10_000, 16 << 20  # events of a room, and their bytes, that wait for the application
+LISTED = 10_000  # members of a room that are kept
+FRAME = 16 << 20  # bytes of a message from the server
+NESTING = 255  # objects and arrays inside each other, in a message from the server
+BELIEVED = 600.0  # seconds: no server makes a client wait longer
 LATER = ("rate_limited", "unavailable", "internal")  # a join, a leave or a `hello` is tried again after these
 
 Json = dict[str, Any]
@@ -55,7 +62,8 @@ Json = dict[str, Any]
 
 
 class RoomcastError(Exception):
-    """A stable `code` (docs/protocol.md; here also `closed`, `left`, `unconfirmed`, `outbox_full`), and a sentence."""
+    """A stable `code` (docs/protocol.md; here also `closed`, `left`, `unconfirmed`, `outbox_full`, `unreadable`), and a
+    sentence."""
 
     def __init__(self, code: str, message: str = "", retry_after: float = 0.0) -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -65,7 +73,7 @@ class RoomcastError(Exception):
 
     @staticmethod
     def of(payload: Json) -> RoomcastError:
-        return RoomcastError(payload["code"], payload.get("message", ""), payload.get("retry_after_ms", 0) / 1000)
+        return RoomcastError(payload["code"], payload["message"], min(payload["retry_after_ms"] / 1000, BELIEVED))
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Message:
     timestamp: int = 0  # the server's clock, in milliseconds
     seq: int = 0  # the sender's number
     position: Position | None = None  # None: it is in no log
+    size: int = field(default=0, repr=False, compare=False)  # bytes of what it came in
 
 
 @dataclass(frozen=True)
@@ -149,41 +158,287 @@ class Member:
 # --- the wire ---
 
 
+class Unreadable(ValueError):
+    """What the server sent is no message. `type` and `room` are its own, as far as they could be read."""
+
+    type = ""
+    room: str | None = None
+
+
+Check = Callable[[Any], Any]  # gives the value, or what stands for None; raises `ValueError` for one of another kind
+
+
+def a_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"a text is needed, not {type(value).__name__}")
+    value.encode()  # half of a surrogate pair is no text
+    return value
+
+
+def a_flag(value: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ValueError(f"true or false is needed, not {type(value).__name__}")
+
+
+def a_whole(most: int, least: int = 0) -> Check:
+    def check(value: Any) -> int:
+        if value is None:
+            return 0
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"a whole number from {least} to {most} is needed")
+        return value
+
+    return check
+
+
+def a_number(value: Any) -> float:
+    if value is None or (type(value) in (int, float) and -1e308 <= value <= 1e308):
+        return value or 0
+    raise ValueError("a number is needed")
+
+
+def an_epoch(value: Any) -> str:
+    if len(a_text(value)) > 16:
+        raise ValueError("an epoch has at most 16 characters")
+    return value or ""
+
+
+def keys(**checks: Check) -> Check:
+    """An object with these keys. Others pass as they are."""
+
+    def check(value: Any) -> Json:
+        if not isinstance(value, dict | None):
+            raise ValueError(f"an object is needed, not {type(value).__name__}")
+        value = value or {}
+        return value | {key: check(value.get(key)) for key, check in checks.items()}
+
+    return check
+
+
+def many(one: Check) -> Check:
+    def check(value: Any) -> list[Any]:
+        if not isinstance(value, list | None):
+            raise ValueError(f"an array is needed, not {type(value).__name__}")
+        return [one(it) for it in value or ()]
+
+    return check
+
+
+def needed(one: Check) -> Check:
+    def check(value: Any) -> Any:
+        if value is None:
+            raise ValueError("a key is missing")
+        return one(value)
+
+    return check
+
+
+def optional(one: Check) -> Check:
+    return lambda value: None if value is None else one(value)
+
+
+U32, I32, U64, I64 = a_whole(2**32 - 1), a_whole(2**31 - 1, -(2**31)), a_whole(2**64 - 1), a_whole(2**63 - 1, -(2**63))
+PLACE = a_whole(2**53 - 1)  # a `seq` or an `offset`
+AXES = keys(x=a_number, y=a_number, z=a_number)
+MEMBER = keys(player_id=a_text, player_num=U32, nickname=a_text, presence=keys(), connected=a_flag)
+STATE = keys(player_id=a_text, position=AXES, velocity=AXES, health=I32, score=I32, player_num=I32)
+LIMITS = dict.fromkeys(("max_rooms", "messages_per_second", "burst", "max_name", "max_unanswered"), U32)
+ENVELOPE = keys(
+    from_client_id=a_text,
+    to_client_id=a_text,
+    to_user_id=a_text,
+    room_id=a_text,
+    timestamp=I64,
+    seq=PLACE,
+    offset=PLACE,
+    epoch=an_epoch,
+    payload_kind=a_text,
+    name=a_text,
+    ephemeral=a_flag,
+    request_id=U32,
+)
+
+
+def an_event(value: Any) -> Json:
+    """A message in a page of `history`: not itself one, or pages could be in pages for ever."""
+    if not isinstance(value, dict) or value.get("type") == "history":
+        raise ValueError("an event is needed")
+    return message_of(value)
+
+
+# What each type's payload is; None: it is its sender's.
+PAYLOADS: dict[str, Check | None] = {
+    "chat": None,
+    "event": None,
+    "pong": None,
+    "game_action": needed(keys(action=needed(a_text), position=AXES, target_id=I32, params=keys())),
+    "welcome": keys(
+        client_id=a_text,
+        user_id=a_text,
+        resume_token=a_text,
+        resumed=a_flag,
+        seq_acked=a_flag,
+        direct_repeats_possible=a_flag,
+        inbox_recovered=a_flag,
+        inbox=optional(keys(epoch=an_epoch, offset=PLACE)),
+        limits=keys(max_message=U64, max_presence=U64, **LIMITS),
+        ping_interval_ms=U64,
+        grace_ms=U64,
+        server_time=I64,
+        token_expires_at=I64,
+        version=U32,
+    ),
+    "joined": keys(
+        player_id=a_text,
+        player_num=U32,
+        mode=a_text,
+        presence=a_text,
+        members=many(needed(MEMBER)),
+        total=U64,
+        epoch=an_epoch,
+        offset=PLACE,
+        recovered=a_flag,
+        repeats_possible=a_flag,
+    ),
+    "player_joined": MEMBER,
+    "player_left": keys(player_id=a_text, player_num=U32),
+    "presence": keys(player_id=a_text, player_num=U32, nickname=a_text, presence=keys(), connected=a_flag, total=U64),
+    "sync": keys(
+        frame_num=I64,
+        players=many(needed(STATE)),
+        timestamp=I64,
+        full=a_flag,
+        left=many(needed(a_text)),
+        offset=PLACE,
+    ),
+    "ack": keys(acks=many(needed(keys(seq=PLACE, offset=PLACE)))),
+    "error": keys(code=a_text, message=a_text, seq=PLACE, retry_after_ms=U64, request=a_text),
+    "members": keys(members=many(needed(MEMBER)), total=U64, next=U32),
+    "history": keys(events=many(an_event), next=PLACE, epoch=an_epoch),
+    "auth": keys(token_expires_at=I64, user_id=a_text),
+    "reconnect": keys(delay_ms=U64, url=a_text, reason=a_text),
+}
+
+
+def message_of(said: Json) -> Json:
+    """A message with all keys of its type. Those that were not there are empty, 0, or false."""
+    kind = a_text(needed(a_text)(said.get("type")))
+    if kind not in PAYLOADS:
+        return {"type": kind}
+    message, payload = ENVELOPE(said), said.get("payload")
+    match PAYLOADS[kind], message["payload_kind"]:
+        case None, "bytes":
+            payload = base64.b64decode(a_text(payload), validate=True)
+        case None, "text":
+            payload = a_text(payload)
+        case None, "" | "json":
+            pass
+        case None, kind:
+            raise ValueError(f"there is no `payload_kind` {kind!r}")
+        case check, _:
+            payload = check(payload)
+    if message["type"] == "event" and not said.get("name"):
+        raise ValueError("an event has a name")
+    return message | {"payload": payload}
+
+
+def too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(NESTING + 1):
+        level = [it for it in level if isinstance(it, dict | list)]
+        level = [inner for it in level for inner in (it.values() if isinstance(it, dict) else it)]
+    return bool(level)
+
+
+def an_integer(digits: str) -> Any:
+    # Python refuses to read longer ones. A `Decimal` has all their digits.
+    return int(digits) if len(digits) < 4_000 else Decimal(digits)
+
+
+def no_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def decode(frame: str | bytes) -> Json:
-    """A message of the server's. Raises `ValueError` for what is none."""
-    message = json.loads(frame) if isinstance(frame, str) else None
-    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise ValueError("not a message")
-    return message
+    """A message of the server's. Raises `Unreadable` for what is none. One of an unknown type has nothing but that."""
+    said: Any = None
+    try:
+        if not isinstance(frame, str):
+            raise ValueError("a frame of JSON is a text frame")
+        said = json.loads(frame, parse_int=an_integer, parse_constant=no_json)
+        if not isinstance(said, dict) or too_deep(said):
+            raise ValueError("it is no object, or nested too deeply")
+        return message_of(said) | {"size": len(frame)}
+    except (ValueError, RecursionError) as bad:
+        unreadable = Unreadable(str(bad))
+        with contextlib.suppress(ValueError):
+            said = said if isinstance(said, dict) else {}
+            unreadable.type = a_text(said.get("type"))
+            unreadable.room = optional(a_text)(said.get("room_id"))
+        raise unreadable from None
 
 
 def event_of(message: Json) -> Message:
-    payload, offset = message.get("payload"), message.get("offset", 0)
-    if message.get("payload_kind") == "bytes":
-        payload = base64.b64decode(payload or "", validate=True)
+    offset = message.get("offset", 0)
     return Message(
         type=message["type"],
-        payload=payload,
+        payload=message.get("payload"),
         sender=message.get("from_client_id", ""),
         room=message.get("room_id", ""),
         name=message.get("name", ""),
         timestamp=message.get("timestamp", 0),
         seq=message.get("seq", 0),
         position=Position(message.get("epoch", ""), offset) if offset else None,
+        size=message.get("size", 0),
     )
 
 
-def encode(type: str, room: str = "", payload: Any = None, **keys: Any) -> Json:
+def encode(type: str, room: str = "", payload: Any = None, request_id: int | None = None, **keys: Any) -> Json:
     """A message to the server, without the keys that say nothing."""
-    message = {"type": type, "room_id": room, "payload": payload, **keys}
+    # Before the payload, so that it is read whatever is wrong with that.
+    message = {"type": type, "request_id": request_id, "room_id": room, "payload": payload, **keys}
     if isinstance(payload, bytes):
         message |= {"payload": base64.b64encode(payload).decode(), "payload_kind": "bytes"}
     return {key: value for key, value in message.items() if value is not None and (value != "" or key == "payload")}
 
 
 def to_frame(message: Json) -> str:
-    # NaN and infinities are no JSON.
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """Raises `RoomcastError` for what is no JSON: then nothing of it is kept, and no connection meets it."""
+    try:
+        # NaN and infinities are no JSON.
+        frame = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        if not is_text(frame):  # half of a surrogate pair passes as it is written in JSON
+            frame = json.dumps(message, separators=(",", ":"), allow_nan=False)
+        return frame
+    except (ValueError, TypeError, RecursionError) as bad:
+        raise RoomcastError("invalid_value", f"this can't be sent as JSON: {bad}") from None
+
+
+def is_text(text: str) -> bool:
+    """Without half of a surrogate pair."""
+    try:
+        text.encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def check_name(name: Any, what: str, most: int = 0) -> str:
+    """A name of a room, an event or an action, or an id. Raises `RoomcastError` for one that no server takes."""
+    good = isinstance(name, str) and is_text(name) and name != "" and not re.search(r"[\s\x00-\x1f\x7f-\x9f]", name)
+    if not good or 0 < most < len(name.encode()):
+        raise RoomcastError("invalid_name", f"this can't be {what}")
+    return name
+
+
+def copy_of(value: Any) -> Any:
+    """As it is now: the application may change its own. Raises `RoomcastError` for what is no JSON."""
+    return json.loads(to_frame(value))
 
 
 def comes_back(code: int) -> bool:
@@ -208,9 +463,9 @@ def settle(future: asyncio.Future[Any] | None, result: Any = None) -> None:
 
 @dataclass(eq=False)
 class Sending:
-    """A message in an outbox. Cancelling `answer` withdraws it."""
+    """A message in an outbox, without its number. Cancelling `answer` withdraws it."""
 
-    message: Json
+    frame: str
     answer: asyncio.Future[int]
     size: int = 0
     seq: int = 0  # 0: it was never sent
@@ -233,20 +488,20 @@ class Outbox:
         self.pauses = 0
 
     def put(self, message: Json) -> asyncio.Future[int]:
+        # As text: the application may change its object, but a number keeps its message.
         frame = to_frame(message)
         size = len(frame.encode())
         if self.size + size > OUTBOX:
             raise RoomcastError("outbox_full", "too many messages wait for their answers")
         self.size += size
-        # A copy: the application may change its object, but a number keeps its message.
-        self.waiting.append(Sending(json.loads(frame), new_future(), size))
+        self.waiting.append(Sending(frame, new_future(), size))
         return self.waiting[-1].answer
 
     def first_seq(self) -> int:
         """The lowest number without an answer (2)."""
         return (self.waiting[0].seq if self.waiting else 0) or self.next_seq
 
-    def next(self, limit: int, most: int) -> Json | None:
+    def next(self, limit: int, most: int) -> str | None:
         """What is to be sent now, with at most `limit` messages under way, each of at most `most` bytes."""
         while self.sent < min(limit, len(self.waiting)) and self.paused_until <= time.monotonic():
             sending = self.waiting[self.sent]
@@ -257,11 +512,12 @@ class Outbox:
                 continue
             self.sent += 1
             if sending.is_given_up():
-                return encode("skip", self.room, {"seq": sending.seq})
+                return to_frame(encode("skip", self.room, {"seq": sending.seq}))
             if not sending.seq:
                 sending.seq = self.next_seq
                 self.next_seq += 1
-            return sending.message | {"seq": sending.seq}
+            # First, so that it is read whatever is wrong with what follows.
+            return f'{{"seq":{sending.seq},{sending.frame[1:]}'
         return None
 
     def answered(self, seq: int, offset: int = 0, error: RoomcastError | None = None) -> None:
@@ -274,8 +530,10 @@ class Outbox:
 
     def refused(self, seq: int, retry_after: float) -> None:
         """An answer that leaves the number open: it is sent again, with all after it."""
-        self.sent = min(self.sent, self._index(seq))
-        self.pause(retry_after)
+        at = self._index(seq)
+        if at < self.sent and self.waiting[at].seq == seq:
+            self.sent = at
+            self.pause(retry_after)
 
     def gap(self, missing: int) -> None:
         """The server lacks a number: it is sent again, with all after it, or skipped where nobody has it."""
@@ -322,7 +580,7 @@ class Outbox:
     def _skip(self, at: int, seq: int) -> None:
         nobody = new_future()
         nobody.cancel()
-        self.waiting.insert(at, Sending({}, nobody, seq=seq))
+        self.waiting.insert(at, Sending("", nobody, seq=seq))
 
     def pause(self, seconds: float) -> None:
         self.pauses += 1
@@ -339,6 +597,7 @@ class Log:
     def __init__(self) -> None:
         self.position: Position | None = None
         self.events: deque[Event] = deque()
+        self.size = 0  # bytes of the messages that they came in
         self.arrived = asyncio.Event()
         self.ended = False
         self.taken: Position | None = None  # of the last event that the application took
@@ -363,9 +622,12 @@ class Log:
         self.put(Gap(since, now))
 
     def put(self, event: Event) -> None:
-        if len(self.events) >= EVENTS:  # the application doesn't come along (14)
-            self.events.clear()
-            event = event if isinstance(event, Left) else Gap(self.taken, self.position)
+        size = event.size if isinstance(event, Message) else 0
+        if len(self.events) >= EVENTS or (self.events and self.size + size > BYTES):
+            self.events.clear()  # the application doesn't come along (14)
+            self.size = 0
+            event, size = (event if isinstance(event, Left) else Gap(self.taken, self.position)), 0
+        self.size += size
         self.events.append(event)
         self.arrived.set()
 
@@ -394,6 +656,9 @@ class Log:
             await self.arrived.wait()
         event = self.events.popleft()
         match event:
+            case Message(size=size):
+                self.size -= size
+        match event:
             case Message(position=Position() as place) | Gap(now=Position() as place):
                 self.taken = place
         return event
@@ -418,6 +683,7 @@ class Room:
         self.member = False  # `joined` has come on this connection
         self.asked = ""  # `join_room` or `leave_room` waits for its answer
         self.ask_at = 0.0  # not asked (again) before
+        self.ask_id = 0  # the number of that request
         self._epoch = ""
         self._listed_at = 0
         self._options: Json = {}
@@ -426,7 +692,8 @@ class Room:
         self._joining: asyncio.Future[None] | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._pages: deque[tuple[Json, asyncio.Future[Json]]] = deque()  # `history`, one page at a time
-        self._paging = False
+        self.page_id = 0  # the number of the request for the first of them, if it was sent
+        self.page_due = 0.0
 
     @property
     def position(self) -> Position | None:
@@ -445,10 +712,20 @@ class Room:
     ) -> None:
         """Joins, and joins again after each reconnection, until `leave`."""
         if not self.wanted:
+            self.client.check_room(self.name)
+            # What can't be said is an error here, and not of each connection that comes.
+            options = {"nickname": nickname, "token": token}
+            for key, value in options.items():
+                if value is not None and not (isinstance(value, str) and is_text(value)):
+                    raise RoomcastError("invalid_value", f"`{key}` is no text")
+            presence, since = copy_of(dict(presence or {})), check_position(since)
+            self._options, self._presence, self.log.position = options, presence, since
+            try:
+                self.client.check_size(to_frame(self.join_message()))
+            except RoomcastError:
+                self._options, self._presence, self.log.position = {}, {}, None
+                raise
             self.wanted, self._joining = True, new_future()
-            self._options = {"nickname": nickname, "token": token}
-            self._presence = dict(presence or {})
-            self.log.position = since
         self.client.ask(self)
         if self._joining:
             await asyncio.shield(self._joining)
@@ -469,19 +746,26 @@ class Room:
 
     def event(self, name: str, payload: Any = None, no_echo: bool | None = None) -> Awaitable[int]:
         """The same, with an event of that name."""
+        check_name(name, "the name of an event")
         return self.client.put(self, encode("event", self.name, payload, name=name, no_echo=no_echo))
 
     def action(self, action: str, **keys: Any) -> Awaitable[int]:
         """The same, with an action. Its offset is 0 where the room's logic took it."""
+        check_name(action, "an action")
         return self.client.put(self, encode("game_action", self.name, {"action": action, **keys}))
 
     def signal(self, name: str, payload: Any = None, no_echo: bool | None = True) -> bool:
         """Sends an ephemeral event, now or not at all."""
+        check_name(name, "the name of an event")
         message = encode("event", self.name, payload, name=name, ephemeral=True, no_echo=no_echo)
-        return self.member and self.client.send(message)
+        frame = self.client.check_size(to_frame(message))
+        return self.member and self.client.send(frame)
 
     def update_presence(self, **keys: Any) -> None:
         """Sets keys of one's own entry; None removes one. The newest values arrive."""
+        keys = copy_of(keys)
+        after = {key: value for key, value in (self._presence | keys).items() if value is not None}
+        self.client.check_size(to_frame(after), "max_presence", "presence_too_large")
         self._presence |= keys
         self._unsent |= keys
         self.client.wake.set()
@@ -491,24 +775,28 @@ class Room:
         if not self.wanted:
             raise RoomcastError("not_joined", "join the room first")
         forward = after is not None
-        at = after if forward else before
+        at = check_offset(after if forward else before)
+        if forward and before is not None:
+            raise RoomcastError("invalid_value", "a page is after an offset or before one")
         while at != 0 or (forward and after == 0):
-            self._pages.append((encode("history", self.name, {"after" if forward else "before": at}), new_future()))
+            self._pages.append(({"after" if forward else "before": at}, new_future()))
             self.client.wake.set()
             page = await self._pages[-1][1]
             for message in page["events"]:
                 yield event_of(message)
-            at, after = page["next"], None
+            before, at, after = at, page["next"], None
+            if at and before is not None and (at <= before if forward else at >= before):
+                raise RoomcastError("invalid_value", "the server's pages don't go on")
 
-    def next(self, limit: int, most: int) -> Json | None:
+    def next(self, limit: int, most: int) -> str | None:
         if not self.member:
             return None
         if self._unsent and self.outbox.paused_until <= time.monotonic():
             unsent, self._unsent = self._unsent, {}
-            return encode("presence", self.name, {"presence": unsent})
-        if self._pages and not self._paging:
-            self._paging = True
-            return self._pages[0][0]
+            return to_frame(encode("presence", self.name, {"presence": unsent}))
+        if self._pages and not self.page_id:
+            self.page_id, self.page_due = self.client.new_request(), time.monotonic() + ANSWER
+            return to_frame(encode("history", self.name, self._pages[0][0], self.page_id))
         return self.outbox.next(limit, most)
 
     def place(self) -> Json:
@@ -516,11 +804,11 @@ class Room:
         since = {"since": since_of(self.position)} if self.position else {}
         return {"room_id": self.name, **since, "first_seq": self.outbox.first_seq()}
 
-    def join_message(self) -> Json:
+    def join_message(self, request_id: int | None = None) -> Json:
         presence = {key: value for key, value in self._presence.items() if value is not None}
         options = {key: value for key, value in (self._options | {"presence": presence}).items() if value}
         place = {key: value for key, value in self.place().items() if key != "room_id"}
-        return encode("join_room", self.name, options | place)
+        return encode("join_room", self.name, options | place, request_id)
 
     def joined(self, told: Json, timestamp: int) -> None:
         now, since = Position(told["epoch"], told["offset"]), self.position
@@ -553,15 +841,16 @@ class Room:
         elif event.timestamp < self._listed_at:
             pass  # it is in the list already
         elif event.type == "player_joined" and num not in self.members:
-            self.members[num] = Member.of(keys)
+            if len(self.members) < LISTED:
+                self.members[num] = Member.of(keys)
             self.total += 1
         elif event.type == "player_left" and num in self.members:
             del self.members[num]
             self.total -= 1
 
     def page(self, answer: Json | RoomcastError) -> None:
-        if self._paging:
-            self._paging = False
+        if self.page_id:
+            self.page_id = 0
             settle(self._pages.popleft()[1], answer)
 
     def presence_refused(self, error: RoomcastError) -> None:
@@ -593,7 +882,7 @@ class Room:
         self.wanted = self.member = False
         self.outbox.fail_unsent(error)
         self.log.position = None
-        self.members, self.total, self._unsent, self._paging = {}, 0, {}, False
+        self.members, self.total, self._unsent, self.page_id = {}, 0, {}, 0
         while self._pages:
             settle(self._pages.popleft()[1], error)
 
@@ -601,7 +890,23 @@ class Room:
         held = self.held or bool(self.asked)  # a join may have arrived, a leave may not have
         if not self.wanted:
             self.left()
-        self.held, self.asked, self.ask_at, self.member, self._paging = held, "", 0.0, False, False
+        self.held, self.asked, self.ask_at, self.member, self.page_id = held, "", 0.0, False, 0
+
+
+def check_offset(offset: Any) -> int | None:
+    """None, or an offset. Raises `RoomcastError` for what is none."""
+    try:
+        return optional(PLACE)(offset)
+    except ValueError as bad:
+        raise RoomcastError("invalid_value", f"this is no offset: {bad}") from None
+
+
+def check_position(position: Position | None) -> Position | None:
+    """Raises `RoomcastError` for one that no server gave."""
+    try:
+        return Position(an_epoch(position.epoch), PLACE(position.offset)) if position else None
+    except ValueError as bad:
+        raise RoomcastError("invalid_value", f"this is no position: {bad}") from None
 
 
 def since_of(position: Position | None) -> Json | None:
@@ -626,9 +931,9 @@ class Lost(Exception):
         if closed.rcvd is None:
             return Lost(RoomcastError("connection_lost", str(closed)))
         code, reason = closed.rcvd.code, closed.rcvd.reason
-        wait = re.search(r"retry_after_ms=(\d+)", reason)
+        wait = re.search(r"retry_after_ms=([0-9]+)", reason)
         name = reason.split(";")[0] or f"close_{code}"
-        error = RoomcastError(name, f"closed with {code}", int(wait[1]) / 1000 if wait else 0.0)
+        error = RoomcastError(name, f"closed with {code}", min(int(wait[1]) / 1000, BELIEVED) if wait else 0.0)
         return Lost(error, final=not comes_back(code))
 
 
@@ -662,7 +967,8 @@ class Client:
         self._connection: ClientConnection | None = None
         self._open = False  # `welcome` has come
         self._acked = True  # the server acks
-        self._control: deque[Json] = deque()
+        self._requests = 0  # the number of the last request
+        self._control: deque[str] = deque()
         self._heard_at = 0.0
         self._paid_until = 0.0
         self._ping_every = 30.0
@@ -670,6 +976,8 @@ class Client:
         self._clock: deque[tuple[float, float]] = deque(maxlen=8)  # a ping's way; the server's clock minus ours (ms)
         self._opened_at = 0.0
         self._renew_at = 0.0
+        self._renewed_at = 0.0
+        self._renewing: asyncio.Task[None] | None = None
         self._reconnect: tuple[float, str] | None = None  # when, and where
 
     async def __aenter__(self) -> Client:
@@ -680,14 +988,23 @@ class Client:
         await self.close()
 
     def room(self, name: str) -> Room:
-        """The room's handle, always the same one. Does nothing yet."""
+        """The room's handle, always the same one. Does nothing yet. A name that no room can have is an error."""
+        self.check_room(name)
         if name not in self._rooms:
             self._rooms[name] = Room(self, name)
         return self._rooms[name]
 
-    def direct(self, payload: Any, client: str = "", user: str = "", name: str = "") -> Awaitable[int]:
+    def direct(
+        self, payload: Any, client: str | None = None, user: str | None = None, name: str = ""
+    ) -> Awaitable[int]:
         """A chat (with a name: an event) to a session or a user. Await it for the offset in the inbox (10)."""
         kind = "event" if name else "chat"
+        # Checked before a number is taken: without a recipient the server would take it for a message to a room.
+        if (client is None) == (user is None):
+            raise RoomcastError("invalid_value", "a direct message is for a client or for a user")
+        check_name(client if user is None else user, "anybody's id")
+        if name:
+            check_name(name, "the name of an event")
         return self.put(None, encode(kind, "", payload, to_client_id=client, to_user_id=user, name=name))
 
     def server_now(self) -> float | None:
@@ -709,30 +1026,51 @@ class Client:
         """A message that is to have an answer."""
         if self.status.state == "closed" or (room and not room.wanted):
             raise RoomcastError("closed" if self.status.state == "closed" else "not_joined", "join the room first")
+        frame = self.check_size(to_frame(message))
         self.wake.set()
         if self._acked:
             return (room.outbox if room else self._direct).put(message)
         sent = new_future()
-        settle(sent, 0 if self.send(message) else RoomcastError("connection_lost"))
+        settle(sent, 0 if self.send(frame) else RoomcastError("connection_lost"))
         return sent
 
-    def send(self, message: Json) -> bool:
+    def send(self, frame: str) -> bool:
         """Sends now, or not at all."""
         if self._open:
-            self._control.append(message)
+            self._control.append(frame)
             self.wake.set()
         return self._open
+
+    def new_request(self) -> int:
+        """A number, by which the answer is known."""
+        self._requests = self._requests % (2**32 - 1) + 1
+        return self._requests
+
+    def check_size(self, frame: str, limit: str = "max_message", code: str = "too_large") -> str:
+        """Raises `RoomcastError` where the server takes less, as far as that is known."""
+        if 0 < self._limits.get(limit, 0) < len(frame.encode()):
+            raise RoomcastError(code, f"the server takes at most {self._limits[limit]} bytes")
+        return frame
+
+    def check_room(self, name: str) -> None:
+        check_name(name, "a room's name", self._limits.get("max_name", 0))
 
     def ask(self, room: Room) -> None:
         """Asks the server for what the application wants, if nothing else is asked."""
         if not self._open or room.asked or room.ask_at > time.monotonic():
             return
         if room.wanted and not room.member:
+            try:  # once more, as the limits are known now, and those of another server may be others
+                self.check_room(room.name)
+                room.ask_id = self.new_request()
+                frame = self.check_size(to_frame(room.join_message(room.ask_id)))
+            except RoomcastError as error:
+                return room.put_out(error)
             room.asked = "join_room"
-            self.send(room.join_message())
+            self.send(frame)
         elif not room.wanted and room.held:
-            room.asked = "leave_room"
-            self.send(encode("leave_room", room.name))
+            room.asked, room.ask_id = "leave_room", self.new_request()
+            self.send(to_frame(encode("leave_room", room.name, None, room.ask_id)))
         elif not room.wanted:
             room.left()
         room.ask_at = time.monotonic() + ANSWER if room.asked else 0.0
@@ -748,15 +1086,20 @@ class Client:
                 lived = time.monotonic() - self._opened_at if self._open else 0.0
                 self._connection_lost()
                 await self._hang_up()
-                if lost.final:
+                # What a place that the server named says is not the last word.
+                if lost.final and (url == self.url or self._opened_at):
                     return self._end(lost.error)
-                wait, url = lost.wait, self.url
+                wait, url, self._opened_at = lost.wait, self.url, 0.0
+                failures = 0 if lived > 5 else failures
+                most = min(self._longest, self._shortest * 4 * 2 ** min(failures, 20))
+                jitter = random.uniform(0, most - self._shortest)
                 if wait is None and self._reconnect:
-                    wait, url = max(0.0, self._reconnect[0] - time.monotonic()), self._reconnect[1] or url
+                    wait, url = max(0.0, self._reconnect[0] - time.monotonic()), self._place(self._reconnect[1])
+                    # A server that says so again and again is not believed at once.
+                    wait = max(wait, self._shortest + jitter if failures else 0.0)
+                    failures += 1
                 elif wait is None:
-                    failures = 0 if lived > 5 else failures
-                    most = min(self._longest, self._shortest * 4 * 2 ** min(failures, 20))
-                    wait = max(self._shortest, lost.error.retry_after) + random.uniform(0, most - self._shortest)
+                    wait = max(self._shortest, lost.error.retry_after) + jitter
                     failures += 1
                 self._reconnect = None
                 self._tell(Status("reconnecting", error=lost.error, wait=wait))
@@ -764,6 +1107,15 @@ class Client:
             except Exception as bug:
                 self._end(RoomcastError("internal", repr(bug)))
                 raise
+
+    def _place(self, url: str) -> str:
+        """Where the server asked to come back, if it is a place, and a token is as safe there."""
+        with contextlib.suppress(ValueError):
+            there = urlsplit(url)
+            safe = there.scheme == "wss" or (there.scheme == "ws" and urlsplit(self.url).scheme == "ws")
+            if safe and there.hostname:
+                return url
+        return self.url
 
     async def _connect(self, url: str) -> ClientConnection:
         token = await self._fresh_token()
@@ -773,7 +1125,7 @@ class Client:
                 subprotocols=[Subprotocol("gameproto.v1.json")],
                 additional_headers={"Authorization": f"Bearer {token}"} if token else None,
                 compression=None,
-                max_size=None,
+                max_size=FRAME,
                 open_timeout=ANSWER,
                 ping_interval=None,  # `_watch` does that
                 close_timeout=1,
@@ -781,34 +1133,41 @@ class Client:
         except InvalidStatus as refused:
             status, wait = refused.response.status_code, refused.response.headers.get("Retry-After", "")
             code = "unauthorized" if status in (401, 403) else "handshake_refused"
-            error = RoomcastError(code, f"HTTP status {status}", float(wait) if wait.isdecimal() else 0.0)
+            seconds = min(float(wait), BELIEVED) if re.fullmatch(r"[0-9]{1,9}", wait) else 0.0
+            error = RoomcastError(code, f"HTTP status {status}", seconds)
             raise Lost(error, final=status not in (408, 425, 429) and status < 500) from None
-        except InvalidURI as wrong:
+        except (InvalidURI, ValueError) as wrong:
             raise Lost(RoomcastError("bad_url", str(wrong)), final=True) from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as failed:
             raise Lost(RoomcastError("connection_lost", str(failed) or type(failed).__name__)) from None
 
     async def _fresh_token(self) -> str:
-        if self._token is None or isinstance(self._token, str):
-            return self._token or ""
+        token = self._token
         try:
-            return await self._token()
+            if token is not None and not isinstance(token, str):
+                async with asyncio.timeout(ANSWER):
+                    token = await token()
         except RoomcastError as error:
             raise Lost(error, final=True) from None
         except Exception as failed:
             raise Lost(RoomcastError("token_unavailable", repr(failed))) from failed
+        if token and not re.fullmatch(r"[!-~]+", token):
+            raise Lost(RoomcastError("unauthorized", "this is no token"), final=True)
+        return token or ""
 
     async def _live(self, connection: ClientConnection) -> None:
         """From `hello` to the end of the connection, which is raised."""
         self._connection = connection
         self._heard_at, self._paid_until = time.monotonic(), 0.0
-        self._control = deque([self._hello()])
+        self._control = deque([to_frame(self._hello())])
         tasks = [asyncio.create_task(it) for it in (self._read(connection), self._write(connection), self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             error = next(error for it in done if (error := it.exception()))
             raise Lost.closed(error) if isinstance(error, ConnectionClosed) else error
         finally:
+            tasks += [self._renewing] if self._renewing else []
+            self._renewing = None
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -818,16 +1177,29 @@ class Client:
             frame = await connection.recv()
             self._heard_at = time.monotonic()
             try:
-                self._take(decode(frame))
-            except (ValueError, KeyError, TypeError) as bad:
-                self._tell(Status(self.status.state, error=RoomcastError("unreadable", repr(bad))))
+                message = decode(frame)
+            except Unreadable as bad:
+                self._skipped(bad)
+            else:
+                self._take(message)
             self.wake.set()
+
+    def _skipped(self, bad: Unreadable) -> None:
+        """Something came that can't be read. It is told, and may have been an event."""
+        error = RoomcastError("unreadable", str(bad))
+        self._tell(Status(self.status.state, self.status.resumed, error))
+        room = self._rooms.get(bad.room or "")
+        if bad.type == "history" and room:
+            return room.page(error)
+        for name, log in [("", self.inbox), *((it.name, it.log) for it in self._rooms.values() if it.member)]:
+            if bad.room is None or bad.room == name:
+                log.put(Gap(log.position, log.position))
 
     async def _write(self, connection: ClientConnection) -> None:
         while True:
             self.wake.clear()
-            while message := self._next():
-                await connection.send(to_frame(message))
+            while frame := self._next():
+                await connection.send(frame)
                 await asyncio.sleep(self._pace())
             outboxes = [self._direct, *(room.outbox for room in self._rooms.values())]
             pauses = [it.paused_until - time.monotonic() for it in outboxes if it.waiting]
@@ -845,7 +1217,7 @@ class Client:
         # Not all of it, as messages that were sent apart may arrive together.
         return max(0.0, self._paid_until - now - 0.9 * burst / rate)
 
-    def _next(self) -> Json | None:
+    def _next(self) -> str | None:
         """What is to be sent now: answers to the server and questions first, then one message of each room in turn."""
         if self._control:
             return self._control.popleft()
@@ -873,19 +1245,31 @@ class Client:
             if now >= next_ping:
                 if next_ping and self._heard_at < pinged_at:
                     raise Lost(RoomcastError("heartbeat_timeout", "nothing was heard for two pings"))
-                self._pings[int(now * 1000)] = now
-                self.send(encode("ping", payload=int(now * 1000)))
+                self._ping()
                 next_ping, pinged_at = now + self._ping_every, now
-            for room in self._rooms.values():
+            for room in list(self._rooms.values()):
                 if room.asked and now > room.ask_at:
-                    room.asked = ""
+                    room.asked, room.ask_id = "", 0
+                if room.page_id and now > room.page_due:
+                    room.page(RoomcastError("unanswered", "the server doesn't answer"))
                 self.ask(room)
-            if self._renew_at and now >= self._renew_at:
-                self._renew_at = now + 5  # should it fail
-                with contextlib.suppress(Lost):
-                    self.send(encode("auth", payload={"token": await self._fresh_token()}))
+            if self._renew_at and now >= self._renew_at and (self._renewing is None or self._renewing.done()):
+                self._renewed_at, self._renew_at = now, now + RENEW  # should it fail
+                self._renewing = asyncio.create_task(self._renew())
             if self._reconnect and now >= self._reconnect[0]:
                 raise Lost(RoomcastError("reconnect", "the server asked for it"))
+
+    def _ping(self) -> None:
+        now = time.monotonic()
+        while len(self._pings) >= 8:
+            del self._pings[next(iter(self._pings))]
+        self._pings[int(now * 1000)] = now
+        self.send(to_frame(encode("ping", payload=int(now * 1000))))
+
+    async def _renew(self) -> None:
+        """A new token, on the connection that there is."""
+        with contextlib.suppress(Lost):
+            self.send(to_frame(encode("auth", payload={"token": await self._fresh_token()})))
 
     async def _hang_up(self) -> None:
         # Not with 1000, which would end the session (11).
@@ -918,20 +1302,20 @@ class Client:
         self.client_id, self.user_id = told["client_id"], told.get("user_id", "")
         self._resume_token = told.get("resume_token", "")
         self._limits, self._acked = told["limits"], told["seq_acked"]
-        self._ping_every = (told["ping_interval_ms"] or 30_000) / 1000
+        self._ping_every = min(max((told["ping_interval_ms"] or 30_000) / 1000, 0.1), BELIEVED)
         self._token_lasts(told["token_expires_at"], told["server_time"])
         if known and not same:
             for outbox in [self._direct, *(room.outbox for room in self._rooms.values())]:
                 outbox.start_over()
         self._direct.start(told["direct_repeats_possible"] or not told["resumed"])
-        inbox = told.get("inbox")
+        inbox = told["inbox"]
         start = Position(inbox["epoch"], inbox["offset"]) if inbox else None
         if (inbox and not told["inbox_recovered"]) if told["resumed"] else self.inbox.position:
             self.inbox.gap(start)
         elif not self.inbox.position:
             self.inbox.position = start
         self._open, self._opened_at = True, time.monotonic()
-        for room in self._rooms.values():
+        for room in list(self._rooms.values()):
             room.held = room.held and told["resumed"]
             if room.wanted and room.held:  # its `joined` comes by itself
                 room.asked, room.ask_at = "join_room", time.monotonic() + RESUMED
@@ -942,14 +1326,15 @@ class Client:
     def _token_lasts(self, expires_at: int, server_time: int) -> None:
         left = (expires_at - server_time) / 1000
         renewable = expires_at and not isinstance(self._token, str | None)
-        self._renew_at = time.monotonic() + left - min(60.0, left / 5) if renewable else 0.0
+        at = max(time.monotonic() + left - min(60.0, left / 5), self._renewed_at + RENEW)
+        self._renew_at = at if renewable else 0.0
 
     # --- what the server says ---
 
     def _take(self, message: Json) -> None:
         kind, name = message["type"], message.get("room_id", "")
         payload: Any = message.get("payload")
-        room = self._rooms.get(name)
+        room, request = self._rooms.get(name), message.get("request_id", 0)
         outbox = room.outbox if room else None if name else self._direct
         match kind:
             case "welcome" if not self._open:
@@ -958,21 +1343,27 @@ class Client:
                 self._hello_refused(RoomcastError.of(payload))
             case _ if not self._open:
                 pass
-            case "joined":
-                self._joined(self.room(name), payload, message["timestamp"])
+            case "joined" if room:
+                # An answer to an older question says nothing of this one.
+                if request in (0, room.ask_id):
+                    self._joined(room, payload, message["timestamp"])
+            case "joined" if len(self._control) < 1000:  # of a session before; should this be lost, it comes again
+                self.send(to_frame(encode("leave_room", name)))
             case "ack" if outbox:
                 for it in payload["acks"]:
                     outbox.answered(it["seq"], it["offset"])
             case "error":
-                self._refused(room, outbox, payload)
-            case "pong" if payload in self._pings:
+                # Also that of a name that could not be repeated.
+                asking = [it for it in self._rooms.values() if request and request in (it.ask_id, it.page_id)]
+                self._refused(asking[0] if asking else room, outbox, payload, request)
+            case "pong" if type(payload) is int and payload in self._pings:
                 sent, now = self._pings.pop(payload), time.monotonic()
                 self._clock.append((now - sent, message["timestamp"] - (sent + now) * 500))
             case "reconnect":
-                self._reconnect = (time.monotonic() + payload["delay_ms"] / 1000, payload.get("url", ""))
+                self._reconnect = (time.monotonic() + min(payload["delay_ms"] / 1000, BELIEVED), payload["url"])
             case "auth":
                 self._token_lasts(payload["token_expires_at"], message["timestamp"])
-            case "history" if room:
+            case "history" if room and request in (0, room.page_id):
                 room.page(payload)
             case "player_left" if room and room.asked == "leave_room" and payload["player_num"] == room.player_num:
                 room.left()
@@ -1000,8 +1391,8 @@ class Client:
                 room.joined(told, timestamp)
             self.ask(room)
 
-    def _refused(self, room: Room | None, outbox: Outbox | None, payload: Json) -> None:
-        error, request, seq = RoomcastError.of(payload), payload.get("request", ""), payload.get("seq", 0)
+    def _refused(self, room: Room | None, outbox: Outbox | None, payload: Json, number: int) -> None:
+        error, request, seq = RoomcastError.of(payload), payload["request"], payload["seq"]
         match request, error.code:
             case (("chat" | "event" | "game_action" | "skip"), code) if seq:
                 if outbox and code == "seq_gap":
@@ -1011,7 +1402,7 @@ class Client:
                 elif outbox:
                     outbox.answered(seq, error=error)
             case (("join_room" | "leave_room"), code) if room:
-                if request != room.asked:
+                if request != room.asked or number not in (0, room.ask_id):
                     return
                 room.asked, room.ask_at = "", time.monotonic() + (error.retry_after or 1)
                 if code == "not_in_room":
@@ -1019,26 +1410,32 @@ class Client:
                     self.ask(room)
                 elif code not in LATER and request == "join_room":
                     room.put_out(error)
-            case "history", _ if room:
+            case "history", _ if room and number in (0, room.page_id):
                 room.page(error)
+            case "history", _:
+                pass
             case "presence", _ if room:
                 room.presence_refused(error)
             case "", "room_failed" if room:
                 room.put_out(error)
-            case "ping", _:
+            case ("ping" | "join_room" | "leave_room" | "skip"), _:
                 pass
             case _:
                 (room.log if room else self.inbox).put(Refused(request, error))
 
     def _tell(self, status: Status) -> None:
         self.status = status
-        self._on_status(status)
+        try:
+            self._on_status(status)
+        except Exception as bug:  # of the application, whose sessions it would end
+            context = {"message": "`on_status` has failed", "exception": bug}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _end(self, error: RoomcastError) -> None:
         if self.status.state == "closed":
             return
         self._open = False
-        for room in self._rooms.values():
+        for room in list(self._rooms.values()):
             if room.wanted:
                 room.put_out(error)
             room.left()
@@ -1052,8 +1449,20 @@ class Client:
 # --- python roomcast.py URL ROOM ---
 
 
+def plain(said: Any) -> str:
+    """What somebody said, without what a terminal obeys or can't write."""
+    shown = said if isinstance(said, str) else ascii(said)
+    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # but what joins two signs into one
+    return "".join("?" if unicodedata.category(it) in hidden and it not in "\u200c\u200d" else it for it in shown)
+
+
+def show_line(text: str, to: TextIO) -> None:
+    encoding = to.encoding or "ascii"
+    print(plain(text).encode(encoding, "replace").decode(encoding), file=to, flush=True)
+
+
 def note(text: str) -> None:
-    print(f"-- {text}", file=sys.stderr, flush=True)
+    show_line(f"-- {text}", sys.stderr)
 
 
 def status_changed(status: Status) -> None:
@@ -1064,7 +1473,7 @@ async def show(events: AsyncIterator[Event]) -> None:
     async for event in events:
         match event:
             case Message(type="chat", sender=sender, payload=said, room=room):
-                print(f"{sender[:8]}{'' if room else ' (to you)'}: {said}", flush=True)
+                show_line(f"{sender[:8]}{'' if room else ' (to you)'}: {plain(said)}", sys.stdout)
             case Message(type="player_joined" | "player_left" as what, payload=member):
                 note(f"{member.get('nickname') or member['player_id'][:8]} {what[7:]}")
             case Gap():
@@ -1091,11 +1500,14 @@ async def chat(url: str, room_name: str, nickname: str | None, token: str | None
         threading.Thread(target=read, daemon=True).start()
         sent: list[Awaitable[int]] = []
         while line := await lines.get():
-            match line.split(maxsplit=2):
-                case ["/to", to, text]:
-                    sent.append(client.direct(text.strip(), client=to))
-                case [_, *_]:
-                    sent.append(room.chat(line.strip()))
+            try:
+                match line.split(maxsplit=2):
+                    case ["/to", to, text]:
+                        sent.append(client.direct(text.strip(), client=to))
+                    case [_, *_]:
+                        sent.append(room.chat(line.strip()))
+            except RoomcastError as error:
+                note(f"not sent: {error}")
         for result in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(result, Exception):
                 note(f"not sent: {result}")

@@ -257,7 +257,7 @@ class Defaults(ClientTest):
 
     async def test_a_final_refusal_is_told_and_what_follows_arrives(self):
         ann = await self.joined("r")
-        before, bad, after = ann.chat(1), ann.event("not a name"), ann.chat(2)
+        before, bad, after = ann.chat(1), ann.event("x" * 65), ann.chat(2)
         with self.assertRaises(RoomcastError) as told:
             await soon(bad)
         self.assertEqual(told.exception.code, "invalid_name")
@@ -322,7 +322,10 @@ class Defaults(ClientTest):
         ann.update_presence(a=2, b=None, c=[3])
         self.wire.up()
         await until(lambda: bob.members[ann.player_num].presence == {"a": 2, "c": [3]}, "the newest")
-        ann.update_presence(a="x" * 3000)
+        with self.assertRaises(RoomcastError) as told:
+            ann.update_presence(a="x" * 3000)
+        self.assertEqual(told.exception.code, "presence_too_large")
+        ann.update_presence(**{f"k{number}": number for number in range(40)})
         refused = await next_of(ann, lambda it: isinstance(it, Refused))
         self.assertEqual(refused.error.code, "presence_too_large")
         self.wire.cut()
