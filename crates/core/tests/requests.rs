@@ -87,7 +87,7 @@ fn an_error_names_its_request_also_where_the_room_can_not_be_repeated() {
     let mut node = node(2, Settings::default(), vec![relay("default")]);
     let ann = node.connect();
     for (room, code) in [
-        ("", "missing_field"),
+        ("", "invalid_name"),
         ("a b", "invalid_name"),
         (&*long, "invalid_name"),
         (r"\ud800", "invalid_utf8"),
