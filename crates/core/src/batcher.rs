@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn conn(slot: u32) -> ConnId {
-        ConnId::new(slot, 0)
+        ConnId::from_u64(u64::from(slot))
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::table::{Number, number};
+
 /// A connection of one shard: a slot and how often the slot was used before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId(u64);
@@ -9,10 +11,6 @@ pub struct ConnId(u64);
 impl ConnId {
     /// Names no connection.
     pub(crate) const NONE: ConnId = ConnId(u64::MAX);
-
-    pub(crate) fn new(slot: u32, generation: u32) -> ConnId {
-        ConnId(u64::from(generation) << 32 | u64::from(slot))
-    }
 
     /// The slot: small, used again after the connection is gone.
     pub fn slot(self) -> u32 {
@@ -28,6 +26,26 @@ impl ConnId {
     pub fn from_u64(number: u64) -> ConnId {
         ConnId(number)
     }
+}
+
+impl Number for ConnId {
+    fn new(place: u32, uses: u32) -> ConnId {
+        ConnId(u64::from(uses) << 32 | u64::from(place))
+    }
+
+    fn place(self) -> u32 {
+        self.slot()
+    }
+}
+
+number! {
+    /// A room that connections of one shard are in, as that shard numbers it.
+    EdgeRoomId
+}
+
+number! {
+    /// A room, as the shard numbers it on which it is at home.
+    HomeRoomId
 }
 
 /// A connection of any shard of the node.

@@ -6,18 +6,20 @@
 //! stops taking bytes is dropped, and the room is asked for what is newest once it drains.
 
 use crate::chunk::{ChunkPool, ChunkTable};
+use crate::id::EdgeRoomId;
 
 const NONE: u32 = u32::MAX;
 
 /// The lane that a piece belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Lane {
-    Control,
-    Event,
-    State,
+    Control = 0,
+    Event = 1,
+    State = 2,
 }
 
-/// A range of a chunk that waits for one connection.
+/// A range of a chunk that waits for one connection. There is one for each receiver: it has 32 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     /// Holds one reference to this entry of the chunk table.
@@ -26,17 +28,57 @@ pub(crate) struct Piece {
     pub(crate) end: u32,
     /// Bytes that the lane is charged while the piece waits.
     pub(crate) charge: u32,
-    pub(crate) lane: Lane,
-    /// Of a state piece: the shard's room, or [`Piece::NO_ROOM`] for what nobody asks for again.
-    pub(crate) room: u32,
-    /// Of a state piece: the room's state version that the receiver had before it, or
-    /// [`Piece::EPHEMERAL`] for an event that is just dropped.
-    pub(crate) base: u64,
+    /// Of what can be asked for again: the shard's room. Else [`EdgeRoomId::NONE`].
+    pub(crate) room: EdgeRoomId,
+    /// What [`Piece::base`] gives in the upper 62 bits, the lane in the lower two.
+    base_and_lane: u64,
 }
 
 impl Piece {
-    pub(crate) const NO_ROOM: u32 = u32::MAX;
-    pub(crate) const EPHEMERAL: u64 = u64::MAX;
+    /// The base of an ephemeral event, which is just dropped. No room gets as far.
+    pub(crate) const EPHEMERAL: u64 = u64::MAX >> 2;
+
+    /// The first `length` bytes of a chunk, whose whole memory the lane is charged.
+    pub(crate) fn new(
+        (chunk, length, held): (u32, u32, u32),
+        lane: Lane,
+        room: EdgeRoomId,
+        base: u64,
+    ) -> Piece {
+        Piece {
+            chunk,
+            start: 0,
+            end: length,
+            charge: held,
+            room,
+            base_and_lane: base << 2 | lane as u64,
+        }
+    }
+
+    /// A part of it, with a base of its own.
+    pub(crate) fn part(self, (start, end): (u32, u32), charge: u32, base: u64) -> Piece {
+        Piece {
+            start,
+            end,
+            charge,
+            base_and_lane: base << 2 | self.base_and_lane & 3,
+            ..self
+        }
+    }
+
+    pub(crate) fn lane(&self) -> Lane {
+        match self.base_and_lane & 3 {
+            0 => Lane::Control,
+            1 => Lane::Event,
+            _ => Lane::State,
+        }
+    }
+
+    /// Of an event: the offset before it. Of state: the room's state version that the receiver had before it, or
+    /// [`Piece::EPHEMERAL`] for an event that is just dropped.
+    pub(crate) fn base(&self) -> u64 {
+        self.base_and_lane >> 2
+    }
 
     pub(crate) fn len(&self) -> usize {
         (self.end - self.start) as usize
@@ -175,9 +217,9 @@ impl Lanes {
 
     /// Queues a piece, whose reference to its chunk the lane takes over.
     pub(crate) fn push(&mut self, arena: &mut LaneArena, piece: Piece) {
-        let charge = self.charge(piece.lane);
+        let charge = self.charge(piece.lane());
         *charge = charge.saturating_add(piece.charge);
-        let list = match piece.lane {
+        let list = match piece.lane() {
             Lane::Control => &mut self.control,
             Lane::Event => &mut self.event,
             Lane::State => &mut self.state,
@@ -229,7 +271,7 @@ impl Lanes {
             bytes -= left;
             self.begun = 0;
             arena.pop(&mut self.sending);
-            let charge = self.charge(first.lane);
+            let charge = self.charge(first.lane());
             *charge = charge.saturating_sub(first.charge);
             done(first);
         }
@@ -246,11 +288,11 @@ impl Lanes {
         for list in [&mut self.sending, &mut self.event, &mut self.state] {
             let mut all = std::mem::take(list);
             while let Some(piece) = arena.pop(&mut all) {
-                if std::mem::take(&mut begun) || piece.lane == Lane::Control || !which(&piece) {
+                if std::mem::take(&mut begun) || piece.lane() == Lane::Control || !which(&piece) {
                     arena.push(list, piece);
                     continue;
                 }
-                let charge = match piece.lane {
+                let charge = match piece.lane() {
                     Lane::Control => &mut self.control_bytes,
                     Lane::Event => &mut self.event_bytes,
                     Lane::State => &mut self.state_bytes,
@@ -263,7 +305,7 @@ impl Lanes {
 
     /// Takes the state out that no byte was sent of.
     pub(crate) fn drop_state(&mut self, arena: &mut LaneArena, dropped: impl FnMut(Piece)) {
-        self.drop_where(arena, |piece| piece.lane == Lane::State, dropped);
+        self.drop_where(arena, |piece| piece.lane() == Lane::State, dropped);
     }
 
     /// Takes the events and the state out that no byte was sent of: the connection is about to be closed. Answers
@@ -303,14 +345,18 @@ mod tests {
     use super::*;
 
     fn piece(lane: Lane, chunk: u32, len: u32) -> Piece {
-        Piece {
-            chunk,
-            start: 0,
-            end: len,
-            charge: len,
-            lane,
-            room: 3,
-            base: 9,
+        Piece::new((chunk, len, len), lane, EdgeRoomId::NONE, 9)
+    }
+
+    #[test]
+    fn a_piece_has_32_bytes_and_keeps_its_lane_and_its_base() {
+        assert_eq!(size_of::<Piece>(), 32);
+        for lane in [Lane::Control, Lane::Event, Lane::State] {
+            for base in [0, 1, roomcast_protocol::MAX_NUMBER, Piece::EPHEMERAL] {
+                let whole = Piece::new((1, 10, 64), lane, EdgeRoomId::NONE, 5);
+                let piece = whole.part((2, 10), 0, base);
+                assert_eq!((piece.lane(), piece.base()), (lane, base));
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::chunk::Chunk;
 use crate::engine::Since;
 use crate::host::Encoding;
-use crate::id::{ClientId, ConnId, ConnRef};
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::player::PlayerNum;
 use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
@@ -91,21 +91,7 @@ impl OpKind {
 pub(crate) struct RoomRef {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
-    pub(crate) id: RoomId,
-}
-
-/// A home's number for a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RoomId {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-impl RoomId {
-    pub(crate) const UNKNOWN: RoomId = RoomId {
-        slot: u32::MAX,
-        generation: 0,
-    };
+    pub(crate) id: HomeRoomId,
 }
 
 #[derive(Debug)]
@@ -138,7 +124,7 @@ pub(crate) struct Join {
     pub(crate) nickname: Box<str>,
     pub(crate) presence: PresenceUpdate<'static>,
     /// The edge's number for the room.
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
     /// Empty where no token names one.
     pub(crate) user_id: Box<str>,
     pub(crate) place: Place,
@@ -148,14 +134,14 @@ pub(crate) struct Join {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leave {
     pub(crate) gone: bool,
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadLog {
     /// The offset of the last event that the member has.
     pub(crate) after: u64,
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -177,7 +163,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Resume {
     pub(crate) client_id: ClientId,
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
     pub(crate) place: Place,
 }
 
@@ -271,20 +257,20 @@ pub(crate) enum ToEdge {
     /// Who joins is in the room already.
     JoinedAgain {
         conn: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         answer: Arc<Chunk>,
     },
     /// A join was refused, with the error that says why.
     JoinRefused {
         conn: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         error: Arc<Chunk>,
         code: ErrorCode,
     },
     /// The connection is out of the room, with what tells it so. `asked`: answers a `leave_room`.
     Left {
         conn: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         asked: bool,
         farewell: Option<Arc<Chunk>>,
     },
@@ -304,13 +290,13 @@ pub(crate) enum ToEdge {
     /// What comes next in the log, for a member that is behind.
     LogSlice {
         conn: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         slice: Slice,
     },
     /// The newest state, for a connection that missed some.
     NewestState {
         conn: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         version: u64,
         state: Option<Arc<Chunk>>,
     },
@@ -319,7 +305,7 @@ pub(crate) enum ToEdge {
 /// A room's events and state of one turn, encoded once for each encoding in use.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
     pub(crate) events: Encoded,
     pub(crate) state: Encoded,
     /// The offset before the first of its events.
@@ -348,8 +334,8 @@ pub(crate) struct Exclusion {
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) conn: ConnId,
-    pub(crate) edge_room: RoomId,
-    pub(crate) room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
+    pub(crate) room: HomeRoomId,
     pub(crate) player: PlayerNum,
     /// The room's state version that `state` shows.
     pub(crate) version: u64,

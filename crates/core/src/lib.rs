@@ -25,6 +25,7 @@ mod rate;
 pub mod settings;
 mod shard;
 mod stats;
+mod table;
 mod time;
 mod token;
 mod wheel;

@@ -2,10 +2,11 @@
 
 use crate::edge::session::{Membership, Session};
 use crate::host::Encoding;
-use crate::id::ConnId;
+use crate::id::{ConnId, EdgeRoomId};
 use crate::lane::Lanes;
 use crate::pool::Pooled;
 use crate::rate::Rate;
+use crate::table::Row;
 
 /// A connection of this shard. Holds no memory of its own while it is in at most one room and
 /// nothing waits for it.
@@ -56,13 +57,21 @@ pub(super) enum Phase {
     Closing,
 }
 
+impl Row for Conn {
+    type Number = ConnId;
+
+    fn number(&self) -> ConnId {
+        self.id
+    }
+}
+
 impl Conn {
     /// Whether its client may ask for anything: it was let in, and not sent away.
     pub(super) fn is_served(&self) -> bool {
         self.phase == Phase::Open && self.session.admission.is_inside()
     }
 
-    pub(super) fn membership(&mut self, room: u32) -> Option<&mut Membership> {
+    pub(super) fn membership(&mut self, room: EdgeRoomId) -> Option<&mut Membership> {
         self.session.membership(room)
     }
 }

@@ -5,9 +5,9 @@ use crate::edge::conn::{Conn, Phase};
 use crate::edge::session::Membership;
 use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
 use crate::host::Host;
-use crate::id::{ConnId, ConnRef};
+use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
-use crate::letter::{Delivery, Encoded, Exclusion, Joined, RoomId, Slice, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
 use crate::time::Now;
 use roomcast_protocol::mutated;
 
@@ -24,9 +24,9 @@ impl Edge {
                 edge_room,
                 answer,
             } => {
-                self.push_whole(ctx, now, conn, Lane::Event, answer, Piece::NO_ROOM, 0);
-                if self.rooms.current(edge_room).is_some() {
-                    self.answered(conn, edge_room.slot, true);
+                self.push_whole(ctx, now, conn, Lane::Event, answer, EdgeRoomId::NONE, 0);
+                if self.rooms.get(edge_room).is_some() {
+                    self.answered(conn, edge_room, true);
                 }
             }
             ToEdge::LogSlice {
@@ -41,8 +41,8 @@ impl Edge {
                 code,
             } => {
                 self.push_control(ctx, now, conn, error);
-                if self.rooms.current(edge_room).is_some() {
-                    self.answered(conn, edge_room.slot, true);
+                if self.rooms.get(edge_room).is_some() {
+                    self.answered(conn, edge_room, true);
                 }
                 self.offence(ctx, now, conn, code);
             }
@@ -53,11 +53,11 @@ impl Edge {
                 farewell,
             } => {
                 if let Some(farewell) = farewell {
-                    self.push_whole(ctx, now, conn, Lane::Event, farewell, Piece::NO_ROOM, 0);
+                    self.push_whole(ctx, now, conn, Lane::Event, farewell, EdgeRoomId::NONE, 0);
                 }
-                if self.rooms.current(edge_room).is_some() {
-                    self.out(ctx, conn, edge_room.slot);
-                    self.answered(conn, edge_room.slot, asked);
+                if self.rooms.get(edge_room).is_some() {
+                    self.out(ctx, conn, edge_room);
+                    self.answered(conn, edge_room, asked);
                 }
             }
             ToEdge::Answer {
@@ -67,7 +67,7 @@ impl Edge {
                 ordered,
             } => {
                 let lane = if ordered { Lane::Event } else { Lane::Control };
-                self.push_whole(ctx, now, conn, lane, answer, Piece::NO_ROOM, 0);
+                self.push_whole(ctx, now, conn, lane, answer, EdgeRoomId::NONE, 0);
                 if let Some(code) = offence {
                     self.offence(ctx, now, conn, code);
                 }
@@ -85,14 +85,14 @@ impl Edge {
                 version,
                 state,
             } => {
-                if self.rooms.current(edge_room).is_none() {
+                if self.rooms.get(edge_room).is_none() {
                     return;
                 }
                 let Some(known) = self.conn_mut(conn) else {
                     return;
                 };
                 let blocked = known.blocked;
-                let Some(membership) = known.membership(edge_room.slot) else {
+                let Some(membership) = known.membership(edge_room) else {
                     return;
                 };
                 membership.asked = false;
@@ -105,7 +105,7 @@ impl Edge {
                 membership.stale = membership.retell;
                 let base = std::mem::replace(&mut membership.version, version);
                 if let Some(state) = state {
-                    self.push_whole(ctx, now, conn, Lane::State, state, edge_room.slot, base);
+                    self.push_whole(ctx, now, conn, Lane::State, state, edge_room, base);
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Edge {
             batcher,
             ..
         } = self;
-        let Some(room) = rooms.current(edge_room) else {
+        let Some(room) = rooms.get_mut(edge_room) else {
             events
                 .into_iter()
                 .chain(state)
@@ -149,9 +149,9 @@ impl Edge {
         let (events, state) = (enter(events), enter(state));
         for exclusion in &exclusions {
             if exclusion.conn.shard == ctx.index
-                && let Some(conn) = conns.get_mut(exclusion.conn.conn.slot() as usize)
+                && let Some(conn) = conns.get_mut(exclusion.conn.conn)
             {
-                conn.excluded = conn.id == exclusion.conn.conn;
+                conn.excluded = true;
             }
         }
         let own_ref = |conn| ConnRef {
@@ -159,8 +159,8 @@ impl Edge {
             conn,
         };
         let mut overflow = false;
-        for slot in &room.receivers {
-            let Some(conn) = conns.get_mut(*slot as usize) else {
+        for id in &room.receivers {
+            let Some(conn) = conns.get_mut(*id) else {
                 continue;
             };
             if conn.phase == Phase::Closing {
@@ -169,15 +169,7 @@ impl Edge {
             let encoding = conn.encoding.index();
             let before = conn.lanes.bytes();
             if let Some((chunk, length, held)) = events[encoding] {
-                let whole = Piece {
-                    chunk,
-                    start: 0,
-                    end: length,
-                    charge: held,
-                    lane: Lane::Event,
-                    room: edge_room.slot,
-                    base,
-                };
+                let whole = Piece::new((chunk, length, held), Lane::Event, edge_room, base);
                 let mut push = |piece| {
                     table.retain(chunk);
                     conn.lanes.push(arena, piece);
@@ -195,7 +187,7 @@ impl Edge {
             }
             if let Some((chunk, length, held)) = state[encoding] {
                 let (blocked, conn_state) = (conn.blocked, conn.lanes.state_bytes());
-                let Some(membership) = conn.session.membership(edge_room.slot) else {
+                let Some(membership) = conn.session.membership(edge_room) else {
                     continue;
                 };
                 if blocked || membership.stale || over_state(conn_state, &ctx.settings) {
@@ -208,19 +200,8 @@ impl Edge {
                 } else {
                     let base = membership.version;
                     membership.version = version.unwrap_or(base);
-                    let whole = Piece {
-                        chunk,
-                        start: 0,
-                        end: length,
-                        charge: held,
-                        lane: Lane::State,
-                        room: edge_room.slot,
-                        base: if version.is_some() {
-                            base
-                        } else {
-                            Piece::EPHEMERAL
-                        },
-                    };
+                    let base = version.map_or(Piece::EPHEMERAL, |_| base);
+                    let whole = Piece::new((chunk, length, held), Lane::State, edge_room, base);
                     let mut push = |piece| {
                         table.retain(chunk);
                         conn.lanes.push(arena, piece);
@@ -241,9 +222,9 @@ impl Edge {
             }
         }
         let full: Vec<ConnId> = if overflow {
-            let over = |slot: &u32| {
+            let over = |id: &ConnId| {
                 conns
-                    .get(*slot as usize)
+                    .get(*id)
                     .filter(|conn| conn.blocked && over_lane(conn, &ctx.settings))
             };
             room.receivers
@@ -255,7 +236,7 @@ impl Edge {
             Vec::new()
         };
         for exclusion in &exclusions {
-            if let Some(conn) = conns.get_mut(exclusion.conn.conn.slot() as usize) {
+            if let Some(conn) = conns.get_mut(exclusion.conn.conn) {
                 conn.excluded = false;
             }
         }
@@ -283,21 +264,17 @@ impl Edge {
             unasked,
             state,
         } = joined;
-        let Some(room) = self.rooms.current(edge_room) else {
+        let Some(room) = self.rooms.get_mut(edge_room) else {
             return;
         };
         room.home = home;
-        let Some(conn) = self
-            .conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
-        else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         if unasked {
             conn.fed = false;
         }
-        let Some(membership) = conn.membership(edge_room.slot) else {
+        let Some(membership) = conn.membership(edge_room) else {
             return;
         };
         membership.player = player;
@@ -308,11 +285,11 @@ impl Edge {
         // State that changes before it is a receiver is asked for when it is one.
         membership.stale = !slice.caught_up;
         membership.asked = false;
-        self.push_whole(ctx, now, id, Lane::Event, answer, Piece::NO_ROOM, 0);
+        self.push_whole(ctx, now, id, Lane::Event, answer, EdgeRoomId::NONE, 0);
         self.take_slice(ctx, now, id, edge_room, slice);
         if let Some(state) = state {
             // Dropped unsent, all of it is missed.
-            self.push_whole(ctx, now, id, Lane::State, state, edge_room.slot, 0);
+            self.push_whole(ctx, now, id, Lane::State, state, edge_room, 0);
         }
     }
 
@@ -322,16 +299,16 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         slice: Slice,
     ) {
-        let current = self.rooms.current(edge_room).is_some();
+        let current = self.rooms.get(edge_room).is_some();
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
         conn.fed = false;
         let fits = |it: &mut Membership| it.is_behind() && it.fed == slice.after;
-        let wanted = current && conn.membership(edge_room.slot).is_some_and(fits);
+        let wanted = current && conn.membership(edge_room).is_some_and(fits);
         if wanted {
             self.take_slice(ctx, now, id, edge_room, slice);
         }
@@ -348,35 +325,32 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         slice: Slice,
     ) {
         let Edge { conns, rooms, .. } = self;
-        let (Some(conn), Some(room)) = (
-            conns.get_mut(id.slot() as usize),
-            rooms.get_mut(edge_room.slot),
-        ) else {
+        let (Some(conn), Some(room)) = (conns.get_mut(id), rooms.get_mut(edge_room)) else {
             return;
         };
-        let Some(membership) = conn.session.membership(edge_room.slot) else {
+        let Some(membership) = conn.session.membership(edge_room) else {
             return;
         };
         membership.fed = slice.to;
         let caught_up = slice.caught_up || mutated!("live_overtakes_recovery");
         if caught_up && !std::mem::replace(&mut membership.receiving, true) {
-            room.receivers.push(id.slot());
+            room.receivers.push(id);
         }
         if slice.caught_up && !conn.session.memberships.iter().any(Membership::is_behind) {
             conn.behind_since = 0;
         }
         if let Some(events) = slice.events {
-            let (room, after) = (edge_room.slot, slice.after);
+            let (room, after) = (edge_room, slice.after);
             self.push_whole(ctx, now, id, Lane::Event, events, room, after);
         }
     }
 
     /// The connection gets no more of the room: its state, which events overtake, goes with it.
-    fn out<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, slot: u32) {
+    fn out<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, room: EdgeRoomId) {
         let Edge {
             conns,
             rooms,
@@ -384,21 +358,19 @@ impl Edge {
             table,
             ..
         } = self;
-        let conn = conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id);
+        let conn = conns.get_mut(id);
         let Some(conn) = conn else { return };
-        let Some(membership) = conn.membership(slot) else {
+        let Some(membership) = conn.membership(room) else {
             return;
         };
         membership.player = 0;
         if !std::mem::take(&mut membership.receiving) {
             return;
         }
-        if let Some(room) = rooms.get_mut(slot) {
-            room.remove_receiver(id.slot());
+        if let Some(edge_room) = rooms.get_mut(room) {
+            edge_room.remove_receiver(id);
         }
-        let of_room = |piece: &Piece| piece.room == slot && piece.lane == Lane::State;
+        let of_room = |piece: &Piece| piece.room == room && piece.lane() == Lane::State;
         conn.lanes.drop_where(arena, of_room, |piece| {
             table.release(piece.chunk, &mut ctx.pool)
         });
@@ -406,7 +378,7 @@ impl Edge {
 
     /// The home has answered a `join_room` or `leave_room`, if it was `asked`. Who is not in the
     /// room and has nothing more to hear from it is done with it.
-    fn answered(&mut self, id: ConnId, slot: u32, asked: bool) {
+    fn answered(&mut self, id: ConnId, room: EdgeRoomId, asked: bool) {
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
@@ -414,7 +386,7 @@ impl Edge {
             .session
             .memberships
             .iter()
-            .position(|it| it.room == slot)
+            .position(|it| it.room == room)
         else {
             return;
         };
@@ -425,7 +397,7 @@ impl Edge {
         if membership.player == 0 && membership.unanswered == 0 {
             conn.session.memberships.remove(at);
             conn.pooled.in_use = !conn.session.memberships.is_empty();
-            self.rooms.exit(slot);
+            self.rooms.exit(room);
         }
     }
 
@@ -436,11 +408,7 @@ impl Edge {
         window: u32,
         operations: u32,
     ) {
-        let Some(conn) = self
-            .conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
-        else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let was_full = !may_read(conn, &ctx.settings);
@@ -459,30 +427,19 @@ fn split<'a>(
     without: impl Iterator<Item = &'a Exclusion>,
     mut push: impl FnMut(Piece),
 ) {
-    let (mut at, mut base) = (whole.start, whole.base);
+    let (mut at, mut base) = (whole.start, whole.base());
     let mut charge = whole.charge;
     for exclusion in without {
         if exclusion.start > at {
-            push(Piece {
-                start: at,
-                end: exclusion.start,
-                charge: std::mem::take(&mut charge),
-                base,
-                ..whole
-            });
+            push(whole.part((at, exclusion.start), std::mem::take(&mut charge), base));
         }
         at = exclusion.end;
         // What comes behind an event begins after it in the log.
-        if whole.lane == Lane::Event {
+        if whole.lane() == Lane::Event {
             base = exclusion.offset;
         }
     }
     if at < whole.end {
-        push(Piece {
-            start: at,
-            charge,
-            base,
-            ..whole
-        });
+        push(whole.part((at, whole.end), charge, base));
     }
 }

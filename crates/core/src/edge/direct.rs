@@ -10,8 +10,8 @@ use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
 use crate::edge::{Edge, over_state};
 use crate::host::Host;
-use crate::id::{ClientId, ConnId, ConnRef, NameHash};
-use crate::lane::{Lane, Piece};
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
+use crate::lane::Lane;
 use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient, ShardMessage};
 use crate::log::Record;
 use crate::time::Now;
@@ -28,11 +28,11 @@ impl Edge {
         let conns = &self.conns;
         let is_it = |slot: u32| {
             conns
-                .get(slot as usize)
+                .at(slot)
                 .is_some_and(|conn| conn.pooled.client_id == client && conn.is_served())
         };
         let slot = self.pool.get(hash, is_it)?;
-        conns.get(slot as usize).map(|conn| conn.id)
+        conns.at(slot).map(|conn| conn.id)
     }
 
     /// A message to one client, or to all sessions of a user, wherever they are.
@@ -46,7 +46,7 @@ impl Edge {
     ) {
         let id = envelope.id;
         let numbered = envelope.seq > 0 && !publish.ephemeral;
-        let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let to_user = to_user.unwrap_or_default();
@@ -212,7 +212,7 @@ impl Edge {
         }
         let most = ctx.settings.event_lane.saturating_mul(DIRECT_LANES);
         let conns = &mut self.conns;
-        let session = match live.and_then(|id| conns.get_mut(id.slot() as usize)) {
+        let session = match live.and_then(|id| conns.get_mut(id)) {
             Some(conn) if most > 0 && conn.lanes.event_bytes() > most => {
                 return Receipt::Failed(ErrorCode::Unavailable);
             }
@@ -288,7 +288,7 @@ impl Edge {
             true
         });
         for frame in frames {
-            self.push_whole(ctx, now, id, Lane::Event, frame, Piece::NO_ROOM, 0);
+            self.push_whole(ctx, now, id, Lane::Event, frame, EdgeRoomId::NONE, 0);
         }
     }
 
@@ -335,7 +335,7 @@ impl Edge {
             ..Outgoing::default()
         };
         let frame = ctx.single(encoding, message.born, &outgoing);
-        self.push_whole(ctx, now, id, Lane::State, frame, Piece::NO_ROOM, 0);
+        self.push_whole(ctx, now, id, Lane::State, frame, EdgeRoomId::NONE, 0);
     }
 
     /// Tells the sender's session what became of a message; one without a number hears only that it failed.
@@ -388,7 +388,7 @@ impl Edge {
         let hash = ctx.names.hash(receipted.sender.as_str());
         let live = self.live(hash, receipted.sender);
         let conns = &mut self.conns;
-        let session = match live.and_then(|id| conns.get_mut(id.slot() as usize)) {
+        let session = match live.and_then(|id| conns.get_mut(id)) {
             Some(conn) => &mut conn.session,
             None => match self.parking.get(hash, receipted.sender) {
                 Some(parked) => &mut parked.session,

@@ -7,8 +7,8 @@ use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::{AfterClose, Edge, close_frame, may_read};
 use crate::host::{Control, Host};
-use crate::id::ConnId;
-use crate::lane::{Lane, Piece};
+use crate::id::{ConnId, EdgeRoomId};
+use crate::lane::Lane;
 use crate::pool::Expiry;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
@@ -19,7 +19,9 @@ impl Edge {
         self.end_due(ctx, now);
         self.wheel.run(now.micros, &mut fired);
         for slot in fired.drain(..) {
-            self.look(ctx, now, slot);
+            if let Some(id) = self.conns.at(slot).map(|conn| conn.id) {
+                self.look(ctx, now, id);
+            }
         }
         self.fired = fired;
     }
@@ -34,12 +36,11 @@ impl Edge {
     }
 
     /// Does what is due for a connection, and sets the time of the next look.
-    fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, slot: u32) {
+    fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let pool_limits = self.pool_limits;
-        let Some(conn) = self.conns.get_mut(slot as usize) else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        let id = conn.id;
         if conn.phase == Phase::Closing {
             // It had its time to take the close frame.
             return self.closing.push(id);
@@ -91,7 +92,7 @@ impl Edge {
         if settings.ping_interval > 0 && now.micros >= ping_at && !conn.pinged && !conn.blocked {
             self.send_ping(ctx, now, id);
         }
-        self.schedule(ctx, now, slot);
+        self.schedule(ctx, now, id);
     }
 
     fn send_ping<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
@@ -112,8 +113,8 @@ impl Edge {
     }
 
     /// Sets the wheel for the connection's next look: whatever is due first.
-    pub(super) fn schedule<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, slot: u32) {
-        let Some(conn) = self.conns.get(slot as usize) else {
+    pub(super) fn schedule<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Some(conn) = self.conns.get(id) else {
             return;
         };
         let settings = &ctx.settings;
@@ -159,7 +160,7 @@ impl Edge {
             due = now.micros.saturating_add(60_000_000);
         }
         if due != u64::MAX {
-            self.wheel.set(slot, due);
+            self.wheel.set(id.slot(), due);
         }
     }
 
@@ -172,7 +173,7 @@ impl Edge {
                 table,
                 ..
             } = self;
-            let conn = conns.get_mut(id.slot() as usize);
+            let conn = conns.get_mut(id);
             let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
                 continue;
             };
@@ -181,7 +182,7 @@ impl Edge {
             ctx.stats.close(code.code());
             let reason = code.reason(1 + ctx.host.random() % 1_000);
             let frame = close_frame(ctx, now, code.code(), &reason);
-            self.push_whole(ctx, now, id, Lane::Event, frame, Piece::NO_ROOM, 0);
+            self.push_whole(ctx, now, id, Lane::Event, frame, EdgeRoomId::NONE, 0);
             self.closing(ctx, now, id, AfterClose::of(code, &ctx.settings));
         }
     }

@@ -206,7 +206,7 @@ impl Edge {
         ctx.stats.resumed += u64::from(resumed);
         self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq, request_id));
         self.resume_rooms(ctx, now, id, &positions);
-        self.schedule(ctx, now, id.slot());
+        self.schedule(ctx, now, id);
     }
 
     /// Looks for the session of a good token, and takes it from its connection or from where it waits.
@@ -262,7 +262,7 @@ impl Edge {
             if std::mem::take(&mut membership.receiving)
                 && let Some(room) = self.rooms.get_mut(membership.room)
             {
-                room.remove_receiver(id.slot());
+                room.remove_receiver(id);
             }
         }
         // Those that were left, but for the answer, are done with.
@@ -282,13 +282,13 @@ impl Edge {
     fn rename<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, client_id: ClientId) {
         let hash = ctx.names.hash(client_id.as_str());
         let Edge { conns, pool, .. } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         pool.remove(id.slot(), conn.pooled.hash);
         (conn.pooled.client_id, conn.pooled.hash) = (client_id, hash);
         pool.put(id.slot(), hash, |slot| {
-            conns.get(slot as usize).map_or(0, |conn| conn.pooled.hash)
+            conns.at(slot).map_or(0, |conn| conn.pooled.hash)
         });
     }
 
@@ -299,7 +299,7 @@ impl Edge {
         id: ConnId,
         (resumed, since, first_direct_seq, request_id): (bool, Option<Since>, u64, u32),
     ) {
-        let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
@@ -375,7 +375,7 @@ impl Edge {
         positions: &[(Box<str>, Place)],
     ) {
         let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);

@@ -60,7 +60,7 @@ impl Edge {
         let (user_id, client_id) = (conn.session.user_id().into(), conn.pooled.client_id);
         let user_id: Box<str> = user_id;
         self.user_session(ctx, &user_id, client_id, true);
-        self.schedule(ctx, now, envelope.id.slot());
+        self.schedule(ctx, now, envelope.id);
         true
     }
 
@@ -99,7 +99,7 @@ impl Edge {
             self.user_session(ctx, &user_id, client_id, true);
         }
         self.renew_rights(ctx, now, id);
-        self.schedule(ctx, now, id.slot());
+        self.schedule(ctx, now, id);
         let message = Outgoing {
             timestamp: now.unix_ms,
             request_id: envelope.request_id,
@@ -115,7 +115,7 @@ impl Edge {
     /// Another token may allow less: rooms in which the client may not be any more are left.
     pub(super) fn renew_rights<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         let encoding = conn.encoding;

@@ -7,7 +7,7 @@ use crate::edge::Edge;
 use crate::edge::conn::Phase;
 use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
-use crate::id::{ClientId, ConnId, ConnRef, NameHash};
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
 use crate::lane::{Lane, Piece};
 use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, ShardMessage, UserSession};
 use crate::player::PlayerNum;
@@ -103,7 +103,7 @@ impl Edge {
                 continue;
             };
             if std::mem::take(&mut membership.receiving) {
-                room.remove_receiver(id.slot());
+                room.remove_receiver(id);
             }
             if !membership.wanted {
                 self.rooms.exit(membership.room);
@@ -131,7 +131,7 @@ impl Edge {
                 continue;
             };
             if membership.receiving {
-                room.remove_receiver(id.slot());
+                room.remove_receiver(id);
             }
             let (reference, edge_room) = (room.reference(), room.id);
             // One that leaves already is told so twice; the second finds nobody.
@@ -240,12 +240,13 @@ impl Edge {
             ..
         } = self;
         let conn = conns
-            .get_mut(id.slot() as usize)
+            .get_mut(id)
             .filter(|conn| conn.id == id && conn.phase != Phase::Closing);
         let Some(conn) = conn else { return };
         let (lanes, session) = (&mut conn.lanes, &mut conn.session);
         let mut behind = false;
-        let of_a_log = |piece: &Piece| piece.lane == Lane::Event && piece.room != Piece::NO_ROOM;
+        let of_a_log =
+            |piece: &Piece| piece.lane() == Lane::Event && piece.room != EdgeRoomId::NONE;
         lanes.drop_where(arena, of_a_log, |piece| {
             table.release(piece.chunk, &mut ctx.pool);
             let Some(membership) = session.membership(piece.room) else {
@@ -259,12 +260,12 @@ impl Edge {
                 // State would wait behind the events: the newest is asked for meanwhile.
                 membership.stale = true;
                 membership.seen = membership.version;
-                membership.fed = piece.base.max(membership.floor);
+                membership.fed = piece.base().max(membership.floor);
                 if let Some(room) = rooms.get_mut(piece.room) {
-                    room.remove_receiver(id.slot());
+                    room.remove_receiver(id);
                 }
             }
-            membership.fed = membership.fed.min(piece.base.max(membership.floor));
+            membership.fed = membership.fed.min(piece.base().max(membership.floor));
         });
         if behind {
             ctx.stats.readers_behind += 1;

@@ -24,12 +24,13 @@ use crate::batcher::Batcher;
 use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
 use crate::host::{Control, Encoding, Host, Notice};
-use crate::id::{ClientId, ConnId, NameHash};
+use crate::id::{ClientId, ConnId, EdgeRoomId, NameHash};
 use crate::identity::Access;
 use crate::lane::{Lane, LaneArena, Lanes, Piece};
 use crate::pool::{ConnectionPool, PoolLimits, Pooled};
 use crate::rate::{Quota, Rate};
 use crate::settings::Settings;
+use crate::table::Table;
 use crate::time::{Now, micros};
 use crate::wheel::Wheel;
 use admission::Admission;
@@ -51,9 +52,7 @@ const LARGEST_ANSWER: usize = 1_536;
 const LATER_ANSWER: usize = 256;
 
 pub(crate) struct Edge {
-    conns: slab::Slab<Conn>,
-    /// How often each slot was used.
-    generations: Vec<u32>,
+    conns: Table<Conn>,
     rooms: EdgeRooms,
     pool: ConnectionPool,
     pool_limits: PoolLimits,
@@ -97,8 +96,7 @@ impl Edge {
         let tick = micros(shortest.unwrap_or(1_000)) / 10;
         let second = 1_000_000;
         Edge {
-            conns: slab::Slab::new(),
-            generations: Vec::new(),
+            conns: Table::default(),
             rooms: EdgeRooms::default(),
             pool: ConnectionPool::default(),
             pool_limits: PoolLimits::new(settings.max_idle, settings.max_lifetime),
@@ -141,14 +139,10 @@ impl Edge {
         access: Access,
     ) -> ConnId {
         let (client_id, hash) = new_client_id(ctx);
-        let slot = self.conns.vacant_key() as u32;
-        if self.generations.len() <= slot as usize {
-            self.generations.resize(slot as usize + 1, 0);
-        }
-        let id = ConnId::new(slot, self.generations[slot as usize]);
         let created = now.micros;
         let last_used = created;
-        self.conns.insert(Conn {
+        let ping_after = first_ping(ctx);
+        let id = self.conns.insert(|id| Conn {
             id,
             encoding,
             phase: Phase::Open,
@@ -165,7 +159,7 @@ impl Edge {
                 in_use: false,
             },
             last_seen: now.micros,
-            ping_after: first_ping(ctx),
+            ping_after,
             progress_at: now.micros,
             behind_since: 0,
             messages: Rate::default(),
@@ -180,10 +174,10 @@ impl Edge {
             lanes: Lanes::default(),
         });
         let conns = &self.conns;
-        self.pool.put(slot, hash, |slot| {
-            conns.get(slot as usize).map_or(0, |conn| conn.pooled.hash)
+        self.pool.put(id.slot(), hash, |slot| {
+            conns.at(slot).map_or(0, |conn| conn.pooled.hash)
         });
-        self.schedule(ctx, now, slot);
+        self.schedule(ctx, now, id);
         id
     }
 
@@ -195,17 +189,13 @@ impl Edge {
 
     /// Frees the connection's slot.
     fn forget<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId) {
-        if self.conn(id).is_none() {
+        let Some(mut conn) = self.conns.remove(id) else {
             return;
-        }
-        let mut conn = self.conns.remove(id.slot() as usize);
+        };
         conn.lanes
             .clear(&mut self.arena, &mut self.table, &mut ctx.pool);
         self.pool.remove(id.slot(), conn.pooled.hash);
         self.wheel.remove(id.slot());
-        if let Some(generation) = self.generations.get_mut(id.slot() as usize) {
-            *generation = generation.wrapping_add(1);
-        }
     }
 
     /// The client has closed: its close frame is answered with the same code (RFC 6455 section 5.5.1). Code 1000 ends
@@ -244,9 +234,7 @@ impl Edge {
             table,
             ..
         } = self;
-        let conn = conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id);
+        let conn = conns.get_mut(id);
         let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
             return;
         };
@@ -310,19 +298,15 @@ impl Edge {
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnId> {
-        self.conns.iter().map(|(_, conn)| conn.id).collect()
+        self.conns.numbers().collect()
     }
 
     fn conn(&self, id: ConnId) -> Option<&Conn> {
-        self.conns
-            .get(id.slot() as usize)
-            .filter(|conn| conn.id == id)
+        self.conns.get(id)
     }
 
     fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
+        self.conns.get_mut(id)
     }
 
     /// Queues an answer: it overtakes events and state.
@@ -333,7 +317,7 @@ impl Edge {
         id: ConnId,
         frame: Arc<Chunk>,
     ) {
-        self.push_whole(ctx, now, id, Lane::Control, frame, Piece::NO_ROOM, 0);
+        self.push_whole(ctx, now, id, Lane::Control, frame, EdgeRoomId::NONE, 0);
     }
 
     /// Queues a chunk that is one connection's alone.
@@ -345,7 +329,7 @@ impl Edge {
         id: ConnId,
         lane: Lane,
         chunk: Arc<Chunk>,
-        room: u32,
+        room: EdgeRoomId,
         base: u64,
     ) {
         let Edge {
@@ -355,27 +339,15 @@ impl Edge {
             batcher,
             ..
         } = self;
-        let conn = conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id);
+        let conn = conns.get_mut(id);
         let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
             return ctx.pool.give_back(chunk);
         };
         let (end, charge) = (chunk.bytes().len() as u32, chunk.held() as u32);
         let chunk = table.insert(chunk);
         let before = conn.lanes.bytes();
-        conn.lanes.push(
-            arena,
-            Piece {
-                chunk,
-                start: 0,
-                end,
-                charge,
-                lane,
-                room,
-                base,
-            },
-        );
+        conn.lanes
+            .push(arena, Piece::new((chunk, end, charge), lane, room, base));
         mark_dirty(conn, batcher, now, before);
         if lane == Lane::Event && conn.blocked && over_lane(conn, &ctx.settings) {
             self.slow_reader(ctx, now, id);

@@ -200,7 +200,7 @@ impl Edge {
             let hash = ctx.names.hash(name);
             let room = self.rooms.find(name, hash);
             room.is_some_and(|room| {
-                let conn = self.conns.get(id.slot() as usize);
+                let conn = self.conns.get(id);
                 conn.is_some_and(|conn| {
                     conn.session
                         .memberships

@@ -15,9 +15,9 @@ use crate::edge::receive::Envelope;
 use crate::edge::session::Membership;
 use crate::edge::{Edge, may_read};
 use crate::host::Host;
-use crate::id::ConnRef;
+use crate::id::{ConnRef, EdgeRoomId};
 use crate::identity::Rights;
-use crate::letter::{Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish, RoomId};
+use crate::letter::{Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish};
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.
@@ -49,7 +49,7 @@ impl Edge {
         let hash = ctx.names.hash(name);
         let known = self.rooms.find(name, hash);
         let most = ctx.settings.max_rooms as usize;
-        let Some(conn) = self.conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
         let at = known.and_then(|room| {
@@ -188,11 +188,11 @@ impl Edge {
         now: Now,
         envelope: &Envelope<'_>,
         rights: Rights,
-        request: impl FnOnce(&mut Membership, RoomId) -> OpKind,
+        request: impl FnOnce(&mut Membership, EdgeRoomId) -> OpKind,
     ) {
         let id = envelope.id;
         let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         let named = |membership: &Membership| match (&envelope.room_id, rooms.get(membership.room))

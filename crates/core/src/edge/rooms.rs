@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::letter::{RoomId, RoomRef};
+use crate::id::{ConnId, EdgeRoomId, HomeRoomId};
+use crate::letter::RoomRef;
+use crate::table::{Row, Table};
 
 /// A room with connections here.
 #[derive(Debug)]
@@ -12,13 +14,21 @@ pub(super) struct EdgeRoom {
     pub(super) name: Arc<str>,
     hash: u64,
     /// This shard's number for it.
-    pub(super) id: RoomId,
+    pub(super) id: EdgeRoomId,
     /// Its home's number, once told.
-    pub(super) home: RoomId,
-    /// Slots of the connections that receive its events.
-    pub(super) receivers: Vec<u32>,
+    pub(super) home: HomeRoomId,
+    /// The connections that receive its events.
+    pub(super) receivers: Vec<ConnId>,
     /// Connections that are in it, come or go.
     uses: u32,
+}
+
+impl Row for EdgeRoom {
+    type Number = EdgeRoomId;
+
+    fn number(&self) -> EdgeRoomId {
+        self.id
+    }
 }
 
 impl EdgeRoom {
@@ -30,8 +40,8 @@ impl EdgeRoom {
         }
     }
 
-    pub(super) fn remove_receiver(&mut self, slot: u32) {
-        if let Some(at) = self.receivers.iter().position(|other| *other == slot) {
+    pub(super) fn remove_receiver(&mut self, conn: ConnId) {
+        if let Some(at) = self.receivers.iter().position(|other| *other == conn) {
             self.receivers.swap_remove(at);
         }
     }
@@ -39,10 +49,8 @@ impl EdgeRoom {
 
 #[derive(Debug, Default)]
 pub(super) struct EdgeRooms {
-    rooms: slab::Slab<EdgeRoom>,
-    by_name: HashTable<u32>,
-    /// Counts rooms, so that a message for one that is gone finds no other in its place.
-    made: u32,
+    rooms: Table<EdgeRoom>,
+    by_name: HashTable<EdgeRoomId>,
 }
 
 impl EdgeRooms {
@@ -50,40 +58,33 @@ impl EdgeRooms {
         self.rooms.len()
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&EdgeRoom> {
-        self.rooms.get(slot as usize)
+    pub(super) fn get(&self, id: EdgeRoomId) -> Option<&EdgeRoom> {
+        self.rooms.get(id)
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut EdgeRoom> {
-        self.rooms.get_mut(slot as usize)
+    pub(super) fn get_mut(&mut self, id: EdgeRoomId) -> Option<&mut EdgeRoom> {
+        self.rooms.get_mut(id)
     }
 
-    /// The room that a message from its home is for.
-    pub(super) fn current(&mut self, id: RoomId) -> Option<&mut EdgeRoom> {
-        self.rooms
-            .get_mut(id.slot as usize)
-            .filter(|room| room.id == id)
-    }
-
-    pub(super) fn find(&self, name: &str, hash: u64) -> Option<u32> {
-        let is_it = |slot: &u32| self.get(*slot).is_some_and(|room| &*room.name == name);
+    pub(super) fn find(&self, name: &str, hash: u64) -> Option<EdgeRoomId> {
+        let is_it = |id: &EdgeRoomId| self.get(*id).is_some_and(|room| &*room.name == name);
         self.by_name.find(hash, is_it).copied()
     }
 
     /// The room of this name, made if it is new here, with one more use.
-    pub(super) fn enter(&mut self, name: &str, hash: u64) -> u32 {
-        let slot = self
+    pub(super) fn enter(&mut self, name: &str, hash: u64) -> EdgeRoomId {
+        let id = self
             .find(name, hash)
             .unwrap_or_else(|| self.insert(name, hash));
-        if let Some(room) = self.get_mut(slot) {
+        if let Some(room) = self.get_mut(id) {
             room.uses += 1;
         }
-        slot
+        id
     }
 
     /// One use less; with the last one the room is forgotten.
-    pub(super) fn exit(&mut self, slot: u32) {
-        let Some(room) = self.rooms.get_mut(slot as usize) else {
+    pub(super) fn exit(&mut self, id: EdgeRoomId) {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.uses -= 1;
@@ -91,29 +92,24 @@ impl EdgeRooms {
             return;
         }
         let hash = room.hash;
-        if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == slot) {
+        if let Ok(entry) = self.by_name.find_entry(hash, |other| *other == id) {
             entry.remove();
         }
-        self.rooms.remove(slot as usize);
+        self.rooms.remove(id);
     }
 
-    fn insert(&mut self, name: &str, hash: u64) -> u32 {
-        let slot = self.rooms.vacant_key() as u32;
-        self.made = self.made.wrapping_add(1);
-        self.rooms.insert(EdgeRoom {
+    fn insert(&mut self, name: &str, hash: u64) -> EdgeRoomId {
+        let id = self.rooms.insert(|id| EdgeRoom {
             name: name.into(),
             hash,
-            id: RoomId {
-                slot,
-                generation: self.made,
-            },
-            home: RoomId::UNKNOWN,
+            id,
+            home: HomeRoomId::NONE,
             receivers: Vec::new(),
             uses: 0,
         });
         let rooms = &self.rooms;
-        let hash_of = |slot: &u32| rooms.get(*slot as usize).map_or(0, |room| room.hash);
-        self.by_name.insert_unique(hash, slot, hash_of);
-        slot
+        let hash_of = |id: &EdgeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
+        self.by_name.insert_unique(hash, id, hash_of);
+        id
     }
 }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::edge::admission::Admission;
 use crate::edge::inbox::DirectMessages;
 use crate::host::Encoding;
-use crate::id::{ClientId, ConnId};
+use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::identity::{Identity, Rights};
 use crate::player::PlayerNum;
 use crate::token::SessionKey;
@@ -28,7 +28,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn membership(&mut self, room: u32) -> Option<&mut Membership> {
+    pub(super) fn membership(&mut self, room: EdgeRoomId) -> Option<&mut Membership> {
         self.memberships
             .iter_mut()
             .find(|membership| membership.room == room)
@@ -58,7 +58,7 @@ impl Session {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
     /// The shard's room.
-    pub(super) room: u32,
+    pub(super) room: EdgeRoomId,
     /// 0 while it is not in the room, as far as the home has told.
     pub(super) player: PlayerNum,
     /// Whether `join_room` or `leave_room` was sent last.
@@ -88,7 +88,7 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(room: u32, rights: Rights, own_token: bool) -> Membership {
+    pub(super) fn new(room: EdgeRoomId, rights: Rights, own_token: bool) -> Membership {
         Membership {
             room,
             player: 0,

@@ -43,10 +43,7 @@ impl Edge {
             table,
             ..
         } = self;
-        let Some(conn) = conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
-        else {
+        let Some(conn) = conns.get_mut(id) else {
             return 0;
         };
         conn.lanes.batch(arena);
@@ -80,10 +77,7 @@ impl Edge {
             readable,
             ..
         } = self;
-        let Some(conn) = conns
-            .get_mut(id.slot() as usize)
-            .filter(|conn| conn.id == id)
-        else {
+        let Some(conn) = conns.get_mut(id) else {
             return Written::Done;
         };
         let could_read = may_read_answers(conn, ctx);
@@ -130,7 +124,7 @@ impl Edge {
             wheel,
             ..
         } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         if !conn.blocked && conn.phase != Phase::Closing && ctx.settings.write_timeout > 0 {
@@ -146,10 +140,10 @@ impl Edge {
         lanes.drop_state(arena, |piece| {
             table.release(piece.chunk, &mut ctx.pool);
             let membership = session.membership(piece.room);
-            match membership.filter(|_| piece.base != Piece::EPHEMERAL) {
+            match membership.filter(|_| piece.base() != Piece::EPHEMERAL) {
                 Some(membership) => {
                     membership.stale = true;
-                    membership.version = membership.version.min(piece.base);
+                    membership.version = membership.version.min(piece.base());
                     ctx.stats.state_replaced += 1;
                 }
                 None => ctx.stats.ephemeral_dropped += 1,
@@ -191,7 +185,7 @@ impl Edge {
     /// Asks the homes of rooms whose state was withheld for what is newest.
     fn ask_newest<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id.slot() as usize) else {
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
         let encoding = conn.encoding;

@@ -9,7 +9,8 @@ use crate::home::joined::JoinedFields;
 use crate::home::room::Room;
 use crate::home::submission::Submission;
 use crate::host::{Host, Notice};
-use crate::letter::{Join, OpHead, RoomId, ToEdge};
+use crate::id::EdgeRoomId;
+use crate::letter::{Join, OpHead, ToEdge};
 use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
 use crate::settings::PresenceMode;
@@ -244,7 +245,7 @@ impl Room {
         ctx: &mut Context<H>,
         now: Now,
         op: &OpHead,
-        edge_room: RoomId,
+        edge_room: EdgeRoomId,
         fault: Fault<'_>,
     ) {
         let fault = Fault {

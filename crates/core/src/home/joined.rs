@@ -10,7 +10,8 @@ use crate::engine::{Engine, Since};
 use crate::home::publish::{PAGE, page};
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
-use crate::letter::{Joined, OpHead, RoomId, ToEdge};
+use crate::id::EdgeRoomId;
+use crate::letter::{Joined, OpHead, ToEdge};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
@@ -36,7 +37,7 @@ impl Room {
         engine: &mut E,
         now: Now,
         op: &OpHead,
-        (edge_room, player): (RoomId, PlayerNum),
+        (edge_room, player): (EdgeRoomId, PlayerNum),
         (since, mut fields): (Option<Since>, JoinedFields),
     ) {
         let Some(seat) = self

@@ -9,8 +9,8 @@ use crate::home::refusals::refuse_leave;
 use crate::home::room::Room;
 use crate::home::submission::Submission;
 use crate::host::Host;
-use crate::id::ConnRef;
-use crate::letter::{Leave, OpHead, RoomId, ToEdge};
+use crate::id::{ConnRef, EdgeRoomId};
+use crate::letter::{Leave, OpHead, ToEdge};
 use crate::member::{Member, Seat};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -157,7 +157,7 @@ impl Room {
     }
 
     /// Answers a join or leave whose room failed meanwhile, which everybody was told.
-    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: RoomId) {
+    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: EdgeRoomId) {
         let conn = to.conn;
         let left = ToEdge::Left {
             conn,

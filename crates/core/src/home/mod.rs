@@ -29,7 +29,9 @@ use hashbrown::HashTable;
 use crate::context::Context;
 use crate::engine::{Engine, Retention};
 use crate::host::Host;
-use crate::letter::{Op, OpKind, RoomId, RoomRef};
+use crate::id::HomeRoomId;
+use crate::letter::{Op, OpKind, RoomRef};
+use crate::table::Table;
 use crate::time::Now;
 use refusals::{refuse_absent, refuse_kind};
 use room::Room;
@@ -39,17 +41,15 @@ const QUANTUM: i64 = 256 * 1024;
 
 pub(crate) struct Home<E> {
     engine: E,
-    rooms: slab::Slab<Room>,
-    /// How often each slot was used.
-    generations: Vec<u32>,
-    by_name: HashTable<u32>,
-    /// The room's slot for each of the engine's logs.
-    by_log: Vec<u32>,
+    rooms: Table<Room>,
+    by_name: HashTable<HomeRoomId>,
+    /// The room for each of the engine's logs.
+    by_log: Vec<HomeRoomId>,
     /// Rooms with operations that wait, in the order in which they are served.
-    active: VecDeque<u32>,
+    active: VecDeque<HomeRoomId>,
     /// Rooms that have something to hand out before the turn ends.
-    unsealed: Vec<u32>,
-    timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    unsealed: Vec<HomeRoomId>,
+    timers: BinaryHeap<Reverse<(u64, HomeRoomId)>>,
     /// Counts the turns, so that a room knows when one begins.
     turn: u64,
 }
@@ -58,8 +58,7 @@ impl<E: Engine> Home<E> {
     pub(crate) fn new(engine: E) -> Home<E> {
         Home {
             engine,
-            rooms: slab::Slab::new(),
-            generations: Vec::new(),
+            rooms: Table::default(),
             by_name: HashTable::new(),
             by_log: Vec::new(),
             active: VecDeque::new(),
@@ -75,10 +74,10 @@ impl<E: Engine> Home<E> {
 
     /// Queues an operation in its room, which is made where somebody joins one that is not there.
     pub(crate) fn enqueue<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
-        let slot = match (self.find(&op.head.room), &op.request) {
-            (Some(slot), _) => slot,
+        let id = match (self.find(&op.head.room), &op.request) {
+            (Some(id), _) => id,
             (None, OpKind::Join(join)) => match self.open(ctx, now, &op.head.room) {
-                Some(slot) => slot,
+                Some(id) => id,
                 None => return refuse_kind(ctx, now, &op.head, join.edge_room),
             },
             (None, _) => {
@@ -87,13 +86,13 @@ impl<E: Engine> Home<E> {
                 return refuse_absent(ctx, now, op);
             }
         };
-        let Some(room) = self.rooms.get_mut(slot as usize) else {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         room.pending.push_back(op);
         if !room.queued {
             room.queued = true;
-            self.active.push_back(slot);
+            self.active.push_back(id);
         }
     }
 
@@ -109,9 +108,9 @@ impl<E: Engine> Home<E> {
     /// had set sets the later one again.
     fn sweep_timers(&mut self) {
         let mut timers = std::mem::take(&mut self.timers).into_vec();
-        timers.retain(|Reverse((at, slot, generation))| {
-            let room = self.rooms.get(*slot as usize);
-            room.is_some_and(|room| room.id.generation == *generation && room.timer_at == *at)
+        timers.retain(|Reverse((at, id))| {
+            let room = self.rooms.get(*id);
+            room.is_some_and(|room| room.timer_at == *at)
         });
         timers.sort_unstable();
         timers.dedup();
@@ -134,17 +133,17 @@ impl<E: Engine> Home<E> {
         };
         let (mut stuck, mut cut) = (0, false);
         while *budget > 0 && stuck < self.active.len() {
-            let Some(slot) = self.active.pop_front() else {
+            let Some(id) = self.active.pop_front() else {
                 break;
             };
-            let Some(room) = self.rooms.get_mut(slot as usize) else {
+            let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
             room.begin_turn(self.turn);
             let sated = room.output.handed() >= most;
             cut |= sated;
             if sated || room.waits_for_link(ctx) {
-                self.active.push_back(slot);
+                self.active.push_back(id);
                 stuck += 1;
                 continue;
             }
@@ -169,17 +168,17 @@ impl<E: Engine> Home<E> {
                 room.deficit = 0;
                 room.shrink();
             } else {
-                self.active.push_back(slot);
+                self.active.push_back(id);
             }
-            self.mark_unsealed(slot);
+            self.mark_unsealed(id);
         }
         (*budget <= 0 || cut) && !self.active.is_empty()
     }
 
     /// Hands out what the rooms have made in this turn, and closes those that are empty.
     pub(crate) fn seal<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        while let Some(slot) = self.unsealed.pop() {
-            let Some(room) = self.rooms.get_mut(slot as usize) else {
+        while let Some(id) = self.unsealed.pop() {
+            let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
             room.unsealed = false;
@@ -189,28 +188,27 @@ impl<E: Engine> Home<E> {
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
                     room.timer_at = at;
-                    self.timers.push(Reverse((at, slot, room.id.generation)));
+                    self.timers.push(Reverse((at, id)));
                 }
                 _ => {}
             }
             if room.is_over() {
-                self.close(now, slot);
+                self.close(now, id);
             }
         }
     }
 
     /// Wakes rooms whose time has come.
     pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        while let Some(Reverse((at, slot, generation))) = self.timers.peek().copied() {
+        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
             if at > now.micros {
                 break;
             }
             self.timers.pop();
-            let room = self.rooms.get_mut(slot as usize);
-            if let Some(room) = room.filter(|room| room.id.generation == generation) {
+            if let Some(room) = self.rooms.get_mut(id) {
                 room.timer_at = u64::MAX;
                 room.wake(ctx, now);
-                self.mark_unsealed(slot);
+                self.mark_unsealed(id);
             }
         }
     }
@@ -221,50 +219,51 @@ impl<E: Engine> Home<E> {
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
-        let timer = self.timers.peek().map(|Reverse((at, _, _))| *at);
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         timer.into_iter().chain(self.engine.next_wake()).min()
     }
 
     /// Takes what a slow engine has completed since the last turn.
     fn complete<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         while let Some((log, submitted)) = self.engine.poll(now) {
-            let slot = self.by_log.get(log.0 as usize).copied().unwrap_or(u32::MAX);
-            if let Some(room) = self.rooms.get_mut(slot as usize) {
+            let id = self.by_log.get(log.0 as usize).copied();
+            let id = id.unwrap_or(HomeRoomId::NONE);
+            if let Some(room) = self.rooms.get_mut(id) {
                 room.completed(ctx, &mut self.engine, now, submitted);
-                self.mark_unsealed(slot);
+                self.mark_unsealed(id);
             }
         }
     }
 
-    fn mark_unsealed(&mut self, slot: u32) {
-        let Some(room) = self.rooms.get_mut(slot as usize) else {
+    fn mark_unsealed(&mut self, id: HomeRoomId) {
+        let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         if !room.unsealed {
             room.unsealed = true;
-            self.unsealed.push(slot);
+            self.unsealed.push(id);
         }
         // Logic may have queued events of the room's own.
         if !room.queued && !room.pending.is_empty() {
             room.queued = true;
-            self.active.push_back(slot);
+            self.active.push_back(id);
         }
     }
 
-    fn find(&self, room: &RoomRef) -> Option<u32> {
-        let known = self.rooms.get(room.id.slot as usize);
-        if known.is_some_and(|known| known.id == room.id) {
-            return Some(room.id.slot);
+    fn find(&self, room: &RoomRef) -> Option<HomeRoomId> {
+        if self.rooms.get(room.id).is_some() {
+            return Some(room.id);
         }
-        let is_it = |slot: &u32| {
-            self.rooms
-                .get(*slot as usize)
-                .is_some_and(|it| it.name == room.name)
-        };
+        let is_it = |id: &HomeRoomId| self.rooms.get(*id).is_some_and(|it| it.name == room.name);
         self.by_name.find(room.hash, is_it).copied()
     }
 
-    fn open<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, room: &RoomRef) -> Option<u32> {
+    fn open<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        room: &RoomRef,
+    ) -> Option<HomeRoomId> {
         let entry = ctx.kinds.of_room(&room.name)?.clone();
         let retention = Retention {
             grace: ctx.settings.session_grace,
@@ -273,39 +272,29 @@ impl<E: Engine> Home<E> {
         let opened = self
             .engine
             .open(now, &room.name, retention, ctx.host.random());
-        let slot = self.rooms.vacant_key();
-        if self.generations.len() <= slot {
-            self.generations.resize(slot + 1, 0);
-        }
-        let id = RoomId {
-            slot: slot as u32,
-            generation: self.generations[slot],
-        };
-        let opened = Room::new(room.name.clone(), room.hash, id, entry, opened, now);
         let log = opened.log.0 as usize;
+        let id = self
+            .rooms
+            .insert(|id| Room::new(room.name.clone(), room.hash, id, entry, opened, now));
         if self.by_log.len() <= log {
-            self.by_log.resize(log + 1, u32::MAX);
+            self.by_log.resize(log + 1, HomeRoomId::NONE);
         }
-        self.by_log[log] = id.slot;
-        self.rooms.insert(opened);
+        self.by_log[log] = id;
         let rooms = &self.rooms;
-        let hash_of = |slot: &u32| rooms.get(*slot as usize).map_or(0, |room| room.hash);
-        self.by_name.insert_unique(room.hash, id.slot, hash_of);
-        Some(id.slot)
+        let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
+        self.by_name.insert_unique(room.hash, id, hash_of);
+        Some(id)
     }
 
-    fn close(&mut self, now: Now, slot: u32) {
-        let Some(room) = self.rooms.try_remove(slot as usize) else {
+    fn close(&mut self, now: Now, id: HomeRoomId) {
+        let Some(room) = self.rooms.remove(id) else {
             return;
         };
         self.engine.close(now, room.log);
         if let Some(by_log) = self.by_log.get_mut(room.log.0 as usize) {
-            *by_log = u32::MAX;
+            *by_log = HomeRoomId::NONE;
         }
-        if let Some(generation) = self.generations.get_mut(slot as usize) {
-            *generation = generation.wrapping_add(1);
-        }
-        if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == slot) {
+        if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
         }
     }

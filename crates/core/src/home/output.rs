@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::host::{Encoding, Host};
-use crate::id::ConnRef;
-use crate::letter::{Delivery, Encoded, Exclusion, RoomId, ToEdge};
+use crate::id::{ConnRef, EdgeRoomId};
+use crate::letter::{Delivery, Encoded, Exclusion, ToEdge};
 use crate::settings::Compression;
 
 /// A chunk of this size is handed out at once: larger ones would not fit a slow lane's bound.
@@ -26,7 +26,7 @@ pub(crate) enum Via {
 #[derive(Debug)]
 pub(crate) struct EdgeReceivers {
     pub(crate) shard: u16,
-    pub(crate) edge_room: RoomId,
+    pub(crate) edge_room: EdgeRoomId,
     pub(crate) receivers: [u32; Encoding::COUNT],
 }
 

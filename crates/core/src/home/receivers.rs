@@ -3,10 +3,10 @@
 use crate::home::output::EdgeReceivers;
 use crate::home::room::Room;
 use crate::host::Encoding;
-use crate::letter::RoomId;
+use crate::id::EdgeRoomId;
 
 impl Room {
-    pub(super) fn add_receiver(&mut self, shard: u16, edge_room: RoomId, encoding: Encoding) {
+    pub(super) fn add_receiver(&mut self, shard: u16, edge_room: EdgeRoomId, encoding: Encoding) {
         self.receivers[encoding.index()] += 1;
         let at = self
             .edges
@@ -38,8 +38,8 @@ impl Room {
         });
     }
 
-    pub(super) fn edge_room(&self, shard: u16) -> RoomId {
+    pub(super) fn edge_room(&self, shard: u16) -> EdgeRoomId {
         let edge = self.edges.iter().find(|edge| edge.shard == shard);
-        edge.map_or(RoomId::UNKNOWN, |edge| edge.edge_room)
+        edge.map_or(EdgeRoomId::NONE, |edge| edge.edge_room)
     }
 }

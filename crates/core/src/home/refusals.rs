@@ -4,11 +4,17 @@ use roomcast_protocol::{ErrorCode, MessageType};
 
 use crate::context::{Context, Fault};
 use crate::host::{Host, Notice};
-use crate::letter::{Leave, Op, OpHead, OpKind, RoomId, ToEdge};
+use crate::id::EdgeRoomId;
+use crate::letter::{Leave, Op, OpHead, OpKind, ToEdge};
 use crate::time::Now;
 
 /// A room of this kind may not be made.
-pub(super) fn refuse_kind<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, edge_room: RoomId) {
+pub(super) fn refuse_kind<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    op: &OpHead,
+    edge_room: EdgeRoomId,
+) {
     ctx.host.notice(Notice::UnknownKind);
     let fault = Fault {
         seq: op.seq,
@@ -81,7 +87,7 @@ pub(super) fn refuse_resume<H: Host>(
     ctx: &mut Context<H>,
     now: Now,
     op: &OpHead,
-    edge_room: RoomId,
+    edge_room: EdgeRoomId,
 ) {
     tell_left(ctx, now, op, edge_room, MessageType::JoinRoom);
 }
@@ -90,7 +96,7 @@ fn tell_left<H: Host>(
     ctx: &mut Context<H>,
     now: Now,
     op: &OpHead,
-    edge_room: RoomId,
+    edge_room: EdgeRoomId,
     request: MessageType,
 ) {
     let fault = not_in_room(op, request);

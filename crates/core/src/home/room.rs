@@ -17,13 +17,14 @@ use crate::home::publish::NOBODY;
 use crate::home::state_sync::StateSyncer;
 use crate::home::submission::Submission;
 use crate::host::{Encoding, Host, Notice};
-use crate::id::{ClientId, ConnRef};
+use crate::id::{ClientId, ConnRef, HomeRoomId};
 use crate::kinds::KindEntry;
-use crate::letter::{Op, OpHead, OpKind, RoomId};
+use crate::letter::{Op, OpHead, OpKind};
 use crate::logic::RoomLogic;
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
+use crate::table::Row;
 use crate::time::Now;
 
 /// What an operation costs a room's turn beyond the bytes that it sends.
@@ -36,7 +37,7 @@ pub(crate) const MAX_UNANSWERED: usize = 32;
 pub(crate) struct Room {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
-    pub(crate) id: RoomId,
+    pub(crate) id: HomeRoomId,
     pub(super) entry: Arc<KindEntry>,
     pub(super) log: LogId,
     pub(super) epoch: Epoch,
@@ -73,11 +74,19 @@ pub(crate) struct Room {
     pub(super) failed: bool,
 }
 
+impl Row for Room {
+    type Number = HomeRoomId;
+
+    fn number(&self) -> HomeRoomId {
+        self.id
+    }
+}
+
 impl Room {
     pub(super) fn new(
         name: Arc<str>,
         hash: u64,
-        id: RoomId,
+        id: HomeRoomId,
         entry: Arc<KindEntry>,
         opened: Opened,
         now: Now,
