@@ -159,6 +159,10 @@ impl View {
             Event::Status(Status::Connected { resumed }) => {
                 facts.resumed += u64::from(resumed);
                 facts.amnesia |= !resumed && !self.names.is_empty();
+                if !resumed && self.inbox.is_none() {
+                    // Its session was lost before anything of its inbox came: that it was lost is all that it is told.
+                    facts.excuse_mail(&self.names);
+                }
                 if !resumed {
                     self.pending.values_mut().for_each(|it| it.excused = true);
                     let rooms = ROOMS.into_iter().map(Some).chain([None]);
