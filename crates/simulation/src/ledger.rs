@@ -1,7 +1,7 @@
 //! What is true: each event that the engine has appended to a log, kept beside it for as long as the schedule runs.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use roomcast_core::engine::{
@@ -46,22 +46,9 @@ pub(crate) struct Log {
 pub(crate) struct Ledger {
     pub(crate) logs: Vec<Log>,
     pub(crate) temper: Temper,
-    /// Microseconds at which appends that wait are done, each with a number of its own.
-    dues: BTreeSet<(u64, u64)>,
-    submitted: u64,
 }
 
 impl Ledger {
-    /// Microseconds at which the next append that waits is done.
-    pub(crate) fn due(&self) -> Option<u64> {
-        self.dues.first().map(|(at, _)| *at)
-    }
-
-    /// The process is killed, and with it what waited.
-    pub(crate) fn kill(&mut self) {
-        self.dues.clear();
-    }
-
     pub(crate) fn log(&self, room: &str, epoch: &str) -> Option<&Log> {
         let mut logs = self.logs.iter().rev();
         logs.find(|log| log.room == room && log.epoch == epoch)
@@ -99,7 +86,6 @@ pub(crate) struct Truth {
 
 struct Waiting {
     due: u64,
-    number: u64,
     log: LogId,
     sender: Option<ClientId>,
     entry: Entry,
@@ -223,14 +209,8 @@ impl Engine for Truth {
         }
         let due = now.micros + 1_000 * self.random.below(delay + 1);
         let due = due.max(self.waiting.back().map_or(0, |it| it.due));
-        let mut ledger = self.ledger.borrow_mut();
-        ledger.submitted += 1;
-        let number = ledger.submitted;
-        ledger.dues.insert((due, number));
-        drop(ledger);
         self.waiting.push_back(Waiting {
             due,
-            number,
             log,
             sender,
             entry,
@@ -244,13 +224,8 @@ impl Engine for Truth {
             return None;
         }
         let Waiting {
-            due,
-            number,
-            log,
-            sender,
-            entry,
+            log, sender, entry, ..
         } = self.waiting.pop_front()?;
-        self.ledger.borrow_mut().dues.remove(&(due, number));
         Some((log, self.append(now, log, sender, entry)))
     }
 
@@ -287,7 +262,8 @@ impl Engine for Truth {
     }
 
     fn next_wake(&self) -> Option<u64> {
-        self.inner.next_wake()
+        let waiting = self.waiting.front().map(|it| it.due);
+        waiting.into_iter().chain(self.inner.next_wake()).min()
     }
 
     fn usage(&self) -> (usize, u64) {

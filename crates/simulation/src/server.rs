@@ -45,7 +45,6 @@ struct Worker {
 pub(crate) struct Server {
     workers: Vec<Worker>,
     mailboxes: Vec<Mailbox>,
-    ledger: Rc<RefCell<Ledger>>,
     scratch: Scratch,
     settings: Arc<Settings>,
     log_ceiling: usize,
@@ -102,7 +101,6 @@ impl Server {
             mailboxes: (0..setup.shards)
                 .map(|_| Mailbox::new(setup.shards))
                 .collect(),
-            ledger: ledger.clone(),
             scratch: Scratch::new(),
             settings,
             log_ceiling: setup.log_ceiling,
@@ -139,9 +137,7 @@ impl Server {
         let Worker { driver, poll, more } = &mut self.workers[index];
         let ready = poll.tell(driver, now, net);
         let late = driver.next_wake().is_some_and(|wake| wake <= at.micros);
-        let engine = self.ledger.borrow().due();
-        let completed = engine.is_some_and(|due| due <= at.micros);
-        if !(*more || has_mail || ready || late || completed) {
+        if !(*more || has_mail || ready || late) {
             return false;
         }
         let mut machine = Machine {
@@ -194,13 +190,6 @@ impl Server {
                 waiting <= most,
                 "{waiting} bytes wait for a connection, and {most} may"
             );
-        }
-    }
-
-    /// Each shard takes a turn, with or without a reason.
-    pub(crate) fn wake(&mut self) {
-        for worker in &mut self.workers {
-            worker.more = true;
         }
     }
 

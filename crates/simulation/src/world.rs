@@ -130,7 +130,6 @@ impl World {
         if self.random.chance(400) {
             self.setup.settings.session_key = setup::key(&mut self.random);
         }
-        self.ledger.borrow_mut().kill();
         let server = Server::new(&self.setup, &self.ledger, Random(self.random.next()));
         std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
         self.intruder = None;
@@ -155,9 +154,7 @@ impl World {
     fn due(&self) -> Option<u64> {
         let now = self.now;
         let peers = self.peers.iter().filter_map(|peer| peer.due(now));
-        let engine = self.ledger.borrow().due();
-        let engine = engine.map(|micros| micros.saturating_sub(1_000_000).div_ceil(1_000));
-        let rest = [self.server.due(now), self.net.due(now), engine];
+        let rest = [self.server.due(now), self.net.due(now)];
         peers
             .chain(rest.into_iter().flatten())
             .filter(|due| *due > now)

@@ -62,6 +62,10 @@ caught! {
     drop_is_a_leave
     lane_has_no_bound
     age_is_not_kept
+    unread_rest_is_lost
+    paused_is_not_read_again
+    leftover_is_not_read
+    end_behind_bytes_is_missed
     client_renumbers
     client_forgets_what_it_saw
     client_hides_a_gap

@@ -12,6 +12,8 @@ mod writing;
 
 use std::collections::VecDeque;
 
+use roomcast_protocol::mutated;
+
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::ConnId;
@@ -134,7 +136,9 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
         self.close(outside);
         self.send_letters(outside);
         while let Some(conn) = self.shard.next_readable() {
-            self.list(conn);
+            if !mutated!("paused_is_not_read_again") {
+                self.list(conn);
+            }
         }
         more || self.shard.has_work()
             || !self.next_readable.is_empty()
@@ -198,7 +202,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
             self.shard.closed(self.now, conn);
             return outside.release(connection.socket);
         }
-        let begun = connection.unread.is_some();
+        let begun = connection.unread.is_some() && !mutated!("leftover_is_not_read");
         self.connections.insert(Connection {
             listed: false,
             watched: false,

@@ -1,5 +1,7 @@
 //! Reading from connections: those that spoke before, then, for a while, those that are new.
 
+use roomcast_protocol::mutated;
+
 use super::connections::{Connection, Phase};
 use super::{Driver, Frame, Moved, Outside, Read};
 use crate::edge::Received;
@@ -123,7 +125,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
                     self.shard.note_received(self.now, conn);
                     let input = self.input.get_mut(..count).unwrap_or_default();
                     let rest = take(&mut self.shard, self.now, outside, connection, input);
-                    if !rest.is_empty() {
+                    if !rest.is_empty() && !mutated!("unread_rest_is_lost") {
                         let unread = self.connections.keep(rest);
                         if let Some(connection) = self.connections.get_mut(conn) {
                             connection.unread = Some(unread);
@@ -154,7 +156,11 @@ fn fill<H, E, S, O: Outside<H, E, Socket = S>>(
     match read {
         // A short read means that the socket is empty, and saves the read that would say so. Not so at the end of the
         // stream: the driver may have been told of it already.
-        Read::Bytes(count) => connection.drained = count < input.len() && !connection.read_closed,
+        Read::Bytes(count) => {
+            let short = count < input.len();
+            connection.drained =
+                short && (!connection.read_closed || mutated!("end_behind_bytes_is_missed"));
+        }
         Read::Nothing => connection.drained = true,
         Read::End => {}
     }
