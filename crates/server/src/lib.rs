@@ -26,7 +26,6 @@ mod builder;
 mod clock;
 pub mod config;
 mod error;
-mod files;
 mod handover;
 mod http;
 mod limits;

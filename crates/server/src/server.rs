@@ -92,7 +92,6 @@ impl Server {
                 .into_iter()
                 .map(|(address, _)| address)
                 .collect(),
-            most_connections: bound.admission().most(),
             http: None,
             registry: Arc::new(Registry::new(&mailboxes, bound.stats(), bound.admission())),
             mailboxes: Arc::clone(&mailboxes),
@@ -194,7 +193,6 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub struct RunningServer {
     addresses: Vec<SocketAddr>,
-    most_connections: usize,
     pub(crate) http: Option<Http>,
     registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
@@ -207,11 +205,6 @@ impl RunningServer {
     /// Where it listens, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
-    }
-
-    /// Connections that it takes: what the settings allow, or the file descriptors where that is less. 0: any number.
-    pub fn most_connections(&self) -> usize {
-        self.most_connections
     }
 
     /// What `/metrics` answers.

@@ -1,10 +1,10 @@
 import type { Client } from "./client.js";
-import { errorOf, promise, RoomcastError, unconfirmed } from "./errors.js";
+import { copyOf, errorOf, isTorn, onAbort, promise, RoomcastError, unconfirmed } from "./errors.js";
 import { type Entry, Outbox } from "./outbox.js";
 import { Received } from "./received.js";
 import { Timer } from "./timer.js";
 import type {
-  ClientEnvelope, EnvelopeFields, EventMeta, EventsOf, Gap, HistoryEvent, Receipt, SendOptions, ServerEnvelope,
+  ClientEnvelope, EnvelopeFields, EventMeta, EventsOf, Gap, HistoryEvent, Receipt, Recipient, SendOptions, ServerEnvelope,
   Unsubscribe,
 } from "./types.js";
 
@@ -13,14 +13,7 @@ const OVERHEAD = 128;
 
 /** What the application gets of an event. What else the wire says stays, to be looked at. */
 export const eventOf = (it: ServerEnvelope): HistoryEvent =>
-  ({
-    ...it,
-    from: it.from_client_id ?? "",
-    data:
-      it.payload_kind == "bytes" && typeof it.payload == "string"
-        ? Uint8Array.from(atob(it.payload), (char) => char.charCodeAt(0))
-        : it.payload,
-  }) as any;
+  ({ timestamp: 0, ...it, from: it.from_client_id ?? "", data: it.payload }) as any;
 
 /** What rooms and direct messages have in common: handlers, an order of messages to send, and one of those received. */
 export abstract class Channel<K, Signals> extends Received {
@@ -28,6 +21,8 @@ export abstract class Channel<K, Signals> extends Received {
   abstract _client: Client<any>;
   /** @internal What each of its messages has. */
   abstract _address: EnvelopeFields;
+  /** @internal What its requests have, and their answers: an error may name no room. */
+  _id: number | undefined;
   /** @internal Whether the application may send. */
   _wanted = false;
   /** @internal Whether messages can be given to the connection. */
@@ -36,7 +31,8 @@ export abstract class Channel<K, Signals> extends Received {
   _outbox = new Outbox();
   /** @internal Nothing is sent while it waits. */
   _pause = new Timer();
-  private _handlers: { [key: string]: Set<(...args: any[]) => void> } = {};
+  /** @internal */
+  _handlers = new Map<string, Set<(...args: any[]) => void>>();
 
   /**
    * Calls `handler` for each event with this name, in order, each once. Returns what stops it. Handlers attached before
@@ -53,14 +49,21 @@ export abstract class Channel<K, Signals> extends Received {
   subscribe<S extends keyof Signals & string>(what: S, handler: Signals[S]): Unsubscribe {
     // The same function may be there twice.
     const own = (...args: any[]) => (handler as any)(...args);
-    const handlers = (this._handlers[what] ||= new Set());
-    handlers.add(own);
-    return () => void handlers.delete(own);
+    const handlers = this._handlers.get(what) ?? new Set();
+    this._handlers.set(what, handlers.add(own));
+    return () => {
+      handlers.delete(own);
+      if (!handlers.size && this._handlers.get(what) == handlers) this._handlers.delete(what);
+      this._rest();
+    };
   }
+
+  /** @internal It may be of no use any more. */
+  _rest(): void {}
 
   /** @internal */
   _emit(key: string, ...args: unknown[]): void {
-    for (const handler of [...(this._handlers[key] || [])]) {
+    for (const handler of [...(this._handlers.get(key) ?? [])]) {
       try {
         handler(...args);
       } catch (error) {
@@ -72,9 +75,18 @@ export abstract class Channel<K, Signals> extends Received {
     }
   }
 
-  /** @internal Gives a message to the connection. */
+  /** @internal Asks something of the server. What can't be sent is refused as the server would refuse it. */
   _say(type: ClientEnvelope["type"], payload?: unknown): void {
-    this._client._write({ type, ...this._address, payload } as ClientEnvelope);
+    try {
+      this._client._write({ type, ...this._address, request_id: this._id, payload } as ClientEnvelope);
+    } catch (error) {
+      this._receive({ type: "error", payload: { ...(error as RoomcastError), request: type } as any });
+    }
+  }
+
+  /** @internal Throws what is not one recipient. */
+  _to(_to: Recipient | undefined): EnvelopeFields {
+    return {};
   }
 
   /** @internal */
@@ -83,6 +95,7 @@ export abstract class Channel<K, Signals> extends Received {
     fields: EnvelopeFields,
     data: unknown,
     { signal, ttlMs, noEcho, ephemeral }: SendOptions = {},
+    to?: Recipient,
   ): Promise<Receipt> {
     return promise<Receipt>((resolve, reject) => {
       const client = this._client;
@@ -90,14 +103,15 @@ export abstract class Channel<K, Signals> extends Received {
       const message = {
         type,
         ...this._address,
+        ...this._to(to),
         ...fields,
         no_echo: noEcho,
-        // The application may change its object before it is sent.
-        payload: bytes ? new Uint8Array(data) : data && JSON.parse(JSON.stringify(data)),
+        payload: bytes ? new Uint8Array(data) : copyOf(data),
         payload_kind: bytes ? "bytes" : type == "chat" && typeof data == "string" ? "text" : undefined,
         ephemeral,
       } as ClientEnvelope;
       client._check(signal);
+      if (isTorn([message.name, message.to_client_id, message.to_user_id].join())) throw new RoomcastError("invalid_name");
       if (!this._wanted) throw new RoomcastError("not_joined");
       if (ephemeral || type == "game_action") {
         if (!this._ready) throw new RoomcastError("not_connected");
@@ -106,17 +120,16 @@ export abstract class Channel<K, Signals> extends Received {
         client._write(message);
         return resolve({ seq: 0, offset: 0 });
       }
-      const weight = client._size(message) + OVERHEAD;
+      const weight = client._frame(message)._size + OVERHEAD;
       if (client._bytes + weight > (client._options.outboxBytes ?? 1 << 20)) throw new RoomcastError("outbox_full");
       client._bytes += weight;
       const giveUp = (code: string) => {
         this._outbox._giveUp(entry, new RoomcastError(code));
         this._pump();
       };
-      const abort = () => giveUp("aborted");
       const timer = new Timer();
       if (ttlMs != undefined) timer._set(ttlMs, () => giveUp("expired"));
-      signal?.addEventListener("abort", abort);
+      const heedless = onAbort(signal, () => giveUp("aborted"));
       const entry: Entry = {
         _message: message,
         _weight: weight,
@@ -124,9 +137,9 @@ export abstract class Channel<K, Signals> extends Received {
           client._bytes -= this._weight;
           this._weight = 0;
           timer._stop();
-          signal?.removeEventListener("abort", abort);
+          heedless();
           if (error) reject(error);
-          else resolve({ seq: this._seq!, offset: offset! });
+          else resolve({ seq: this._seq ?? 0, offset: offset! });
         },
       };
       this._outbox._entries.push(entry);
@@ -154,18 +167,27 @@ export abstract class Channel<K, Signals> extends Received {
   _pump(): void {
     const outbox = this._outbox;
     const client = this._client;
-    const { max_unanswered, max_message } = client._limits;
-    let head: Entry | undefined;
-    while ((head = outbox._next(max_unanswered)) && this._may()) {
-      const again = head._seq;
-      const seq = outbox._give(head);
-      if (max_message && head._weight - OVERHEAD + 32 > max_message) head._error ||= new RoomcastError("too_large");
-      if (head._error) this._say("skip", { seq });
-      else {
-        if (again) client.stats.resent++;
-        // In front: where the server can't read what follows, its refusal names the number.
-        client._write({ seq, ...head._message! });
+    const acked = client._acked;
+    let entry: Entry | undefined;
+    while ((entry = outbox._next(acked ? (client._limits.max_unanswered ?? 0) : Infinity)) && this._may()) {
+      const again = entry._seq;
+      // In front: where the server can't read what follows, its refusal names the number.
+      const seq = acked ? again || outbox._nextSeq : undefined;
+      try {
+        if (again && !acked) throw unconfirmed();
+        if (!entry._error) client._write({ seq, ...entry._message! } as ClientEnvelope);
+      } catch (error) {
+        entry._error = error as RoomcastError;
       }
+      if (!acked || (entry._error && !again)) {
+        // It never had a number, or will never have an answer.
+        outbox._drop(entry);
+        entry._settle(entry._error, 0);
+        continue;
+      }
+      outbox._give(entry);
+      if (entry._error) this._say("skip", { seq });
+      else if (again) client.stats.resent++;
     }
   }
 
@@ -179,7 +201,7 @@ export abstract class Channel<K, Signals> extends Received {
   _receive(message: ServerEnvelope): void {
     const outbox = this._outbox;
     if (message.type == "ack") {
-      for (const { seq, offset } of message.payload.acks) {
+      for (const { seq, offset } of message.payload.acks ?? []) {
         const entry = outbox._answered(seq);
         entry?._settle(offset ? undefined : (!entry._doubtful && entry._error) || unconfirmed(), offset);
       }

@@ -1,15 +1,14 @@
-import { Connection } from "./connection.js";
+import { Connection, LATE_HELLO_MS } from "./connection.js";
 import { RoomcastError } from "./errors.js";
 import { Room } from "./room.js";
+import { elapsed } from "./timer.js";
 import type {
-  AnyApp, ChatOf, ClientEnvelope, ClientOptions, ClientSignals, EventsOf, KindOf, PresenceOf, Receipt, Recipient,
+  AnyApp, ChatOf, ClientEnvelope, ClientOptions, ClientSignals, EnvelopeFields, EventsOf, KindOf, PresenceOf, Receipt, Recipient,
   RoomOptions, Saved, SendOptions, ServerEnvelope, Stats, WelcomePayload,
 } from "./types.js";
 
 /** The kind of direct messages. */
 type Direct<App> = KindOf<App, "$direct:">;
-
-const address = ({ client, user }: { client?: string; user?: string }) => ({ to_client_id: client, to_user_id: user });
 
 /**
  * A session with a server, over one connection at a time. App names what is said in rooms of each kind.
@@ -29,29 +28,61 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   _address = {};
   /** @internal Bytes of messages that wait. */
   _bytes = 0;
+  /** @internal Whether messages with a number are answered. */
+  _acked = true;
   private _rooms = new Map<string, Room<any>>();
+  /** Rooms that were left: as long as the application holds one, it is the same one. */
+  private _past = new Map<string, WeakRef<Room<any>>>();
+  /** The next numbers in rooms that are not among `_rooms`. */
+  private _seqs = new Map<string, number>();
   private _resumeToken: string | undefined;
-  /** The next number in rooms that were not heard of since it was restored. */
-  private _seqs: Record<string, number> = {};
+  private _lastId = 0;
   private _life = new AbortController();
 
   /** @param url `ws:` or `wss:`, with the path `/ws` */
   constructor(url: string, options: ClientOptions = {}) {
     super(url, options);
     const { saved } = options;
-    if (saved) [this.id, this._resumeToken, this._outbox._nextSeq, this._seqs] = saved;
+    if (!saved) return;
+    const [id, token, directSeq, seqs, inbox, late] = saved;
+    this.id = id;
+    this._resumeToken = token;
+    this._outbox._nextSeq = directSeq;
+    this._seqs = new Map(seqs);
+    this._position = inbox ?? undefined;
+    this._late = Array(late).fill(elapsed() + LATE_HELLO_MS);
   }
 
-  /** A room's handle: the same one for the same name. Does no I/O. Options of a later call replace those before. */
+  /**
+   * A room's handle: the same one for the same name, as long as it is joined, has handlers or is held. Does no I/O.
+   * Options of a later call replace those before.
+   */
   room<N extends string>(name: N, options: RoomOptions<PresenceOf<KindOf<App, N>>> = {}): Room<KindOf<App, N>> {
-    let room = this._rooms.get(name);
-    if (!room) {
-      this._rooms.set(name, (room = new Room(this, name)));
-      room._outbox._nextSeq = Object.hasOwn(this._seqs, name) ? this._seqs[name]! : 1;
-    }
+    const room: Room<any> = this._rooms.get(name) ?? this._past.get(name)?.deref() ?? new Room(this, name, ++this._lastId);
+    this._use(room);
     Object.assign(room._options, options);
     room.updatePresence(options.presence as any);
     return room;
+  }
+
+  /** @internal A room is in use, perhaps again. */
+  _use(room: Room<any>): void {
+    const { name } = room;
+    if (this._rooms.has(name)) return;
+    this._rooms.set(name, room);
+    this._past.delete(name);
+    room._outbox._nextSeq = this._seqs.get(name) ?? 1;
+  }
+
+  /** @internal A room is out of use. Its number goes on for as long as the client's id is the same. */
+  _free(room: Room<any>): void {
+    const { name } = room;
+    const past = this._past;
+    this._rooms.delete(name);
+    if (room._outbox._nextSeq > 1) this._seqs.set(name, room._outbox._nextSeq);
+    past.set(name, new WeakRef(room));
+    // From time to time.
+    if (past.size % 64 == 0) past.forEach((ref, name) => ref.deref() || past.delete(name));
   }
 
   /** Connects, if nothing did yet. */
@@ -62,6 +93,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     const wake = () => document?.hidden || this.wake();
     // Workers have no document, and React Native has neither.
     globals.addEventListener?.("online", wake, this._life);
+    globals.addEventListener?.("pageshow", wake, this._life);
     document?.addEventListener("visibilitychange", wake, this._life);
     this._set({ state: "connecting" });
     void this._open();
@@ -74,12 +106,12 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     data?: EventsOf<Direct<App>>[N],
     options?: SendOptions,
   ): Promise<Receipt> {
-    return this._send("event", { name: event, ...address(to) }, data, options);
+    return this._send("event", { name: event }, data, options, to);
   }
 
   /** Sends a chat message to one session or one user. */
   chat(to: Recipient, data: ChatOf<Direct<App>>, options?: SendOptions): Promise<Receipt> {
-    return this._send("chat", address(to), data, options);
+    return this._send("chat", {}, data, options, to);
   }
 
   /**
@@ -89,8 +121,16 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   save(): Saved | undefined {
     if (!this._resumeToken) return;
     // Numbers go on for as long as the id is the same: also in rooms that are not joined now.
-    this._rooms.forEach((room, name) => (this._seqs[name] = room._outbox._nextSeq));
-    return [this.id, this._resumeToken, this._outbox._nextSeq, this._seqs];
+    const seqs = new Map(this._seqs);
+    this._rooms.forEach((room, name) => seqs.set(name, room._outbox._nextSeq));
+    return [this.id, this._resumeToken, this._outbox._nextSeq, [...seqs], this._position, this._late.filter((until) => until > elapsed()).length];
+  }
+
+  /** @internal To the server, a message without a recipient is of a room, and takes that room's number. */
+  override _to(to: Recipient): EnvelopeFields {
+    const { client, user }: Partial<Record<"client" | "user", string>> = to ?? {};
+    if (!client == !user || client === "" || user === "") throw new RoomcastError("invalid_name", "not one recipient");
+    return { to_client_id: client, to_user_id: user };
   }
 
   /** @internal Throws where nothing can be asked for. */
@@ -101,16 +141,19 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
 
   /** @internal */
   _hello(): ClientEnvelope {
+    // Before the first `welcome`, the session that it goes on with may have the rooms that it had when it was saved.
+    const positions = [...this._rooms.values()]
+      .filter((room) => room._wanted && (room._has || (!this._interval && this._seqs.has(room.name))))
+      .slice(0, this._mostPlaces)
+      .map((room) => room._place());
+    this._places = positions.length;
     return {
       type: "hello",
       payload: {
         version: 1,
         token: this._token!,
         resume_token: this._resumeToken!,
-        positions: [...this._rooms.values()]
-          .filter((room) => room._wanted && room._has)
-          .slice(0, 64)
-          .map((room) => room._place()),
+        positions,
         inbox: this._position!,
         first_direct_seq: this._outbox._firstSeq(),
       },
@@ -122,9 +165,10 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     const known = this.id;
     this.id = it.client_id;
     this._resumeToken = it.resume_token;
+    this._acked = it.seq_acked !== false;
     if (known) this.stats.reconnects++;
     if (known && known != it.client_id) {
-      this._seqs = {};
+      this._seqs.clear();
       this._outbox._beginAgain();
       this._rooms.forEach((room) => room._outbox._beginAgain());
     }
@@ -141,8 +185,13 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   /** @internal */
   _take(message: ServerEnvelope): void {
     const name = message.room_id;
-    // The session may have rooms that are not known here: they are left.
-    (name ? this.room(name) : this)._receive(message);
+    const { type, request_id } = message;
+    // An error may name no room. And the session may have a room that is not known here: it is left.
+    const room =
+      this._rooms.get(name!) ??
+      (request_id && type == "error" ? [...this._rooms.values()].find((it) => it._id == request_id) : name && type == "joined" ? this.room(name) : undefined);
+    if (room) room._receive(message);
+    else if (!name) this._receive(message);
   }
 
   /** @internal */
@@ -154,7 +203,10 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   /** @internal */
   _ended(error: RoomcastError): void {
     this._life.abort();
-    this._rooms.forEach((room) => room._out(error));
+    this._rooms.forEach((room) => {
+      room._has = 0;
+      room._out(error);
+    });
     this._outbox._giveUpUnsent(error);
     this._outbox._giveUpSent();
   }

@@ -3,7 +3,8 @@ import { Clock } from "./clock.js";
 import { type Codec, json } from "./codec.js";
 import { errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
 import { backoff, closeError, comesBack } from "./reconnect.js";
-import { Timer } from "./timer.js";
+import { checked } from "./shape.js";
+import { elapsed, Timer } from "./timer.js";
 import type { ClientEnvelope, ClientOptions, ServerEnvelope, Status, WelcomePayload } from "./types.js";
 
 /** A connection is opened, and `hello` answered, within this time. */
@@ -13,9 +14,15 @@ const PROBE_MS = 5_000;
 /** A timer that is so late was held up: by a laptop that slept, or in a hidden page. It proves nothing. */
 const LATE_MS = 2_000;
 /** A `hello` may reach the server so long after its connection was given up. */
-const LATE_HELLO_MS = 120_000;
+export const LATE_HELLO_MS = 120_000;
 /** A new token is asked for when so much of the old one's time is over. */
 const RENEW = 0.8;
+/** No server is asked more often than this whether it is there. */
+const PING_MIN_MS = 100;
+/** A `hello` may have so many rooms. */
+const MOST_PLACES = 64;
+/** A token that ends sooner than this is not renewed sooner. */
+const RENEW_MIN_MS = 1_000;
 /** Bytes that may wait in the socket. */
 const BUFFERED = 1 << 18;
 
@@ -24,7 +31,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   /** How it stands with the connection: another object after each change. */
   status: Status = { state: "idle" };
   /** @internal */
-  _limits = {} as WelcomePayload["limits"];
+  _limits: Partial<WelcomePayload["limits"]> = {};
   /** @internal For the next `hello`. */
   _token: string | undefined;
   private _codec: Codec;
@@ -38,18 +45,26 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   /** Failures in a row; a connection that lived from ping to ping was a good one. */
   private _attempts = 0;
   private _greetedAt = 0;
-  private _interval = 0;
+  /** @internal Rooms in the last `hello`, and how many there may be in the next one. */
+  _places = 0;
+  /** @internal */
+  _mostPlaces = MOST_PLACES;
+  /** @internal None before the first `welcome`. */
+  _interval = 0;
   /** When the whole burst may be sent again. */
   private _fullAt = 0;
-  /** When the next ping is due. */
+  /** When the next ping is due, and what the clock on the wall will say then. */
   private _due = Infinity;
+  private _dueDate = Infinity;
   /** Pings since anything was heard. */
   private _missed = 0;
   /** The server asked to come back then, there. */
   private _moveAt = 0;
   private _target: string | undefined;
-  /** Until when a `hello` may still come that had no answer when its connection was given up. */
-  private _late: number[] = [];
+  /** @internal Until when a `hello` may still come that had no answer when its connection was given up. */
+  _late: number[] = [];
+  /** Closes what was the connection when the cable was pulled. */
+  private _unplug: (() => void) | undefined;
 
   /** @internal */
   constructor(
@@ -77,7 +92,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   /** The server's clock in milliseconds since the Unix epoch, as the quickest of the last answers told it. */
   serverNow(): number {
-    return Date.now() + this._clock._ahead;
+    const { _ahead } = this._clock;
+    return _ahead == undefined ? Date.now() : elapsed() + _ahead;
   }
 
   /**
@@ -91,13 +107,15 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   }
 
   /**
-   * For tests and demos: drops the connection as a pulled cable does, without a word to the server, and stays away for
-   * so many milliseconds; without a number as long as after any lost connection.
+   * For tests and demos: drops the connection as a pulled cable does, and stays away for so many milliseconds; without a
+   * number as long as after any lost connection. The server, and with it the others, see it gone after 5 seconds.
    */
   pullCable(offlineMs?: number): void {
     if (!this._socket) return;
-    // Nobody listens to it any more. The server closes it when the session is resumed on another.
+    // Nobody listens to it any more. A browser would go on answering the server's pings: so it is closed after a while.
+    const socket = this._socket;
     this._socket = undefined;
+    setTimeout((this._unplug = () => socket.close(4000)), PROBE_MS);
     this._retry(closeError(1006, ""), offlineMs);
   }
 
@@ -106,23 +124,31 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     this._end(new RoomcastError("closed"));
   }
 
-  /** @internal */
-  _size(message: ClientEnvelope): number {
-    const frame = this._codec.encode(message);
-    return (typeof frame == "string" ? new TextEncoder().encode(frame) : frame).length;
+  /** @internal What a message is on the wire. Throws what can't be sent, before it has taken a number. */
+  _frame(message: ClientEnvelope): { _frame: string | Uint8Array; _size: number } {
+    let _frame;
+    try {
+      _frame = this._codec.encode(message);
+    } catch (error) {
+      throw new RoomcastError("invalid_value", `${error}`);
+    }
+    const _size = (typeof _frame == "string" ? new TextEncoder().encode(_frame) : _frame).length;
+    if (_size > (this._limits.max_message || Infinity)) throw new RoomcastError("too_large");
+    return { _frame, _size };
   }
 
   /** @internal How long until one more message stays within the server's rate: who ignores that is cut off. */
   _wait(): number {
     const { messages_per_second, burst } = this._limits;
     // On their way messages come closer together: a fifth of the burst is left for that. Without a limit it is no number.
-    return this._socket?.bufferedAmount > BUFFERED ? 50 : this._fullAt - Date.now() - (800 / messages_per_second) * burst;
+    return this._socket?.bufferedAmount > BUFFERED ? 50 : this._fullAt - elapsed() - (800 / messages_per_second!) * burst!;
   }
 
-  /** @internal */
+  /** @internal Throws what can't be sent. */
   _write(message: ClientEnvelope): void {
-    this._fullAt = Math.max(this._fullAt, Date.now()) + 1000 / this._limits.messages_per_second;
-    this._socket?.send(this._codec.encode(message));
+    const { _frame } = this._frame(message);
+    this._fullAt = Math.max(this._fullAt, elapsed()) + 1000 / this._limits.messages_per_second!;
+    this._socket?.send(_frame);
   }
 
   /** @internal */
@@ -142,7 +168,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     try {
       this._token = await this._options.getToken?.();
       if (!alive()) return;
-      final = true;
+      // An address that the server named is tried once, and may be nonsense.
+      final = !this._target;
       socket = new (this._options.WebSocket ?? WebSocket)(this._target || this._url, this._codec.subprotocol);
     } catch (error) {
       if (!alive()) return;
@@ -153,16 +180,26 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     socket.binaryType = "arraybuffer";
     socket.onopen = on(() => {
       this._deadline();
-      this._late.push((this._greetedAt = Date.now()) + LATE_HELLO_MS);
-      this._write(this._hello());
+      this._late.push((this._greetedAt = elapsed()) + LATE_HELLO_MS);
+      try {
+        this._write(this._hello());
+      } catch (error) {
+        this._end(error as RoomcastError);
+      }
     });
     socket.onmessage = on((event) => {
       this._missed = 0;
-      let message;
+      let message: any;
       try {
-        message = this._codec.decode(event.data);
+        message = checked((message = this._codec.decode(event.data)));
       } catch (error) {
-        return this._emit("error", new RoomcastError("unreadable", `${error}`));
+        const { room_id, type, request_id } = message ?? {};
+        const code = "unreadable";
+        this._emit("error", new RoomcastError(code, `${error}`));
+        // What it was an answer to has failed, as if the server had refused it.
+        const request = `${type}`.replace("joined", "join_room").replace("presence", "");
+        if (!room_id || !this._ready) return;
+        message = { type: "error", room_id, request_id, payload: { code, request } };
       }
       this._heard(message);
     });
@@ -170,7 +207,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     socket.onerror = () => {};
     socket.onclose = on(({ code, reason }) =>
       // A late `hello` of this very client may be what took the session over. Each does so once.
-      this._over(closeError(code, reason), !comesBack(code) && !(code == 4501 && this._late.pop()! > Date.now())),
+      this._over(closeError(code, reason), !comesBack(code) && !(code == 4501 && this._late.pop()! > elapsed())),
     );
   }
 
@@ -180,14 +217,15 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   private _heard(message: ServerEnvelope): void {
     const { type, payload, timestamp } = message as any;
-    const now = Date.now();
+    const now = elapsed();
     if (!this._ready) {
       if (type == "welcome") {
         this._ready = true;
         this._late.pop();
+        this._mostPlaces = MOST_PLACES;
         this._fullAt = 0;
-        this._limits = payload.limits;
-        this._interval = payload.ping_interval_ms || 30_000;
+        this._limits = payload.limits ?? {};
+        this._interval = Math.max(payload.ping_interval_ms || 30_000, PING_MIN_MS);
         this._clock._samples = [];
         this._clock._add(this._greetedAt, now, payload.server_time);
         this._renew((payload.token_expires_at - payload.server_time) * RENEW);
@@ -198,14 +236,16 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         // One early, for a better clock than that of a connection being opened.
         this._beat();
       } else if (type == "error") {
-        this._over(errorOf(payload), !isTransient(payload.code));
+        // It may be about one of the rooms. Without them, each of them has a refusal of its own.
+        this._mostPlaces = 0;
+        this._over(errorOf(payload), !this._places && !isTransient(payload.code));
       }
     } else if (type == "pong") {
       this._clock._add(payload, now, timestamp);
     } else if (type == "reconnect") {
       const { delay_ms, url } = payload;
       // A token goes there: only where it is as safe as here.
-      this._moveAt = now + delay_ms;
+      this._moveAt = now + (delay_ms ?? 0);
       this._target = /^wss:/.test(url) || !/^wss:/.test(this._url) ? url : "";
       this._timer._set(delay_ms, () => this._retry(new RoomcastError("reconnect")));
     } else if (type == "auth") {
@@ -219,8 +259,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _renew(ms: number): void {
     const turn = this._turn;
     const { getToken } = this._options;
-    if (ms <= 0 || !getToken) return;
-    this._tokenTimer._set(ms, async () => {
+    if (!(ms > 0 && getToken)) return;
+    this._tokenTimer._set(Math.max(ms, RENEW_MIN_MS), async () => {
       try {
         const token = await getToken();
         if (turn == this._turn) this._write({ type: "auth", payload: { token } });
@@ -236,15 +276,16 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _beat(probe?: boolean): void {
     // Where the server has asked to come back, that is what is waited for.
     if (!this._ready || this._moveAt) return;
-    const now = Date.now();
-    const late = now > this._due + LATE_MS;
+    const now = elapsed();
+    // While a computer sleeps, the elapsed time may stand still. That the clock on the wall has moved on proves nothing.
+    const late = Math.max(now - this._due, Date.now() - this._dueDate) > LATE_MS;
     if (!probe && this._missed > +late) return this._retry(new RoomcastError("timeout"));
-    // The local clock may have been set, or have stood still.
     if (late) this._clock._samples = [];
     this._missed++;
     this._write({ type: "ping", payload: now });
     const wait = probe || late ? PROBE_MS : this._interval;
     this._due = now + wait;
+    this._dueDate = Date.now() + wait;
     this._timer._set(wait, () => {
       this._attempts = 0;
       this._beat();
@@ -257,16 +298,19 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   }
 
   private _retry(reason: RoomcastError, wait?: number): void {
-    const now = Date.now();
-    if (!this._moveAt) this._target = undefined;
-    wait ??= this._moveAt
-      ? this._moveAt - now
-      : backoff(this._attempts++, Math.random(), reason.retryAfterMs);
+    const moveAt = this._moveAt;
+    if (!moveAt) this._target = undefined;
+    if (wait == undefined) {
+      // A server that asks again and again is no better than one that fails again and again.
+      const attempts = this._attempts++;
+      const atLeast = moveAt && !attempts ? 0 : backoff(attempts, Math.random(), reason.retryAfterMs);
+      wait = Math.max(moveAt - elapsed(), atLeast);
+    }
     // Not 1000, which would end the session.
     this._shut(4000);
     // Before anybody is told, who may close the client.
     this._timer._set(wait, () => void this._open());
-    this._set({ state: "reconnecting", reason, at: now + wait });
+    this._set({ state: "reconnecting", reason, at: Date.now() + wait });
   }
 
   private _shut(code: number): void {
@@ -274,7 +318,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     this._turn = this._socket = undefined;
     this._ready = false;
     this._missed = this._moveAt = 0;
-    this._due = Infinity;
+    this._due = this._dueDate = Infinity;
     this._timer._stop();
     this._tokenTimer._stop();
     this._lost();
@@ -283,6 +327,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _end(reason: RoomcastError): void {
     if (this.status.state == "closed") return;
     this._shut(1000);
+    this._unplug?.();
     this._set({ state: "closed", reason });
     this._ended(reason);
   }

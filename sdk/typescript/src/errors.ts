@@ -10,13 +10,16 @@ import type { ErrorPayload } from "./types.js";
  * |---|---|
  * | `not_connected` | an action or ephemeral event while there is no connection: it was not sent. Or no connection can be made |
  * | `not_joined` | the room is not joined: `room.join()` comes first |
+ * | `already_joined` | the room is joined, and past the place that it is to be joined from |
  * | `outbox_full` | too many bytes wait to be sent; this message is not among them |
  * | `expired`, `aborted` | the message's time ran out, or its signal said so: it was not done |
  * | `unconfirmed` | the message was sent, and nobody will say what became of it: it may have been done |
  * | `left` | the room was left before the message was sent |
  * | `closed` | the client was closed |
  * | `rate_limited` | an action or ephemeral event that comes too soon after others: it was not sent |
- * | `invalid_value` | a payload that can't be encoded |
+ * | `invalid_value`, `invalid_name` | what can't be encoded, or no recipient: nothing was sent |
+ * | `too_large` | more than the server takes in a message: nothing was sent |
+ * | `unreadable` | the server's answer can't be read |
  * | `connection_lost` | the connection broke (a reason of `reconnecting`) |
  */
 export class RoomcastError extends Error {
@@ -53,6 +56,26 @@ export const promise = <T>(
   });
   it.catch(() => {});
   return it;
+};
+
+/** A copy, as JSON says it: the application may change its object. Throws what JSON can't say. */
+export const copyOf = (it: unknown): any =>
+  it === undefined
+    ? it
+    : JSON.parse(
+        JSON.stringify(it, (_, it) => {
+          if (typeof it == "function" || (typeof it == "number" && !Number.isFinite(it))) throw new TypeError("not JSON");
+          return it;
+        }),
+      );
+
+/** Whether a text has half of a character, which no server takes in a name. */
+export const isTorn = (it: string): boolean => /\p{Surrogate}/u.test(it);
+
+/** Calls `then` when the signal says so. Returns what ends that: a signal may live longer than what it is for. */
+export const onAbort = (signal: AbortSignal | undefined, then: () => void): (() => void) => {
+  signal?.addEventListener("abort", then);
+  return () => signal?.removeEventListener("abort", then);
 };
 
 /** A message was given to a connection, and nobody will say what became of it. */

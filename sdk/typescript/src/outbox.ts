@@ -93,9 +93,14 @@ export class Outbox {
   _giveUp(entry: Entry, error: RoomcastError): void {
     if (entry._seq) entry._error ||= error;
     else {
-      this._entries = this._entries.filter((it) => it != entry);
+      this._drop(entry);
       entry._settle(error);
     }
+  }
+
+  /** Forgets one that was not given to this connection. */
+  _drop(entry: Entry): void {
+    this._entries = this._entries.filter((it) => it != entry);
   }
 
   /** Gives up all that was never given to a connection. */

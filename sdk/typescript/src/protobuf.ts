@@ -15,7 +15,7 @@
 
 import type { ClientEnvelope, Codec, ServerEnvelope } from "./index.js"; // types alone: no second copy of the client
 import { Reader, Writer } from "./protobuf/wire.js";
-import { BYTES, CLIENT_PAYLOADS, ENVELOPE, KINDS, type Message, SERVER_PAYLOADS, TEXT, TYPES } from "./protobuf/schema.js";
+import { BYTES, CLIENT_PAYLOADS, JSON_TEXT, ENVELOPE, KINDS, type Message, SERVER_PAYLOADS, TEXT, TYPES } from "./protobuf/schema.js";
 
 /** The subprotocol `gameproto.v1.protobuf`: binary frames, each one `gameproto.Message`. */
 export const protobuf: Codec = {
@@ -62,7 +62,7 @@ function encode(message: ClientEnvelope): Uint8Array {
 /** An action whose keys that the schema lacks are in `params`: strings as they are, others as their JSON text. */
 function withParams({ action, position, target_id, params, ...own }: Message): Message {
   for (const key of Object.keys(own)) {
-    if (params && key in (params as Message)) throw new TypeError(`${key} is in the action's params and beside them`);
+    if (params && Object.hasOwn(params as Message, key)) throw new TypeError(`${key} is in the action's params and beside them`);
   }
   return { action, position, target_id, params: { ...(params as Message), ...own } };
 }
@@ -70,12 +70,13 @@ function withParams({ action, position, target_id, params, ...own }: Message): M
 function decode(data: Uint8Array): Envelope {
   const message = new Reader(data)._fields(ENVELOPE) as Envelope;
   const kind = (message["payload_kind"] ?? 0) as number;
+  if (!message["type"]) throw new TypeError("a message without a type");
   const type = (message.type = TYPES[message["type"] as unknown as number] ?? "unknown");
   const payload = decodePayload(type, (message.payload ?? new Uint8Array()) as Uint8Array, kind);
   delete message.payload;
   delete message["payload_kind"];
   if (payload !== undefined) message.payload = payload;
-  if (kind > 1) message["payload_kind"] = KINDS[kind];
+  if (kind > 1) message["payload_kind"] = KINDS[kind] ?? kind;
   return message;
 }
 
@@ -92,8 +93,9 @@ function decodePayload(type: string, payload: Uint8Array, kind: number): unknown
     }
     return message;
   }
-  if (kind === BYTES) return payload.slice();
-  return kind === TEXT ? reader._rest() : payload.length > 0 ? JSON.parse(reader._rest()) : undefined;
+  if (payload.length === 0) return kind === TEXT ? "" : kind === BYTES ? payload : undefined;
+  if (kind === JSON_TEXT) return JSON.parse(reader._rest());
+  return kind === TEXT || (!kind && type === "chat") ? reader._rest() : payload.slice();
 }
 
 /** In the envelope's JSON form bytes are base64. */

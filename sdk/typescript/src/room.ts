@@ -1,6 +1,7 @@
 import { Channel, eventOf } from "./channel.js";
 import type { Client } from "./client.js";
-import { errorOf, isTransient, promise, RoomcastError } from "./errors.js";
+import { copyOf, errorOf, isTransient, onAbort, promise, RoomcastError } from "./errors.js";
+import { isObject } from "./shape.js";
 import { Timer } from "./timer.js";
 import type {
   ActionsOf, ChatOf, DataArgs, EventsOf, HistoryEvent, HistoryOptions, JoinedPayload, JoinOptions, Member,
@@ -16,18 +17,13 @@ const A_SECOND = 1_000;
 const memberOf = (it: WireMember): Member<any> => ({
   id: it.player_id,
   num: it.player_num,
-  nickname: it.nickname!,
+  nickname: it.nickname,
   presence: it.presence ?? {},
   connected: it.connected!,
 });
 
 /** Somebody who waits. */
 type Done = (error?: RoomcastError, value?: any) => void;
-
-const done =
-  (resolve: (value: any) => void, reject: (error: RoomcastError) => void): Done =>
-  (error, value) =>
-    error ? reject(error) : resolve(value);
 
 /** A room: one cached handle per name, made by `client.room(name)`. K is its kind. */
 export class Room<K = any> extends Channel<K, RoomSignals<K>> {
@@ -47,9 +43,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** Whether the server's session has the room: 0 no, 1 perhaps (a join was lost on its way), 2 yes. @internal */
   _has = 0;
   /** What is asked of the server and not answered: one thing at a time. */
-  private _op: "" | "join_room" | "leave_room" = "";
+  private _op: 0 | "join_room" | "leave_room" = 0;
   private _timer = new Timer();
   private _joiners = new Set<Done>();
+  private _leavers: (() => void)[] = [];
   /** The log that messages were sent to. */
   private _epoch = "";
   private _num = 0;
@@ -58,10 +55,12 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   private _known = new Map<number, Member<any>>();
   private _list: readonly Member<any>[] | undefined;
   /** One's own keys as they are to be. */
-  private _presence: Record<string, any> = {};
+  private _presence = new Map<string, unknown>();
   /** Keys to tell, and those told last. */
   private _unsent = new Set<string>();
   private _told = new Set<string>();
+  /** Whether the server tells of each member; else of their number. */
+  private _lists = true;
   /** The page that is asked for, and those that wait for it. */
   private _ask: [type: "history" | "members", payload: object, done: Done] | undefined;
   private _asks: Promise<any> = Promise.resolve();
@@ -72,6 +71,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     readonly _client: Client<any>,
     /** The room's whole name. */
     readonly name: string,
+    /** @internal */
+    override readonly _id: number,
   ) {
     super();
     this._address = { room_id: name };
@@ -94,33 +95,45 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /**
    * Joins, and joins again after each lost connection, until `leave` was called as often as `join`. Settles when the
-   * room is joined; rejects when the server refuses it.
+   * room is joined; rejects when the server refuses it. Where others have joined it already and are past `since`, it
+   * rejects with `already_joined`: they would hear again what they have heard. `history` gives what is missing.
    */
   join({ since, signal }: JoinOptions = {}): Promise<void> {
     return promise<void>((resolve, reject) => {
-      this._client._check(signal);
+      const client = this._client;
+      const at = this._position;
+      client._check(signal);
+      if (since && !isObject(since)) throw new RoomcastError("invalid_value");
+      if (this._wanted && since && !(at?.epoch == since.epoch && at.offset <= since.offset)) {
+        throw new RoomcastError("already_joined");
+      }
       this._joins++;
       if (!this._wanted) {
+        client._use(this);
         this._wanted = this._fresh = true;
         this._position = since;
         this._setStatus("joining");
       }
       if (this._ready) return resolve();
-      const joiner = done(resolve, reject);
-      this._joiners.add(joiner);
-      signal?.addEventListener("abort", () => {
+      const joiner: Done = (error) => {
+        heedless();
+        if (error) reject(error);
+        else resolve();
+      };
+      const heedless = onAbort(signal, () => {
         if (!this._joiners.delete(joiner)) return;
         void this.leave();
-        reject(new RoomcastError("aborted"));
+        joiner(new RoomcastError("aborted"));
       });
-      this._client.connect();
+      this._joiners.add(joiner);
+      client.connect();
       this._step();
     });
   }
 
   /**
    * Takes back one `join`; the last one leaves the room, unless it is joined again at once. What was not yet sent is
-   * rejected with `left`.
+   * rejected with `left`. Settles when the server has answered, or has nothing to leave.
    */
   async leave(): Promise<void> {
     if (!this._joins || --this._joins) return;
@@ -128,6 +141,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (this._joins || !this._wanted) return;
     this._out(new RoomcastError("left"));
     this._step();
+    if (this._has || this._op) await new Promise<void>((resolve) => void this._leavers.push(resolve));
   }
 
   /** Sends an event. Settles with its place in the log; needs not be awaited. Waits while there is no connection. */
@@ -159,12 +173,11 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * again after a lost connection. A refusal is told by the signal `error`.
    */
   updatePresence(keys: { [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null }): void {
-    // The application may change its object, and hears here of what JSON can't say.
-    const copy = keys && JSON.parse(JSON.stringify(keys));
+    const copy = copyOf(keys);
     for (const key in copy) {
       this._unsent.add(key);
-      if (copy[key] == null) delete this._presence[key];
-      else this._presence[key] = copy[key];
+      if (copy[key] == null) this._presence.delete(key);
+      else this._presence.set(key, copy[key]);
     }
     // All of one turn in one message.
     queueMicrotask(() => this._pump());
@@ -172,14 +185,16 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
 
   /** The log's events, the oldest first or, in `reverse`, the newest first. */
   async *history({ reverse, limit = Infinity, from }: HistoryOptions = {}): AsyncGenerator<HistoryEvent, void, void> {
-    let next = from ?? (reverse ? undefined : 0);
+    let next: any = from ?? (reverse ? undefined : 0);
     let epoch;
     while (limit > 0) {
       const page = await this._page("history", { [reverse ? "before" : "after"]: next, limit: Math.min(limit, 100) });
       if ((epoch ??= page.epoch) != page.epoch) throw new RoomcastError("gap");
       limit -= page.events.length;
       yield* page.events.map(eventOf);
-      if (!(next = page.next)) return;
+      // It ends, or goes on.
+      if (!page.next || (page.next - next) * (reverse ? -1 : 1) <= 0) return;
+      next = page.next;
     }
   }
 
@@ -188,14 +203,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const ask = () =>
       promise((resolve, reject) => {
         if (!this._wanted) throw new RoomcastError("not_joined");
-        this._ask = [type, payload, done(resolve, reject)];
+        this._ask = [type, payload, (error, page) => (error ? reject(error) : resolve(page))];
         this._sendAsk();
       });
     return (this._asks = this._asks.then(ask, ask));
   }
 
   private _sendAsk(): void {
-    if (this._ask && this._ready) this._say(this._ask[0], this._ask[1]);
+    if (!this._ask || !this._ready) return;
+    this._say(this._ask[0], this._ask[1]);
   }
 
   private _answerAsk(error?: RoomcastError, page?: unknown): void {
@@ -212,11 +228,11 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** Asks the server for what the application wants, if nothing else is asked. */
   private _step(): void {
     const join = this._wanted;
-    if (!this._client._ready || this._op || (join ? this._ready : !this._has)) return;
+    if (!this._client._ready || this._op || (join ? this._ready : !this._has)) return this._rest();
     const { nickname, token } = this._options;
     this._op = join ? "join_room" : "leave_room";
-    this._say(this._op, join ? { nickname, token, presence: this._presence, ...this._place() } : undefined);
     this._again();
+    this._say(this._op, join ? { nickname, token, presence: Object.fromEntries(this._presence), ...this._place() } : undefined);
   }
 
   /** @internal What `hello` and `join_room` say of it. */
@@ -227,7 +243,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** Asks again after this time. */
   private _again(ms = ANSWER_MS): void {
     this._timer._set(ms, () => {
-      this._op = "";
+      this._op = 0;
       this._step();
     });
   }
@@ -235,6 +251,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal The server has said `welcome`. */
   _enter(resumed: boolean): void {
     if (!resumed) this._has = 0;
+    if (!this._has && !this._wanted) this._left();
     if (this._has > 1 && this._wanted) {
       // A `joined` will come unasked.
       this._op = "join_room";
@@ -254,7 +271,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** Nothing is asked any more. */
   private _answered(has = this._has): void {
     this._has = has;
-    this._op = "";
+    this._op = 0;
     this._timer._stop();
   }
 
@@ -268,13 +285,28 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._toldJoined(error);
     this._answerAsk(error);
     this._known.clear();
+    (this.state as Map<string, PlayerState>).clear();
     this._changed();
+    this._rest();
+  }
+
+  /** @internal Forgets what is of no use any more; a room that was left and that nobody holds. */
+  override _rest(): void {
+    if (this._wanted || this._has || this._op) return;
+    this._leavers.forEach((leaver) => leaver());
+    this._leavers = [];
+    if (this._num && !this._handlers.size && !this._outbox._entries.length) this._client._free(this);
   }
 
   /** The server has put this client out of the room, or did not let it in. */
   private _lose(error: RoomcastError): void {
     this._answered(0);
     this._outbox._giveUpSent();
+    if (/^(invalid|too_[dl]|presence)/.test(error.code)) {
+      // It would be refused again, with the next join.
+      this._options = {};
+      this._presence.clear();
+    }
     this._out(error);
     this._emit("error", error);
   }
@@ -294,8 +326,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (this._unsent.size && this._may()) {
       this._told = this._unsent;
       this._unsent = new Set();
-      const presence: Record<string, any> = {};
-      for (const key of this._told) presence[key] = this._presence[key] ?? null;
+      const presence = Object.fromEntries([...this._told].map((key) => [key, this._presence.get(key) ?? null]));
       this._say("presence", { presence });
     }
     super._pump();
@@ -311,8 +342,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (type == "sync") {
         const state = this.state as Map<string, PlayerState>;
         if (payload.full) state.clear();
-        for (const id of payload.left) state.delete(id);
-        for (const player of payload.players) state.set(player.player_id, player);
+        for (const id of payload.left ?? []) state.delete(id);
+        for (const player of payload.players ?? []) state.set(player.player_id, player);
         this._emit(type, payload);
       } else if (type == "presence") {
         // It may overtake the event that tells of who came, and of who left.
@@ -338,10 +369,17 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (left) this.total -= +this._known.delete(num);
     else if (type == "player_joined") {
       if (!this._known.has(num)) this.total++, this._add(data);
-    } else if (name == "roomcast.presence" && !from) this.total = data.total;
+    } else if (name == "roomcast.presence" && !from && data?.total >= 0) this._countOnly(data.total);
     else return;
     this._changed();
     if (left && num == this._num) this._lose(new RoomcastError("not_in_room"));
+  }
+
+  /** Who came and went is not told from now on: a list would be of those who were there. */
+  private _countOnly(total: number): void {
+    this._lists = false;
+    this.total = total;
+    for (const num of this._known.keys()) if (num != this._num) this._known.delete(num);
   }
 
   private _onJoined(it: JoinedPayload, timestamp: number): void {
@@ -359,11 +397,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (!reached) this._position = now;
     this._listedAt = timestamp;
     this._known.clear();
-    it.members.forEach(this._add, this);
+    (it.members ?? []).forEach(this._add, this);
     this.total = it.total;
     this._num = it.player_num;
     // A list has no more than 100 members.
-    if (!this.self) this._add({ ...it, ...this._options, connected: true, presence: this._presence } as any);
+    if (!this.self) {
+      this._add({ ...it, ...this._options, connected: true, presence: Object.fromEntries(this._presence) } as any);
+    }
+    this._lists = it.presence == "full";
+    if (!this._lists) this._countOnly(it.total);
     if (first) {
       if (this._epoch != epoch || it.repeats_possible) this._outbox._doubt();
       this._epoch = epoch;
@@ -372,10 +414,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (this._fresh) this._outbox._giveUpSent();
       this._fresh = false;
       // What is not as it is to be is told again.
-      const own: any = this.self?.presence;
+      const own = new Map(Object.entries(this.self!.presence));
       const text = JSON.stringify;
-      const keys = [...this._unsent, ...this._told, ...Object.keys(this._presence)];
-      this._unsent = new Set(keys.filter((key) => text(own?.[key]) != text(this._presence[key])));
+      const keys = [...this._unsent, ...this._told, ...this._presence.keys()];
+      this._unsent = new Set(keys.filter((key) => text(own.get(key)) != text(this._presence.get(key))));
       if (since && reached) this._client.stats.recovered++;
     }
     if (since && !reached) this._gap({ since, now });
@@ -386,18 +428,20 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._changed();
     this._sendAsk();
     this._pump();
-    if (it.presence == "full") this._listRest(it.members.at(-1)?.player_num);
+    this._listRest(it.members?.at(-1)?.player_num);
   }
 
   /** `joined` lists no more than 100 members. */
   private _listRest(after?: number): void {
-    if (!after || this._known.size >= this.total) return;
+    if (!after || !this._lists || this._known.size >= this.total) return;
     this._page("members", { after }).then(
       ({ members, total, next }) => {
-        members.forEach(this._add, this);
+        const known = this._known.size;
+        (members ?? []).forEach(this._add, this);
         this.total = total;
         this._changed();
-        this._listRest(next);
+        // A page that has nobody new is the last one, whatever it says.
+        if (next > after && this._known.size > known) this._listRest(next);
       },
       () => {},
     );
@@ -406,8 +450,17 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */
   private _left(): void {
     this._answered(0);
-    setTimeout(() => this._wanted || this._outbox._giveUpSent(), A_SECOND);
+    // Answers may still come.
+    if (this._outbox._entries.length) setTimeout(() => this._forgetSent(), A_SECOND);
     this._step();
+  }
+
+  /** The server says which numbers it lacks, should the room be joined again. */
+  private _forgetSent(): void {
+    if (this._wanted) return;
+    this._outbox._giveUpSent();
+    this._outbox._entries = [];
+    this._rest();
   }
 
   private _refused(message: ServerEnvelope & { type: "error" }): void {
@@ -415,11 +468,11 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const error = errorOf(message.payload);
     const later = isTransient(code) && (retry_after_ms || A_SECOND);
     const stranger = code == "not_in_room";
-    if (request == this._op) {
+    if (request === this._op) {
       if (later) this._again(later);
       else if (stranger || request == "leave_room") this._left();
       else this._lose(error);
-    } else if (this._ask?.[0] == (request ?? 0)) {
+    } else if (this._ask?.[0] == (request || 0)) {
       if (later) setTimeout(() => this._sendAsk(), later);
       else this._answerAsk(error);
     } else if (code == "room_failed") {
@@ -428,13 +481,13 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       for (const key of this._told) {
         if (later) this._unsent.add(key);
         // It would be refused again, and with it the next join.
-        else delete this._presence[key];
+        else this._presence.delete(key);
       }
       if (later) this._hold(later);
       else this._emit("error", error);
     } else {
       super._receive(message);
-      if (stranger && this._wanted && !this._op) {
+      if (stranger && request != "leave_room" && this._wanted && !this._op) {
         this._setStatus("joining");
         this._step();
       }

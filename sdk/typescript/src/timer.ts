@@ -1,6 +1,9 @@
 /** A timer takes no more than 31 bits. */
 const LONGEST = 2 ** 31 - 1;
 
+/** Milliseconds since some moment: of a clock that nobody sets. */
+export const elapsed = (): number => performance.now();
+
 /** One thing that waits for its time. */
 export class Timer {
   /** Whether it waits. */

@@ -175,7 +175,9 @@ export interface ClientOptions {
 }
 
 /** A session, to be stored: its id and token, and numbers of messages. Whoever has it can take the session over. */
-export type Saved = [id: string, token: string, directSeq: number, seqs: Record<string, number>];
+export type Saved = [
+  id: string, token: string, directSeq: number, seqs: [room: string, seq: number][], inbox: Position | undefined, late: number,
+];
 
 /** What a WebSocket class has to be. */
 export type WebSocketLike = new (url: string, protocols?: string | string[]) => any;
@@ -425,7 +427,7 @@ export interface EnvelopeFields {
   name?: string;
   ephemeral?: boolean;
   no_echo?: boolean;
-  request_id?: number;
+  request_id?: number | undefined;
 }
 
 /** A message to the server, in its JSON form. */

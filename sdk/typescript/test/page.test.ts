@@ -81,6 +81,58 @@ it("goes on after a reload: nobody sees it leave, and its numbers go on", async 
   expect(watch.members.length).toBe(2);
 });
 
+it("misses nothing of what was said during a reload, in a room and to itself", async () => {
+  const other = newClient(server.url);
+  const said = other.room("chat:3");
+  await soon(said.join());
+  const tab = new Map<string, string>();
+  const page = new Page(tab).enter();
+  const before = keepOverReload("game", make);
+  const room = before.room("chat:3");
+  await soon(room.join());
+  await soon(said.send("n", 1));
+  await soon(other.direct({ client: before.id }, "n", "one"));
+  await until((told) => before.subscribe("any", told), () => (before as any)._position && !!room.position);
+  const since = room.position!;
+  page.tell("pagehide", { persisted: false });
+  goAway(before);
+  before.close = () => {};
+  await until((told) => said.subscribe("members", told), () => said.members.some((it) => !it.connected));
+  await soon(said.send("n", 2));
+  await soon(other.direct({ client: before.id }, "n", "two"));
+
+  new Page(tab).enter();
+  const after = keepOverReload("game", make);
+  const heard: unknown[] = [];
+  for (const of of [after, after.room("chat:3")] as { on: any; subscribe: any }[]) {
+    of.on("n", (data: unknown) => heard.push(data));
+    of.subscribe("gap", (gap: unknown) => heard.push(gap));
+  }
+  await soon(after.room("chat:3").join({ since }));
+  expect(after.status).toEqual({ state: "connected", resumed: true });
+  await soon(said.send("n", 3));
+  await until((told) => after.room("chat:3").on("n", told), () => heard.includes(3));
+  expect(heard.filter((it) => typeof it == "string")).toEqual(["two"]);
+  expect(heard.filter((it) => typeof it != "string")).toEqual([2, 3]);
+  expect(after.stats.gaps).toBe(0);
+});
+
+it("a room with an odd name does not keep the page after a reload from connecting", async () => {
+  const tab = new Map<string, string>();
+  const page = new Page(tab).enter();
+  const before = keepOverReload("game", make);
+  await soon(before.room("chat:4").join());
+  page.tell("pagehide", { persisted: false });
+  goAway(before);
+  before.close = () => {};
+  new Page(tab).enter();
+  const after = keepOverReload("game", make);
+  const odd = after.room("no name").join();
+  await soon(after.room("chat:4").join());
+  await expect(soon(odd)).rejects.toMatchObject({ code: "invalid_name" });
+  expect(after.id).toBe(before.id);
+});
+
 it("a second tab does not steal: its storage is a copy, and there is nothing in it", async () => {
   const tab = new Map<string, string>();
   new Page(tab).enter();

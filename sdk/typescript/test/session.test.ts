@@ -307,6 +307,21 @@ describe("a connection that breaks", () => {
     expect(bob.members.length).toBe(2);
   });
 
+  it("looks to the others like a pulled cable when it is pulled", async () => {
+    const name = roomName();
+    const ada = newClient(url);
+    await soon(ada.room(name).join());
+    const bob = newClient(url).room(name);
+    await soon(bob.join());
+    // The socket of a browser answers the server's pings, whether the SDK hears it or not.
+    ada.pullCable(60_000);
+    await until((told) => bob.subscribe("members", told), () => bob.members.some((it) => !it.connected));
+    ada.wake();
+    await until((told) => bob.subscribe("members", told), () => bob.members.every((it) => it.connected));
+    await connected(ada);
+    expect(ada.status).toEqual({ state: "connected", resumed: true });
+  });
+
   it("notices a wire on which no byte passes", async () => {
     const quick = await startServer({ "heartbeat.ping_interval": "200ms", "heartbeat.pong_timeout": "1s" });
     wire.to(quick.port);

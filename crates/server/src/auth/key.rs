@@ -10,12 +10,13 @@ use jsonwebtoken::{AlgorithmFamily, DecodingKey};
 
 use super::{fault, jwks};
 use crate::config::AuthSettings;
-use crate::files::read;
 
 /// Keys in all: a token without `kid` is tried with each of its algorithm.
 const MOST_KEYS: usize = 32;
 /// RFC 7518 section 3.2: a secret has at least as many bits as the hash.
 pub(super) const LEAST_SECRET: usize = 32;
+/// A file of keys has a few KiB.
+const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// How a token may be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,4 +249,13 @@ impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > LARGEST_FILE {
+        return Err("is larger than a file of keys can be (1MiB)".to_owned());
+    }
+    std::fs::read(path).map_err(unreadable)
 }

@@ -348,15 +348,9 @@ pub(crate) struct List<T, V> {
 
 impl<T, V> Field<T> for List<T, V> {
     fn set(&self, target: &mut T, raw: &Raw) -> Result<(), String> {
-        let (mut items, mut wrong) = (Vec::new(), Vec::new());
+        let mut items = Vec::new();
         for text in list_of_texts(raw)? {
-            match (self.read)(&text) {
-                Ok(item) => items.push(item),
-                Err(what) => wrong.push(what),
-            }
-        }
-        if !wrong.is_empty() {
-            return Err(wrong.join("; it "));
+            items.push((self.read)(&text)?);
         }
         *(self.place)(target) = items;
         Ok(())

@@ -11,7 +11,6 @@ mod environment;
 pub mod exit;
 mod field;
 mod file;
-pub(crate) mod flags;
 mod items;
 mod keys;
 mod listeners;

@@ -16,7 +16,7 @@ use super::bearer;
 use super::client_address::{Peer, Way};
 use super::host;
 use super::origin::Seen;
-use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
+use super::response::{Answer, last_text, method_not_allowed, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
 use crate::config::{Anonymous, HostPort, Listener, Origin};
@@ -26,10 +26,6 @@ use crate::limits::{ConnectionPermit, Refusal};
 const LARGE_BODY: u64 = 64 * 1024;
 /// Asked by load balancers and supervisors.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
-/// What can be done with a page.
-const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
-/// What can be done with `/ws`.
-const WS_METHODS: &str = "GET, OPTIONS";
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -98,7 +94,7 @@ impl Service {
             return self.refuse(refused);
         }
         match path {
-            "/ws" | "/ws/" => match self.upgrade(request, host.as_ref(), body) {
+            "/ws" => match self.upgrade(request, host.as_ref(), body) {
                 Ok(answer) => answer,
                 Err(refused) => self.refuse(refused),
             },
@@ -147,8 +143,6 @@ impl Service {
                      own with `admin.listen`.",
                 );
             }
-            // The server as a whole.
-            "*" => Some(options(PAGE_METHODS)),
             _ => None,
         };
         let page = match page {
@@ -164,12 +158,13 @@ impl Service {
                 }
             },
         };
-        match request.method {
-            Method::GET | Method::HEAD if body > 0 => self.refuse(body_refused()),
-            Method::GET | Method::HEAD => page,
-            Method::OPTIONS => options(PAGE_METHODS),
-            _ => method_not_allowed(path, PAGE_METHODS),
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return method_not_allowed(path, "GET, HEAD");
         }
+        if body > 0 {
+            return self.refuse(body_refused());
+        }
+        page
     }
 
     fn metrics(&self) -> Answer {
@@ -196,13 +191,9 @@ impl Service {
         host: Option<&HostPort>,
         body: u64,
     ) -> Result<Answer, Refused> {
-        match request.method {
-            Method::GET => {}
-            Method::OPTIONS => return Ok(options(WS_METHODS)),
-            _ => {
-                let answer = method_not_allowed("/ws", WS_METHODS);
-                return Err(Refused::new(RefusedBy::Handshake, answer));
-            }
+        if request.method != Method::GET {
+            let answer = method_not_allowed("/ws", "GET");
+            return Err(Refused::new(RefusedBy::Handshake, answer));
         }
         if body > 0 {
             return Err(body_refused());

@@ -22,7 +22,7 @@ export const TYPES = (
 
 /** The kinds of payloads, by their numbers. */
 export const KINDS = ["", "json", "text", "bytes"];
-export const [TEXT, BYTES] = [2, 3];
+export const [JSON_TEXT, TEXT, BYTES] = [1, 2, 3];
 
 export const ENVELOPE: Schema = {
   1: ["type", "uint"],

@@ -5,6 +5,11 @@ import type { FieldType, Message, Schema } from "./schema.js";
 const [VARINT, DOUBLE, LENGTH, FLOAT] = [0, 1, 2, 5] as const;
 const TWO_32 = 2 ** 32;
 const encoder = new TextEncoder();
+/** A text's bytes. Half of a character has none: the encoder would put another one in its place. */
+const textBytes = (text: string): Uint8Array => {
+  if (/\p{Surrogate}/u.test(text)) throw new TypeError("half of a surrogate pair");
+  return encoder.encode(text);
+};
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Writes fields into a buffer that grows. What has its default value is left out. */
@@ -43,7 +48,7 @@ export class Writer {
   }
 
   _text(field: number, value: unknown): void {
-    if (value != null && value !== "") this._bytes(field, encoder.encode(String(value)));
+    if (value != null && value !== "") this._bytes(field, textBytes(String(value)));
   }
 
   _bytes(field: number, bytes: Uint8Array): void {
@@ -53,7 +58,7 @@ export class Writer {
   }
 
   _raw(bytes: ArrayLike<number> | string): void {
-    const added = typeof bytes === "string" ? encoder.encode(bytes) : bytes;
+    const added = typeof bytes === "string" ? textBytes(bytes) : bytes;
     this._reserve(added.length);
     this._buffer.set(added, this._length);
     this._length += added.length;
@@ -70,7 +75,7 @@ export class Writer {
   }
 
   _field(number: number, type: FieldType, value: unknown, always: boolean): void {
-    if (type === "text" && always) this._bytes(number, encoder.encode(String(value)));
+    if (type === "text" && always) this._bytes(number, textBytes(String(value)));
     else if (type === "text") this._text(number, value);
     else if (type === "double") this._double(number, value);
     else if (type === "bytes") this._bytes(number, value as Uint8Array);
@@ -89,8 +94,8 @@ export class Writer {
       if (value === undefined) continue;
       const asJson = type === "json" || typeof value !== "string";
       const inner = new Writer();
-      inner._bytes(1, encoder.encode(key));
-      inner._bytes(2, encoder.encode(type === "json" && value === null ? "" : asJson ? JSON.stringify(value) : value));
+      inner._bytes(1, textBytes(key));
+      inner._bytes(2, textBytes(type === "json" && value === null ? "" : asJson ? JSON.stringify(value) : value));
       this._bytes(number, inner._finish());
     }
   }
@@ -133,6 +138,7 @@ export class Reader {
   _tag(): number {
     const tag = this._uint(true);
     this._wireType = tag & 7;
+    if (tag < 8) throw new RangeError("no such field: 0");
     return Math.floor(tag / 8);
   }
 
