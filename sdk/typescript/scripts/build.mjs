@@ -2,8 +2,9 @@
 // the server serves at /sdk/ (crates/server/web/sdk), with --check it compares them with what is committed there.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename } from "node:path";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { minify } from "terser";
@@ -12,6 +13,9 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 const served = fileURLToPath(new URL("../../../crates/server/web/sdk/", import.meta.url));
 /** The file that the server has, and the entry that it is. React has no place in a page without a build step. */
 const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reload.js": "reload.js" };
+
+/** The declarations of those, each in one file, for who has no package: an editor, or Deno. */
+const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload" };
 
 const { version } = JSON.parse(readFileSync(`${here}package.json`, "utf8"));
 const options = {
@@ -41,7 +45,7 @@ async function write() {
     writeFileSync(`${here}dist/${name}`, `${banner}${code}\n//# sourceMappingURL=${name}.map\n`);
     writeFileSync(`${here}dist/${name}.map`, map);
   }
-  execFileSync(process.execPath, [tsc(), "-p", "tsconfig.build.json"], { cwd: here, stdio: "inherit" });
+  declare(`${here}dist`);
   if (process.argv.includes("--embed")) {
     mkdirSync(served, { recursive: true });
     for (const [name, content] of await bundles()) writeFileSync(`${served}${name}`, content);
@@ -61,7 +65,45 @@ async function check() {
 /** What the server is given: the same, without the reference to a source map. */
 async function bundles() {
   const built = new Map((await entries()).map(({ name, code }) => [name, code]));
-  return Object.entries(SERVED).map(([name, entry]) => [name, `${banner}${built.get(entry)}\n`]);
+  const scripts = Object.entries(SERVED).map(([name, entry]) => {
+    const types = `// @ts-self-types="./${name.replace(".js", ".d.ts")}"\n`;
+    return [name, `${types}${banner}${built.get(entry)}\n`];
+  });
+  const place = mkdtempSync(join(tmpdir(), "roomcast-types-"));
+  declare(place);
+  const types = Object.entries(TYPES).map(([name, entry]) => [name, banner + oneDeclaration(place, entry)]);
+  rmSync(place, { recursive: true });
+  return [...scripts, ...types];
+}
+
+function declare(place) {
+  execFileSync(process.execPath, [tsc(), "-p", "tsconfig.build.json", "--outDir", place], { cwd: here, stdio: "inherit" });
+}
+
+/**
+ * An entry's declarations with those that they need, in one file: what the entry exports is exported. The other entries
+ * take their types from the first one.
+ */
+function oneDeclaration(place, entry) {
+  const read = (name) => readFileSync(join(place, `${name}.d.ts`), "utf8");
+  const IMPORT = /^import (?:type )?\{[^}]*\} from "\.\/([^"]+)\.js";.*\n/gm;
+  if (entry !== "index") {
+    return read(entry).replace(IMPORT, (line) => line.replace(/"\.\/.*\.js"/, '"./roomcast.js"'));
+  }
+  const exported = [];
+  const parts = new Map();
+  const take = (name) => {
+    if (parts.has(name)) return;
+    parts.set(name, "");
+    const text = read(name);
+    for (const [, other] of text.matchAll(IMPORT)) take(other);
+    parts.set(name, text.replace(IMPORT, "").replace(/^export (?!\{)/gm, "").replace(/^export \{\};\n/gm, "").replace(/^(?=(abstract )?class|const)/gm, "declare ").replace(/^declare declare /gm, "declare "));
+  };
+  for (const [, names, all, from] of read(entry).matchAll(/^export (?:type )?(?:\{ ([^}]*) \}|(\*)) from "\.\/([^"]+)\.js";/gm)) {
+    take(from);
+    exported.push(...(all ? [...read(from).matchAll(/^export (?:interface|type) (\w+)/gm)].map(([, name]) => name) : names.split(", ")));
+  }
+  return `${[...parts.values()].join("\n")}\nexport { ${exported.join(", ")} };\n`;
 }
 
 /** Bundled by esbuild; terser then takes two per cent more off. */

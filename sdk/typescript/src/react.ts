@@ -27,9 +27,9 @@ import type {
 /** Options of {@link useRoom}. */
 export interface UseRoomOptions<P> extends RoomOptions<P> {
   /** The last event that the application has, to get what came after it. Used when the component is mounted. */
-  since?: Position;
+  since?: Position | undefined;
   /** The join was refused, or something else that no promise tells. */
-  onError?: (error: RoomcastError) => void;
+  onError?: ((error: RoomcastError) => void) | undefined;
 }
 
 /**

@@ -34,7 +34,8 @@ export function keepOverReload<C extends Client<any>>(key: string, make: (saved?
   const parse = (text: string | null): Saved | undefined => {
     try {
       const saved = JSON.parse(text!);
-      if (Array.isArray(saved)) return saved as any;
+      // One of an older version of this file has another form.
+      if (Array.isArray(saved[3])) return saved;
     } catch {
       // Not ours.
     }

@@ -172,7 +172,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * Sets keys of one's own member entry and removes those that are `null`. Only the newest value is kept; it is told
    * again after a lost connection. A refusal is told by the signal `error`.
    */
-  updatePresence(keys: { [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null }): void {
+  updatePresence(keys: { [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null | undefined }): void {
     const copy = copyOf(keys);
     for (const key in copy) {
       this._unsent.add(key);

@@ -105,7 +105,7 @@ export interface Member<P = AnyKind["presence"]> {
   readonly id: string;
   /** A small number that the room gives to this player alone, from 1. */
   readonly num: number;
-  readonly nickname?: string;
+  readonly nickname?: string | undefined;
   readonly presence: Readonly<P>;
   /** False while the player's connection is gone and the session waits for it. */
   readonly connected: boolean;
@@ -160,16 +160,16 @@ export interface ClientOptions {
    * A token for the next connection, or for this one before the old token ends. Throwing `UnauthorizedError` closes the
    * client; after anything else it is asked again later.
    */
-  getToken?: () => string | Promise<string>;
+  getToken?: (() => string | Promise<string>) | undefined;
   /** The format on the wire: JSON if left out. */
-  codec?: Codec;
+  codec?: Codec | undefined;
   /** The WebSocket to use where there is no global one (Node 20: that of the package `ws`). */
-  WebSocket?: WebSocketLike;
+  WebSocket?: WebSocketLike | undefined;
   /**
    * Bytes of messages that may wait for their answers; 1 MiB if left out. One that does not fit is refused with
    * `outbox_full`, and those that wait are kept.
    */
-  outboxBytes?: number;
+  outboxBytes?: number | undefined;
   /** Goes on with the session of a client that is gone: what its `save` gave. For pages see `roomcast/reload`. */
   saved?: Saved | undefined;
 }
@@ -185,41 +185,41 @@ export type WebSocketLike = new (url: string, protocols?: string | string[]) => 
 /** Options of `client.room`. */
 export interface RoomOptions<P = AnyKind["presence"]> {
   /** What others see. */
-  nickname?: string;
+  nickname?: string | undefined;
   /** Keys of one's own member entry. */
-  presence?: Partial<P>;
+  presence?: Partial<P> | undefined;
   /** A token for this room alone. */
-  token?: string;
+  token?: string | undefined;
 }
 
 /** Options of `room.join`. */
 export interface JoinOptions {
   /** The last event received, from `room.position`: what came after it follows. */
-  since?: Position;
+  since?: Position | undefined;
   /** Gives the join up. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Options of `room.send` and its like. */
 export interface SendOptions {
   /** Gives the message up. One that was sent already may have been done: the promise tells, when the server has. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** The message is given up when it has no answer after this many milliseconds. */
-  ttlMs?: number;
+  ttlMs?: number | undefined;
   /** Don't deliver it to oneself, whatever the room's kind says; or do. */
-  noEcho?: boolean;
+  noEcho?: boolean | undefined;
   /** For events: not logged, sent now or not at all, dropped first for slow readers. A cursor, typing. */
-  ephemeral?: boolean;
+  ephemeral?: boolean | undefined;
 }
 
 /** Options of `room.history`. */
 export interface HistoryOptions {
   /** The newest first. */
-  reverse?: boolean;
+  reverse?: boolean | undefined;
   /** Events to give at most. All that the log has if left out. */
-  limit?: number;
+  limit?: number | undefined;
   /** Only events after this offset, or, in reverse, before it. */
-  from?: number;
+  from?: number | undefined;
 }
 
 /** Stops what it was returned by. */
@@ -415,18 +415,18 @@ export interface ServerPayloads {
 
 /** What every message may have beside `type` and `payload`. */
 export interface EnvelopeFields {
-  from_client_id?: string;
-  to_client_id?: string;
-  to_user_id?: string;
-  room_id?: string;
-  timestamp?: number;
-  seq?: number;
-  offset?: number;
-  epoch?: string;
-  payload_kind?: PayloadKind;
-  name?: string;
-  ephemeral?: boolean;
-  no_echo?: boolean;
+  from_client_id?: string | undefined;
+  to_client_id?: string | undefined;
+  to_user_id?: string | undefined;
+  room_id?: string | undefined;
+  timestamp?: number | undefined;
+  seq?: number | undefined;
+  offset?: number | undefined;
+  epoch?: string | undefined;
+  payload_kind?: PayloadKind | undefined;
+  name?: string | undefined;
+  ephemeral?: boolean | undefined;
+  no_echo?: boolean | undefined;
   request_id?: number | undefined;
 }
 

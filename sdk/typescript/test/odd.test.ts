@@ -196,7 +196,7 @@ describe("odd arguments", () => {
   }
 
   beforeAll(async () => {
-    server = await startServer({ "kinds.default.mode": "relay" });
+    server = await startServer({ "kinds.default.mode": "relay", "limits.max_offences": "0" }); // all of it within seconds
     client = newClient(server.url, { WebSocket: Counting });
     room = client.room("r");
     await soon(room.join());

@@ -1,10 +1,11 @@
 // The package as an application has it: what is built, minified, by the names of its entries. (`npm test` builds it.)
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startServer } from "./server.js";
 
@@ -38,19 +39,69 @@ export function Part(): [number, Status] {
   const room = useRoom(client, "chat:1", { onError: (error: RoomcastError) => error.code });
   return [useMembers(room, (members) => members.filter(({ presence }) => presence.colour).length), useStatus(client)];
 }
+// What may be left out may be undefined.
+new Client("", { getToken: undefined, codec: undefined, WebSocket: undefined, outboxBytes: undefined, saved: undefined });
+const room = client.room("chat:1", { nickname: undefined, presence: undefined, token: undefined });
+void room.join({ since: undefined, signal: undefined });
+void room.chat("x", { signal: undefined, ttlMs: undefined, noEcho: undefined, ephemeral: undefined });
+room.history({ reverse: undefined, limit: undefined, from: undefined });
+room.updatePresence({ colour: undefined });
 `;
 
-test.each([["nodenext", "nodenext"], ["esnext", "bundler"]])("its types are right with %s, %s", (module, resolution) => {
-  writeFileSync(join(app, "typed.ts"), TYPED);
-  const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
-  const all = [...options, "--module", module, "--moduleResolution", resolution, "typed.ts"];
-  let output = "";
+/** What the compiler says of a file. */
+function compile(file: string, code: string, module: string, resolution: string): string {
+  writeFileSync(join(app, file), code);
+  const options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+  const all = [...options, "--module", module, "--moduleResolution", resolution, file];
   try {
     execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, ...all], { cwd: app, encoding: "utf8" });
   } catch (error) {
-    output = (error as { stdout: string }).stdout;
+    return (error as { stdout: string }).stdout;
   }
-  expect(output).toBe("");
+  return "";
+}
+
+test.each([["nodenext", "nodenext"], ["esnext", "bundler"]])("its types are right with %s, %s", (module, resolution) => {
+  expect(compile("typed.ts", TYPED, module, resolution)).toBe("");
+}, 60_000);
+
+test("what the server serves has its types beside it", () => {
+  const served = fileURLToPath(new URL("../../../crates/server/web/sdk", import.meta.url));
+  symlinkSync(served, join(app, "sdk"));
+  const [, imports, rest] = /([^]*?)(type App[^]*)/.exec(TYPED)!;
+  const withoutReact = imports!.replace(/.*react.*\n/, "").replace(/"roomcast"/g, '"./sdk/roomcast.js"').replace(/"roomcast\//g, '"./sdk/').replace(/(protobuf|reload)"/g, '$1.js"');
+  const code = withoutReact + rest!.replace(/export function Part[^]*?\n}\n/, "");
+  expect(code).not.toContain('"roomcast');
+  expect(compile("served.ts", code, "nodenext", "nodenext")).toBe("");
+  for (const name of ["roomcast", "protobuf", "reload"]) {
+    expect(readFileSync(join(served, `${name}.js`), "utf8")).toContain(`// @ts-self-types="./${name}.d.ts"\n`);
+  }
+}, 60_000);
+
+const COMPONENT = `
+import { useState } from "react";
+import { Client } from "roomcast";
+import { useRoom } from "roomcast/react";
+export const Part = () => useState(useRoom(new Client("ws://localhost/ws"), "a"));
+`;
+
+test("what is packed and installed brings no second React", async () => {
+  const place = mkdtempSync(join(tmpdir(), "roomcast-packed-"));
+  try {
+    // It is built already: npm would build it again, in the place that the other tests use.
+    const npm = (cwd: string, ...args: string[]) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    const packed = JSON.parse(npm(root, "pack", "--ignore-scripts", "--json", "--pack-destination", place));
+    const [{ filename }] = Object.values(packed) as [{ filename: string }];
+    writeFileSync(join(place, "package.json"), JSON.stringify({ type: "module", dependencies: { react: `file:${root}node_modules/react`, roomcast: `file:${filename}` } }));
+    npm(place, "install", "--offline", "--no-audit", "--no-fund", "--install-links");
+    writeFileSync(join(place, "app.js"), COMPONENT);
+    const { metafile } = await build({ absWorkingDir: place, entryPoints: ["app.js"], bundle: true, write: false, metafile: true, format: "esm" });
+    const inputs = Object.keys(metafile.inputs);
+    expect(inputs.filter((it) => it.endsWith("react/index.js"))).toEqual(["node_modules/react/index.js"]);
+    expect(inputs).toContain("node_modules/roomcast/dist/react.js");
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
 }, 60_000);
 
 const RUN = `
