@@ -59,6 +59,8 @@ pub struct Identity {
     pub name: Box<str>,
     /// What it allows; what several say adds up.
     pub grants: Vec<Grant>,
+    /// Whether direct messages may be sent, to anybody.
+    pub direct: bool,
     /// When it ends, in milliseconds since the Unix epoch; 0: never.
     pub expires_at: i64,
 }
@@ -129,6 +131,7 @@ mod tests {
                 grant(Rooms::Kind("chat".into()), Rights::JOIN),
                 grant(Rooms::Room("chat:1".into()), Rights::PUBLISH),
             ],
+            direct: false,
             expires_at: 5,
         };
         let both = Rights::JOIN.union(Rights::HISTORY);

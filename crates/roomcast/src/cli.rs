@@ -122,7 +122,8 @@ pub(crate) struct TokenArgs {
     /// Good in this room, in all of a kind (kind:*), or in all (*); may be given several times [default: all].
     #[arg(long)]
     pub(crate) room: Vec<String>,
-    /// What is allowed there: join, publish, presence, history, with commas between them [default: all of it].
+    /// What is allowed there: join, publish, presence, history, with commas between them [default: all of these]; and
+    /// direct, to send direct messages, which is allowed by default only where no room is named.
     #[arg(long, value_name = "RIGHTS", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
     /// Good for so long: 90s, 5m, 1h, 7d.

@@ -62,6 +62,7 @@ impl Host for SimHost {
             user_id: user.into(),
             name: "".into(),
             grants: vec![everything],
+            direct: true,
             expires_at,
         })
     }

@@ -87,6 +87,25 @@ impl Admission {
         identity.map_or(0, |identity| identity.expires_at)
     }
 
+    pub(super) fn is_over(&self, unix_ms: i64) -> bool {
+        let ends_at = self.ends_at();
+        ends_at > 0 && unix_ms >= ends_at
+    }
+
+    /// Whether a session that belongs to this client goes on as it, where `shown` is what its client has shown now: a
+    /// token that has ended is nobody's any more.
+    pub(super) fn goes_on(&self, shown: &Admission, unix_ms: i64) -> bool {
+        shown.identity().is_some() || !self.is_over(unix_ms)
+    }
+
+    pub(super) fn may_send_direct(&self) -> bool {
+        match self {
+            Admission::Outside(_) => false,
+            Admission::Anonymous => true,
+            Admission::Token(identity) => identity.direct,
+        }
+    }
+
     /// What may be done in a room.
     pub(super) fn rights(&self, room: &str) -> Rights {
         match self {

@@ -5,6 +5,7 @@ use roomcast_protocol::CloseCode;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
+use crate::edge::session::Membership;
 use crate::edge::{AfterClose, Edge, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::{ConnId, EdgeRoomId};
@@ -45,6 +46,13 @@ impl Edge {
             // It had its time to take the close frame.
             return self.closing.push(id);
         }
+        let is_over = |it: &Membership| it.rights.is_over(now.unix_ms);
+        if conn.session.memberships.iter().any(is_over) {
+            self.renew_rights(ctx, now, id);
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
         let settings = &ctx.settings;
         let write_end = conn
             .progress_at
@@ -53,8 +61,7 @@ impl Edge {
             ctx.stats.write_timeouts += 1;
             return self.close_with(ctx, now, id, CloseCode::WriteTimeout);
         }
-        let ends_at = conn.session.admission.ends_at();
-        if ends_at > 0 && now.unix_ms >= ends_at {
+        if conn.session.admission.is_over(now.unix_ms) {
             return self.close_with(ctx, now, id, CloseCode::TokenExpired);
         }
         if now.micros >= token_deadline(conn, settings) {
@@ -143,8 +150,11 @@ impl Edge {
             );
         }
         due = due.min(token_deadline(conn, settings).max(now.micros + 1));
-        let ends_at = conn.session.admission.ends_at();
-        if ends_at > 0 {
+        let of_rooms = conn.session.memberships.iter();
+        let ends = of_rooms
+            .map(|it| it.rights.ends_at())
+            .chain([conn.session.admission.ends_at()]);
+        if let Some(ends_at) = ends.filter(|ends_at| *ends_at > 0).min() {
             let left = u64::try_from(ends_at.saturating_sub(now.unix_ms)).unwrap_or(0);
             // The wall clock may step: look again now and then.
             due = due.min(now.micros.saturating_add(micros(left.clamp(1, 60_000))));

@@ -1,12 +1,13 @@
 //! `hello`: a new session, or the one of before.
 
 use roomcast_protocol::{
-    Body, ErrorCode, Hello, LogPosition, Outgoing, VERSION, Welcome, WelcomeLimits, mutated,
+    Body, CloseCode, ErrorCode, Hello, LogPosition, MessageType, Outgoing, VERSION, Welcome,
+    WelcomeLimits, mutated,
 };
 
-use crate::context::Context;
+use crate::context::{Context, Fault};
 use crate::edge::Edge;
-use crate::edge::admission::Admission;
+use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::Phase;
 use crate::edge::inbox::{Inbox, UNANSWERED};
 use crate::edge::receive::Envelope;
@@ -14,7 +15,7 @@ use crate::edge::session::Session;
 use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, NameHash};
-use crate::identity::{Access, Identity};
+use crate::identity::Access;
 use crate::letter::{OpKind, Place, Resume};
 use crate::time::Now;
 use crate::token::{ResumeToken, SessionKey};
@@ -36,8 +37,10 @@ struct Greeting {
 
 /// What was found for a resume token.
 enum Found {
-    /// Its session, taken from where it was.
-    Session(Session),
+    /// Its session, taken from where it was, and the connection that it had.
+    Session(Session, (ConnId, Encoding)),
+    /// Its session, whose token has ended: somebody has to show another one.
+    Over,
     /// The session is gone; its name may be kept.
     Gone,
     /// It is not this client's, or there is no token.
@@ -149,9 +152,18 @@ impl Edge {
             request_id,
         } = greeting;
         let found = match token {
-            Some(token) => self.find_session(ctx, now, &token, admission.identity()),
+            Some(token) => self.find_session(ctx, now, &token, &admission),
             None => Found::Nothing,
         };
+        if matches!(found, Found::Over) {
+            let fault = Fault {
+                request: Some(MessageType::Hello),
+                request_id,
+                ..Fault::new(ErrorCode::Unauthorized, TOKEN_ENDED)
+            };
+            self.fault(ctx, now, id, fault);
+            return self.close_with(ctx, now, id, CloseCode::TokenExpired);
+        }
         let incarnation = ctx.host.random();
         let fresh = SessionKey {
             incarnation,
@@ -161,15 +173,15 @@ impl Edge {
         // A new client counts from 1, whatever the one before had sent.
         let first_direct_seq = if keeps_name { first_direct_seq } else { 0 };
         ctx.stats.resumes_refused +=
-            u64::from(token.is_some() && !matches!(found, Found::Session(_)));
-        let (mut session, resumed) = match found {
+            u64::from(token.is_some() && !matches!(found, Found::Session(..)));
+        let (mut session, resumed, before) = match found {
             // One that began with a `welcome` that was lost is still to be told of, before it has a room.
-            Found::Session(session) => {
+            Found::Session(session, before) => {
                 let heard = token.is_none_or(|token| token.key.generation >= session.first);
                 let known = heard || !session.memberships.is_empty();
-                (session, known)
+                (session, known, Some(before))
             }
-            Found::Gone | Found::Nothing => (Session::default(), false),
+            Found::Gone | Found::Nothing | Found::Over => (Session::default(), false, None),
         };
         if let Some(token) = token.filter(|_| keeps_name) {
             self.rename(ctx, id, token.client_id);
@@ -179,6 +191,10 @@ impl Edge {
         if admission.identity().is_some() || !session.admission.is_inside() {
             session.admission = admission;
         }
+        let out = match before {
+            Some(before) => self.leave_forbidden(ctx, now, &mut session, before),
+            None => Vec::new(),
+        };
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
             (Some(key), Some(token)) if token.key.generation < key.generation => key,
@@ -205,6 +221,9 @@ impl Edge {
         }
         ctx.stats.resumed += u64::from(resumed);
         self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq, request_id));
+        for room in out {
+            self.tell_out(ctx, now, id, &room);
+        }
         self.resume_rooms(ctx, now, id, &positions);
         self.schedule(ctx, now, id);
     }
@@ -215,16 +234,21 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         token: &ResumeToken,
-        identity: Option<&Identity>,
+        shown: &Admission,
     ) -> Found {
         let client = token.client_id;
         let hash = ctx.names.hash(client.as_str());
         let live = self.live(hash, client);
         let known = match live {
-            Some(id) => self.conn(id).map(|conn| &conn.session),
-            None => self.parking.get(hash, client).map(|parked| &parked.session),
+            Some(id) => self
+                .conn(id)
+                .map(|conn| (&conn.session, (conn.id, conn.encoding))),
+            None => self
+                .parking
+                .get(hash, client)
+                .map(|parked| (&parked.session, (parked.conn, parked.encoding))),
         };
-        let Some(session) = known else {
+        let Some((session, before)) = known else {
             return Found::Gone;
         };
         let fits = session.key.is_some_and(|key| {
@@ -233,19 +257,20 @@ impl Edge {
             key.incarnation == token.key.incarnation && newest
         });
         // A token for somebody else's session, however it was come by, opens nothing.
-        let same_user = identity.is_none_or(|new| *new.user_id == *session.user_id());
+        let same_user = shown
+            .identity()
+            .is_none_or(|new| *new.user_id == *session.user_id());
         if !fits || !same_user {
             return Found::Nothing;
         }
-        match live {
-            Some(id) => self
-                .take_over(ctx, now, id)
-                .map_or(Found::Gone, Found::Session),
-            None => self
-                .parking
-                .take(hash, client)
-                .map_or(Found::Gone, |parked| Found::Session(parked.session)),
+        if !session.admission.goes_on(shown, now.unix_ms) {
+            return Found::Over;
         }
+        let session = match live {
+            Some(id) => self.take_over(ctx, now, id),
+            None => self.parking.take(hash, client).map(|it| it.session),
+        };
+        session.map_or(Found::Gone, |session| Found::Session(session, before))
     }
 
     /// Takes the session from a connection that still looks alive, and closes that.
@@ -385,12 +410,13 @@ impl Edge {
                 continue;
             };
             let place = positions.iter().find(|(name, _)| **name == *room.name);
-            // The rights may be those of another token now.
+            let mut place = place.map_or_else(Place::default, |(_, place)| *place);
+            place.since = membership.since(place.since);
             (membership.unanswered, membership.asked, membership.stale) = (1, false, false);
             let resume = Resume {
                 client_id,
                 edge_room: room.id,
-                place: place.map_or_else(Place::default, |(_, place)| *place),
+                place,
             };
             let resume = OpKind::Resume(Box::new(resume));
             asked.push((room.reference(), membership.player, resume));
@@ -398,7 +424,6 @@ impl Edge {
         for (room, player, resume) in asked {
             self.send_op(ctx, now, (id, encoding), room, player, resume);
         }
-        self.renew_rights(ctx, now, id);
     }
 
     /// An inbox, made on first use.

@@ -1,7 +1,5 @@
 //! Who a connection's client is, and what it may do.
 
-use std::borrow::Cow;
-
 use roomcast_protocol::{Body, ErrorCode, Outgoing};
 
 use crate::context::Context;
@@ -10,8 +8,6 @@ use crate::edge::admission::{Admission, token_fault};
 use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
-use crate::identity::Rights;
-use crate::letter::{Leave, OpKind};
 use crate::time::Now;
 
 impl Edge {
@@ -112,66 +108,6 @@ impl Edge {
         self.answer(ctx, now, id, encoding, &message);
     }
 
-    /// Another token may allow less: rooms in which the client may not be any more are left.
-    pub(super) fn renew_rights<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id) else {
-            return;
-        };
-        let encoding = conn.encoding;
-        let mut left: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
-        let admission = &conn.session.admission;
-        for membership in conn.session.memberships.iter_mut() {
-            let Some(room) = rooms.get(membership.room).filter(|_| !membership.own_token) else {
-                continue;
-            };
-            membership.rights = admission.rights(&room.name);
-            if !membership.rights.allow(Rights::JOIN) && membership.wanted {
-                membership.wanted = false;
-                membership.unanswered += 1;
-                left.push((room.reference(), membership.player, room.id));
-            }
-        }
-        for (room, player, edge_room) in left {
-            let leave = OpKind::Leave(Leave {
-                gone: false,
-                edge_room,
-            });
-            self.send_op(ctx, now, (id, encoding), room, player, leave);
-        }
-    }
-
-    /// What a client may do in a room that it joins, and whether a token for the room says so. Refused: why.
-    pub(super) fn rights_to_join<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        id: ConnId,
-        room: &str,
-        token: Option<&str>,
-    ) -> Result<(Rights, bool), (ErrorCode, &'static str)> {
-        let Some(conn) = self.conn(id) else {
-            return Ok((Rights::NONE, false));
-        };
-        let mut rights = conn.session.rights(room);
-        if let Some(token) = token {
-            let identity = ctx.host.verify(now.unix_ms, token).map_err(token_fault)?;
-            let user = conn.session.user_id();
-            if !user.is_empty() && !identity.user_id.is_empty() && *identity.user_id != *user {
-                let sentence = "the room's token names another user than this session's";
-                return Err((ErrorCode::Unauthorized, sentence));
-            }
-            rights = rights.union(identity.rights(room));
-        }
-        if rights.allow(Rights::JOIN) {
-            return Ok((rights, token.is_some()));
-        }
-        Err((
-            ErrorCode::Forbidden,
-            "the token does not allow joining this room",
-        ))
-    }
-
     pub(super) fn answer<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -183,14 +119,4 @@ impl Edge {
         let answer = ctx.single(encoding, now.micros, message);
         self.push_control(ctx, now, id, answer);
     }
-}
-
-/// What a right that is missing is told as.
-pub(super) fn forbidden(rights: Rights) -> Cow<'static, str> {
-    Cow::Borrowed(match rights {
-        Rights::PUBLISH => "the token does not allow sending to this room",
-        Rights::PRESENCE => "the token does not allow setting presence in this room",
-        Rights::HISTORY => "the token does not allow reading this room's history",
-        _ => "the token does not allow this",
-    })
 }

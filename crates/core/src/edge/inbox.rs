@@ -159,16 +159,26 @@ impl Sent {
             }
             return Check::Send;
         }
-        match self.answer(seq) {
-            Some(answer @ Answer::Open) => {
+        self.known(seq).unwrap_or_else(|| {
+            if let Some(answer) = self.answer(seq) {
                 *answer = Answer::UNSENT;
-                Check::Send
             }
+            Check::Send
+        })
+    }
+
+    /// What is to be said of a number that was used before; `None` for one that is still to be.
+    pub(super) fn known(&mut self, seq: u64) -> Option<Check> {
+        if seq > self.last {
+            return None;
+        }
+        Some(match self.answer(seq) {
+            Some(Answer::Open) => return None,
             Some(Answer::UnderWay { .. }) => Check::UnderWay,
             Some(Answer::Acked(offset)) => Check::Acked(*offset),
             Some(Answer::Refused(code)) => Check::Refused(*code),
             None => Check::Acked(0),
-        }
+        })
     }
 
     /// What became of a number that is on its way; `None` while more is to come.

@@ -11,6 +11,7 @@ mod inbox;
 mod lifecycle;
 mod receive;
 mod requests;
+mod rights;
 mod rooms;
 mod session;
 mod users;

@@ -11,10 +11,10 @@ use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::requests::{Message, into_owned};
+use crate::edge::rights::Needs;
 use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
-use crate::identity::Rights;
 use crate::letter::{MembersPage, OpKind};
 use crate::time::Now;
 
@@ -44,6 +44,7 @@ pub(super) struct Envelope<'a> {
     pub(super) id: ConnId,
     pub(super) seq: u64,
     pub(super) request_id: u32,
+    pub(super) ephemeral: bool,
     request: MessageType,
     pub(super) room_id: Option<Cow<'a, str>>,
 }
@@ -196,33 +197,23 @@ impl Edge {
             return conn.session.direct_messages().sent.refuse(seq, bad.code);
         }
         // Where the room could not be read, it is not known whose number this is.
-        let is_member = bad.room_id.as_ref().is_some_and(|name| {
-            let hash = ctx.names.hash(name);
-            let room = self.rooms.find(name, hash);
-            room.is_some_and(|room| {
-                let conn = self.conns.get(id);
-                conn.is_some_and(|conn| {
-                    conn.session
-                        .memberships
-                        .iter()
-                        .any(|it| it.room == room && it.wanted)
-                })
-            })
-        });
-        if !is_member {
+        let Some(name) = bad.room_id.as_deref() else {
             return;
-        }
+        };
+        let room = self.membership_of(id, Some(name)).map(|it| it.room);
+        let Some(room) = room else {
+            return;
+        };
         let envelope = Envelope {
             id,
             seq,
             request_id: bad.request_id,
+            ephemeral: false,
             request,
             room_id: bad.room_id.as_deref().map(Cow::Borrowed),
         };
         let code = bad.code;
-        self.forward(ctx, now, &envelope, Rights::NONE, |_, _| {
-            OpKind::Refused(code)
-        });
+        self.refuse_seq(ctx, now, &envelope, room, code);
     }
 
     /// Takes one message of the connection's rate. Refused, the milliseconds to wait.
@@ -292,8 +283,12 @@ impl Edge {
         } = incoming;
         let envelope = Envelope {
             id,
-            seq: seq.unwrap_or(0),
+            seq: match &request {
+                Request::Skip(skip) => skip.seq,
+                _ => seq.unwrap_or(0),
+            },
             request_id,
+            ephemeral,
             request: request.message_type(),
             room_id,
         };
@@ -308,48 +303,50 @@ impl Edge {
             conn.pooled.last_used = now.micros;
         }
         let to = (to_client_id.as_deref(), to_user_id.as_deref());
+        let (to_somebody, has_room) = (to.0.or(to.1).is_some(), envelope.room_id.is_some());
+        let needs = Needs::of(&request, to_somebody, has_room);
+        let Some(allowed) = self.allow(ctx, now, &envelope, needs) else {
+            return;
+        };
+        let allowed = &allowed;
         let flags = (ephemeral, no_echo);
         match request {
             // Answered above.
             Request::Hello(_) => {}
-            Request::JoinRoom(join) => self.join(ctx, now, envelope, join),
-            Request::LeaveRoom => self.leave(ctx, now, envelope),
+            Request::JoinRoom(join) => self.join(ctx, now, envelope, join, allowed),
+            Request::LeaveRoom => self.leave(ctx, now, envelope, allowed),
             Request::Chat(payload) => {
                 let message = Message::new(MessageType::Chat, "", &payload, flags);
-                self.publish(ctx, now, envelope, to, message);
+                self.publish(ctx, now, envelope, to, message, allowed);
             }
             Request::Event { name, payload } => {
                 let message = Message::new(MessageType::Event, &name, &payload, flags);
-                self.publish(ctx, now, envelope, to, message);
+                self.publish(ctx, now, envelope, to, message, allowed);
             }
             Request::GameAction(action) => {
                 let message = Message::action(&action, flags);
-                self.publish(ctx, now, envelope, (None, None), message);
+                self.publish(ctx, now, envelope, (None, None), message, allowed);
             }
             Request::Presence(update) => {
                 let request = OpKind::Presence(into_owned(update));
-                self.forward(ctx, now, &envelope, Rights::PRESENCE, |_, _| request);
+                self.forward(ctx, now, &envelope, allowed, |_, _| request);
             }
             Request::Members(members) => {
                 let request = OpKind::Members(MembersPage {
                     after: members.after,
                     limit: members.limit,
                 });
-                self.forward(ctx, now, &envelope, Rights::NONE, |_, _| request);
+                self.forward(ctx, now, &envelope, allowed, |_, _| request);
             }
             Request::Ping(payload) => self.ping(ctx, now, &envelope, &payload),
             Request::Auth { token } => self.renew(ctx, now, &envelope, &token),
             Request::History(history) => {
                 let request = OpKind::History(history);
-                self.forward(ctx, now, &envelope, Rights::HISTORY, |_, _| request);
+                self.forward(ctx, now, &envelope, allowed, |_, _| request);
             }
             Request::Skip(skip) => {
-                let envelope = Envelope {
-                    seq: skip.seq,
-                    ..envelope
-                };
                 if envelope.room_id.is_some() {
-                    return self.forward(ctx, now, &envelope, Rights::NONE, |_, _| OpKind::Skip);
+                    return self.forward(ctx, now, &envelope, allowed, |_, _| OpKind::Skip);
                 }
                 let Some(conn) = self.conn_mut(id) else {
                     return;

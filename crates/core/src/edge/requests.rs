@@ -10,14 +10,13 @@ use roomcast_protocol::{
 use crate::context::Context;
 use crate::edge::conn::Conn;
 use crate::edge::hello::since;
-use crate::edge::identity::forbidden;
 use crate::edge::receive::Envelope;
+use crate::edge::rights::Allowed;
 use crate::edge::session::Membership;
 use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::{ConnRef, EdgeRoomId};
-use crate::identity::Rights;
-use crate::letter::{Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish};
+use crate::letter::{Join, Leave, Op, OpHead, OpKind, Place, Publish};
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.
@@ -30,21 +29,11 @@ impl Edge {
         now: Now,
         envelope: Envelope<'_>,
         join: JoinRoom<'_>,
+        allowed: &Allowed,
     ) {
         let id = envelope.id;
         let Some(name) = envelope.room_id.as_deref() else {
-            let fault = envelope.fault(
-                ErrorCode::MissingField,
-                "`join_room` names a room in `room_id`",
-            );
-            return self.fault(ctx, now, id, fault);
-        };
-        let rights = self.rights_to_join(ctx, now, id, name, join.token.as_deref());
-        let (rights, own_token) = match rights {
-            Ok(rights) => rights,
-            Err((code, sentence)) => {
-                return self.fault(ctx, now, id, envelope.fault(code, sentence));
-            }
+            return;
         };
         let hash = ctx.names.hash(name);
         let known = self.rooms.find(name, hash);
@@ -64,7 +53,7 @@ impl Edge {
                 let mut membership = conn.session.memberships.remove(at);
                 membership.wanted = true;
                 membership.unanswered += 1;
-                (membership.rights, membership.own_token) = (rights, own_token);
+                membership.rights = allowed.rights();
                 conn.session.memberships.push(membership);
                 (membership.room, membership.player)
             }
@@ -77,7 +66,7 @@ impl Edge {
             }
             None => {
                 let room = self.rooms.enter(name, hash);
-                let membership = Membership::new(room, rights, own_token);
+                let membership = Membership::new(room, allowed.rights());
                 conn.session.memberships.push(membership);
                 conn.pooled.in_use = true;
                 (room, OpHead::NEWCOMER)
@@ -95,7 +84,7 @@ impl Edge {
             edge_room: room.id,
             user_id: conn.session.user_id().into(),
             place: Place {
-                since: join.since.as_ref().and_then(since),
+                since: allowed.since(join.since.as_ref().and_then(since)),
                 first_seq: join.first_seq.unwrap_or(0),
             },
         }));
@@ -117,6 +106,9 @@ impl Edge {
             request_id,
         };
         ctx.send_home(Op { head, request });
+        if allowed.rights().ends_at() > 0 {
+            self.schedule(ctx, now, id);
+        }
     }
 
     pub(super) fn leave<H: Host>(
@@ -124,21 +116,16 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         envelope: Envelope<'_>,
+        allowed: &Allowed,
     ) {
-        self.forward(
-            ctx,
-            now,
-            &envelope,
-            Rights::NONE,
-            |membership, edge_room| {
-                membership.wanted = false;
-                membership.unanswered += 1;
-                OpKind::Leave(Leave {
-                    gone: false,
-                    edge_room,
-                })
-            },
-        );
+        self.forward(ctx, now, &envelope, allowed, |membership, edge_room| {
+            membership.wanted = false;
+            membership.unanswered += 1;
+            OpKind::Leave(Leave {
+                gone: false,
+                edge_room,
+            })
+        });
     }
 
     pub(super) fn publish<H: Host>(
@@ -148,6 +135,7 @@ impl Edge {
         envelope: Envelope<'_>,
         to: (Option<&str>, Option<&str>),
         message: Message<'_>,
+        allowed: &Allowed,
     ) {
         let mut bytes = ctx.buffer();
         bytes.extend_from_slice(message.name.as_bytes());
@@ -165,29 +153,18 @@ impl Edge {
         if to.0.or(to.1).is_some() {
             return self.direct(ctx, now, &envelope, to, publish);
         }
-        let mut publish = Some(publish);
-        self.forward(ctx, now, &envelope, Rights::PUBLISH, |_, _| {
-            // Called at most once.
-            publish.take().map_or(
-                OpKind::Members(MembersPage {
-                    after: u32::MAX,
-                    limit: 1,
-                }),
-                OpKind::Publish,
-            )
+        self.forward(ctx, now, &envelope, allowed, |_, _| {
+            OpKind::Publish(publish)
         });
-        if let Some(publish) = publish {
-            ctx.recycle(publish.bytes);
-        }
     }
 
-    /// Sends a request to the room that a message names, or to the one joined last.
+    /// Sends a request to the room that it is about.
     pub(super) fn forward<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
         envelope: &Envelope<'_>,
-        rights: Rights,
+        allowed: &Allowed,
         request: impl FnOnce(&mut Membership, EdgeRoomId) -> OpKind,
     ) {
         let id = envelope.id;
@@ -195,45 +172,15 @@ impl Edge {
         let Some(conn) = conns.get_mut(id) else {
             return;
         };
-        let named = |membership: &Membership| match (&envelope.room_id, rooms.get(membership.room))
-        {
-            (Some(name), Some(room)) => *room.name == **name,
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        let membership = conn
-            .session
-            .memberships
-            .iter_mut()
-            .rev()
-            .find(|membership| membership.wanted && named(membership));
-        let Some(membership) = membership else {
-            let message = match &envelope.room_id {
-                Some(_) => "you are not in this room; send `join_room` first",
-                None => "you are in no room; send `join_room` first, or name one in `room_id`",
-            };
-            self.fault(ctx, now, id, envelope.fault(ErrorCode::NotInRoom, message));
+        let Some(slot) = allowed.room() else {
             return;
         };
-        let Some(room) = rooms.get(membership.room) else {
+        let (Some(membership), Some(room)) = (conn.session.membership(slot), rooms.get(slot))
+        else {
             return;
         };
         let player = membership.player;
-        let allowed = membership.rights.allow(rights);
-        let request = if allowed {
-            request(membership, room.id)
-        } else {
-            // Refused for good, so that its number is used up.
-            OpKind::Refused(ErrorCode::Forbidden)
-        };
-        if !allowed && envelope.seq == 0 {
-            return self.fault(
-                ctx,
-                now,
-                id,
-                envelope.fault(ErrorCode::Forbidden, &forbidden(rights)),
-            );
-        }
+        let request = request(membership, room.id);
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
         let window = take_window(conn, ctx, request.held());
         let conn = ConnRef {
@@ -252,14 +199,6 @@ impl Edge {
             request_id,
         };
         ctx.send_home(Op { head, request });
-        if !allowed {
-            self.fault(
-                ctx,
-                now,
-                id,
-                envelope.fault(ErrorCode::Forbidden, &forbidden(rights)),
-            );
-        }
     }
 }
 

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 
 use crate::edge::admission::Admission;
 use crate::edge::inbox::DirectMessages;
+use crate::edge::rights::RoomRights;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, EdgeRoomId};
-use crate::identity::{Identity, Rights};
+use crate::identity::Identity;
 use crate::player::PlayerNum;
 use crate::token::SessionKey;
 
@@ -32,11 +33,6 @@ impl Session {
         self.memberships
             .iter_mut()
             .find(|membership| membership.room == room)
-    }
-
-    /// What it may do in a room.
-    pub(super) fn rights(&self, room: &str) -> Rights {
-        self.admission.rights(room)
     }
 
     /// What its token says, if it has one.
@@ -65,9 +61,7 @@ pub(super) struct Membership {
     pub(super) wanted: bool,
     /// Among the room's receivers here. A member that is not is given the log in slices, or has no connection.
     pub(super) receiving: bool,
-    pub(super) rights: Rights,
-    /// The rights are those of a token for this room.
-    pub(super) own_token: bool,
+    pub(super) rights: RoomRights,
     /// State was withheld: the newest has to be asked for when the socket drains.
     pub(super) stale: bool,
     /// It was asked for; until it comes, other state is not for this one.
@@ -88,14 +82,13 @@ pub(super) struct Membership {
 }
 
 impl Membership {
-    pub(super) fn new(room: EdgeRoomId, rights: Rights, own_token: bool) -> Membership {
+    pub(super) fn new(room: EdgeRoomId, rights: RoomRights) -> Membership {
         Membership {
             room,
             player: 0,
             wanted: true,
             receiving: false,
             rights,
-            own_token,
             stale: false,
             asked: false,
             unanswered: 1,

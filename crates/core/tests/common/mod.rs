@@ -107,6 +107,7 @@ impl Host for SimHost {
                 rooms: Rooms::Room(room.into()),
                 rights,
             }],
+            direct: right != "join",
             expires_at: ends.map_or(0, |ms| START + ms),
         })
     }

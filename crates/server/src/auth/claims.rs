@@ -52,6 +52,7 @@ impl Claims {
         let expires_at = self.check_times(unix_ms, settings)?;
         self.check_audience(settings)?;
         let grants = self.grants(limits)?;
+        let direct = self.direct();
         let user_id = self.sub.unwrap_or_default();
         if !user_id.is_empty() {
             names::validate_id(&user_id, limits).map_err(|_| fault::USER)?;
@@ -64,6 +65,7 @@ impl Claims {
             user_id: user_id.into(),
             name: name.into(),
             grants,
+            direct,
             expires_at,
         })
     }
@@ -112,6 +114,16 @@ impl Claims {
         Ok(())
     }
 
+    /// Whether direct messages are allowed: they are where everything is, and where an `allow` lists them, whatever
+    /// its rooms.
+    fn direct(&self) -> bool {
+        let listed = |permission: &Permission| permission.allow.iter().any(|it| it == DIRECT);
+        match &self.permissions {
+            Some(permissions) => permissions.iter().any(listed),
+            None => self.room.is_none(),
+        }
+    }
+
     /// Without a word about rooms everything is allowed everywhere.
     fn grants(&self, limits: &Limits) -> Result<Vec<Grant>, &'static str> {
         let mut grants = Vec::new();
@@ -129,7 +141,7 @@ impl Claims {
         }
         for permission in self.permissions.iter().flatten() {
             let mut rights = Rights::NONE;
-            for right in &permission.allow {
+            for right in permission.allow.iter().filter(|right| *right != DIRECT) {
                 rights = rights.union(right_of(right).ok_or(fault::RIGHT)?);
             }
             for rooms in &permission.rooms {
@@ -144,7 +156,10 @@ impl Claims {
     }
 }
 
-/// What a token's `allow` may list.
+/// What an `allow` lists to let direct messages be sent. Those are of no room.
+pub(super) const DIRECT: &str = "direct";
+
+/// What else a token's `allow` may list: what is allowed in its rooms.
 pub(super) const RIGHTS: [(&str, Rights); 4] = [
     ("join", Rights::JOIN),
     ("publish", Rights::PUBLISH),

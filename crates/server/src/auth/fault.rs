@@ -19,7 +19,7 @@ pub(crate) const NAME: &str = "The token's name is no nickname.";
 pub(crate) const ROOM: &str =
     "The token names rooms that can't be: it takes names, \"kind:*\" and \"*\".";
 pub(crate) const RIGHT: &str =
-    "The token allows something unknown: it takes join, publish, presence and history.";
+    "The token allows something unknown: it takes join, publish, presence, history and direct.";
 pub(crate) const TOO_MANY_GRANTS: &str = "The token names more than 64 rooms.";
 pub(crate) const TOO_LARGE: &str = "The token is too large (message.max_token).";
 pub(crate) const HEADER: &str = "The header Authorization is not one \"Bearer\" and a token.";

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
 
-use super::claims::{RIGHTS, is_pattern};
+use super::claims::{DIRECT, RIGHTS, is_pattern};
 use super::key::{Algorithm, LEAST_SECRET};
 
 /// What a token is to say.
@@ -17,7 +17,8 @@ pub struct NewToken {
     pub name: Option<String>,
     /// Rooms, `kind:*` or `*`. None of them: every room.
     pub rooms: Vec<String>,
-    /// What is allowed there: `join`, `publish`, `presence`, `history`. None of them: everything.
+    /// What is allowed there: `join`, `publish`, `presence`, `history`; and `direct`, which is of no room. None of them:
+    /// everything in these rooms, and `direct` where no rooms are named either.
     pub allow: Vec<String>,
     /// For how long it is good.
     pub ttl: Duration,
@@ -102,10 +103,11 @@ impl Signer {
     /// # Errors
     /// A room or a right that can't be, or the key can't sign.
     pub fn sign(&self, token: &NewToken) -> Result<String, String> {
-        let known = |right: &String| RIGHTS.iter().any(|(known, _)| known == right);
+        let known =
+            |right: &String| right == DIRECT || RIGHTS.iter().any(|(known, _)| known == right);
         if let Some(unknown) = token.allow.iter().find(|right| !known(right)) {
             return Err(format!(
-                "{unknown:?} can't be allowed: it is join, publish, presence or history"
+                "{unknown:?} can't be allowed: it is join, publish, presence, history or direct"
             ));
         }
         if let Some(wrong) = token.rooms.iter().find(|room| !is_pattern(room)) {

@@ -281,6 +281,13 @@ fn rooms_and_rights() {
     assert_eq!(several.rights("arena:1"), Rights::HISTORY);
     let nothing = of(json!({"permissions": []})).unwrap();
     assert_eq!(nothing.rights("chat:1"), Rights::NONE);
+    // Direct messages are of no room: allowed with everything, and where they are listed.
+    let direct =
+        of(json!({"room": "chat:42", "permissions": [{"rooms": [], "allow": ["direct"]}]}));
+    assert!(of(json!({})).unwrap().direct && direct.unwrap().direct);
+    let all = json!({"permissions": [{"rooms": ["*"], "allow": ["join", "publish", "presence", "history"]}]});
+    let others = [&one, &several, &nothing, &of(all).unwrap()];
+    assert!(others.iter().all(|it| !it.direct));
     let permission =
         |rooms: Value, allow: Value| json!({"permissions": [{"rooms": rooms, "allow": allow}]});
     let long = "x".repeat(129);

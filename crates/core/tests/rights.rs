@@ -1,0 +1,137 @@
+//! Rights end when the token ends that gave them, on any number of shards and before any timer has looked.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use common::{Client, Got, Node, node, relay};
+use roomcast_core::Received;
+use roomcast_core::settings::Settings;
+use serde_json::{Value, json};
+
+const SHARDS: [u16; 2] = [1, 3];
+
+fn setup(shards: u16) -> Node {
+    node(shards, Settings::default(), vec![relay("chat")])
+}
+
+fn hello(node: &mut Node, payload: Value) -> (Client, Value) {
+    let client = node.connect();
+    node.say(
+        client,
+        &json!({"type": "hello", "payload": payload}).to_string(),
+    );
+    let welcome = node
+        .messages(client)
+        .into_iter()
+        .find(|it| it["type"] == "welcome");
+    (client, welcome.unwrap_or_default()["payload"].take())
+}
+
+fn join(node: &mut Node, client: Client, payload: Value) {
+    let join = json!({"type": "join_room", "room_id": "chat:1", "payload": payload});
+    node.say(client, &join.to_string());
+    let got = node.messages(client);
+    assert!(got.iter().any(|it| it["type"] == "joined"), "{got:#?}");
+}
+
+/// A message that the shard reads in this very moment, before its timers run.
+fn at_once(node: &mut Node, client: Client, message: &Value) {
+    node.receive(client, Received::Message(message.to_string().as_bytes()));
+    node.settle();
+}
+
+#[test]
+fn nothing_is_done_with_a_token_that_has_ended() {
+    for shards in SHARDS {
+        let mut node = setup(shards);
+        let (bob, _) = hello(&mut node, json!({"token": "bob all:chat:1"}));
+        join(&mut node, bob, json!({}));
+        let (ann, _) = hello(&mut node, json!({"token": "ann all:chat:1 1000"}));
+        join(&mut node, ann, json!({}));
+        node.messages(bob);
+        node.now.micros += 1_000_000;
+        node.now.unix_ms += 1_000;
+        at_once(
+            &mut node,
+            ann,
+            &json!({"type": "chat", "room_id": "chat:1", "payload": "x"}),
+        );
+        let got = node.drain(ann);
+        assert!(matches!(got.last(), Some(Got::Close(4007, _))), "{got:?}");
+        assert!(node.messages(bob).iter().all(|it| it["type"] != "chat"));
+    }
+}
+
+#[test]
+fn a_rooms_token_ends_where_it_gave_rights() {
+    for shards in SHARDS {
+        let mut node = setup(shards);
+        let (bob, _) = hello(&mut node, json!({"token": "bob all:chat:1"}));
+        join(&mut node, bob, json!({}));
+        let (ann, _) = hello(&mut node, json!({"token": "ann join:chat:1"}));
+        join(&mut node, ann, json!({"token": "ann all:chat:1 1000"}));
+        let chat = json!({"type": "chat", "room_id": "chat:1", "payload": "x"});
+        at_once(&mut node, ann, &chat);
+        assert!(node.messages(bob).iter().any(|it| it["type"] == "chat"));
+        node.now.micros += 1_000_000;
+        node.now.unix_ms += 1_000;
+        at_once(&mut node, ann, &chat);
+        node.error(ann, "forbidden");
+        assert!(node.messages(bob).iter().all(|it| it["type"] != "chat"));
+    }
+}
+
+#[test]
+fn a_rooms_token_counts_for_a_session_that_comes_back_until_it_ends() {
+    for shards in SHARDS {
+        for (later, stays) in [(500, true), (1_500, false)] {
+            let mut node = setup(shards);
+            let (ann, welcome) = hello(&mut node, json!({"token": "ann join:chat:2"}));
+            join(&mut node, ann, json!({"token": "ann all:chat:1 1000"}));
+            node.cut(ann);
+            node.pass(later);
+            let resume = &welcome["resume_token"];
+            let again = json!({"token": "ann join:chat:2", "resume_token": resume});
+            let client = node.connect();
+            node.say(
+                client,
+                &json!({"type": "hello", "payload": again}).to_string(),
+            );
+            let got = node.messages(client);
+            let of_room: Vec<_> = got.iter().filter(|it| it["room_id"] == "chat:1").collect();
+            let joined = of_room.iter().any(|it| it["type"] == "joined");
+            assert_eq!(joined, stays, "{got:#?}");
+            if !stays {
+                assert_eq!(of_room.len(), 1, "{got:#?}");
+                assert_eq!(of_room[0]["payload"]["code"], "not_in_room", "{got:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_takeover_with_fewer_rights_tells_nothing_of_the_room() {
+    for shards in SHARDS {
+        let mut node = setup(shards);
+        let (bob, _) = hello(&mut node, json!({"token": "bob all:chat:1"}));
+        join(&mut node, bob, json!({}));
+        let (ann, welcome) = hello(&mut node, json!({"token": "ann all:chat:1"}));
+        join(&mut node, ann, json!({}));
+        node.messages(bob);
+        let resume = &welcome["resume_token"];
+        let (again, welcome) = hello(
+            &mut node,
+            json!({"token": "ann all:chat:2", "resume_token": resume}),
+        );
+        assert_eq!(welcome["resumed"], true, "{welcome}");
+        node.say(
+            bob,
+            r#"{"type":"chat","room_id":"chat:1","payload":"secret"}"#,
+        );
+        assert!(node.messages(again).is_empty());
+        let got = node.messages(bob);
+        assert!(got.iter().any(|it| it["type"] == "player_left"), "{got:#?}");
+        assert!(matches!(node.drain(ann).last(), Some(Got::Close(4501, _))));
+    }
+}
