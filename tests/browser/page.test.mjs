@@ -148,6 +148,8 @@ describe("the demo page", { timeout: 180_000 }, () => {
       await hears(page, 1, `${here} gamma`);
       assert.deepEqual(await pane(page, 0).locator(".outbox p").allTextContents(), ["two", "three"]);
       for (const text of [`${here} alpha`, `${away} two`]) assert.ok(!(await lines(page, 0)).includes(text), text);
+      // The others see that it is away: a browser goes on answering pings, but the cable is pulled.
+      await pane(page, 1).locator(".members li", { hasText: away }).locator(".state", { hasText: "offline" }).waitFor();
       await screenshot(page, "page-cable");
 
       await pane(page, 0).getByRole("button", { name: "Plug it in" }).click();

@@ -267,7 +267,7 @@ export class Pane {
 
   #showWait({ at, reason }) {
     const seconds = Math.ceil((at - Date.now()) / 1000);
-    if (this.#pulled) this.#veil("The cable is out. Say something: it arrives when it is plugged in again.");
+    if (this.#pulled) this.#veil("The cable is out, and the others soon see it. Say something: it arrives when it is plugged in again.");
     else this.#veil(seconds > 0 ? `Connection lost (${reason.code}). Next try in ${seconds} s.` : "Reconnecting…");
   }
 

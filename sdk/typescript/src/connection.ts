@@ -184,7 +184,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       try {
         this._write(this._hello());
       } catch (error) {
-        this._end(error as RoomcastError);
+        this._unwelcome(error as RoomcastError);
       }
     });
     socket.onmessage = on((event) => {
@@ -236,9 +236,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         // One early, for a better clock than that of a connection being opened.
         this._beat();
       } else if (type == "error") {
-        // It may be about one of the rooms. Without them, each of them has a refusal of its own.
-        this._mostPlaces = 0;
-        this._over(errorOf(payload), !this._places && !isTransient(payload.code));
+        this._unwelcome(errorOf(payload));
       }
     } else if (type == "pong") {
       this._clock._add(payload, now, timestamp);
@@ -253,6 +251,13 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     } else {
       this._take(message);
     }
+  }
+
+  /** A `hello` was refused. It may be for one of its rooms, or for their number: without them, each has its own answer. */
+  private _unwelcome(error: RoomcastError): void {
+    const places = this._places;
+    this._mostPlaces = places >> 1;
+    this._over(error, !places && !isTransient(error.code));
   }
 
   /** Asks for a token after so many milliseconds; less than none: it never ends. */
@@ -299,13 +304,10 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   private _retry(reason: RoomcastError, wait?: number): void {
     const moveAt = this._moveAt;
+    const attempts = this._attempts++;
     if (!moveAt) this._target = undefined;
-    if (wait == undefined) {
-      // A server that asks again and again is no better than one that fails again and again.
-      const attempts = this._attempts++;
-      const atLeast = moveAt && !attempts ? 0 : backoff(attempts, Math.random(), reason.retryAfterMs);
-      wait = Math.max(moveAt - elapsed(), atLeast);
-    }
+    // A server that asks to come back again and again is no better than one that fails again and again.
+    wait ??= Math.max(moveAt - elapsed(), moveAt && !attempts ? 0 : backoff(attempts, Math.random(), reason.retryAfterMs));
     // Not 1000, which would end the session.
     this._shut(4000);
     // Before anybody is told, who may close the client.

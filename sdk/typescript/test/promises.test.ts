@@ -318,9 +318,27 @@ describe("a server that is odd", () => {
     await vi.advanceTimersByTimeAsync(9_000);
     last().onopen();
     expect(last().sent[0].payload.positions).toEqual([]);
+    expect(client.room("a").status).toBe("joining");
     last().says({ type: "error", payload: { code: "unsupported_version", message: "", request: "hello" } });
     expect(client.status).toMatchObject({ state: "closed", reason: { code: "unsupported_version" } });
   });
+});
+
+it("a `hello` over the server's limit is said with fewer rooms", async () => {
+  const client = await open({}, { limits: { max_message: 2000 } });
+  for (let n = 0; n < 30; n++) {
+    const name = "a room with a long name ".replaceAll(" ", "_") + n;
+    void client.room(name).join();
+    last().says(joined({}, name));
+  }
+  last().onclose({ code: 1006, reason: "" });
+  do {
+    await vi.advanceTimersByTimeAsync(1_000);
+    if (!last().sent.length && !last().closed) last().onopen();
+  } while (FakeSocket.all.length < 9 && (FakeSocket.all.length == 1 || !last().of("hello").length));
+  const [hello] = last().of("hello");
+  expect(JSON.stringify(hello).length).toBeLessThanOrEqual(2000);
+  expect(hello.payload.positions.length).toBeGreaterThan(6);
 });
 
 describe("a room", () => {

@@ -87,6 +87,8 @@ declare abstract class Connection<K, Signals> extends Channel<K, Signals> {
     close(): void;
     private _deadline;
     private _heard;
+    /** A `hello` was refused. It may be for one of its rooms, or for their number: without them, each has its own answer. */
+    private _unwelcome;
     /** Asks for a token after so many milliseconds; less than none: it never ends. */
     private _renew;
     /** The time for a ping; `probe`: whether the connection is alive is to be known soon. */
