@@ -136,6 +136,11 @@ impl Pipe {
         there && self.ends_at <= now && self.stalled_until <= now
     }
 
+    pub(crate) fn is_readable(&self, now: u64) -> bool {
+        let there = self.segments.front().is_some_and(|(due, _)| *due <= now);
+        (there || self.has_ended(now)) && self.stalled_until <= now
+    }
+
     /// Whether anything has come, or the end, since this was asked last.
     pub(crate) fn has_news(&mut self, now: u64) -> bool {
         if self.stalled_until > now {

@@ -124,10 +124,24 @@ impl Server {
                 busy |= self.turn(shard, now, net);
             }
             if !busy {
+                self.check_rest(now, net);
                 return turns > 0;
             }
         }
         true
+    }
+
+    /// Where all shards sleep, nothing is left unread that may be read.
+    fn check_rest(&mut self, now: u64, net: &Network) {
+        for Worker { driver, poll, .. } in &mut self.workers {
+            for (conn, wire, _) in poll.polled() {
+                let open = driver.open_socket(conn).is_some() && driver.shard().may_read(conn);
+                assert!(
+                    !open || !net.wires[wire].up.is_readable(now),
+                    "a shard sleeps, and what a client has sent waits"
+                );
+            }
+        }
     }
 
     /// A turn of a shard, if there is a reason for one: else it sleeps.
@@ -182,7 +196,7 @@ impl Server {
                 continue;
             }
             let mut slices = [IoSlice::new(&[]); 512];
-            let count = driver.shard().gather(conn, &mut slices);
+            let count = driver.shard_mut().gather(conn, &mut slices);
             let waiting: usize = slices[..count].iter().map(|it| it.len()).sum();
             // A slice may be a frame of state that was begun, and those are bounded like events.
             let most = 2 * self.settings.event_lane + self.settings.control_lane + BESIDE;
@@ -221,7 +235,7 @@ impl Server {
     pub(crate) fn counts(&mut self) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for worker in &mut self.workers {
-            let shard = worker.driver.shard();
+            let shard = worker.driver.shard_mut();
             let (parked, users) = shard.sessions();
             counts = (
                 counts.0 + shard.connections(),
@@ -243,7 +257,7 @@ impl Server {
     pub(crate) fn held(&mut self) -> (usize, usize, usize) {
         let mut held = (0, 0, 0);
         for worker in &mut self.workers {
-            let shard = worker.driver.shard();
+            let shard = worker.driver.shard_mut();
             let stats = shard.stats();
             held = (
                 held.0 + stats.lane_pieces,
@@ -257,7 +271,7 @@ impl Server {
     /// Every queue that can be seen from here is within its bound.
     pub(crate) fn check_bounds(&mut self) {
         for worker in &mut self.workers {
-            let shard = worker.driver.shard();
+            let shard = worker.driver.shard_mut();
             let link = shard.link_bytes();
             // A round of a room's fan-out goes over it.
             let most = self.settings.link_window + 512 * 1024;
@@ -278,6 +292,6 @@ impl Server {
     /// A sum over all shards.
     pub(crate) fn count(&mut self, of: impl Fn(&roomcast_core::Stats) -> u64) -> u64 {
         let workers = self.workers.iter_mut();
-        workers.map(|it| of(it.driver.shard().stats())).sum()
+        workers.map(|it| of(it.driver.shard_mut().stats())).sum()
     }
 }

@@ -89,7 +89,12 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// The shard.
-    pub fn shard(&mut self) -> &mut Shard<H, E> {
+    pub fn shard(&self) -> &Shard<H, E> {
+        &self.shard
+    }
+
+    /// The shard, for orders that are no connection's.
+    pub fn shard_mut(&mut self) -> &mut Shard<H, E> {
         &mut self.shard
     }
 

@@ -85,7 +85,7 @@ impl<E: Engine> Worker<E> {
 
     /// Tells the log, at times, what was left out of it; and those who wait for it that nothing waits any more.
     fn tell(&mut self, now: u64) {
-        let shard = self.driver.shard();
+        let shard = self.driver.shard_mut();
         if now >= self.sum_up_at {
             self.sum_up_at = now + SUM_UP;
             shard.host().sum_up();
