@@ -8,17 +8,19 @@
     reason = "each test uses its part of the harness"
 )]
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
+use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Pace, Read};
 use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::{
     Access, BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory,
-    Notice, Now, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault, Written,
+    Notice, Now, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault,
 };
 use roomcast_engine::MemoryEngine;
+use roomcast_protocol::Format;
 use serde_json::Value;
 
 /// SplitMix64: small, and the same everywhere.
@@ -130,7 +132,7 @@ pub enum Got {
 pub struct Socket {
     pub shard: usize,
     pub conn: ConnId,
-    encoding: Encoding,
+    pub encoding: Encoding,
     /// Bytes that the socket takes before it is full.
     pub window: usize,
     wire: Vec<u8>,
@@ -138,15 +140,71 @@ pub struct Socket {
     blocked: bool,
     pub open: bool,
     pub closing: bool,
-    /// Messages that wait until the shard reads.
-    unread: VecDeque<String>,
+    /// Messages that were sent and not taken from the socket's bytes.
+    unread: usize,
+    /// What waits to be read: lengths and messages.
+    up: Vec<u8>,
+    /// The part of a message that was read.
+    partial: Vec<u8>,
+    /// The client has ended its side, or the connection is cut.
+    ended: bool,
+    /// The shard was not told of what waits.
+    news: bool,
 }
 
 pub type Client = usize;
 
+/// The shard of a connection that is between two.
+const ON_THE_WAY: usize = usize::MAX;
+
+/// What waits for a shard.
+struct Link {
+    newcomers: Vec<Client>,
+    moved: Vec<Moved<Client>>,
+    letters: Vec<Vec<ShardMessage>>,
+}
+
+impl Link {
+    fn is_empty(&self) -> bool {
+        let letters = self.letters.iter().all(Vec::is_empty);
+        letters && self.newcomers.is_empty() && self.moved.is_empty()
+    }
+}
+
+/// The shards, each with its driver.
+pub struct Shards<E>(Vec<Driver<SimHost, E, Client>>);
+
+impl<E: Engine> Shards<E> {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Shard<SimHost, E>> {
+        self.0.iter().map(|driver| driver.shard())
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard<SimHost, E>> {
+        self.0.iter_mut().map(|driver| driver.shard_mut())
+    }
+}
+
+impl<E: Engine> Index<usize> for Shards<E> {
+    type Output = Shard<SimHost, E>;
+
+    fn index(&self, index: usize) -> &Shard<SimHost, E> {
+        self.0[index].shard()
+    }
+}
+
+impl<E: Engine> IndexMut<usize> for Shards<E> {
+    fn index_mut(&mut self, index: usize) -> &mut Shard<SimHost, E> {
+        self.0[index].shard_mut()
+    }
+}
+
 pub struct Node<E: Engine = MemoryEngine> {
-    pub shards: Vec<Shard<SimHost, E>>,
-    links: Vec<VecDeque<(u16, ShardMessage)>>,
+    pub shards: Shards<E>,
+    links: Vec<Link>,
     pub sockets: Vec<Socket>,
     pub now: Now,
     pub random: Random,
@@ -188,11 +246,21 @@ pub fn node_with<E: Engine>(
             stopwatch: 0,
             stopwatch_step: 1,
         };
-        Shard::new(config, host, engine())
+        let pace = Pace {
+            // What tests send at once is read in one turn.
+            read_buffer: 256 * 1024,
+            ..Pace::default()
+        };
+        Driver::new(config, pace, host, engine())
     });
+    let link = |_| Link {
+        newcomers: Vec::new(),
+        moved: Vec::new(),
+        letters: (0..count).map(|_| Vec::new()).collect(),
+    };
     Node {
-        shards: shards.collect(),
-        links: (0..count).map(|_| VecDeque::new()).collect(),
+        shards: Shards(shards.collect()),
+        links: (0..count).map(link).collect(),
         sockets: Vec::new(),
         now: Now {
             micros: 1_000_000,
@@ -203,6 +271,137 @@ pub fn node_with<E: Engine>(
     }
 }
 
+/// What a shard's driver asks for in one turn.
+struct Machine<'a> {
+    index: usize,
+    now: Now,
+    /// The link is slow: letters and connections wait.
+    slow: bool,
+    sockets: &'a mut [Socket],
+    links: &'a mut [Link],
+}
+
+impl<E: Engine> Outside<SimHost, E> for Machine<'_> {
+    type Socket = Client;
+
+    fn now(&mut self) -> Now {
+        self.now
+    }
+
+    fn take_mail(&mut self, _: Now, _: &mut Shard<SimHost, E>, mail: &mut Mail<Client>) {
+        let link = &mut self.links[self.index];
+        for client in link.newcomers.drain(..) {
+            mail.newcomers.push(Newcomer {
+                socket: client,
+                encoding: self.sockets[client].encoding,
+                access: Access::ANONYMOUS,
+                leftover: Vec::new(),
+            });
+        }
+        if !self.slow {
+            mail.moved.extend(link.moved.drain(..));
+            for (mine, theirs) in mail.letters.iter_mut().zip(&mut link.letters) {
+                mine.append(theirs);
+            }
+        }
+    }
+
+    fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
+        self.links[usize::from(to)].letters[self.index].append(letters);
+    }
+
+    fn send_connection(&mut self, to: u16, mut moved: Moved<Client>) {
+        self.sockets[*moved.socket()].shard = ON_THE_WAY;
+        self.links[usize::from(to)].moved.push(moved);
+    }
+
+    fn attach(&mut self, conn: ConnId, client: &mut Client) -> bool {
+        let socket = &mut self.sockets[*client];
+        (socket.shard, socket.conn) = (self.index, conn);
+        socket.news = !socket.up.is_empty() || socket.ended;
+        true
+    }
+
+    fn read(&mut self, client: &mut Client, input: &mut [u8]) -> Read {
+        let socket = &mut self.sockets[*client];
+        let count = socket.up.len().min(input.len());
+        if count == 0 {
+            return if socket.ended {
+                Read::End
+            } else {
+                Read::Nothing
+            };
+        }
+        input[..count].copy_from_slice(&socket.up[..count]);
+        socket.up.drain(..count);
+        Read::Bytes(count)
+    }
+
+    fn next_frame<'e, 'i: 'e>(
+        &'e mut self,
+        client: &'e mut Client,
+        input: &mut &'i mut [u8],
+    ) -> Option<Frame<'e>> {
+        let Socket {
+            partial, unread, ..
+        } = &mut self.sockets[*client];
+        if missing(partial) == 0 {
+            partial.clear();
+        }
+        while !input.is_empty() {
+            let part = missing(partial).min(input.len());
+            let (taken, rest) = std::mem::take(input).split_at_mut(part);
+            *input = rest;
+            partial.extend_from_slice(taken);
+            if missing(partial) == 0 {
+                *unread -= 1;
+                return Some(Frame::Message(Format::Json, &partial[4..]));
+            }
+        }
+        None
+    }
+
+    fn incomplete_since(&mut self, _: &mut Client, _: u64) -> Option<u64> {
+        None
+    }
+
+    fn restart_incomplete(&mut self, _: &mut Client, _: u64) {}
+
+    fn write(&mut self, client: &mut Client, slices: &[IoSlice<'_>]) -> Option<usize> {
+        let socket = &mut self.sockets[*client];
+        if socket.ended {
+            return None;
+        }
+        let room = socket.window.saturating_sub(socket.in_socket);
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let taken = wanted.min(room);
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+        socket.wire.extend(bytes.take(taken));
+        socket.in_socket += taken;
+        socket.blocked |= taken < wanted;
+        Some(taken)
+    }
+
+    /// The client ends its side at once.
+    fn shut_down(&mut self, client: &mut Client) -> bool {
+        let socket = &mut self.sockets[*client];
+        (socket.ended, socket.news) = (true, true);
+        true
+    }
+
+    fn release(&mut self, client: Client) {
+        self.sockets[client].open = false;
+    }
+}
+
+/// Bytes that a message lacks, or first its length.
+fn missing(partial: &[u8]) -> usize {
+    match partial.first_chunk() {
+        Some(length) => 4 + u32::from_be_bytes(*length) as usize - partial.len(),
+        None => 4 - partial.len(),
+    }
+}
+
 impl<E: Engine> Node<E> {
     pub fn connect(&mut self) -> Client {
         let shard = self.sockets.len() % self.shards.len();
@@ -210,10 +409,10 @@ impl<E: Engine> Node<E> {
     }
 
     pub fn connect_to(&mut self, shard: usize, encoding: Encoding) -> Client {
-        let conn = self.shards[shard].open(self.now, encoding, Access::ANONYMOUS);
+        let client = self.sockets.len();
         self.sockets.push(Socket {
             shard,
-            conn,
+            conn: ConnId::from_u64(u64::MAX),
             encoding,
             window: usize::MAX,
             wire: Vec::new(),
@@ -221,19 +420,30 @@ impl<E: Engine> Node<E> {
             blocked: false,
             open: true,
             closing: false,
-            unread: VecDeque::new(),
+            unread: 0,
+            up: Vec::new(),
+            partial: Vec::new(),
+            ended: false,
+            news: false,
         });
-        self.sockets.len() - 1
+        self.links[shard].newcomers.push(client);
+        self.drive(shard);
+        client
     }
 
     /// Queues a message; the next turn reads it, as far as the shard takes it.
     pub fn send(&mut self, client: Client, json: &str) {
-        self.sockets[client].unread.push_back(json.to_owned());
+        let socket = &mut self.sockets[client];
+        socket.unread += 1;
+        let length = (json.len() as u32).to_be_bytes();
+        socket.up.extend_from_slice(&length);
+        socket.up.extend_from_slice(json.as_bytes());
+        socket.news = true;
     }
 
     /// Messages of this client that the shard has not read.
     pub fn unread(&self, client: Client) -> usize {
-        self.sockets[client].unread.len()
+        self.sockets[client].unread
     }
 
     pub fn receive(&mut self, client: Client, received: Received<'_>) {
@@ -242,11 +452,18 @@ impl<E: Engine> Node<E> {
         self.shards[socket.shard].receive(self.now, socket.conn, received);
     }
 
-    /// The connection is cut.
+    /// The connection is cut: what was on its way is lost.
     pub fn cut(&mut self, client: Client) {
         let socket = &mut self.sockets[client];
-        if std::mem::take(&mut socket.open) {
-            self.shards[socket.shard].closed(self.now, socket.conn);
+        if !socket.ended {
+            socket.open = false;
+            socket.up.clear();
+            (socket.ended, socket.news) = (true, true);
+            let (shard, conn) = (socket.shard, socket.conn);
+            if shard != ON_THE_WAY {
+                self.shards.0[shard].writable(conn);
+                self.turn_of(shard);
+            }
         }
     }
 
@@ -256,85 +473,38 @@ impl<E: Engine> Node<E> {
         for index in 0..self.shards.len() {
             busy |= self.turn_of(index);
         }
-        for index in 0..self.shards.len() {
-            for to in 0..self.shards.len() as u16 {
-                let Some(outbox) = self.shards[index].outbox(to) else {
-                    continue;
-                };
-                for message in outbox.drain(..) {
-                    self.links[usize::from(to)].push_back((index as u16, message));
-                    busy = true;
-                }
-            }
-        }
-        busy
+        busy || self.links.iter().any(|link| !link.is_empty())
     }
 
     fn turn_of(&mut self, index: usize) -> bool {
-        let now = self.now;
-        let mut busy = false;
-        let slow = self.random.below(100) < self.slow_links;
-        let take = if slow { 0 } else { self.links[index].len() };
-        for (from, message) in self.links[index].drain(..take).collect::<Vec<_>>() {
-            self.shards[index].from_shard(now, from, message);
-            busy = true;
-        }
-        busy |= slow && !self.links[index].is_empty();
-        let mut moved = Vec::new();
-        let shard = &mut self.shards[index];
-        for socket in self
-            .sockets
-            .iter_mut()
-            .filter(|socket| socket.open && socket.shard == index)
-        {
-            while shard.may_read(socket.conn) {
-                let Some(message) = socket.unread.pop_front() else {
-                    break;
-                };
-                shard.note_received(now, socket.conn);
-                shard.receive(now, socket.conn, Received::Message(message.as_bytes()));
-                busy = true;
+        for socket in self.sockets.iter_mut().filter(|it| it.shard == index) {
+            if std::mem::take(&mut socket.news) {
+                self.shards.0[index].readable(socket.conn, socket.ended);
             }
         }
-        while let Some((conn, to, moving)) = shard.next_moving() {
-            moved.push((conn, to, moving));
-        }
-        shard.run_timers(now);
-        busy |= shard.run_rooms(now);
-        while let Some(conn) = shard.next_dirty(now) {
-            let socket = self
-                .sockets
-                .iter_mut()
-                .find(|s| s.open && s.shard == index && s.conn == conn);
-            if let Some(socket) = socket {
-                write(shard, now, socket);
-                busy = true;
-            }
-        }
-        while let Some(conn) = shard.next_closing() {
-            let socket = self
-                .sockets
-                .iter_mut()
-                .find(|s| s.open && s.shard == index && s.conn == conn);
-            if let Some(socket) = socket {
-                write(shard, now, socket);
+        let more = self.drive(index);
+        let driver = &mut self.shards.0[index];
+        for socket in self.sockets.iter_mut().filter(|it| it.shard == index) {
+            if socket.open && driver.open_socket(socket.conn).is_none() {
                 (socket.open, socket.closing) = (false, true);
-                shard.closed(now, conn);
-                busy = true;
             }
         }
-        while shard.next_readable().is_some() {
-            busy = true;
-        }
-        for (conn, to, moving) in moved {
-            busy = true;
-            let is_it = |s: &&mut Socket| s.open && s.shard == index && s.conn == conn;
-            if let Some(socket) = self.sockets.iter_mut().find(is_it) {
-                socket.shard = usize::from(to);
-                socket.conn = self.shards[usize::from(to)].arrive(now, socket.encoding, moving);
-            }
-        }
-        busy
+        let news = |socket: &Socket| socket.shard == index && socket.news;
+        let wake = self.shards.0[index].next_wake();
+        let late = wake.is_some_and(|wake| wake <= self.now.micros);
+        more || late || self.sockets.iter().any(news)
+    }
+
+    fn drive(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let mut machine = Machine {
+            index,
+            now,
+            slow: self.random.below(100) < self.slow_links,
+            sockets: &mut self.sockets,
+            links: &mut self.links,
+        };
+        self.shards.0[index].turn(now, &mut machine)
     }
 
     /// Turns until nothing is left to do at this moment.
@@ -379,9 +549,10 @@ impl<E: Engine> Node<E> {
             got.push(frame);
         }
         socket.in_socket = 0;
-        if socket.blocked && socket.open {
-            socket.blocked = false;
-            write(&mut self.shards[socket.shard], self.now, socket);
+        if std::mem::take(&mut socket.blocked) {
+            let (shard, conn) = (socket.shard, socket.conn);
+            self.shards.0[shard].writable(conn);
+            self.turn_of(shard);
         }
         got
     }
@@ -399,8 +570,9 @@ impl<E: Engine> Node<E> {
         let mut all = Vec::new();
         loop {
             self.settle();
+            let socket = &self.sockets[client];
+            let waits = socket.blocked && (socket.open || socket.closing);
             let got = self.read(client);
-            let waits = self.sockets[client].blocked && self.sockets[client].open;
             if got.is_empty() && !waits {
                 return all;
             }
@@ -461,7 +633,7 @@ impl<E: Engine> Node<E> {
         self.settle();
         self.jump(60_000);
         self.assert_empty();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             assert_eq!(shard.sessions(), (0, 0), "sessions or users are left");
         }
     }
@@ -473,7 +645,7 @@ impl<E: Engine> Node<E> {
         }
         self.settle();
         self.pass(1_000);
-        for shard in &mut self.shards {
+        for shard in self.shards.iter_mut() {
             assert_eq!(shard.connections(), 0);
             assert_eq!(shard.rooms(), (0, 0), "rooms are left");
             let stats = shard.stats();
@@ -482,31 +654,6 @@ impl<E: Engine> Node<E> {
                 (0, 0),
                 "pieces, chunks are left"
             );
-        }
-    }
-}
-
-fn write<E: Engine>(shard: &mut Shard<SimHost, E>, now: Now, socket: &mut Socket) {
-    loop {
-        let mut slices = [IoSlice::new(&[]); 8];
-        let filled = shard.gather(socket.conn, &mut slices);
-        let room = socket.window.saturating_sub(socket.in_socket);
-        let wanted: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-        let mut left = wanted.min(room);
-        let taken = left;
-        for slice in &slices[..filled] {
-            let part = slice.len().min(left);
-            socket.wire.extend_from_slice(&slice[..part]);
-            left -= part;
-        }
-        socket.in_socket += taken;
-        match shard.written(now, socket.conn, taken, taken < wanted) {
-            Written::Done => return,
-            Written::More => {}
-            Written::Blocked => {
-                socket.blocked = true;
-                return;
-            }
         }
     }
 }
