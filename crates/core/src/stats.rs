@@ -1,6 +1,6 @@
 //! Counters of a shard. Plain numbers that only grow, unless a field says that it is a gauge.
 
-use roomcast_protocol::{ErrorCode, Format, MessageType};
+use roomcast_protocol::{CloseCode, ErrorCode, Format, MessageType};
 
 /// What a shard counted since it began.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,8 @@ pub struct Stats {
     pub deliveries: u64,
     /// Errors answered, by [`ErrorCode`] number.
     pub errors: Vec<u64>,
-    /// Close frames sent, by close code; 0 stands for codes that are not the server's own.
+    /// Close frames sent, by close code; 0 stands for codes of clients that are neither the server's nor RFC 6455's, of
+    /// which there are thousands.
     pub closes: Vec<(u16, u64)>,
     /// Connections closed because their event lane was full.
     pub slow_readers: u64,
@@ -123,6 +124,8 @@ impl Stats {
     }
 
     pub(crate) fn close(&mut self, code: u16) {
+        let known = matches!(code, 1000..=1015) || CloseCode::from_code(code).is_some();
+        let code = if known { code } else { 0 };
         match self.closes.iter_mut().find(|(other, _)| *other == code) {
             Some((_, count)) => *count += 1,
             None => self.closes.push((code, 1)),

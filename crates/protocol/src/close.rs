@@ -9,7 +9,7 @@
 pub enum CloseCode {
     /// The client said goodbye, and the server answers.
     Normal = 1000,
-    /// The server is going away.
+    /// The client has gone for a while (a page that is left), and the server answers.
     GoingAway = 1001,
     /// A breach of RFC 6455.
     ProtocolError = 1002,
@@ -19,8 +19,6 @@ pub enum CloseCode {
     InvalidText = 1007,
     /// A message that is too large to be read past.
     TooBig = 1009,
-    /// A fault of the server.
-    InternalError = 1011,
     /// The server shuts down or moves its clients: see `reconnect`.
     Reconnect = 4000,
     /// The client reads more slowly than its rooms speak, and a lane is full.
@@ -33,7 +31,7 @@ pub enum CloseCode {
     MaxLifetime = 4004,
     /// The socket took no byte for `heartbeat.write_timeout`.
     WriteTimeout = 4005,
-    /// The server has no room for the connection.
+    /// The server has no room for the connection, and found out only after the handshake.
     Overloaded = 4006,
     /// The token has ended: come back with a new one.
     TokenExpired = 4007,
@@ -45,20 +43,17 @@ pub enum CloseCode {
     TakenOver = 4501,
     /// The token is not good.
     Unauthorized = 4502,
-    /// The operator or the app closed it for good.
-    Kicked = 4503,
 }
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [CloseCode; 20] = [
+    pub const ALL: [CloseCode; 18] = [
         CloseCode::Normal,
         CloseCode::GoingAway,
         CloseCode::ProtocolError,
         CloseCode::UnsupportedData,
         CloseCode::InvalidText,
         CloseCode::TooBig,
-        CloseCode::InternalError,
         CloseCode::Reconnect,
         CloseCode::SlowReader,
         CloseCode::HeartbeatTimeout,
@@ -71,7 +66,6 @@ impl CloseCode {
         CloseCode::TooManyErrors,
         CloseCode::TakenOver,
         CloseCode::Unauthorized,
-        CloseCode::Kicked,
     ];
 
     /// The number in the close frame.
@@ -95,7 +89,6 @@ impl CloseCode {
             CloseCode::UnsupportedData => "unsupported_data",
             CloseCode::InvalidText => "invalid_text",
             CloseCode::TooBig => "too_big",
-            CloseCode::InternalError => "internal_error",
             CloseCode::Reconnect => "reconnect",
             CloseCode::SlowReader => "slow_reader",
             CloseCode::HeartbeatTimeout => "heartbeat_timeout",
@@ -108,7 +101,6 @@ impl CloseCode {
             CloseCode::TooManyErrors => "too_many_errors",
             CloseCode::TakenOver => "taken_over",
             CloseCode::Unauthorized => "unauthorized",
-            CloseCode::Kicked => "kicked",
         }
     }
 
@@ -153,6 +145,6 @@ mod tests {
             CloseCode::SlowReader.reason(1000),
             "slow_reader; retry_after_ms=1000"
         );
-        assert_eq!(CloseCode::Kicked.reason(1000), "kicked");
+        assert_eq!(CloseCode::TakenOver.reason(1000), "taken_over");
     }
 }

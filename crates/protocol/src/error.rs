@@ -100,8 +100,6 @@ error_codes! {
     ActionRefused = "action_refused",
     /// The room's logic failed, and the room was closed.
     RoomFailed = "room_failed",
-    /// A fault of the server.
-    Internal = "internal",
 }
 
 impl ErrorCode {
@@ -121,7 +119,6 @@ impl ErrorCode {
                 | ErrorCode::SeqGap
                 | ErrorCode::TooManyUnanswered
                 | ErrorCode::OnCooldown
-                | ErrorCode::Internal
         )
     }
 

@@ -119,6 +119,7 @@ impl Edge {
             state,
             base,
             version,
+            messages,
             mut exclusions,
             bytes: _,
         } = delivery;
@@ -173,12 +174,13 @@ impl Edge {
                 let mut push = |piece| {
                     table.retain(chunk);
                     conn.lanes.push(arena, piece);
-                    ctx.stats.deliveries += 1;
                 };
+                ctx.stats.deliveries += u64::from(messages.events[encoding]);
                 if conn.excluded {
                     let own = exclusions
                         .iter()
                         .filter(|it| it.conn == own_ref(conn.id) && !it.state_lane);
+                    ctx.stats.deliveries -= own.clone().count() as u64;
                     split(whole, own, push);
                 } else {
                     push(whole);
@@ -205,12 +207,13 @@ impl Edge {
                     let mut push = |piece| {
                         table.retain(chunk);
                         conn.lanes.push(arena, piece);
-                        ctx.stats.deliveries += 1;
                     };
+                    ctx.stats.deliveries += u64::from(messages.state[encoding]);
                     if conn.excluded {
                         let own = exclusions
                             .iter()
                             .filter(|it| it.conn == own_ref(conn.id) && it.state_lane);
+                        ctx.stats.deliveries -= own.clone().count() as u64;
                         split(whole, own, push);
                     } else {
                         push(whole);

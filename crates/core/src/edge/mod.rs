@@ -239,9 +239,7 @@ impl Edge {
         let Some(conn) = conn.filter(|conn| conn.phase != Phase::Closing) else {
             return;
         };
-        // A peer's close frame is answered with its own code, of which there are thousands.
-        ctx.stats
-            .close(CloseCode::from_code(code).map_or(0, CloseCode::code));
+        ctx.stats.close(code);
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);

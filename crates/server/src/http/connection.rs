@@ -9,7 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use roomcast_websocket::close::{CloseFrame, code};
+use roomcast_protocol::CloseCode;
+use roomcast_websocket::CloseFrame;
 use roomcast_websocket::frame::write_close;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -246,9 +247,10 @@ async fn hand_over(site: &Site, mut upgraded: Upgraded) {
         if Instant::now() >= deadline {
             site.refused(RefusedBy::ShardsBusy);
             let mut frame = Vec::new();
+            let retry = site.retry_after() * 1_000;
             let close = CloseFrame {
-                code: code::TRY_AGAIN_LATER,
-                reason: "overloaded",
+                code: CloseCode::Overloaded.code(),
+                reason: &CloseCode::Overloaded.reason(retry),
             };
             write_close(&mut frame, Some(close), None);
             let _ = io::Write::write(&mut upgraded.stream, &frame);

@@ -153,7 +153,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_deliveries_total",
         &[],
-        "Events and state messages queued, each counted once for each receiver.",
+        "Events and state messages queued: each message counts once for each receiver.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.deliveries));
         },
@@ -202,7 +202,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_closes_total",
         &["code"],
-        "Close frames sent, by code; the answer to a client's own has its code.",
+        "Close frames sent, by code. The answer to a client's own has its code; `other` are those that no table has.",
         closes,
     ),
     counter(
@@ -473,6 +473,9 @@ fn closes(scrape: &Scrape<'_>, out: &mut Exposition) {
         *codes.entry(*code).or_insert(0) += count;
     }
     for (code, count) in codes {
-        out.sample(&[("code", &code)], count);
+        match code {
+            0 => out.sample(&[("code", &"other")], count),
+            code => out.sample(&[("code", &code)], count),
+        }
     }
 }

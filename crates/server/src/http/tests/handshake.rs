@@ -270,10 +270,13 @@ fn shards_that_stay_busy_end_it_with_a_close_frame() {
     server.shards.refusals.store(usize::MAX, Ordering::Relaxed);
     let (mut client, answer) = server.open("");
     assert_eq!(answer.status, 101);
-    assert_eq!(
-        client.rest(),
-        [&[0x88, 12, 0x03, 0xf5][..], b"overloaded"].concat()
-    );
+    let frame = client.rest();
+    assert_eq!(frame[..2], [0x88, frame.len() as u8 - 2]);
+    assert_eq!(frame[2..4], 4006_u16.to_be_bytes());
+    let reason = std::str::from_utf8(&frame[4..]).unwrap();
+    let wait = reason.strip_prefix("overloaded; retry_after_ms=");
+    let wait: u64 = wait.unwrap_or_else(|| panic!("{reason}")).parse().unwrap();
+    assert!((1..=60_000).contains(&wait));
     server.wait_for_refusals(RefusedBy::ShardsBusy, 1);
 }
 
