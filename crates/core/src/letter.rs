@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::chunk::Chunk;
+use crate::direct::DirectBody;
 use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, HomeRoomId};
@@ -10,6 +11,7 @@ use crate::player::PlayerNum;
 use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
 };
+use smallvec::SmallVec;
 
 /// A message between two shards of a node. Opaque; carry it in order.
 #[derive(Debug)]
@@ -198,26 +200,31 @@ impl Publish {
     }
 }
 
-#[derive(Clone, Debug)]
+/// A direct message on its way.
+#[derive(Debug)]
 pub(crate) struct DirectMessage {
     pub(crate) to: Recipient,
-    /// The user that it is for; empty where it is for one client.
-    pub(crate) to_user: Box<str>,
     pub(crate) from: ConnRef,
     pub(crate) from_encoding: Encoding,
-    pub(crate) from_client: ClientId,
     pub(crate) born: u64,
     /// As in [`Op::window`]; 0 of a copy.
     pub(crate) window: u32,
     pub(crate) request_id: u32,
-    pub(crate) publish: Publish,
+    pub(crate) body: Arc<DirectBody>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Recipient {
-    Client(ClientId),
-    /// All sessions of [`DirectMessage::to_user`].
+    /// Clients that are at home on one shard.
+    Clients(SmallVec<[ClientId; 1]>),
+    /// All sessions of [`DirectBody::to_user`].
     User,
+}
+
+impl Recipient {
+    pub(crate) fn client(client: ClientId) -> Recipient {
+        Recipient::Clients(SmallVec::from_slice(&[client]))
+    }
 }
 
 /// What became of a direct message that its sender had numbered.

@@ -6,6 +6,7 @@
 mod batcher;
 mod chunk;
 mod context;
+mod direct;
 pub mod driver;
 mod edge;
 pub mod engine;

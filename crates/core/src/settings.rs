@@ -59,6 +59,9 @@ pub struct Settings {
     pub session_key: [u8; 32],
     /// Sessions without a connection that a shard keeps; beyond that, those end first that would end first anyhow.
     pub max_parked: usize,
+    /// Bytes that the inboxes of a node may take together. Beyond it those lose their messages first that got none for
+    /// longest.
+    pub inbox_memory: usize,
     /// A reader that needs so long to catch up with its rooms is closed; 0: it may take its time.
     pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
@@ -92,6 +95,7 @@ impl Default for Settings {
             token_lifetime: 7 * 24 * 3_600_000,
             session_key: [0; 32],
             max_parked: 100_000,
+            inbox_memory: 128 * 1024 * 1024,
             behind_timeout: 0,
             refuse_unknown_kinds: false,
         }

@@ -141,7 +141,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     /// more, take another turn without sleeping.
     pub fn run_rooms(&mut self, now: Now) -> bool {
         let mut budget = i64::try_from(self.ctx.settings.turn_bytes.max(1)).unwrap_or(i64::MAX);
-        let mut more = false;
+        let mut more = self.edge.send_copies(&mut self.ctx, now);
         self.home.begin_turn();
         loop {
             let mut ops = std::mem::take(&mut self.ctx.local_ops);
@@ -263,6 +263,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn stats(&mut self) -> &Stats {
         (self.ctx.stats.lane_pieces, self.ctx.stats.chunks) = self.edge.waiting();
         (self.ctx.stats.parked, _) = self.edge.sessions();
+        self.ctx.stats.inbox_bytes = self.ctx.inbox_memory.held();
         (self.ctx.stats.log_bytes, self.ctx.stats.logs_evicted) = self.home.log_usage();
         &self.ctx.stats
     }

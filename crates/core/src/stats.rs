@@ -80,6 +80,10 @@ pub struct Stats {
     pub seq_gaps: u64,
     /// Direct messages put into inboxes.
     pub inbox_messages: u64,
+    /// Inboxes that lost their messages to stay under the ceiling of all of them.
+    pub inboxes_evicted: u64,
+    /// Gauge: bytes that inboxes take.
+    pub inbox_bytes: usize,
     /// Gauge: sessions without a connection.
     pub parked: usize,
     /// Gauge: bytes that rooms' logs hold.

@@ -75,6 +75,11 @@ impl<R: Row> Table<R> {
         self.rows.get(place as usize)
     }
 
+    /// All rows.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut R> {
+        self.rows.iter_mut().map(|(_, row)| row)
+    }
+
     /// The numbers of all rows.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = R::Number> {
         self.rows.iter().map(|(_, row)| row.number())

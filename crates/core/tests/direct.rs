@@ -240,3 +240,128 @@ fn an_inbox_lacks_something_only_for_who_had_one() {
         (&json!(false), &json!(false))
     );
 }
+
+/// Sessions of one user, each without a connection.
+fn parked_sessions_of(node: &mut Node, user: &str, count: usize) -> Vec<Session> {
+    let payload = json!({"version": 1, "token": format!("{user} all:chat:1")});
+    let all: Vec<_> = (0..count).map(|_| hello(node, payload.clone()).0).collect();
+    for it in &all {
+        node.cut(it.client);
+    }
+    node.settle();
+    all
+}
+
+fn stats(node: &mut Node, of: impl Fn(&roomcast_core::Stats) -> u64) -> u64 {
+    let shards = node.shards.iter_mut();
+    shards.map(|shard| of(shard.stats())).sum()
+}
+
+#[test]
+fn a_message_to_a_user_is_one_text_and_a_part_of_the_copies_a_turn() {
+    for shards in [1, 3] {
+        let settings = Settings {
+            ..Settings::default()
+        };
+        let mut node = node(shards, settings, vec![relay("chat")]);
+        let sessions = parked_sessions_of(&mut node, "ann", 1_000);
+        let bob = begin(&mut node);
+        let before = stats(&mut node, |it| it.inbox_bytes as u64);
+        let text = "x".repeat(60_000);
+        let message = json!({"type": "chat", "to_user_id": "ann", "seq": 1, "payload": text});
+        node.send(bob.client, &message.to_string());
+        // A turn of a shard makes a bounded part of 60 MB of copies, and leaves the rest to the next ones.
+        let most = (1 << 20) + (1 << 16);
+        let copies = |node: &mut Node| {
+            let shards = node.shards.iter_mut();
+            shards
+                .map(|it| it.stats().inbox_messages)
+                .collect::<Vec<_>>()
+        };
+        let (mut before_turn, mut turns) = (copies(&mut node), 0);
+        while before_turn.iter().sum::<u64>() < 1_000 {
+            node.turn();
+            let after_turn = copies(&mut node);
+            for (before, after) in before_turn.iter().zip(&after_turn) {
+                assert!((after - before) * 60_000 <= most, "{before} to {after}");
+            }
+            before_turn = after_turn;
+            turns += 1;
+            assert!(turns < 200, "{before_turn:?}");
+        }
+        node.settle();
+        assert_eq!(answers(&node.messages(bob.client)), [(1, String::new())]);
+        // All inboxes of a shard share one text.
+        let held = stats(&mut node, |it| it.inbox_bytes as u64) - before;
+        assert!(
+            held < u64::from(shards) * 61_000 + 1_000 * 600,
+            "{held} bytes"
+        );
+        let (again, welcome) = come_back(&mut node, &sessions[7], &Value::Null);
+        assert_eq!(welcome["inbox_recovered"], true);
+        assert_eq!(chats(&node.messages(again.client)), [text]);
+        node.pass(31_000);
+        node.cut(again.client);
+        node.pass(31_000);
+        assert_eq!(stats(&mut node, |it| it.inbox_bytes as u64), 0);
+    }
+}
+
+#[test]
+fn a_users_messages_keep_their_order_beside_another_users() {
+    let mut node = setup(3);
+    let ann = parked_sessions_of(&mut node, "ann", 100);
+    let eve = parked_sessions_of(&mut node, "eve", 100);
+    let bob = begin(&mut node);
+    // A long one first, which takes many turns, then short ones that would fit in before its end.
+    let texts: Vec<_> = std::iter::once("x".repeat(60_000))
+        .chain((0..9).map(|n| n.to_string()))
+        .collect();
+    let mut seq = 0;
+    for text in &texts {
+        for user in ["ann", "eve"] {
+            seq += 1;
+            let message = json!({"type": "chat", "to_user_id": user, "seq": seq, "payload": text});
+            node.send(bob.client, &message.to_string());
+        }
+    }
+    node.settle();
+    assert_eq!(answers(&node.messages(bob.client)).len(), 20);
+    for session in ann.iter().chain(&eve).step_by(17) {
+        let (again, _) = come_back(&mut node, session, &Value::Null);
+        assert_eq!(chats(&node.messages(again.client)), texts);
+    }
+}
+
+#[test]
+fn all_inboxes_together_stay_under_their_ceiling_and_who_lost_messages_is_told() {
+    let settings = Settings {
+        inbox_memory: 300_000,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![relay("chat")]);
+    let ann = begin(&mut node);
+    let others: Vec<_> = (0..20).map(|_| begin(&mut node)).collect();
+    let mut seq = 0;
+    for other in &others {
+        node.cut(other.client);
+    }
+    for other in &others {
+        seq += 1;
+        node.pass(100);
+        node.say(ann.client, &direct(other, seq, &"x".repeat(30_000)));
+        assert_eq!(answers(&node.messages(ann.client)), [(seq, String::new())]);
+        let held = stats(&mut node, |it| it.inbox_bytes as u64);
+        assert!(held <= 300_000, "{held}");
+    }
+    assert!(stats(&mut node, |it| it.inboxes_evicted) > 5);
+    let mut lost = 0;
+    for other in &others {
+        let (again, welcome) = come_back(&mut node, other, &Value::Null);
+        let got = chats(&node.messages(again.client)).len();
+        // Each has what it was sent, or is told that it lacks something.
+        assert_eq!(welcome["inbox_recovered"] == true, got == 1);
+        lost += 1 - got;
+    }
+    assert!((5..15).contains(&lost), "{lost}");
+}

@@ -312,7 +312,7 @@ it("misses direct messages after a restart only where it had some", async () => 
   expect(client.stats.gaps).toBe(0);
   last().says({ type: "chat", from_client_id: "c9", to_client_id: "c2", payload: 1, offset: 1, epoch: "i" });
   await again();
-    expect(client.stats.gaps).toBe(1);
+  expect(client.stats.gaps).toBe(1);
   await again();
   expect(client.stats.gaps).toBe(1);
 });

@@ -8,6 +8,7 @@ mod ways_out;
 use std::sync::Arc;
 
 use crate::chunk::ChunkPool;
+use crate::direct::InboxMemory;
 use crate::host::Host;
 use crate::id::NameHash;
 use crate::kinds::Kinds;
@@ -36,6 +37,8 @@ pub(crate) struct Context<H> {
     pub(crate) outboxes: Vec<Vec<ShardMessage>>,
     /// Bytes of deliveries on their way to each shard.
     in_transit: Vec<usize>,
+    /// What inboxes take.
+    pub(crate) inbox_memory: Arc<InboxMemory>,
 }
 
 impl<H: Host> Context<H> {
@@ -62,6 +65,7 @@ impl<H: Host> Context<H> {
             local_edge: Vec::new(),
             outboxes: (0..count).map(|_| Vec::new()).collect(),
             in_transit: vec![0; usize::from(count)],
+            inbox_memory: Arc::default(),
         }
     }
 }

@@ -1,24 +1,31 @@
 //! Direct messages: to a client or a user, into inboxes, and what became of them.
 
-use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing, Payload, mutated};
+use std::sync::Arc;
+
+use roomcast_protocol::{Body, ErrorCode, Outgoing, mutated};
 
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
+use crate::direct::{CountedBody, DirectBody};
 use crate::edge::conn::Conn;
-use crate::edge::inbox::{Check, Inbox};
+use crate::edge::fan_out::Part;
+use crate::edge::inbox::Inbox;
 use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
+use crate::edge::sent::Check;
 use crate::edge::{Edge, over_state};
+use crate::engine::Epoch;
 use crate::host::Host;
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
 use crate::lane::Lane;
 use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient, ShardMessage};
-use crate::log::Record;
 use crate::time::Now;
 
 /// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
 /// a turn makes is held against a reader only when its socket doesn't take it.
 const DIRECT_LANES: usize = 4;
+/// Bytes of copies of messages to users that a shard makes in a turn.
+const COPIES_OF_A_TURN: usize = 1024 * 1024;
 const RECIPIENT_BUSY: &str = "the recipient gets too much at once; send it again";
 const BUSY_RETRY_MS: u64 = 100;
 
@@ -51,13 +58,13 @@ impl Edge {
         };
         let to_user = to_user.unwrap_or_default();
         let client = conn.pooled.client_id;
-        let size = client.as_str().len() + to_user.len() + publish.bytes.len();
+        let size = DirectBody::size_of(client, to_user, publish.bytes.len());
         let recipient = match to_client {
             _ if !publish.ephemeral && !Inbox::keeps(size) => {
                 Err((ErrorCode::TooLarge, Inbox::TOO_LARGE))
             }
             Some(to) => ClientId::parse(to)
-                .map(Recipient::Client)
+                .map(Recipient::client)
                 .ok_or((ErrorCode::RecipientNotFound, NO_RECIPIENT)),
             None => Ok(Recipient::User),
         };
@@ -81,26 +88,42 @@ impl Edge {
                 ctx.recycle(publish.bytes);
                 return self.answer_direct(ctx, now, envelope, check);
             }
-            if let Recipient::Client(_) = to {
+            if to != Recipient::User {
                 sent.settle(envelope.seq, Receipt::Copies(1));
             }
         }
         let window = take_window(conn, ctx, publish.bytes.len());
+        let body = DirectBody {
+            message_type: publish.message_type,
+            payload_kind: publish.payload_kind,
+            from: client,
+            to_user: to_user.into(),
+            seq: publish.seq,
+            ephemeral: publish.ephemeral,
+            bytes: publish.bytes.as_slice().into(),
+            name_length: publish.name_length,
+        };
+        ctx.recycle(publish.bytes);
         let message = DirectMessage {
             to,
-            to_user: to_user.into(),
             from: ConnRef {
                 shard: ctx.index,
                 conn: id,
             },
             from_encoding: conn.encoding,
-            from_client: client,
             born: now.micros,
             window,
             request_id: envelope.request_id,
-            publish,
+            body: Arc::new(body),
         };
-        self.route_direct(ctx, now, message);
+        let hash = match &message.to {
+            Recipient::Clients(clients) => {
+                let client = clients.first().map_or("", ClientId::as_str);
+                ctx.names.hash(client)
+            }
+            Recipient::User => ctx.names.hash(to_user),
+        };
+        self.send_direct(ctx, now, NameHash::home(hash, ctx.count), message);
     }
 
     /// Answers a number that is not to be sent.
@@ -137,12 +160,13 @@ impl Edge {
         self.fault(ctx, now, envelope.id, fault);
     }
 
-    fn route_direct<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: DirectMessage) {
-        let hash = match message.to {
-            Recipient::Client(client) => ctx.names.hash(client.as_str()),
-            Recipient::User => ctx.names.hash(&message.to_user),
-        };
-        let home = NameHash::home(hash, ctx.count);
+    fn send_direct<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        home: u16,
+        message: DirectMessage,
+    ) {
         if home == ctx.index {
             self.take_direct(ctx, now, message);
         } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
@@ -150,44 +174,107 @@ impl Edge {
         }
     }
 
-    /// A direct message for a client or a user at home here.
+    /// A direct message for clients or a user at home here.
     pub(crate) fn take_direct<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        mut message: DirectMessage,
+        message: DirectMessage,
     ) {
+        let Recipient::Clients(clients) = &message.to else {
+            return self.begin_copies(ctx, now, message);
+        };
+        let body = &message.body;
+        let counted = match self.last_direct.upgrade() {
+            Some(last) if Arc::ptr_eq(&last.body, body) => last,
+            _ => CountedBody::new(body, &ctx.inbox_memory),
+        };
+        self.last_direct = Arc::downgrade(&counted);
+        for client in clients {
+            let receipt = self.put_direct(ctx, now, *client, &message, &counted);
+            self.tell_sender(ctx, now, &message, receipt);
+        }
         // A copy took none.
-        match std::mem::take(&mut message.window) {
-            0 => {}
-            window => ctx.accepted(message.from, window),
+        if message.window > 0 {
+            ctx.accepted(message.from, message.window);
         }
-        match message.to {
-            Recipient::Client(client) => {
-                let result = self.put_direct(ctx, now, client, &message);
-                self.tell_sender(ctx, now, &message, result);
-            }
-            Recipient::User => {
-                let hash = ctx.names.hash(&message.to_user);
-                let sessions: smallvec::SmallVec<[ClientId; 8]> =
-                    self.users.sessions(&message.to_user, hash).into();
-                // Without authentication the user is the client.
-                let own = ClientId::parse(&message.to_user).filter(|_| sessions.is_empty());
-                let sessions: smallvec::SmallVec<[ClientId; 8]> =
-                    sessions.into_iter().chain(own).collect();
-                let copies = Receipt::Copies(sessions.len() as u32);
-                self.tell_sender(ctx, now, &message, copies);
-                for client in sessions {
-                    let to = Recipient::Client(client);
-                    let copy = DirectMessage {
-                        to,
-                        ..message.clone()
-                    };
-                    self.route_direct(ctx, now, copy);
-                }
-            }
+        self.shrink_inboxes(ctx);
+    }
+
+    /// A message to a user at home here: its copies go out in this turn and the next ones.
+    fn begin_copies<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: DirectMessage) {
+        let to_user = &message.body.to_user;
+        let hash = ctx.names.hash(to_user);
+        let sessions = self.users.sessions(to_user, hash);
+        // Without authentication the user is the client.
+        let own = ClientId::parse(to_user).filter(|_| sessions.is_empty());
+        let home = |client: ClientId| {
+            let hash = ctx.names.hash(client.as_str());
+            (NameHash::home(hash, ctx.count), client)
+        };
+        let sessions: Vec<_> = sessions.iter().copied().chain(own).map(home).collect();
+        let copies = Receipt::Copies(sessions.len() as u32);
+        self.tell_sender(ctx, now, &message, copies);
+        if sessions.is_empty() {
+            ctx.accepted(message.from, message.window);
+        } else {
+            self.fan_out.push(hash, message, sessions);
         }
-        ctx.recycle(message.publish.bytes);
+    }
+
+    /// Sends copies of messages to users, as many as a turn may make. Whether more wait.
+    pub(crate) fn send_copies<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
+        let mut budget = COPIES_OF_A_TURN;
+        let mut fan_out = std::mem::take(&mut self.fan_out);
+        let mut send = |part: Part<'_>| {
+            let Part {
+                message,
+                home,
+                sessions,
+                is_last,
+            } = part;
+            // The sender is not read on meanwhile.
+            if is_last {
+                ctx.accepted(message.from, message.window);
+            }
+            let copies = DirectMessage {
+                to: Recipient::Clients(sessions),
+                window: 0,
+                body: Arc::clone(&message.body),
+                ..*message
+            };
+            self.send_direct(ctx, now, home, copies);
+        };
+        while budget > 0 && fan_out.next(&mut budget, &mut send) {}
+        let more = !fan_out.is_empty();
+        self.fan_out = fan_out;
+        more
+    }
+
+    /// Where inboxes take more than they may: those that got no message for longest lose theirs, until an eighth is free.
+    fn shrink_inboxes<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let most = ctx
+            .settings
+            .inbox_memory
+            .div_ceil(usize::from(ctx.count.max(1)));
+        if most == 0 || ctx.inbox_memory.held() <= most {
+            return;
+        }
+        let live = self.conns.rows_mut().map(|conn| &mut conn.session);
+        let parked = self.parking.iter_mut().map(|parked| &mut parked.session);
+        let mut inboxes: Vec<_> = live
+            .chain(parked)
+            .filter_map(|session| session.direct_messages.as_mut()?.inbox.as_mut())
+            .filter_map(|inbox| Some((inbox.newest()?, inbox)))
+            .collect();
+        inboxes.sort_by_key(|(newest, _)| *newest);
+        for (_, inbox) in inboxes {
+            if ctx.inbox_memory.held() <= most - most / 8 {
+                return;
+            }
+            inbox.clear();
+            ctx.stats.inboxes_evicted += 1;
+        }
     }
 
     /// Puts a message into a client's inbox, and on its way to its connection.
@@ -197,11 +284,11 @@ impl Edge {
         now: Now,
         client: ClientId,
         message: &DirectMessage,
+        counted: &Arc<CountedBody>,
     ) -> Receipt {
         let hash = ctx.names.hash(client.as_str());
-        let publish = &message.publish;
         let live = self.live(hash, client);
-        if publish.ephemeral {
+        if message.body.ephemeral {
             if let Some(id) = live {
                 self.put_ephemeral(ctx, now, id, client, message);
             }
@@ -226,18 +313,11 @@ impl Edge {
             return Receipt::Stored(1);
         }
         let inbox = &mut session.direct_messages().inbox;
-        let inbox = inbox.get_or_insert_with(|| Edge::new_inbox(ctx));
-        let record = Record {
-            message_type: publish.message_type,
-            payload_kind: publish.payload_kind,
-            client_id: message.from_client.as_str(),
-            player_id: &message.to_user,
-            seq: publish.seq,
-            name: publish.name(),
-            payload: publish.payload(),
-            ..Record::default()
-        };
-        let (offset, is_new) = inbox.put(now, &record);
+        let inbox = inbox.get_or_insert_with(|| {
+            let epoch = Epoch::from_random(ctx.host.random());
+            Inbox::new(epoch, ctx.inbox_memory.take(0))
+        });
+        let (offset, is_new) = inbox.put(now, counted);
         if is_new {
             ctx.stats.inbox_messages += 1;
             if let Some(id) = live {
@@ -266,27 +346,15 @@ impl Edge {
             return;
         };
         let mut frames: smallvec::SmallVec<[_; 1]> = smallvec::SmallVec::new();
-        inbox.after(after, |logged| {
-            let record = &logged.record;
-            let to_user = record.player_id;
+        for placed in inbox.after(after) {
             let message = Outgoing {
-                from_client_id: record.client_id,
-                to_client_id: if to_user.is_empty() {
-                    client.as_str()
-                } else {
-                    ""
-                },
-                to_user_id: to_user,
-                timestamp: logged.timestamp,
-                seq: record.seq,
-                offset: logged.offset,
+                timestamp: placed.unix_ms,
+                offset: placed.offset,
                 epoch: inbox.epoch.as_str(),
-                body: body_of(record),
-                ..Outgoing::default()
+                ..outgoing(placed.body, &client)
             };
             frames.push(ctx.single(encoding, now.micros, &message));
-            true
-        });
+        }
         for frame in frames {
             self.push_whole(ctx, now, id, Lane::Event, frame, EdgeRoomId::NONE, 0);
         }
@@ -311,28 +379,10 @@ impl Edge {
             ctx.stats.ephemeral_dropped += 1;
             return;
         };
-        let publish = &message.publish;
-        let record = Record {
-            message_type: publish.message_type,
-            payload_kind: publish.payload_kind,
-            name: publish.name(),
-            payload: publish.payload(),
-            ..Record::default()
-        };
-        let to_user = &*message.to_user;
         let outgoing = Outgoing {
-            from_client_id: message.from_client.as_str(),
-            to_client_id: if to_user.is_empty() {
-                client.as_str()
-            } else {
-                ""
-            },
-            to_user_id: to_user,
             timestamp: now.unix_ms,
-            seq: publish.seq,
             ephemeral: true,
-            body: body_of(&record),
-            ..Outgoing::default()
+            ..outgoing(&message.body, &client)
         };
         let frame = ctx.single(encoding, message.born, &outgoing);
         self.push_whole(ctx, now, id, Lane::State, frame, EdgeRoomId::NONE, 0);
@@ -346,12 +396,12 @@ impl Edge {
         message: &DirectMessage,
         receipt: Receipt,
     ) {
-        let publish = &message.publish;
-        if publish.seq > 0 && !publish.ephemeral {
+        let body = &message.body;
+        if body.is_numbered() {
             let receipted = Receipted {
-                sender: message.from_client,
-                seq: publish.seq,
-                request: publish.message_type,
+                sender: body.from,
+                seq: body.seq,
+                request: body.message_type,
                 request_id: message.request_id,
                 receipt,
             };
@@ -368,8 +418,8 @@ impl Edge {
             Receipt::Stored(_) | Receipt::Copies(_) => return,
         };
         let fault = Fault {
-            seq: publish.seq,
-            request: Some(publish.message_type),
+            seq: body.seq,
+            request: Some(body.message_type),
             request_id: message.request_id,
             retry_after_ms: retry_after(code),
             ..Fault::new(code, sentence_of(code))
@@ -436,7 +486,7 @@ impl Edge {
                 ..Outgoing::default()
             };
             ctx.stats.acks += pairs.len() as u64;
-            let answer: std::sync::Arc<Chunk> = ctx.single(encoding, now.micros, &message);
+            let answer: Arc<Chunk> = ctx.single(encoding, now.micros, &message);
             self.push_control(ctx, now, id, answer);
         }
         acks.clear();
@@ -444,17 +494,20 @@ impl Edge {
     }
 }
 
-fn body_of<'a>(record: &Record<'a>) -> Body<'a> {
-    let payload = Payload {
-        kind: record.payload_kind,
-        data: record.payload,
-    };
-    match record.message_type {
-        MessageType::Chat => Body::Chat(payload),
-        _ => Body::Event {
-            name: record.name,
-            payload,
+/// A message as one of its recipients gets it.
+fn outgoing<'a>(body: &'a DirectBody, client: &'a ClientId) -> Outgoing<'a> {
+    let to_user = &*body.to_user;
+    Outgoing {
+        from_client_id: body.from.as_str(),
+        to_client_id: if to_user.is_empty() {
+            client.as_str()
+        } else {
+            ""
         },
+        to_user_id: to_user,
+        seq: body.seq,
+        body: body.body(),
+        ..Outgoing::default()
     }
 }
 

@@ -9,8 +9,8 @@ use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::Phase;
-use crate::edge::inbox::{Inbox, UNANSWERED};
 use crate::edge::receive::Envelope;
+use crate::edge::sent::UNANSWERED;
 use crate::edge::session::Session;
 use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
@@ -424,10 +424,5 @@ impl Edge {
         for (room, player, resume) in asked {
             self.send_op(ctx, now, (id, encoding), room, player, resume);
         }
-    }
-
-    /// An inbox, made on first use.
-    pub(super) fn new_inbox<H: Host>(ctx: &mut Context<H>) -> Inbox {
-        Inbox::new(Epoch::from_random(ctx.host.random()))
     }
 }

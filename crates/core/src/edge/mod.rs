@@ -4,6 +4,7 @@ mod admission;
 mod conn;
 mod deliver;
 mod direct;
+mod fan_out;
 mod heartbeat;
 mod hello;
 mod identity;
@@ -13,17 +14,19 @@ mod receive;
 mod requests;
 mod rights;
 mod rooms;
+mod sent;
 mod session;
 mod users;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use roomcast_protocol::{CloseCode, ErrorCode, mutated};
 
 use crate::batcher::Batcher;
 use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
+use crate::direct::CountedBody;
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::{ClientId, ConnId, EdgeRoomId, NameHash};
 use crate::identity::Access;
@@ -36,6 +39,7 @@ use crate::time::{Now, micros};
 use crate::wheel::Wheel;
 use admission::Admission;
 use conn::{Conn, Phase};
+use fan_out::FanOut;
 pub(crate) use lifecycle::AfterClose;
 use rooms::EdgeRooms;
 use session::{Parking, Session};
@@ -74,6 +78,10 @@ pub(crate) struct Edge {
     moving: Vec<(ConnId, u16, MovingConnection)>,
     /// Numbered direct messages to answer when the turn ends.
     direct_acks: Vec<(ConnId, u64, u64)>,
+    /// Messages to users at home here, on their way to their sessions.
+    fan_out: FanOut,
+    /// The last message that an inbox here was given: the next copy of it is counted with it.
+    last_direct: Weak<CountedBody>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +124,8 @@ impl Edge {
             users: Users::default(),
             moving: Vec::new(),
             direct_acks: Vec::new(),
+            fan_out: FanOut::default(),
+            last_direct: Weak::new(),
         }
     }
 

@@ -154,6 +154,10 @@ impl Parking {
         }
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Parked> {
+        self.parked.iter_mut().map(|(_, (_, parked))| parked)
+    }
+
     pub(super) fn get(&mut self, hash: u64, client: ClientId) -> Option<&mut Parked> {
         let slot = self.find(hash, client)?;
         self.parked.get_mut(slot as usize).map(|(_, parked)| parked)

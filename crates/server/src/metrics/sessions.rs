@@ -115,4 +115,16 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
         "Direct messages put into inboxes.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.inbox_messages)),
     ),
+    gauge(
+        "roomcast_inbox_bytes",
+        &["shard"],
+        "Memory that inboxes hold.",
+        |scrape, out| per_shard(scrape, out, |report| report.core.inbox_bytes as u64),
+    ),
+    counter(
+        "roomcast_inboxes_evicted_total",
+        &[],
+        "Inboxes that lost their messages to stay under `session.inbox_memory`.",
+        |scrape, out| out.sample(&[], sum(scrape, |report| report.core.inboxes_evicted)),
+    ),
 ];

@@ -54,6 +54,17 @@ pub(super) static SESSION: Section = Section {
             },
         ),
         Key::new(
+            "inbox_memory",
+            "Memory that the inboxes of all sessions may hold together. Beyond it those lose their messages first that \
+             got none for longest, and their clients are told.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.inbox_memory,
+                unit: Unit::Bytes,
+                range: ("1MiB", "65536GiB"),
+                zero: Zero::Off,
+            },
+        ),
+        Key::new(
             "secret",
             "Signs resume tokens. Left empty it is drawn at each start: clients then get a new `client_id` after one.",
             &Text {
