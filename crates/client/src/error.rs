@@ -15,6 +15,9 @@ pub struct Error {
     retry_after_ms: u64,
 }
 
+/// A server that names a longer time is not believed: no client waits for ever because of what it was told.
+pub(crate) const BELIEVED_MS: u64 = 600_000;
+
 /// The codes that the client itself gives; all others are the server's.
 pub mod code {
     /// There is no connection, and what was asked is not kept for later.
@@ -31,6 +34,8 @@ pub mod code {
     pub const UNCONFIRMED: &str = "unconfirmed";
     /// The room was left before it was sent: it was not done.
     pub const LEFT: &str = "left";
+    /// The server did not answer in time: a page of history or members.
+    pub const UNANSWERED: &str = "unanswered";
     /// Events are missing that can't be had any more.
     pub const GAP: &str = "gap";
     /// The client was closed.
@@ -70,7 +75,7 @@ impl Error {
 
     pub(crate) fn after(self, retry_after_ms: u64) -> Error {
         Error {
-            retry_after_ms,
+            retry_after_ms: retry_after_ms.min(BELIEVED_MS),
             ..self
         }
     }
@@ -79,8 +84,9 @@ impl Error {
         Error {
             code: Cow::Owned(error.code.clone()),
             message: Cow::Owned(error.message.clone()),
-            retry_after_ms: error.retry_after_ms,
+            retry_after_ms: 0,
         }
+        .after(error.retry_after_ms)
     }
 
     /// The stable code, as `rate_limited`.
@@ -91,6 +97,10 @@ impl Error {
     /// A sentence for a developer.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        self.retry_after_ms
     }
 
     /// After which time asking again may help, if the server said so.

@@ -12,11 +12,15 @@ use super::outbox::Entry;
 use super::pace::Pace;
 use super::room::{Hold, Op, Room};
 use super::{Event, Session, Status, Terms, Timer};
-use crate::error::{Error, code};
+use crate::error::{BELIEVED_MS, Error, code};
 use crate::message::Position;
 
 /// Where the server names no interval.
 const PING_INTERVAL_MS: u64 = 30_000;
+/// A server that names a shorter interval, or a longer one, is not believed.
+const PING_INTERVALS_MS: (u64, u64) = (50, BELIEVED_MS);
+/// Two tokens are not asked for in less than this, on one connection.
+const RENEW_PAUSE_MS: u64 = 1_000;
 /// A probe is answered within this time, or the connection is dead.
 const PROBE_MS: u64 = 5_000;
 /// A connection that lived so long was a good one: the next wait is a short one.
@@ -49,7 +53,10 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     Backoff(Error),
+    /// The server asked for it.
     At(u64, Error),
+    /// With a shorter `hello`; so often that can't be.
+    Now(Error),
     End(Error),
 }
 
@@ -79,6 +86,7 @@ impl Session {
         }
         self.redirect = None;
         self.welcomed = false;
+        self.requests = 0;
         self.heartbeat = Heartbeat::default();
         self.clock.reset();
         let (since, deadline) = (self.now, self.now.saturating_add(self.config.answer_ms));
@@ -149,7 +157,19 @@ impl Session {
         self.link_lost();
         match then {
             Then::End(error) => self.end_with(error),
-            Then::At(at, error) => self.wait(at.max(self.now), error),
+            Then::Now(error) => self.wait(self.now, error),
+            Then::At(at, error) => {
+                // A server that says so again and again is not obeyed at once.
+                let delay = match lived >= STABLE_MS || self.attempts == 0 {
+                    true => 0,
+                    false => self.backoff(0, random),
+                };
+                self.attempts = match lived >= STABLE_MS {
+                    true => 1,
+                    false => self.attempts.saturating_add(1),
+                };
+                self.wait(at.max(self.now.saturating_add(delay)), error);
+            }
             Then::Backoff(error) => {
                 if self.welcomed_at > 0 && lived >= STABLE_MS {
                     self.attempts = 0;
@@ -325,6 +345,7 @@ impl Session {
         }
         if self.token_due.is_some_and(|at| at <= self.now) {
             self.token_due = None;
+            self.token_asked_at = self.now;
             self.events.push_back(Event::TokenEnds);
         }
         if let Some((at, _)) = &self.come_back
@@ -373,7 +394,8 @@ impl Session {
     }
 
     pub(super) fn come_back(&mut self, delay_ms: u64, url: &str) {
-        self.come_back = Some((self.now.saturating_add(delay_ms), url.to_owned()));
+        let at = self.now.saturating_add(delay_ms.min(BELIEVED_MS));
+        self.come_back = Some((at, url.to_owned()));
     }
 
     pub(super) fn welcome(&mut self, welcome: &Welcome) {
@@ -394,7 +416,7 @@ impl Session {
         };
         self.heartbeat.interval = match welcome.ping_interval_ms {
             0 => PING_INTERVAL_MS,
-            interval => interval,
+            interval => interval.clamp(PING_INTERVALS_MS.0, PING_INTERVALS_MS.1),
         };
         self.heartbeat.next = self.now.saturating_add(self.heartbeat.interval);
         self.token_lasts(welcome.token_expires_at, welcome.server_time);
@@ -473,6 +495,7 @@ impl Session {
             }
             if room.wanted && room.hold == Hold::Yes {
                 room.op = Op::Join;
+                room.op_id = 0;
                 room.op_deadline = deadline;
                 self.timers.insert((deadline, Timer::Room(name)));
             } else {
@@ -485,7 +508,10 @@ impl Session {
         self.terms.token_expires_at = expires_at;
         let left = u64::try_from(expires_at.saturating_sub(server_time)).unwrap_or(0);
         let early = RENEW_MS.min(left / 5);
-        self.token_due = (expires_at > 0).then(|| self.now.saturating_add(left - early));
+        let due = self.now.saturating_add(left - early);
+        // Tokens that end at once are not asked for at once.
+        let due = due.max(self.token_asked_at.saturating_add(RENEW_PAUSE_MS));
+        self.token_due = (expires_at > 0).then_some(due);
     }
 
     /// `hello` was refused.
@@ -496,7 +522,7 @@ impl Session {
                     usize::MAX => 64,
                     most => most / 2,
                 };
-                Then::At(self.now, error)
+                Then::Now(error)
             }
             // The close that follows says the rest.
             "unauthorized" => return,
@@ -540,5 +566,8 @@ fn closed_by(code: u16, reason: &str) -> Error {
 fn retry_after(reason: &str) -> u64 {
     let (_, rest) = reason.split_once("retry_after_ms=").unwrap_or_default();
     let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
-    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    let digits = digits.filter(|digits| !digits.is_empty());
+    digits.map_or(0, |digits| {
+        digits.parse().unwrap_or(BELIEVED_MS).min(BELIEVED_MS)
+    })
 }

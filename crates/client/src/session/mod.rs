@@ -43,7 +43,7 @@
 //! let hello = Publish::Chat(Payload::text("hello"));
 //! let ticket = session.send(50, "chat:42", hello, SendOptions::default())?;
 //! let sent: Vec<_> = std::iter::from_fn(|| session.poll_transmit()).collect();
-//! let chat = br#"{"type":"chat","room_id":"chat:42","payload":"hello","seq":1,"payload_kind":"text"}"#;
+//! let chat = br#"{"type":"chat","room_id":"chat:42","seq":1,"payload":"hello","payload_kind":"text"}"#;
 //! assert_eq!(sent, [&br#"{"type":"ping","payload":1}"#[..], chat]);
 //! // A cut: the same message, with the same number, is sent again once the room is joined again.
 //! session.disconnected(60, 1006, "", 0x1234_5678_9abc_def0);
@@ -152,9 +152,13 @@ pub struct Session {
     terms: Terms,
     /// When a new token is asked for.
     token_due: Option<u64>,
+    /// When one was asked for last.
+    token_asked_at: u64,
     heartbeat: Heartbeat,
     pace: Pace,
     clock: Clock,
+    /// The number of the last request on this connection.
+    requests: u32,
     /// Ordered, so that the same calls have the same effects.
     rooms: BTreeMap<Arc<str>, Room>,
     direct: Stream,
@@ -193,9 +197,11 @@ impl Session {
             resume_token: saved.resume_token,
             terms: Terms::default(),
             token_due: None,
+            token_asked_at: 0,
             heartbeat: Heartbeat::default(),
             pace: Pace::default(),
             clock: Clock::default(),
+            requests: 0,
             rooms: BTreeMap::new(),
             direct: Stream::new(saved.next_direct_seq),
             inbox: Log::at(saved.inbox),
@@ -378,6 +384,20 @@ impl Session {
         {
             self.ready.push_back(key.clone());
         }
+    }
+
+    /// Nothing of it is sent until then.
+    fn resume_at(&mut self, key: &Key, until: u64) {
+        // One timer each, however often a server says so.
+        let timer = Timer::Resume(key.clone());
+        self.timers.retain(|(_, other)| *other != timer);
+        self.timers.insert((until, timer));
+    }
+
+    /// A number by which an answer is known.
+    fn new_request(&mut self) -> u32 {
+        self.requests = self.requests.wrapping_add(1).max(1);
+        self.requests
     }
 
     /// A message's end.

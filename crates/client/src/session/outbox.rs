@@ -213,16 +213,18 @@ impl Stream {
     /// A message is to be sent again, with those after it: after `retry_after_ms`, or a time that grows from try to
     /// try. Returns until when nothing is sent.
     pub(super) fn retry(&mut self, now: u64, seq: u64, retry_after_ms: u64) -> u64 {
-        if let Some(at) = self.index(seq) {
-            self.cursor = self.cursor.min(at);
-        }
+        let Some(at) = self.index(seq) else {
+            return self.paused_until;
+        };
+        self.cursor = self.cursor.min(at);
         self.pause(now, retry_after_ms)
     }
 
     /// The server lacks a number. Returns until when nothing is sent.
     pub(super) fn gap(&mut self, now: u64, missing: u64) -> u64 {
+        // Of a number that was never given nobody waits for an answer.
         if missing >= self.next_seq || missing == 0 {
-            return self.pause(now, 0);
+            return self.paused_until;
         }
         let times = match self.missing {
             (seq, times) if seq == missing => times + 1,
@@ -265,7 +267,7 @@ impl Stream {
         at
     }
 
-    fn pause(&mut self, now: u64, retry_after_ms: u64) -> u64 {
+    pub(super) fn pause(&mut self, now: u64, retry_after_ms: u64) -> u64 {
         self.strikes = self.strikes.saturating_add(1);
         let own = 25u64 << self.strikes.min(8);
         let until = now.saturating_add(if retry_after_ms > 0 {

@@ -2,8 +2,7 @@
 
 use roomcast_protocol::WelcomeLimits;
 
-/// A server that names a longer time is not believed.
-const LONGEST_MS: u64 = 600_000;
+use crate::error::BELIEVED_MS;
 
 /// A bucket of messages, as the server keeps one: `burst` of them, and `messages_per_second` more each second.
 #[derive(Debug, Default)]
@@ -49,7 +48,7 @@ impl Pace {
         self.left = 0;
         self.at = self
             .at
-            .max(now.saturating_add(retry_after_ms.min(LONGEST_MS)));
+            .max(now.saturating_add(retry_after_ms.min(BELIEVED_MS)));
     }
 
     /// When the next one may be sent; `None`: now.

@@ -8,9 +8,9 @@ use roomcast_protocol::{ErrorCode, MessageType, mutated};
 use super::connection::Phase;
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
 use super::log::Place;
-use super::room::Op;
+use super::room::{Op, Room};
 use super::send::{Asked, Page};
-use super::{Key, Session, Timer};
+use super::{Key, Session};
 use crate::error::{Error, code};
 use crate::message::{Content, Message, Position};
 
@@ -65,13 +65,17 @@ impl Session {
     }
 
     fn take(&mut self, message: ServerMessage<'_>) {
+        let request_id = message.request_id;
         let room = self.rooms.get_key_value(&*message.room_id);
         let name = room.map(|(name, _)| name.clone());
         match message.body {
             ServerBody::Welcome(_) => {}
             ServerBody::Joined(joined) => {
-                let name = name.unwrap_or_else(|| (*message.room_id).into());
-                self.joined(&name, message.timestamp, joined);
+                if let Some(name) = name {
+                    self.joined(&name, request_id, message.timestamp, joined);
+                } else {
+                    self.joined_unasked(&message.room_id);
+                }
             }
             ServerBody::Ack(acks) => {
                 let key = match (&*message.room_id, name) {
@@ -83,6 +87,9 @@ impl Session {
                     self.acked(&key, seq, offset);
                 }
                 self.make_ready(&key);
+            }
+            ServerBody::Error(error) if request_id > 0 && self.is_numbered(&error) => {
+                self.request_refused(request_id, &error);
             }
             ServerBody::Error(error) => self.refused(name, &message.room_id, error),
             ServerBody::Pong(payload) => self.pong(&payload.data, message.timestamp),
@@ -104,7 +111,7 @@ impl Session {
                 members,
                 total,
                 next,
-            } => self.page_came(name, |asked| {
+            } => self.page_came(name, request_id, |asked| {
                 let page = MembersPage {
                     members,
                     total,
@@ -119,7 +126,7 @@ impl Session {
                 ref events,
                 next,
                 ref epoch,
-            } => self.page_came(name, |asked| {
+            } => self.page_came(name, request_id, |asked| {
                 let page = HistoryPage {
                     events: events.iter().filter_map(Message::of_wire).collect(),
                     next,
@@ -202,7 +209,9 @@ impl Session {
             Content::PlayerJoined(member) if news => {
                 let known = room.listed.contains_key(&member.player_num);
                 if !known {
-                    room.listed.insert(member.player_num, member.clone());
+                    if room.listed.len() < super::room::MOST_LISTED {
+                        room.listed.insert(member.player_num, member.clone());
+                    }
                     room.total = room.total.saturating_add(1);
                 }
                 !known
@@ -278,11 +287,20 @@ impl Session {
     }
 
     /// The first page that was asked for has come.
-    fn page_came(&mut self, name: Option<Arc<str>>, page: impl FnOnce(Asked) -> Option<Event>) {
+    fn page_came(
+        &mut self,
+        name: Option<Arc<str>>,
+        request_id: u32,
+        page: impl FnOnce(Asked) -> Option<Event>,
+    ) {
         let Some(name) = name else { return };
         let Some(room) = self.rooms.get_mut(&name).filter(|room| room.asking) else {
             return;
         };
+        // One that was given up may come late.
+        if request_id > 0 && request_id != room.page_id {
+            return;
+        }
         if let Some(event) = room.asked.front().and_then(|asked| page(*asked)) {
             room.asking = false;
             room.asked.pop_front();
@@ -310,6 +328,36 @@ impl Session {
         self.settle(entry, result);
     }
 
+    /// Whether it answers a request that was given a number.
+    fn is_numbered(&self, body: &ErrorBody) -> bool {
+        matches!(
+            body.request.as_str(),
+            "join_room" | "leave_room" | "history" | "members"
+        )
+    }
+
+    /// The error names its request by its number, also where it can't repeat the room.
+    fn request_refused(&mut self, request_id: u32, body: &ErrorBody) {
+        let error = Error::of_server(body);
+        if body.code == ErrorCode::RateLimited.as_str() {
+            self.pace.refused(self.now, body.retry_after_ms);
+        }
+        let asks = |room: &Room| match (room.op != Op::None && room.op_id == request_id, room.op) {
+            (true, op) => Some(op),
+            _ if room.asking && room.page_id == request_id => Some(Op::None),
+            _ => None,
+        };
+        let mut rooms = self.rooms.iter();
+        let found = rooms.find_map(|(name, room)| Some((name.clone(), asks(room)?)));
+        match found {
+            Some((name, Op::Join)) => self.join_refused(&name, error),
+            Some((name, Op::Leave)) => self.leave_refused(&name, &error),
+            Some((name, Op::None)) => self.page_refused(&name, error),
+            // An answer to what nobody waits for any more.
+            None => {}
+        }
+    }
+
     fn refused(&mut self, name: Option<Arc<str>>, room_id: &str, body: ErrorBody) {
         let error = Error::of_server(&body);
         if body.code == ErrorCode::RateLimited.as_str() {
@@ -330,7 +378,7 @@ impl Session {
             ("", Some(name)) if body.code == ErrorCode::RoomFailed.as_str() => {
                 return self.lose_room(&name, error);
             }
-            ("ping" | "leave_room" | "skip", _) => return,
+            ("ping" | "join_room" | "leave_room" | "history" | "members" | "skip", _) => return,
             _ => {}
         }
         let room = (!room_id.is_empty()).then(|| room_id.into());
@@ -372,10 +420,10 @@ impl Session {
         let until = if body.code == ErrorCode::SeqGap.as_str() {
             stream.gap(now, body.seq)
         } else {
-            stream.retry(now, body.seq, body.retry_after_ms)
+            stream.retry(now, body.seq, error.retry_after_ms())
         };
         if until > now {
-            self.timers.insert((until, Timer::Resume(key.clone())));
+            self.resume_at(key, until);
         } else {
             self.make_ready(key);
         }
@@ -398,18 +446,15 @@ impl Session {
         };
         if matches!(error.code(), "rate_limited" | "unavailable") {
             room.asking = false;
-            let wait = u64::try_from(error.retry_after().unwrap_or_default().as_millis());
-            let until = now.saturating_add(wait.unwrap_or(u64::MAX).max(50));
-            room.stream.paused_until = room.stream.paused_until.max(until);
-            self.timers
-                .insert((until, Timer::Resume(Some(name.clone()))));
+            let until = room.stream.pause(now, error.retry_after_ms());
+            self.resume_at(&Some(name.clone()), until);
             return;
         }
         self.page_failed(name, error);
     }
 
     /// The page that was asked for will not come.
-    fn page_failed(&mut self, name: &Arc<str>, error: Error) {
+    pub(super) fn page_failed(&mut self, name: &Arc<str>, error: Error) {
         let Some(room) = self.rooms.get_mut(name).filter(|room| room.asking) else {
             return;
         };
@@ -428,10 +473,8 @@ impl Session {
         let sent = std::mem::take(&mut room.sent);
         if matches!(error.code(), "rate_limited" | "unavailable") {
             room.unsent.extend(sent);
-            let wait = u64::try_from(error.retry_after().unwrap_or_default().as_millis());
-            let until = now.saturating_add(wait.unwrap_or(u64::MAX).max(50));
-            room.stream.paused_until = room.stream.paused_until.max(until);
-            self.timers.insert((until, Timer::Resume(Some(name))));
+            let until = room.stream.pause(now, error.retry_after_ms());
+            self.resume_at(&Some(name), until);
             return;
         }
         // They would be refused again, and with them the next join.

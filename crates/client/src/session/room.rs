@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use roomcast_protocol::client::{Joined, Member, PlayerState, StateSync};
-use roomcast_protocol::{Incoming, JoinRoom, Limits, PresenceUpdate, Request, mutated, names};
+use roomcast_protocol::{
+    Incoming, JoinRoom, Limits, MAX_EPOCH, MAX_NUMBER, PresenceUpdate, Request, mutated, names,
+};
 use serde_json::{Map, Value};
 
 use super::connection::Phase;
@@ -19,6 +21,11 @@ use crate::message::Position;
 
 /// Answers may come so long after the room was left.
 const LAST_ANSWERS_MS: u64 = 1_000;
+
+/// Members, and players' states, that are kept of a room.
+pub(super) const MOST_LISTED: usize = 16_384;
+/// Messages that wait to be sent before those about rooms that nobody wants.
+const MOST_CONTROL: usize = 256;
 
 /// What is asked of the server about a room and not answered: one thing at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,8 @@ pub(super) struct Room {
     pub(super) hold: Hold,
     pub(super) op: Op,
     pub(super) op_deadline: u64,
+    /// The number of that request.
+    pub(super) op_id: u32,
     /// Refused for now: not tried before.
     retry_at: u64,
     /// The application is to be told that it is left.
@@ -69,6 +78,9 @@ pub(super) struct Room {
     pub(super) sent: BTreeSet<String>,
     pub(super) asked: VecDeque<Asked>,
     pub(super) asking: bool,
+    /// The number of the request for that page, and until when it is waited for.
+    pub(super) page_id: u32,
+    pub(super) page_due: u64,
     pub(super) listed: BTreeMap<u32, Member>,
     pub(super) total: u64,
     /// What the server owns, merged from each `sync`.
@@ -109,6 +121,7 @@ impl Room {
             hold: Hold::No,
             op: Op::None,
             op_deadline: 0,
+            op_id: 0,
             retry_at: 0,
             leaving: false,
             new_stay: false,
@@ -120,6 +133,8 @@ impl Room {
             sent: BTreeSet::new(),
             asked: VecDeque::new(),
             asking: false,
+            page_id: 0,
+            page_due: 0,
             listed: BTreeMap::new(),
             total: 0,
             state: BTreeMap::new(),
@@ -204,7 +219,9 @@ impl Room {
             self.state.remove(left);
         }
         for player in &sync.players {
-            self.state.insert(player.player_id.clone(), player.clone());
+            if self.state.len() < MOST_LISTED || self.state.contains_key(&player.player_id) {
+                self.state.insert(player.player_id.clone(), player.clone());
+            }
         }
     }
 
@@ -241,6 +258,12 @@ impl Session {
         if let Some(nickname) = &options.nickname {
             names::validate_nickname(nickname, &Limits::OFF)
                 .map_err(|_| invalid("this is no nickname"))?;
+        }
+        let placed = |since: &Position| {
+            since.epoch.chars().count() <= MAX_EPOCH && since.offset <= MAX_NUMBER
+        };
+        if !options.since.as_ref().is_none_or(placed) {
+            return Err(Error::new("invalid_value", "no server gave this position"));
         }
         let name: Arc<str> = room.into();
         let known = self.rooms.entry(name.clone());
@@ -362,18 +385,29 @@ impl Session {
             (false, _) if room.hold != Hold::No => Op::Leave,
             _ => return,
         };
-        room.op = request;
-        room.op_deadline = self.now.saturating_add(self.config.answer_ms);
-        self.timers
-            .insert((room.op_deadline, Timer::Room(name.clone())));
+        let id = self.new_request();
         let message = match request {
-            Op::Join => self.join_message(name),
-            _ => self.encode(&Incoming::new(Request::LeaveRoom).in_room(name)),
+            Op::Join => self.join_message(name, id),
+            _ => self.encode(&Incoming {
+                request_id: id,
+                ..Incoming::new(Request::LeaveRoom).in_room(name)
+            }),
         };
+        // The server would read it past, and its answer would name neither the room nor the request.
+        if self.is_too_large(&message) {
+            return self.lose_room(name, super::send::too_large());
+        }
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.op = request;
+            room.op_id = id;
+            room.op_deadline = self.now.saturating_add(self.config.answer_ms);
+            self.timers
+                .insert((room.op_deadline, Timer::Room(name.clone())));
+        }
         self.control.push_back(message);
     }
 
-    fn join_message(&self, name: &str) -> Vec<u8> {
+    fn join_message(&self, name: &str, request_id: u32) -> Vec<u8> {
         let Some(room) = self.rooms.get(name) else {
             return Vec::new();
         };
@@ -393,7 +427,10 @@ impl Session {
             },
             token: room.token.as_deref().map(Cow::Borrowed),
         };
-        self.encode(&Incoming::new(Request::JoinRoom(join)).in_room(name))
+        self.encode(&Incoming {
+            request_id,
+            ..Incoming::new(Request::JoinRoom(join)).in_room(name)
+        })
     }
 
     pub(super) fn room_timeout(&mut self, name: &Arc<str>) {
@@ -407,6 +444,13 @@ impl Session {
             }
             room.op = Op::None;
         }
+        if room.asking && room.page_due <= now {
+            let why = "the server does not answer";
+            self.page_failed(name, Error::new(code::UNANSWERED, why));
+        }
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
         // What a gap held off has no answer.
         if !room.wanted && room.hold == Hold::No && room.op == Op::None {
             let numbered = room.stream.take_numbered();
@@ -415,13 +459,29 @@ impl Session {
         self.step(name);
     }
 
-    pub(super) fn joined(&mut self, name: &Arc<str>, timestamp: i64, joined: Joined) {
-        let room = self
-            .rooms
-            .entry(name.clone())
-            .or_insert_with(|| Room::new(1));
+    /// The server has a room that is not known here: of another process's session, perhaps. It is left, and nothing is
+    /// kept of it: should that be lost, the next `joined` says so again.
+    pub(super) fn joined_unasked(&mut self, name: &str) {
+        if self.control.len() < MOST_CONTROL {
+            let leave = self.encode(&Incoming::new(Request::LeaveRoom).in_room(name));
+            self.control.push_back(leave);
+        }
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        name: &Arc<str>,
+        request_id: u32,
+        timestamp: i64,
+        joined: Joined,
+    ) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
         room.hold = Hold::Yes;
-        if room.op == Op::Leave {
+        // The answer to a question before this one, which has its own.
+        let late = room.op != Op::None && request_id > 0 && request_id != room.op_id;
+        if room.op == Op::Leave || late {
             return;
         }
         room.op = Op::None;
@@ -492,10 +552,7 @@ impl Session {
             // A resumed session has not this room any more.
             "not_in_room" => room.hold = Hold::No,
             "rate_limited" | "unavailable" | "internal" => {
-                let wait = error.retry_after().map_or(1000, |wait| {
-                    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-                });
-                room.retry_at = now.saturating_add(wait);
+                room.retry_at = now.saturating_add(wait_of(&error));
                 let timer = (room.retry_at, Timer::Room(name.clone()));
                 self.timers.insert(timer);
             }
@@ -528,9 +585,7 @@ impl Session {
             return self.left(name);
         }
         room.op = Op::None;
-        room.retry_at = now.saturating_add(error.retry_after().map_or(1000, |wait| {
-            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-        }));
+        room.retry_at = now.saturating_add(wait_of(error));
         let timer = (room.retry_at, Timer::Room(name.clone()));
         self.timers.insert(timer);
     }
@@ -547,6 +602,14 @@ impl Session {
             Phase::Closed => Err(Error::new(code::CLOSED, "the client is closed")),
             _ => Ok(()),
         }
+    }
+}
+
+/// A second, where the server names no time.
+fn wait_of(error: &Error) -> u64 {
+    match error.retry_after_ms() {
+        0 => 1_000,
+        wait => wait,
     }
 }
 

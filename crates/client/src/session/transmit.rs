@@ -115,12 +115,21 @@ impl Session {
             return None;
         }
         let page = room.asked.front()?.page;
+        let due = self.now.saturating_add(self.config.answer_ms);
+        let request_id = self.new_request();
+        let room = self.rooms.get_mut(name)?;
         room.asking = true;
+        room.page_id = request_id;
+        room.page_due = due;
+        self.timers.insert((due, Timer::Room(name.clone())));
         let request = match page {
             Page::History(request) => Request::History(request),
             Page::Members(request) => Request::Members(request),
         };
-        Some(self.encode(&Incoming::new(request).in_room(name)))
+        Some(self.encode(&Incoming {
+            request_id,
+            ..Incoming::new(request).in_room(name)
+        }))
     }
 
     fn message_of(&mut self, key: &Key) -> Option<Vec<u8>> {

@@ -19,8 +19,15 @@ fn envelope<W: Writer>(writer: &mut W, format: Format, message: &ClientMessage<'
     write_type(writer, message.request.message_type());
     writer.opt_str(3, "to_client_id", text(&message.to_client_id));
     writer.opt_str(4, "room_id", text(&message.room_id));
+    // In JSON before the payload: a server that can't read on there has read whose answer its error is. Protobuf is read to
+    // its end, and written in the order of its numbers.
+    if format == Format::Json {
+        numbers(writer, message);
+    }
     payload(writer, format, &message.request);
-    writer.opt_u64(7, "seq", message.seq.unwrap_or_default());
+    if format == Format::Protobuf {
+        writer.opt_u64(7, "seq", message.seq.unwrap_or_default());
+    }
     match &message.request {
         Request::Chat(payload) | Request::Ping(payload) => {
             write_kind(writer, format, payload.as_payload());
@@ -36,6 +43,13 @@ fn envelope<W: Writer>(writer: &mut W, format: Format, message: &ClientMessage<'
         writer.set_bool(13, "no_echo", no_echo);
     }
     writer.opt_str(14, "to_user_id", text(&message.to_user_id));
+    if format == Format::Protobuf {
+        writer.opt_u64(15, "request_id", u64::from(message.request_id));
+    }
+}
+
+fn numbers<W: Writer>(writer: &mut W, message: &ClientMessage<'_>) {
+    writer.opt_u64(7, "seq", message.seq.unwrap_or_default());
     writer.opt_u64(15, "request_id", u64::from(message.request_id));
 }
 
