@@ -121,9 +121,8 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   save(): Saved | undefined {
     if (!this._resumeToken) return;
     // Numbers go on for as long as the id is the same: also in rooms that are not joined now.
-    const seqs = new Map(this._seqs);
-    this._rooms.forEach((room, name) => seqs.set(name, room._outbox._nextSeq));
-    return [this.id, this._resumeToken, this._outbox._nextSeq, [...seqs], this._position, this._late.filter((until) => until > elapsed()).length];
+    this._rooms.forEach((room, name) => this._seqs.set(name, room._outbox._nextSeq));
+    return [this.id, this._resumeToken, this._outbox._nextSeq, [...this._seqs], this._position, this._late.filter((until) => until > elapsed()).length];
   }
 
   /** @internal To the server, a message without a recipient is of a room, and takes that room's number. */
@@ -185,11 +184,11 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   /** @internal */
   _take(message: ServerEnvelope): void {
     const name = message.room_id;
-    const { type, request_id } = message;
-    // An error may name no room. And the session may have a room that is not known here: it is left.
+    const rooms = this._rooms;
+    // The session may have a room that is not known here: it is left. And an error may name no room.
     const room =
-      this._rooms.get(name!) ??
-      (request_id && type == "error" ? [...this._rooms.values()].find((it) => it._id == request_id) : name && type == "joined" ? this.room(name) : undefined);
+      rooms.get(name!) ??
+      (name ? message.type == "joined" && this.room(name) : [...rooms.values()].find((it) => it._id == message.request_id));
     if (room) room._receive(message);
     else if (!name) this._receive(message);
   }

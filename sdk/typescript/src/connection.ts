@@ -197,8 +197,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         const code = "unreadable";
         this._emit("error", new RoomcastError(code, `${error}`));
         // What it was an answer to has failed, as if the server had refused it.
-        const request = `${type}`.replace("joined", "join_room").replace("presence", "");
-        if (!room_id || !this._ready) return;
+        if (!room_id || typeof type != "string" || !this._ready) return;
+        const request = type.replace("joined", "join_room").replace("presence", "");
         message = { type: "error", room_id, request_id, payload: { code, request } };
       }
       this._heard(message);
@@ -239,7 +239,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         this._unwelcome(errorOf(payload));
       }
     } else if (type == "pong") {
-      this._clock._add(payload, now, timestamp);
+      if (Number.isFinite(payload)) this._clock._add(payload, now, timestamp);
     } else if (type == "reconnect") {
       const { delay_ms, url } = payload;
       // A token goes there: only where it is as safe as here.
@@ -287,7 +287,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     if (!probe && this._missed > +late) return this._retry(new RoomcastError("timeout"));
     if (late) this._clock._samples = [];
     this._missed++;
-    this._write({ type: "ping", payload: now });
+    this._say("ping", now);
     const wait = probe || late ? PROBE_MS : this._interval;
     this._due = now + wait;
     this._dueDate = Date.now() + wait;

@@ -64,7 +64,7 @@ export const copyOf = (it: unknown): any =>
     ? it
     : JSON.parse(
         JSON.stringify(it, (_, it) => {
-          if (typeof it == "function" || (typeof it == "number" && !Number.isFinite(it))) throw new TypeError("not JSON");
+          if (/function|number/.test(typeof it) && !Number.isFinite(it)) throw new TypeError("not JSON");
           return it;
         }),
       );

@@ -61,10 +61,10 @@ class Peer {
   private offset = 100;
   private answered = 0;
 
-  constructor(readonly format: "json" | "protobuf") {
+  constructor(readonly format: "json" | "protobuf", readonly name = "r") {
     this.client = new Client("ws://host/ws", { WebSocket: Socket, ...(format == "protobuf" && { codec: protobuf }) });
     this.client.subscribe("error", ({ code }) => this.told.push(code));
-    this.room = this.client.room("r");
+    this.room = this.client.room(name);
     this.room.subscribe("any", (event) => this.events.push(event));
     this.room.join().catch(() => {});
   }
@@ -80,7 +80,7 @@ class Peer {
   welcomed() {
     this.says({ type: "welcome", payload: { ...welcome, client_id: "me", server_time: 1 } });
     const payload = { members: [], total: 1, player_num: 1, player_id: "me", epoch: "e", offset: 0, mode: "relay", presence: "full" };
-    this.says({ type: "joined", room_id: "r", payload: { ...payload, recovered: false, repeats_possible: false } });
+    this.says({ type: "joined", room_id: this.name, payload: { ...payload, recovered: false, repeats_possible: false } });
   }
   /** What has to work, whatever came before. */
   async goesOn() {
@@ -139,6 +139,62 @@ describe("what no good server sends", () => {
       if (offset > 60) break;
     }
     await peer.goesOn();
+  });
+});
+
+describe("no value in any place of a good message throws", () => {
+  beforeEach(() => {
+    FakeSocket.all = [];
+    vi.useFakeTimers();
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  const VALUES: unknown[] = [null, true, 5, -1, 1.5, 1e300, "", "x", "\ud800", [], [null], [5], {}, { toString: 1, length: 5 }, undefined];
+  /** The value with another one in each of its places, and then without. */
+  function* changed(value: any): Generator<unknown> {
+    yield* VALUES;
+    if (!value || typeof value != "object") return;
+    for (const key of Object.keys(value)) {
+      for (const other of changed(value[key])) yield Array.isArray(value) ? value.map((it, at) => (String(at) == key ? other : it)) : { ...value, [key]: other };
+    }
+  }
+  const vectors: { name: string; json: string; protobuf: string }[] = JSON.parse(readFileSync(fileURLToPath(new URL("../../../tests/vectors/server.json", import.meta.url)), "utf8")).vectors;
+
+  it.each(vectors.map(({ name, json }) => [name, json] as const))("%s", async (_, json) => {
+    const message = JSON.parse(json.replace(/"room_id":"[^"]*"/, '"room_id":"r"'));
+    for (const odd of changed(message)) {
+      const text = JSON.stringify(odd);
+      if (text === undefined) continue;
+      for (const welcomed of [true, false]) {
+        const peer = new Peer("json");
+        await turn();
+        peer.socket.onopen();
+        if (welcomed) peer.welcomed();
+        // Asked for, so that it may be an answer.
+        const asked = peer.room.history().next().catch(() => {});
+        const leave = peer.room.leave();
+        await turn();
+        peer.takes(text);
+        await turn();
+        peer.client.close();
+        await Promise.all([asked, leave]);
+      }
+    }
+  });
+
+  it.each(vectors.map(({ name, protobuf }) => [name, protobuf] as const))("nor any byte of %s", async (_, hex) => {
+    const good = Buffer.from(hex.replace("726f6f6d2d313233", "7272727272727272"), "hex"); // room-123
+    for (let at = 0; at < good.length; at++) {
+      const changed = [1, 0x80, 0xff].map((bits) => good.map((byte, place) => (place == at ? byte ^ bits : byte)));
+      for (const bytes of [...changed, good.subarray(0, at), Buffer.concat([good.subarray(0, at), good.subarray(at + 1)])]) {
+        const peer = new Peer("protobuf", "rrrrrrrr");
+        await turn();
+        peer.socket.onopen();
+        peer.welcomed();
+        peer.takes(Uint8Array.from(bytes).buffer);
+        peer.client.close();
+      }
+    }
   });
 });
 
