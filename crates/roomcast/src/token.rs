@@ -16,7 +16,9 @@ pub(crate) fn run(args: TokenArgs) -> ExitCode {
     match make(args, &loaded.config) {
         Ok(token) => {
             // What the server would say is no reason not to print it: it may be for another one.
-            if let Some(sentence) = auth::refusal(&loaded.config, &token) {
+            if let Some(sentence) =
+                auth::refusal(&loaded.config.auth, &loaded.config.core.message, &token)
+            {
                 eprintln!("roomcast: with these settings the server refuses it: {sentence}");
             }
             check::print(&format!("{token}\n"))

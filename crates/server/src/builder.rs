@@ -10,7 +10,8 @@ use roomcast_core::{Kinds, LogicFactory, RoomLogic};
 use crate::config::{Config, Loaded, Sources, exit};
 use crate::error::ServerError;
 use crate::http::Page;
-use crate::server::{RunningServer, Server};
+use crate::running::RunningServer;
+use crate::server::Server;
 
 /// Puts a [`Server`] together. Made by [`Server::builder`].
 #[derive(Default)]
@@ -19,6 +20,13 @@ pub struct ServerBuilder {
     kinds: Vec<Kind>,
     logic: BTreeMap<String, LogicFactory>,
     pages: Vec<(String, String, Vec<u8>)>,
+}
+
+impl Server {
+    /// Puts a server together.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
 }
 
 impl ServerBuilder {

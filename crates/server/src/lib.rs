@@ -33,6 +33,7 @@ pub mod log;
 mod mailbox;
 mod memory;
 pub mod metrics;
+mod running;
 mod server;
 mod shard;
 mod shutdown;
@@ -40,7 +41,8 @@ mod shutdown;
 pub use builder::ServerBuilder;
 pub use error::ServerError;
 pub use memory::CountingAllocator;
-pub use server::{RunningServer, Server};
+pub use running::RunningServer;
+pub use server::Server;
 
 pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};
 pub use roomcast_core::{

@@ -1,10 +1,8 @@
-//! A server from its start to its end.
+//! A server, and its start.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 use rand::TryRng as _;
@@ -13,15 +11,15 @@ use roomcast_core::{Kinds, session_key};
 use roomcast_engine::MemoryEngine;
 
 use crate::auth::Authority;
-use crate::builder::ServerBuilder;
 use crate::clock::Clock;
-use crate::config::{Config, Shutdown};
+use crate::config::Config;
 use crate::error::ServerError;
 use crate::handover::Shards;
-use crate::http::{Bound, Http, Page, Services};
+use crate::http::{Bound, Page, Services};
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::metrics::Registry;
-use crate::shard::{self, Node, Order, WAKER};
+use crate::running::{Event, RunningServer};
+use crate::shard::{self, Node, WAKER};
 use crate::shutdown;
 
 /// Most shards of a node: each has a queue to each other.
@@ -35,11 +33,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Puts a server together.
-    pub fn builder() -> ServerBuilder {
-        ServerBuilder::default()
-    }
-
     pub(crate) fn new(config: Config, kinds: Arc<Kinds>, pages: Vec<Page>) -> Server {
         Server {
             config,
@@ -176,67 +169,4 @@ fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
         session_key(config.session_secret.expose())
     };
     Ok(settings)
-}
-
-/// What a running server's owner waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The process was sent this signal.
-    Signal(&'static str),
-    /// A shard has ended because it was told to.
-    ShardEnded,
-    /// A shard has panicked.
-    ShardFailed,
-}
-
-/// A server that runs. When it is dropped, it ends at once, without a word to its clients.
-#[derive(Debug)]
-pub struct RunningServer {
-    addresses: Vec<SocketAddr>,
-    pub(crate) http: Option<Http>,
-    registry: Arc<Registry>,
-    pub(crate) mailboxes: Arc<Mailboxes>,
-    threads: Vec<JoinHandle<()>>,
-    pub(crate) events: Receiver<Event>,
-    pub(crate) settings: Shutdown,
-}
-
-impl RunningServer {
-    /// Where it listens, with the ports that the system chose.
-    pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.addresses.clone()
-    }
-
-    /// What `/metrics` answers.
-    pub fn metrics(&self) -> String {
-        self.registry.render()
-    }
-
-    /// Connections that are open.
-    pub fn connections(&self) -> usize {
-        self.mailboxes.connections()
-    }
-
-    pub(crate) fn shards(&self) -> usize {
-        self.threads.len()
-    }
-
-    pub(crate) fn order(&self, order: impl Fn() -> Order) {
-        self.mailboxes
-            .iter()
-            .for_each(|mailbox| mailbox.order(order()));
-    }
-}
-
-impl Drop for RunningServer {
-    fn drop(&mut self) {
-        if let Some(http) = self.http.take() {
-            http.stop();
-        }
-        self.order(|| Order::Stop);
-        for thread in self.threads.drain(..) {
-            // A panic was caught and reported.
-            let _ = thread.join();
-        }
-    }
 }

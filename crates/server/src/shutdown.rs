@@ -12,7 +12,7 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 
 use crate::error::ServerError;
-use crate::server::{Event, RunningServer};
+use crate::running::{Event, RunningServer};
 use crate::shard::Order;
 
 /// How long what is between the shards may take to reach the connections.

@@ -5,7 +5,7 @@ use roomcast_protocol::{Limits, names};
 use serde::Deserialize;
 
 use super::fault;
-use crate::config::AuthSettings;
+use super::settings::AuthSettings;
 
 /// Rooms and patterns in one token: each is looked at when a client joins.
 const MOST_GRANTS: usize = 64;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::fault;
-use super::key::Algorithm;
+use super::settings::Algorithm;
 
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,

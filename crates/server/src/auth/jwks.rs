@@ -7,7 +7,8 @@ use jsonwebtoken::jwk::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::key::{Algorithm, Key};
+use super::key::Key;
+use super::settings::Algorithm;
 
 #[derive(Deserialize)]
 struct Set {

@@ -8,7 +8,9 @@ pub(crate) mod fault;
 mod header;
 mod jwks;
 mod key;
+mod keys;
 mod reload;
+mod settings;
 mod sign;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -25,13 +27,13 @@ use jsonwebtoken::{Validation, decode};
 use roomcast_core::{Identity, TokenFault};
 use roomcast_protocol::Limits;
 
-use crate::config::{AuthSettings, Config};
 use claims::Claims;
-use key::{Key, Keys};
+use key::Key;
+use keys::Keys;
 
-pub use key::Algorithm;
-pub(crate) use key::problems;
+pub(crate) use keys::problems;
 pub(crate) use reload::watch;
+pub use settings::{Algorithm, Anonymous, AuthSettings, Secret};
 pub use sign::{NewToken, Signer};
 
 /// What tokens are checked with. Shared by all threads.
@@ -112,8 +114,8 @@ impl Authority {
 }
 
 /// Why a server with these settings would refuse a token now, if it would.
-pub fn refusal(config: &Config, token: &str) -> Option<&'static str> {
-    let authority = Authority::load(&config.auth, &config.core.message);
+pub fn refusal(settings: &AuthSettings, limits: &Limits, token: &str) -> Option<&'static str> {
+    let authority = Authority::load(settings, limits);
     let Ok(Some(authority)) = authority else {
         return Some(fault::NOT_SUPPORTED);
     };

@@ -6,7 +6,8 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
 
 use super::claims::{DIRECT, RIGHTS, is_pattern};
-use super::key::{Algorithm, LEAST_SECRET};
+use super::key::LEAST_SECRET;
+use super::settings::Algorithm;
 
 /// What a token is to say.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,6 @@
 //! Every setting is one row of a table, which says its name, its place in [`Config`], what it takes and what it means.
 //! Reading, checking, `roomcast check`, `docs/configuration.md` and `roomcast.example.toml` all come from that table.
 
-mod auth;
 mod banner;
 mod check;
 mod document;
@@ -25,7 +24,7 @@ mod suggest;
 mod tests;
 mod units;
 
-pub use auth::{Anonymous, AuthSettings, Secret};
+pub use crate::auth::{Anonymous, AuthSettings, Secret};
 pub use banner::{banner, own_addresses};
 pub use document::{example, reference};
 pub use ipnet::IpNet;

@@ -1,9 +1,45 @@
-//! `[auth]`
+//! `[auth]`: settings, which know nothing of the rest of the configuration.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::auth::Algorithm;
+/// How a token may be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with SHA-256: who can check a token can make one.
+    Hs256,
+    /// RSA (PKCS #1 v1.5) with SHA-256.
+    Rs256,
+    /// ECDSA with the curve P-256 and SHA-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Algorithm; 4] = [
+        Algorithm::Hs256,
+        Algorithm::Rs256,
+        Algorithm::Es256,
+        Algorithm::EdDsa,
+    ];
+
+    /// As in a token's `alg`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Hs256 => "HS256",
+            Algorithm::Rs256 => "RS256",
+            Algorithm::Es256 => "ES256",
+            Algorithm::EdDsa => "EdDSA",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+    }
+}
 
 /// `[auth]`: what tokens are checked with, and who needs none.
 #[derive(Clone, Debug)]
@@ -57,7 +93,7 @@ impl AuthSettings {
     }
 
     /// Who is served without a token, on a listener that is on loopback or not.
-    pub(super) fn anonymous(&self, loopback: bool, public_demo: bool) -> Anonymous {
+    pub(crate) fn anonymous(&self, loopback: bool, public_demo: bool) -> Anonymous {
         match self.anonymous {
             Some(true) => Anonymous::Everybody,
             Some(false) => Anonymous::Nobody,
@@ -81,7 +117,7 @@ pub enum Anonymous {
 
 /// A text that is never shown.
 #[derive(Clone, Default)]
-pub struct Secret(pub(super) String);
+pub struct Secret(pub(crate) String);
 
 impl Secret {
     /// The text itself.
