@@ -35,6 +35,7 @@ pub(crate) struct Facts {
     pub(crate) restarts: u64,
     pub(crate) restarted_at: Option<u64>,
     pub(crate) intruders: u64,
+    pub(crate) strangers: u64,
     /// Bytes of all that clients were sent, as one number: the same for the same seed.
     pub(crate) trace: u64,
     /// Each thing that a client is told is printed.

@@ -45,11 +45,16 @@ impl Host for SimHost {
         self.stopwatch
     }
 
-    /// `USER ENDS`: everything is allowed, until `ENDS` in milliseconds since the Unix epoch.
+    /// `USER ENDS`: everything is allowed, until `ENDS` in milliseconds since the Unix epoch; with ` none` behind it,
+    /// nothing.
     fn verify(&mut self, unix_ms: i64, token: &str) -> Result<Identity, TokenFault> {
-        let (user, ends) = token
+        let (user, rest) = token
             .split_once(' ')
             .ok_or(TokenFault::Bad("the token is not good"))?;
+        let (ends, nothing) = match rest.strip_suffix(" none") {
+            Some(ends) => (ends, true),
+            None => (rest, false),
+        };
         let expires_at = ends.parse().unwrap_or(0);
         if expires_at <= unix_ms {
             return Err(TokenFault::Bad("the token has expired"));
@@ -61,8 +66,12 @@ impl Host for SimHost {
         Ok(Identity {
             user_id: user.into(),
             name: "".into(),
-            grants: vec![everything],
-            direct: true,
+            grants: if nothing {
+                Vec::new()
+            } else {
+                vec![everything]
+            },
+            direct: !nothing,
             expires_at,
         })
     }

@@ -17,6 +17,7 @@ mod peer;
 mod random;
 mod server;
 mod setup;
+mod stranger;
 mod view;
 mod world;
 
@@ -39,11 +40,12 @@ pub struct Counts {
     pub overrun: u64,
     pub repeats: u64,
     pub stale_tokens: u64,
+    pub strangers: u64,
 }
 
 impl Counts {
     /// All of them, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 15] {
+    pub fn list(&self) -> [(&'static str, u64); 16] {
         [
             ("acked", self.acked),
             ("delivered", self.delivered),
@@ -60,6 +62,7 @@ impl Counts {
             ("overrun", self.overrun),
             ("repeats", self.repeats),
             ("stale_tokens", self.stale_tokens),
+            ("strangers", self.strangers),
         ]
     }
 
@@ -80,6 +83,7 @@ impl Counts {
         self.overrun += other.overrun;
         self.repeats += other.repeats;
         self.stale_tokens += other.stale_tokens;
+        self.strangers += other.strangers;
     }
 }
 

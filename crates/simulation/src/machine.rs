@@ -67,7 +67,7 @@ impl Poll {
 pub(crate) struct Mailbox {
     /// Nothing is taken before this time.
     pub(crate) slow_until: u64,
-    pub(crate) newcomers: Vec<(usize, Format)>,
+    pub(crate) newcomers: Vec<(usize, Format, Access)>,
     /// Everybody is to be asked to come back, within so many milliseconds.
     pub(crate) announce: Option<u64>,
     moved: Vec<Moved<Socket>>,
@@ -109,7 +109,7 @@ pub(crate) struct Machine<'a> {
 
 impl Machine<'_> {
     /// Somebody new, with what came behind its handshake.
-    fn newcomer(&mut self, wire: usize, format: Format) -> Newcomer<Socket> {
+    fn newcomer(&mut self, wire: usize, format: Format, access: Access) -> Newcomer<Socket> {
         let config = ReceiverConfig {
             max_message: self.max_message,
             ..ReceiverConfig::default()
@@ -133,7 +133,7 @@ impl Machine<'_> {
                 format,
                 deflate: false,
             },
-            access: Access::ANONYMOUS,
+            access,
             leftover,
         }
     }
@@ -158,8 +158,8 @@ impl Outside<SimHost, Truth> for Machine<'_> {
         for (mine, theirs) in mail.letters.iter_mut().zip(&mut mailbox.letters) {
             mine.append(theirs);
         }
-        for (wire, format) in std::mem::take(&mut mailbox.newcomers) {
-            let newcomer = self.newcomer(wire, format);
+        for (wire, format, access) in std::mem::take(&mut mailbox.newcomers) {
+            let newcomer = self.newcomer(wire, format, access);
             mail.newcomers.push(newcomer);
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{BatcherLimits, Kinds, Now, ShardConfig};
+use roomcast_core::{Access, BatcherLimits, Kinds, Now, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
 
@@ -111,8 +111,13 @@ impl Server {
 
     /// A connection was made.
     pub(crate) fn accept(&mut self, wire: usize, format: Format) {
+        self.accept_as(wire, format, Access::ANONYMOUS);
+    }
+
+    /// A connection was made, whose request says this of its client.
+    pub(crate) fn accept_as(&mut self, wire: usize, format: Format, access: Access) {
         let shard = self.random.below(self.mailboxes.len() as u64) as usize;
-        self.mailboxes[shard].newcomers.push((wire, format));
+        self.mailboxes[shard].newcomers.push((wire, format, access));
     }
 
     /// Turns until nothing is left to do at this moment. Whether there was anything.

@@ -14,6 +14,7 @@ use crate::peer::{Around, Peer};
 use crate::random::Random;
 use crate::server::{Server, Setup};
 use crate::setup::{self, Weather};
+use crate::stranger::Stranger;
 
 /// Steps of a schedule.
 const STEPS: usize = 200;
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub(crate) ledger: Rc<RefCell<Ledger>>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) intruder: Option<Intruder>,
+    pub(crate) stranger: Option<Stranger>,
     pub(crate) facts: Facts,
     /// Nothing fails any more.
     pub(crate) healthy: bool,
@@ -65,6 +67,7 @@ impl World {
             ledger,
             peers,
             intruder: None,
+            stranger: None,
             facts,
             healthy: false,
             counts: Counts::default(),
@@ -113,6 +116,7 @@ impl World {
             }
             (55..60, _) => self.server.announce(500),
             (60..75, _) => self.intrude(who),
+            (75..85, _) => self.knock(who),
             _ => {}
         }
         if self.random.chance(self.weather.restarts) {
@@ -132,7 +136,7 @@ impl World {
         }
         let server = Server::new(&self.setup, &self.ledger, Random(self.random.next()));
         std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
-        self.intruder = None;
+        (self.intruder, self.stranger) = (None, None);
     }
 
     /// Lets time pass, and does what is to be done at each moment.
@@ -185,6 +189,7 @@ impl World {
                 }
             }
             busy |= self.drive_intruder();
+            busy |= self.drive_stranger();
             if !busy {
                 return;
             }
@@ -272,6 +277,7 @@ impl World {
             recovered: facts.recovered,
             gaps: facts.gaps,
             stale_tokens: facts.intruders,
+            strangers: facts.strangers,
             ..self.counts
         };
     }

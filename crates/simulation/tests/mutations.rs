@@ -49,6 +49,8 @@ macro_rules! caught {
 caught! {
     ack_before_append
     token_stays_valid
+    refused_message_lets_in
+    rights_are_not_asked
     since_off_by_one
     live_overtakes_recovery
     repeat_is_logged_again

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use roomcast_protocol::{
     BadMessage, Body, CloseCode, ErrorCode, Format, Incoming, IncomingPayload, MessageType,
-    Outgoing, Request, decode,
+    Outgoing, Request, decode, mutated,
 };
 
 use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
+use crate::edge::admission::Admission;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::requests::{Message, into_owned};
 use crate::edge::rights::Needs;
@@ -45,7 +46,7 @@ pub(super) struct Envelope<'a> {
     pub(super) seq: u64,
     pub(super) request_id: u32,
     pub(super) ephemeral: bool,
-    request: MessageType,
+    pub(super) request: MessageType,
     pub(super) room_id: Option<Cow<'a, str>>,
 }
 
@@ -162,6 +163,11 @@ impl Edge {
         match decoded {
             Ok(incoming) => self.dispatch(ctx, now, id, incoming),
             Err(bad) => {
+                if mutated!("refused_message_lets_in")
+                    && let Some(conn) = self.conn_mut(id)
+                {
+                    conn.session.admission = Admission::Anonymous;
+                }
                 let fault = Fault {
                     seq: bad.seq.unwrap_or(0),
                     request_id: bad.request_id,
