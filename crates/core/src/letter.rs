@@ -109,8 +109,11 @@ pub(crate) enum OpKind {
     History(HistoryRequest),
     /// The sender gives its number up.
     Skip,
-    /// A message was refused for good before it came here.
+    /// A message was refused for good before it came here, and its sender was told.
     Refused(ErrorCode),
+    /// A numbered message of this type that its sender may not send, and the sentence that says so. One that was sent
+    /// when it was allowed gets its first answer again.
+    Forbidden(MessageType, &'static str),
     Publish(Publish),
     Presence(PresenceUpdate<'static>),
     Members(MembersPage),

@@ -135,3 +135,28 @@ fn a_takeover_with_fewer_rights_tells_nothing_of_the_room() {
         assert!(matches!(node.drain(ann).last(), Some(Got::Close(4501, _))));
     }
 }
+
+#[test]
+fn what_was_sent_while_it_was_allowed_keeps_its_answer() {
+    for shards in SHARDS {
+        let mut node = setup(shards);
+        let (ann, welcome) = hello(&mut node, json!({"token": "ann all:chat:1"}));
+        join(&mut node, ann, json!({}));
+        let chat =
+            |seq: u64| json!({"type": "chat", "room_id": "chat:1", "payload": "x", "seq": seq});
+        at_once(&mut node, ann, &chat(1));
+        // Its `ack` is lost with the connection, and the next token allows less.
+        node.cut(ann);
+        let again = json!({"token": "ann join:chat:1", "resume_token": welcome["resume_token"]});
+        let (ann, _) = hello(&mut node, again);
+        at_once(&mut node, ann, &chat(1));
+        let got = node.messages(ann);
+        assert!(got.iter().any(|it| it["type"] == "ack"), "{got:#?}");
+        // What comes next is refused for good, each time that it comes.
+        for seq in [2, 3, 2] {
+            at_once(&mut node, ann, &chat(seq));
+            let error = node.error(ann, "forbidden");
+            assert_eq!(error["payload"]["seq"], seq, "{error}");
+        }
+    }
+}

@@ -68,6 +68,14 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
+    /// To say of a number that it was refused.
+    fn in_room(room: EdgeRoomId) -> Allowed {
+        Allowed {
+            room: Some(room),
+            rights: RoomRights::default(),
+        }
+    }
+
     pub(super) fn room(&self) -> Option<EdgeRoomId> {
         self.room
     }
@@ -208,7 +216,11 @@ impl Edge {
             });
         }
         if needed == Rights::PUBLISH && envelope.seq > 0 && !envelope.ephemeral {
-            self.refuse_seq(ctx, now, envelope, room, ErrorCode::Forbidden);
+            let (allowed, request) = (Allowed::in_room(room), envelope.request);
+            self.forward(ctx, now, envelope, &allowed, |_, _| {
+                OpKind::Forbidden(request, forbidden(needed))
+            });
+            return None;
         }
         let fault = envelope.fault(ErrorCode::Forbidden, forbidden(needed));
         self.fault(ctx, now, envelope.id, fault);
@@ -264,10 +276,7 @@ impl Edge {
         room: EdgeRoomId,
         code: ErrorCode,
     ) {
-        let allowed = Allowed {
-            room: Some(room),
-            rights: RoomRights::default(),
-        };
+        let allowed = Allowed::in_room(room);
         self.forward(ctx, now, envelope, &allowed, |_, _| OpKind::Refused(code));
     }
 

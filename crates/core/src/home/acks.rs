@@ -159,6 +159,28 @@ impl Room {
         }
     }
 
+    /// A numbered message that its sender may not send is refused, unless it was sent before.
+    pub(super) fn forbid<H: Host, E: Engine>(
+        &mut self,
+        ctx: &mut Context<H>,
+        engine: &mut E,
+        now: Now,
+        op: &OpHead,
+        request: MessageType,
+        sentence: &'static str,
+    ) {
+        let Some(client) = self.client_of(op) else {
+            return refuse_non_member(ctx, now, op, request);
+        };
+        let verdict = engine.check(self.log, client, op.seq);
+        if matches!(verdict, Verdict::Logged(_) | Verdict::Refused(_)) {
+            return self.answer_known(ctx, now, op, request, verdict);
+        }
+        engine.refuse(self.log, client, op.seq, ErrorCode::Forbidden);
+        let fault = Fault::new(ErrorCode::Forbidden, sentence);
+        self.refuse_seq(ctx, now, op, request, fault, op.seq);
+    }
+
     /// A number was used up by a message that never came here.
     pub(super) fn note_refusal<E: Engine>(&mut self, engine: &mut E, op: &OpHead, code: ErrorCode) {
         if let Some(client) = self.client_of(op) {

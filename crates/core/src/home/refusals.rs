@@ -54,6 +54,7 @@ pub(super) fn refuse_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         OpKind::Skip => MessageType::Skip,
         OpKind::Presence(_) => MessageType::Presence,
         OpKind::Members(_) => MessageType::Members,
+        OpKind::Forbidden(request, _) => request,
         // A join makes the room; nobody waits for the others' answers.
         OpKind::Join(_)
         | OpKind::Detach

@@ -175,7 +175,9 @@ impl Room {
     pub(super) fn waits_for_engine(&self) -> bool {
         match self.pending.front().map(|next| &next.request) {
             // A number that is given up is one in the sender's order.
-            Some(OpKind::Skip | OpKind::Refused(_)) => !self.in_flight.is_empty(),
+            Some(OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..)) => {
+                !self.in_flight.is_empty()
+            }
             Some(next) if next.comes_or_goes() => !self.in_flight.is_empty(),
             _ => {
                 let mut in_flight = self.in_flight.iter();
@@ -209,7 +211,7 @@ impl Room {
             OpKind::Leave(_) | OpKind::ReadState { .. } | OpKind::Detach => 128 * members,
             OpKind::Resume(_) => 2 * LIST + 128 * members,
             OpKind::ReadLog(_) | OpKind::History(_) => LIST,
-            OpKind::Skip | OpKind::Refused(_) => 0,
+            OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
             OpKind::Members(_) => LIST,
         };
@@ -226,6 +228,9 @@ impl Room {
             OpKind::History(request) => self.history(ctx, engine, now, &op, request),
             OpKind::Skip => self.skip(ctx, engine, now, &op),
             OpKind::Refused(code) => self.note_refusal(engine, &op, code),
+            OpKind::Forbidden(request, sentence) => {
+                self.forbid(ctx, engine, now, &op, request, sentence);
+            }
         }
         // What a slow engine holds is given back when it has completed.
         if window > 0 && self.in_flight.len() == in_flight {
