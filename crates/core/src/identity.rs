@@ -94,6 +94,16 @@ pub enum TokenFault {
     Bad(&'static str),
 }
 
+/// Where a connection comes from: a number that the embedder gives to each address that is counted. Sessions without a
+/// connection are counted under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin(pub u64);
+
+impl Origin {
+    /// Not counted: a program on the same machine.
+    pub const NONE: Origin = Origin(u64::MAX);
+}
+
 /// What a connection's request said about its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -101,6 +111,8 @@ pub struct Access {
     pub identity: Option<Box<Identity>>,
     /// Whether a client without a token is served.
     pub anonymous: bool,
+    /// Where the connection comes from.
+    pub origin: Origin,
 }
 
 impl Access {
@@ -108,11 +120,13 @@ impl Access {
     pub const NONE: Access = Access {
         identity: None,
         anonymous: false,
+        origin: Origin::NONE,
     };
     /// A client without a token, where that is allowed.
     pub const ANONYMOUS: Access = Access {
         identity: None,
         anonymous: true,
+        origin: Origin::NONE,
     };
 }
 

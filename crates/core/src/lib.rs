@@ -35,7 +35,7 @@ pub use batcher::BatcherLimits;
 pub use edge::{MovingConnection, Received, Written};
 pub use host::{Control, Encoding, Host, Notice};
 pub use id::{ClientId, ConnId, ConnRef};
-pub use identity::{Access, Grant, Identity, Rights, Rooms, TokenFault};
+pub use identity::{Access, Grant, Identity, Origin, Rights, Rooms, TokenFault};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use letter::ShardMessage;
 pub use logic::{MemberEvent, Outcome, Refusal, RoomContext, RoomLogic, StateLogic};

@@ -57,8 +57,10 @@ pub struct Settings {
     pub token_lifetime: u64,
     /// Signs resume tokens. Whoever has it can make tokens for any session.
     pub session_key: [u8; 32],
-    /// Sessions without a connection that a shard keeps; beyond that, those end first that would end first anyhow.
+    /// Sessions without a connection that a shard keeps; beyond that, sessions end with their connections.
     pub max_parked: usize,
+    /// The same for those whose connections came from one [`Origin`](crate::Origin).
+    pub max_parked_per_origin: usize,
     /// Bytes that the inboxes of a node may take together. Beyond it those lose their messages first that got none for
     /// longest.
     pub inbox_memory: usize,
@@ -95,6 +97,7 @@ impl Default for Settings {
             token_lifetime: 7 * 24 * 3_600_000,
             session_key: [0; 32],
             max_parked: 100_000,
+            max_parked_per_origin: 10_000,
             inbox_memory: 128 * 1024 * 1024,
             behind_timeout: 0,
             refuse_unknown_kinds: false,

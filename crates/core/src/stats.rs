@@ -58,8 +58,8 @@ pub struct Stats {
     pub resumes_refused: u64,
     /// Sessions that ended because nobody came back to them in time.
     pub sessions_expired: u64,
-    /// Sessions that ended because a shard had too many without a connection.
-    pub sessions_evicted: u64,
+    /// Sessions that ended with their connection because too many had none already: on the shard, of the same origin.
+    pub sessions_not_parked: [u64; 2],
     /// Positions that were asked for and no longer in the log, and those that were.
     pub recoveries: [u64; 2],
     /// Parts of logs that were told again to single members.

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Client, Node, node, relay, text};
+use roomcast_core::Origin;
 use roomcast_core::settings::Settings;
 use serde_json::{Value, json};
 
@@ -364,4 +365,75 @@ fn all_inboxes_together_stay_under_their_ceiling_and_who_lost_messages_is_told()
         lost += 1 - got;
     }
     assert!((5..15).contains(&lost), "{lost}");
+}
+
+#[test]
+fn who_drops_many_connections_ends_nobody_elses_session() {
+    let settings = Settings {
+        max_parked: 100,
+        max_parked_per_origin: 10,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![relay("chat")]);
+    node.origin = Origin(1);
+    let ann = begin(&mut node);
+    node.say(ann.client, r#"{"type":"join_room","room_id":"chat:1"}"#);
+    node.cut(ann.client);
+    node.settle();
+    // One address opens and drops far more than all places.
+    node.origin = Origin(2);
+    let mut others = Vec::new();
+    for _ in 0..300 {
+        let other = begin(&mut node);
+        node.cut(other.client);
+        node.settle();
+        others.push(other);
+    }
+    assert_eq!(node.shards[0].sessions().0, 11);
+    assert_eq!(stats(&mut node, |it| it.sessions_not_parked[1]), 290);
+    let inside = come_back(&mut node, &ann, &Value::Null).0;
+    assert_eq!(node.messages(inside.client)[0]["type"], "joined");
+    // Its own first ones are there as well, and with each that comes back there is a place again.
+    let again = come_back(&mut node, &others[9], &Value::Null).0;
+    let payload = json!({"resume_token": others[10].token});
+    let (newest, welcome) = hello(&mut node, payload);
+    assert_eq!(welcome["resumed"], false);
+    for (client, parked) in [(newest.client, 10), (again.client, 10)] {
+        node.cut(client);
+        node.settle();
+        assert_eq!(node.shards[0].sessions().0, parked);
+    }
+    // Programs on the same machine are not counted, and all together stay under the bound of all.
+    node.origin = Origin::NONE;
+    for _ in 0..100 {
+        let other = begin(&mut node);
+        node.cut(other.client);
+    }
+    node.settle();
+    assert_eq!(node.shards[0].sessions().0, 100);
+    assert_eq!(stats(&mut node, |it| it.sessions_not_parked[0]), 10);
+    node.pass(31_000);
+    assert_eq!(node.shards[0].sessions().0, 0);
+}
+
+#[test]
+fn a_session_is_counted_where_its_last_connection_came_from() {
+    let settings = Settings {
+        max_parked_per_origin: 1,
+        ..Settings::default()
+    };
+    let mut node = node(3, settings, vec![relay("chat")]);
+    node.origin = Origin(1);
+    let ann = begin(&mut node);
+    // It comes back from elsewhere each time, often by way of another shard, where there is a place of its own.
+    let mut session = ann;
+    for origin in 2..8 {
+        node.cut(session.client);
+        node.settle();
+        let parked: usize = node.shards.iter().map(|it| it.sessions().0).sum();
+        assert_eq!(parked, 1, "from {origin}");
+        node.origin = Origin(origin);
+        session = come_back(&mut node, &session, &Value::Null).0;
+    }
+    assert_eq!(stats(&mut node, |it| it.sessions_not_parked[1]), 0);
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use address::{AddressKey, Addresses};
 pub(crate) use memory::MemoryGauge;
+use roomcast_core::Origin;
 
 /// The limits; 0 switches one off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,11 @@ pub(crate) struct ConnectionLimits {
     pub(crate) per_address: u32,
     /// Bytes in use that the process should stay under.
     pub(crate) memory: u64,
+}
+
+/// What sessions without a connection are counted under whose client has this address; `None` for one that is not counted.
+pub(crate) fn origin(address: Option<IpAddr>) -> Origin {
+    address::origin(address)
 }
 
 /// Why a connection is refused.

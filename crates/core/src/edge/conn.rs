@@ -3,6 +3,7 @@
 use crate::edge::session::{Membership, Session};
 use crate::host::Encoding;
 use crate::id::{ConnId, EdgeRoomId};
+use crate::identity::Origin;
 use crate::lane::Lanes;
 use crate::pool::Pooled;
 use crate::rate::Rate;
@@ -42,6 +43,8 @@ pub(super) struct Conn {
     pub(super) window: u32,
     /// How many operations that is: each may be answered by an error.
     pub(super) operations: u32,
+    /// Where it comes from.
+    pub(super) origin: Origin,
     /// What outlives it.
     pub(super) session: Session,
     pub(super) lanes: Lanes,

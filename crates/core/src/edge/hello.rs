@@ -15,7 +15,7 @@ use crate::edge::session::Session;
 use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, NameHash};
-use crate::identity::Access;
+use crate::identity::{Access, Origin};
 use crate::letter::{OpKind, Place, Resume};
 use crate::time::Now;
 use crate::token::{ResumeToken, SessionKey};
@@ -33,6 +33,8 @@ struct Greeting {
     inbox: Option<Since>,
     first_direct_seq: u64,
     request_id: u32,
+    /// Where its connection comes from.
+    origin: Origin,
 }
 
 /// What was found for a resume token.
@@ -106,6 +108,7 @@ impl Edge {
             inbox: hello.inbox.as_ref().and_then(since),
             first_direct_seq: hello.first_direct_seq.unwrap_or(0),
             request_id: envelope.request_id,
+            origin: conn.origin,
         };
         let home = token.map_or(ctx.index, |token| {
             NameHash::home(ctx.names.hash(token.client_id.as_str()), ctx.count)
@@ -137,7 +140,11 @@ impl Edge {
         encoding: Encoding,
         MovingConnection(greeting): MovingConnection,
     ) -> ConnId {
-        let id = self.open(ctx, now, encoding, Access::NONE);
+        let access = Access {
+            origin: greeting.origin,
+            ..Access::NONE
+        };
+        let id = self.open(ctx, now, encoding, access);
         self.greet(ctx, now, id, *greeting);
         id
     }
@@ -150,6 +157,7 @@ impl Edge {
             inbox,
             first_direct_seq,
             request_id,
+            ..
         } = greeting;
         let found = match token {
             Some(token) => self.find_session(ctx, now, &token, &admission),

@@ -5,7 +5,7 @@ use roomcast_protocol::{CloseCode, mutated};
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::conn::Phase;
-use crate::edge::session::{Parked, Session};
+use crate::edge::session::{Full, Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
 use crate::lane::{Lane, Piece};
@@ -60,7 +60,7 @@ impl Edge {
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
-        let encoding = conn.encoding;
+        let (encoding, origin) = (conn.encoding, conn.origin);
         let (client_id, hash) = (conn.pooled.client_id, conn.pooled.hash);
         conn.pooled.in_use = false;
         let mut session = std::mem::take(&mut conn.session);
@@ -70,6 +70,14 @@ impl Edge {
             }
             _ => return self.end_session(ctx, now, (client_id, id, encoding), session),
         };
+        // Where there is no place, this session ends, and nobody else's.
+        if let Err(full) = self.parking.place_for(origin, &ctx.settings) {
+            match full {
+                Full::All => ctx.stats.sessions_not_parked[0] += 1,
+                Full::Origin => ctx.stats.sessions_not_parked[1] += 1,
+            }
+            return self.end_session(ctx, now, (client_id, id, encoding), session);
+        }
         self.let_rooms_wait(ctx, now, (id, encoding), &mut session);
         let longer = u64::from(mutated!("session_outlives_its_grace"));
         let until = now.micros.saturating_add(micros(grace << longer));
@@ -78,15 +86,10 @@ impl Edge {
             hash,
             conn: id,
             encoding,
+            origin,
             session,
             until,
         });
-        if self.parking.len() > ctx.settings.max_parked.max(1)
-            && let Some(first) = self.parking.take_first()
-        {
-            ctx.stats.sessions_evicted += 1;
-            self.end_parked(ctx, now, first);
-        }
     }
 
     /// Tells the rooms of a session that its connection is gone. One that was left, but for the answer, is done with.

@@ -178,6 +178,7 @@ impl Edge {
             offences: Rate::default(),
             window: 0,
             operations: 0,
+            origin: access.origin,
             session: Session {
                 admission: Admission::Outside(access),
                 ..Session::default()

@@ -1,7 +1,7 @@
 //! What outlives a connection, and where it waits for the next one.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -11,8 +11,9 @@ use crate::edge::inbox::DirectMessages;
 use crate::edge::rights::RoomRights;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, EdgeRoomId};
-use crate::identity::Identity;
+use crate::identity::{Identity, Origin};
 use crate::player::PlayerNum;
+use crate::settings::Settings;
 use crate::token::SessionKey;
 
 /// A client's rooms, its direct messages, and who it is.
@@ -114,6 +115,8 @@ pub(super) struct Parked {
     /// The connection that it had: by it rooms know their member.
     pub(super) conn: ConnId,
     pub(super) encoding: Encoding,
+    /// Where that came from.
+    pub(super) origin: Origin,
     pub(super) session: Session,
     /// Microseconds at which it ends.
     pub(super) until: u64,
@@ -127,6 +130,17 @@ pub(super) struct Parking {
     /// When each ends: the microsecond, the slot, and which use of the slot it is.
     ends: BinaryHeap<Reverse<(u64, u32, u64)>>,
     uses: u64,
+    /// How many each origin has. Ordered, because clients choose the keys.
+    by_origin: BTreeMap<Origin, usize>,
+}
+
+/// What there are too many of already for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// All.
+    All,
+    /// Those of the same origin.
+    Origin,
 }
 
 impl Parking {
@@ -134,7 +148,23 @@ impl Parking {
         self.parked.len()
     }
 
+    /// Whether there is a place for one more of an origin.
+    pub(super) fn place_for(&self, origin: Origin, settings: &Settings) -> Result<(), Full> {
+        let of_origin = self.by_origin.get(&origin).copied().unwrap_or(0);
+        let most_of_origin = settings.max_parked_per_origin;
+        if self.parked.len() >= settings.max_parked.max(1) {
+            Err(Full::All)
+        } else if most_of_origin > 0 && of_origin >= most_of_origin {
+            Err(Full::Origin)
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn put(&mut self, parked: Parked) {
+        if parked.origin != Origin::NONE {
+            *self.by_origin.entry(parked.origin).or_default() += 1;
+        }
         self.uses += 1;
         let (until, hash) = (parked.until, parked.hash);
         let slot = self.parked.insert((self.uses, parked)) as u32;
@@ -182,16 +212,6 @@ impl Parking {
         }
     }
 
-    /// The one that ends first.
-    pub(super) fn take_first(&mut self) -> Option<Parked> {
-        loop {
-            let Reverse((_, slot, uses)) = self.ends.pop()?;
-            if self.is_current(slot, uses) {
-                return self.remove(slot);
-            }
-        }
-    }
-
     /// Microseconds at which the next one ends.
     pub(super) fn next_end(&self) -> Option<u64> {
         // May be one that was resumed: looking once too often costs little.
@@ -219,6 +239,12 @@ impl Parking {
         {
             entry.remove();
         }
+        if let Some(count) = self.by_origin.get_mut(&parked.origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_origin.remove(&parked.origin);
+            }
+        }
         Some(parked)
     }
 }
@@ -233,6 +259,7 @@ mod tests {
             hash: number,
             conn: ConnId::NONE,
             encoding: Encoding::ALL[0],
+            origin: Origin(number % 2),
             session: Session::default(),
             until,
         }
@@ -252,8 +279,9 @@ mod tests {
         assert!(parking.take(3, client).is_some() && parking.take(3, client).is_none());
         assert_eq!(ends(&mut parking, 9), [0; 0]);
         assert_eq!(ends(&mut parking, 30), [2, 1]);
-        assert_eq!(parking.take_first().map(|it| it.hash), Some(4));
+        assert_eq!(ends(&mut parking, 40), [4]);
         assert_eq!((parking.len(), parking.by_client.len()), (0, 0));
+        assert!(parking.by_origin.is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::{
     Access, BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory,
-    Notice, Now, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault,
+    Notice, Now, Origin, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault,
 };
 use roomcast_engine::MemoryEngine;
 use roomcast_protocol::Format;
@@ -133,6 +133,7 @@ pub struct Socket {
     pub shard: usize,
     pub conn: ConnId,
     pub encoding: Encoding,
+    origin: Origin,
     /// Bytes that the socket takes before it is full.
     pub window: usize,
     wire: Vec<u8>,
@@ -210,6 +211,8 @@ pub struct Node<E: Engine = MemoryEngine> {
     pub random: Random,
     /// Chance in a hundred that a link is slow in a turn.
     pub slow_links: u64,
+    /// Where the next connections come from.
+    pub origin: Origin,
 }
 
 pub fn node(shards: u16, settings: Settings, kinds: Vec<Kind>) -> Node {
@@ -268,6 +271,7 @@ pub fn node_with<E: Engine>(
         },
         random: Random(seed ^ 0xABCD),
         slow_links: 0,
+        origin: Origin::NONE,
     }
 }
 
@@ -294,7 +298,10 @@ impl<E: Engine> Outside<SimHost, E> for Machine<'_> {
             mail.newcomers.push(Newcomer {
                 socket: client,
                 encoding: self.sockets[client].encoding,
-                access: Access::ANONYMOUS,
+                access: Access {
+                    origin: self.sockets[client].origin,
+                    ..Access::ANONYMOUS
+                },
                 leftover: Vec::new(),
             });
         }
@@ -414,6 +421,7 @@ impl<E: Engine> Node<E> {
             shard,
             conn: ConnId::from_u64(u64::MAX),
             encoding,
+            origin: self.origin,
             window: usize::MAX,
             wire: Vec::new(),
             in_socket: 0,

@@ -20,7 +20,7 @@ use super::response::{Answer, last_text, method_not_allowed, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
 use crate::config::{Anonymous, HostPort, Listener, Origin};
-use crate::limits::{ConnectionPermit, Refusal};
+use crate::limits::{self, ConnectionPermit, Refusal};
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
 const LARGE_BODY: u64 = 64 * 1024;
@@ -257,6 +257,7 @@ impl Service {
         Ok(Access {
             identity: identity.map(Box::new),
             anonymous,
+            origin: limits::origin(peer.counted_under()),
         })
     }
 

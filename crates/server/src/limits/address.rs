@@ -5,11 +5,18 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use roomcast_core::Origin;
+
 /// What is counted as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
 ///
 /// 8 bytes, because each connection carries one. IPv4 addresses are put into `0:1::/32`, which no host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AddressKey(u64);
+
+/// The number of an address for [`Access`](roomcast_core::Access).
+pub(super) fn origin(address: Option<IpAddr>) -> Origin {
+    address.map_or(Origin::NONE, |address| Origin(AddressKey::of(address).0))
+}
 
 impl AddressKey {
     /// No address: not counted.
@@ -78,5 +85,20 @@ impl Addresses {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_is_counted_as_one_client() {
+        let of = |text: &str| origin(text.parse().ok());
+        assert_eq!(of("192.0.2.7"), of("::ffff:192.0.2.7"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("192.0.2.7"), of("192.0.2.8"));
+        assert_ne!(of("192.0.2.7"), Origin::NONE);
+        assert_eq!(origin(None), Origin::NONE);
     }
 }

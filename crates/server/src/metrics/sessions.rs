@@ -30,12 +30,15 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     counter(
         "roomcast_sessions_ended_total",
         &["cause"],
-        "Sessions without a connection that ended: nobody came back in time, or `session.max_parked` was reached.",
+        "Sessions without a connection that ended: nobody came back in time, or `session.max_parked` or \
+         `session.max_parked_per_address` was reached.",
         |scrape, out| {
             let expired = sum(scrape, |report| report.core.sessions_expired);
-            let evicted = sum(scrape, |report| report.core.sessions_evicted);
+            let all = sum(scrape, |report| report.core.sessions_not_parked[0]);
+            let address = sum(scrape, |report| report.core.sessions_not_parked[1]);
             out.sample(&[("cause", &"grace")], expired);
-            out.sample(&[("cause", &"max_parked")], evicted);
+            out.sample(&[("cause", &"max_parked")], all);
+            out.sample(&[("cause", &"max_parked_per_address")], address);
         },
     ),
     counter(

@@ -44,13 +44,24 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "max_parked",
-            "Sessions without a connection that are kept, on each shard. Beyond it those end first that would end \
-             first anyhow.",
+            "Sessions without a connection that are kept, on each shard. Beyond it sessions end with their connections: \
+             nobody's session ends because of another one's.",
             &Number {
                 place: |c: &mut Config| &mut c.core.max_parked,
                 unit: Unit::Count,
                 range: ("1", "100000000"),
                 zero: Zero::Refused,
+            },
+        ),
+        Key::new(
+            "max_parked_per_address",
+            "The same for connections from one IPv4 address, or from one IPv6 network of 64 bits. Programs on this \
+             machine are not counted.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.max_parked_per_origin,
+                unit: Unit::Count,
+                range: ("1", "100000000"),
+                zero: Zero::Off,
             },
         ),
         Key::new(
