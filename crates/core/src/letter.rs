@@ -118,9 +118,7 @@ pub(crate) enum OpKind {
     Presence(PresenceUpdate<'static>),
     Members(MembersPage),
     /// What is newest of the room's state, for a connection that missed some.
-    ReadState {
-        since: u64,
-    },
+    ReadState(ReadState),
 }
 
 #[derive(Debug)]
@@ -146,6 +144,13 @@ pub(crate) struct Leave {
 pub(crate) struct ReadLog {
     /// The offset of the last event that the member has.
     pub(crate) after: u64,
+    pub(crate) edge_room: EdgeRoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadState {
+    /// The room's state version that the connection has.
+    pub(crate) since: u64,
     pub(crate) edge_room: EdgeRoomId,
 }
 
@@ -297,18 +302,17 @@ pub(crate) enum ToEdge {
         window: u32,
         operations: u32,
     },
-    /// What comes next in the log, for a member that is behind.
+    /// What comes next in the log, for a member that is behind. Nothing for who is not in the room.
     LogSlice {
         conn: ConnId,
         edge_room: EdgeRoomId,
-        slice: Slice,
+        slice: Option<Slice>,
     },
-    /// The newest state, for a connection that missed some.
+    /// The newest state, for a connection that missed some. Nothing for who is not in the room.
     NewestState {
         conn: ConnId,
         edge_room: EdgeRoomId,
-        version: u64,
-        state: Option<Arc<Chunk>>,
+        newest: Option<NewestState>,
     },
 }
 
@@ -365,6 +369,14 @@ pub(crate) struct Joined {
     /// Nobody asked: what the connection lacks is no longer in the log.
     pub(crate) unasked: bool,
     /// The room's whole state.
+    pub(crate) state: Option<Arc<Chunk>>,
+}
+
+/// What a room's state is now.
+#[derive(Debug)]
+pub(crate) struct NewestState {
+    pub(crate) version: u64,
+    /// What is to be told of it, if anything is.
     pub(crate) state: Option<Arc<Chunk>>,
 }
 

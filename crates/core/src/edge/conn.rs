@@ -1,6 +1,7 @@
 //! One connection: who it is, where it is, what waits for it.
 
-use crate::edge::session::{Membership, Session};
+use crate::edge::membership::Membership;
+use crate::edge::session::Session;
 use crate::host::Encoding;
 use crate::id::{ConnId, EdgeRoomId};
 use crate::identity::Origin;
@@ -24,8 +25,6 @@ pub(super) struct Conn {
     pub(super) pinged: bool,
     /// Some ranges of the delivery at hand are not for it.
     pub(super) excluded: bool,
-    /// One of its rooms was asked for what comes next in the log.
-    pub(super) fed: bool,
     pub(super) pooled: Pooled,
     /// Microseconds at which the last byte arrived.
     pub(super) last_seen: u64,
@@ -33,8 +32,6 @@ pub(super) struct Conn {
     pub(super) ping_after: u64,
     /// Microseconds at which the socket last took a byte, while it is blocked.
     pub(super) progress_at: u64,
-    /// Microseconds since which it is behind its rooms because it reads slowly; 0: it isn't.
-    pub(super) behind_since: u64,
     pub(super) messages: Rate,
     /// Refusals by the rate limit that are no offence.
     pub(super) refusals: Rate,

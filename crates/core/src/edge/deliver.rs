@@ -2,12 +2,12 @@
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::session::Membership;
+use crate::edge::membership::{Behind, Events, State};
 use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
-use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
 use crate::time::Now;
 use roomcast_protocol::mutated;
 
@@ -18,7 +18,13 @@ impl Edge {
     pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
-            ToEdge::Joined(joined) => self.joined(ctx, now, *joined),
+            ToEdge::Joined(joined) => {
+                let (conn, unasked) = (joined.conn, joined.unasked);
+                self.joined(ctx, now, *joined);
+                if unasked {
+                    self.ask_when_idle(ctx, now, conn);
+                }
+            }
             ToEdge::JoinedAgain {
                 conn,
                 edge_room,
@@ -58,6 +64,7 @@ impl Edge {
                 if self.rooms.get(edge_room).is_some() {
                     self.out(ctx, conn, edge_room);
                     self.answered(conn, edge_room, asked);
+                    self.ask_when_idle(ctx, now, conn);
                 }
             }
             ToEdge::Answer {
@@ -82,32 +89,41 @@ impl Edge {
             ToEdge::NewestState {
                 conn,
                 edge_room,
-                version,
-                state,
+                newest,
             } => {
-                if self.rooms.get(edge_room).is_none() {
-                    return;
-                }
-                let Some(known) = self.conn_mut(conn) else {
-                    return;
-                };
-                let blocked = known.blocked;
-                let Some(membership) = known.membership(edge_room) else {
-                    return;
-                };
-                membership.asked = false;
-                // Still too slow: what comes later is newer.
-                if blocked {
-                    return;
-                }
-                // Who is behind gets no other state, and this again when it has caught up.
-                membership.retell |= !membership.receiving;
-                membership.stale = membership.retell;
-                let base = std::mem::replace(&mut membership.version, version);
-                if let Some(state) = state {
-                    self.push_whole(ctx, now, conn, Lane::State, state, edge_room, base);
-                }
+                self.newest_state(ctx, now, (conn, edge_room), newest);
             }
+        }
+    }
+
+    /// What was asked for has come: the room's newest state, or nothing where the connection is not in the room.
+    fn newest_state<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (id, room): (ConnId, EdgeRoomId),
+        newest: Option<NewestState>,
+    ) {
+        let Some(conn) = self.conn_mut(id) else {
+            return;
+        };
+        let blocked = conn.blocked;
+        let Some(membership) = conn.membership(room) else {
+            return;
+        };
+        membership.state = State::Stale;
+        // Still too slow: what comes later is newer.
+        let Some(newest) = newest.filter(|_| !blocked) else {
+            return;
+        };
+        // Who is behind gets no other state, and this again when it has caught up.
+        membership.retell |= membership.events != Events::Live;
+        if !membership.retell {
+            membership.state = State::Fresh;
+        }
+        let base = std::mem::replace(&mut membership.version, newest.version);
+        if let Some(state) = newest.state {
+            self.push_whole(ctx, now, id, Lane::State, state, room, base);
         }
     }
 
@@ -192,9 +208,12 @@ impl Edge {
                 let Some(membership) = conn.session.membership(edge_room) else {
                     continue;
                 };
-                if blocked || membership.stale || over_state(conn_state, &ctx.settings) {
+                if blocked
+                    || membership.state != State::Fresh
+                    || over_state(conn_state, &ctx.settings)
+                {
                     if version.is_some() {
-                        membership.stale = true;
+                        membership.miss_state();
                         ctx.stats.state_replaced += 1;
                     } else {
                         ctx.stats.ephemeral_dropped += 1;
@@ -274,20 +293,22 @@ impl Edge {
         let Some(conn) = self.conns.get_mut(id) else {
             return;
         };
-        if unasked {
-            conn.fed = false;
-        }
         let Some(membership) = conn.membership(edge_room) else {
             return;
         };
         membership.player = player;
-        membership.unanswered = membership.unanswered.saturating_sub(u32::from(!unasked));
+        if !unasked {
+            membership.stay.answered();
+        }
         membership.version = version;
         (membership.seen, membership.retell) = (version, false);
         membership.floor = slice.after;
         // State that changes before it is a receiver is asked for when it is one.
-        membership.stale = !slice.caught_up;
-        membership.asked = false;
+        membership.state = if slice.caught_up {
+            State::Fresh
+        } else {
+            State::Stale
+        };
         self.push_whole(ctx, now, id, Lane::Event, answer, EdgeRoomId::NONE, 0);
         self.take_slice(ctx, now, id, edge_room, slice);
         if let Some(state) = state {
@@ -303,19 +324,35 @@ impl Edge {
         now: Now,
         id: ConnId,
         edge_room: EdgeRoomId,
-        slice: Slice,
+        slice: Option<Slice>,
     ) {
-        let current = self.rooms.get(edge_room).is_some();
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
-        conn.fed = false;
-        let fits = |it: &mut Membership| it.is_behind() && it.fed == slice.after;
-        let wanted = current && conn.membership(edge_room).is_some_and(fits);
-        if wanted {
-            self.take_slice(ctx, now, id, edge_room, slice);
+        let membership = conn.membership(edge_room);
+        let Some(membership) = membership else {
+            return self.ask_when_idle(ctx, now, id);
+        };
+        if let Events::Behind(behind) = membership.events {
+            // Who is not in the room has nothing to ask for.
+            let waits = |_: &Slice| Behind {
+                asked: false,
+                ..behind
+            };
+            let next = slice.as_ref().map(waits);
+            membership.events = next.map_or(Events::None, Events::Behind);
+            // It may have lost more since, or be on its way out.
+            let fits = |slice: &Slice| slice.after == behind.after && behind.asked;
+            let is_in = membership.behind().is_some();
+            if let Some(slice) = slice.filter(|slice| is_in && fits(slice)) {
+                self.take_slice(ctx, now, id, edge_room, slice);
+            }
         }
-        // Where nothing of it was for this client, no write asks for the next.
+        self.ask_when_idle(ctx, now, id);
+    }
+
+    /// What the connection waited for has come. Where nothing of it was to be written, no write asks for the next.
+    fn ask_when_idle<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let idle = |conn: &Conn| conn.lanes.is_empty() && !conn.blocked;
         if self.conn(id).is_some_and(idle) {
             self.ask_next(ctx, now, id);
@@ -338,13 +375,19 @@ impl Edge {
         let Some(membership) = conn.session.membership(edge_room) else {
             return;
         };
-        membership.fed = slice.to;
         let caught_up = slice.caught_up || mutated!("live_overtakes_recovery");
-        if caught_up && !std::mem::replace(&mut membership.receiving, true) {
+        let slow_since = match membership.events {
+            Events::Behind(behind) => behind.slow_since,
+            Events::None | Events::Live => None,
+        };
+        if !caught_up {
+            membership.events = Events::Behind(Behind {
+                after: slice.to,
+                asked: false,
+                slow_since,
+            });
+        } else if std::mem::replace(&mut membership.events, Events::Live) != Events::Live {
             room.receivers.push(id);
-        }
-        if slice.caught_up && !conn.session.memberships.iter().any(Membership::is_behind) {
-            conn.behind_since = 0;
         }
         if let Some(events) = slice.events {
             let (room, after) = (edge_room, slice.after);
@@ -367,7 +410,7 @@ impl Edge {
             return;
         };
         membership.player = 0;
-        if !std::mem::take(&mut membership.receiving) {
+        if !membership.stop_events() {
             return;
         }
         if let Some(edge_room) = rooms.get_mut(room) {
@@ -396,8 +439,10 @@ impl Edge {
         let Some(membership) = conn.session.memberships.get_mut(at) else {
             return;
         };
-        membership.unanswered = membership.unanswered.saturating_sub(u32::from(asked));
-        if membership.player == 0 && membership.unanswered == 0 {
+        if asked {
+            membership.stay.answered();
+        }
+        if membership.is_over() {
             conn.session.memberships.remove(at);
             conn.pooled.in_use = !conn.session.memberships.is_empty();
             self.rooms.exit(room);

@@ -5,7 +5,8 @@ use roomcast_protocol::CloseCode;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::session::Membership;
+use crate::edge::membership::Membership;
+use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, close_frame, may_read};
 use crate::host::{Control, Host};
 use crate::id::{ConnId, EdgeRoomId};
@@ -68,10 +69,8 @@ impl Edge {
             ctx.stats.pool_idle += 1;
             return self.close_with(ctx, now, id, CloseCode::Idle);
         }
-        let behind_end = conn
-            .behind_since
-            .saturating_add(micros(settings.behind_timeout));
-        if conn.behind_since > 0 && settings.behind_timeout > 0 && now.micros >= behind_end {
+        let behind_end = behind_end(&conn.session, settings);
+        if behind_end.is_some_and(|end| now.micros >= end) {
             ctx.stats.slow_readers += 1;
             return self.close_with(ctx, now, id, CloseCode::SlowReader);
         }
@@ -159,10 +158,7 @@ impl Edge {
             // The wall clock may step: look again now and then.
             due = due.min(now.micros.saturating_add(micros(left.clamp(1, 60_000))));
         }
-        if conn.behind_since > 0 && settings.behind_timeout > 0 {
-            let end = conn
-                .behind_since
-                .saturating_add(micros(settings.behind_timeout));
+        if let Some(end) = behind_end(&conn.session, settings) {
             due = due.min(end.max(now.micros + 1));
         }
         // In a room, the pool has no say; when it leaves, the next look sees it.
@@ -205,4 +201,13 @@ fn token_deadline(conn: &Conn, settings: &Settings) -> u64 {
     }
     let timeout = micros(settings.token_timeout);
     conn.pooled.created.saturating_add(timeout)
+}
+
+/// When a client that reads slowly has been behind for too long in one of its rooms.
+fn behind_end(session: &Session, settings: &Settings) -> Option<u64> {
+    if settings.behind_timeout == 0 {
+        return None;
+    }
+    let since = session.slow_since()?;
+    Some(since.saturating_add(micros(settings.behind_timeout)))
 }

@@ -292,7 +292,7 @@ impl Edge {
         let mut session = std::mem::take(&mut conn.session);
         conn.pooled.in_use = false;
         for membership in &mut session.memberships {
-            if std::mem::take(&mut membership.receiving)
+            if membership.stop_events()
                 && let Some(room) = self.rooms.get_mut(membership.room)
             {
                 room.remove_receiver(id);
@@ -301,10 +301,11 @@ impl Edge {
         // Those that were left, but for the answer, are done with.
         let rooms = &mut self.rooms;
         session.memberships.retain(|membership| {
-            if !membership.wanted {
+            let wanted = membership.stay.is_wanted();
+            if !wanted {
                 rooms.exit(membership.room);
             }
-            membership.wanted
+            wanted
         });
         ctx.stats.taken_over += 1;
         self.close_with(ctx, now, id, roomcast_protocol::CloseCode::TakenOver);
@@ -420,7 +421,7 @@ impl Edge {
             let place = positions.iter().find(|(name, _)| **name == *room.name);
             let mut place = place.map_or_else(Place::default, |(_, place)| *place);
             place.since = membership.since(place.since);
-            (membership.unanswered, membership.asked, membership.stale) = (1, false, false);
+            membership.come_back();
             let resume = Resume {
                 client_id,
                 edge_room: room.id,

@@ -5,6 +5,7 @@ use roomcast_protocol::{CloseCode, mutated};
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::conn::Phase;
+use crate::edge::membership::{Behind, Events};
 use crate::edge::session::{Full, Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
@@ -105,15 +106,15 @@ impl Edge {
             let Some(room) = self.rooms.get_mut(membership.room) else {
                 continue;
             };
-            if std::mem::take(&mut membership.receiving) {
+            if membership.stop_events() {
                 room.remove_receiver(id);
             }
-            if !membership.wanted {
+            if !membership.stay.is_wanted() {
                 self.rooms.exit(membership.room);
                 continue;
             }
             let room = room.reference();
-            (membership.unanswered, membership.asked) = (0, false);
+            membership.rest();
             let player = membership.player;
             session.memberships.push(membership);
             self.send_op(ctx, now, (id, encoding), room, player, OpKind::Detach);
@@ -133,7 +134,7 @@ impl Edge {
             let Some(room) = self.rooms.get_mut(membership.room) else {
                 continue;
             };
-            if membership.receiving {
+            if membership.events == Events::Live {
                 room.remove_receiver(id);
             }
             let (reference, edge_room) = (room.reference(), room.id);
@@ -258,23 +259,28 @@ impl Edge {
             if mutated!("dropped_lane_is_not_fed") {
                 return;
             }
-            if std::mem::take(&mut membership.receiving) {
-                behind = true;
-                // State would wait behind the events: the newest is asked for meanwhile.
-                membership.stale = true;
-                membership.seen = membership.version;
-                membership.fed = piece.base().max(membership.floor);
-                if let Some(room) = rooms.get_mut(piece.room) {
-                    room.remove_receiver(id);
+            let after = piece.base().max(membership.floor);
+            match &mut membership.events {
+                Events::None => {}
+                Events::Live => {
+                    behind = true;
+                    membership.events = Events::Behind(Behind {
+                        after,
+                        asked: false,
+                        slow_since: Some(now.micros),
+                    });
+                    // State would wait behind the events: the newest is asked for meanwhile.
+                    membership.miss_state();
+                    membership.seen = membership.version;
+                    if let Some(room) = rooms.get_mut(piece.room) {
+                        room.remove_receiver(id);
+                    }
                 }
+                Events::Behind(behind) => behind.after = behind.after.min(after),
             }
-            membership.fed = membership.fed.min(piece.base().max(membership.floor));
         });
         if behind {
             ctx.stats.readers_behind += 1;
-            if conn.behind_since == 0 {
-                conn.behind_since = now.micros.max(1);
-            }
         }
     }
 

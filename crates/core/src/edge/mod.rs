@@ -10,6 +10,7 @@ mod hello;
 mod identity;
 mod inbox;
 mod lifecycle;
+mod membership;
 mod receive;
 mod requests;
 mod rights;
@@ -161,7 +162,6 @@ impl Edge {
             blocked: false,
             pinged: false,
             excluded: false,
-            fed: false,
             pooled: Pooled {
                 client_id,
                 hash,
@@ -172,7 +172,6 @@ impl Edge {
             last_seen: now.micros,
             ping_after,
             progress_at: now.micros,
-            behind_since: 0,
             messages: Rate::default(),
             refusals: Rate::default(),
             offences: Rate::default(),

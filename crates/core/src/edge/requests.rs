@@ -10,9 +10,9 @@ use roomcast_protocol::{
 use crate::context::Context;
 use crate::edge::conn::Conn;
 use crate::edge::hello::since;
+use crate::edge::membership::Membership;
 use crate::edge::receive::Envelope;
 use crate::edge::rights::Allowed;
-use crate::edge::session::Membership;
 use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::{ConnRef, EdgeRoomId};
@@ -51,8 +51,7 @@ impl Edge {
             Some(at) => {
                 // Joined last is what a message without a room means.
                 let mut membership = conn.session.memberships.remove(at);
-                membership.wanted = true;
-                membership.unanswered += 1;
+                membership.stay.join();
                 membership.rights = allowed.rights();
                 conn.session.memberships.push(membership);
                 (membership.room, membership.player)
@@ -119,8 +118,7 @@ impl Edge {
         allowed: &Allowed,
     ) {
         self.forward(ctx, now, &envelope, allowed, |membership, edge_room| {
-            membership.wanted = false;
-            membership.unanswered += 1;
+            membership.stay.leave();
             OpKind::Leave(Leave {
                 gone: false,
                 edge_room,

@@ -8,8 +8,9 @@ use roomcast_protocol::{CloseCode, ErrorCode, MessageType, Request, mutated};
 use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::token_fault;
+use crate::edge::membership::Membership;
 use crate::edge::receive::Envelope;
-use crate::edge::session::{Membership, Session};
+use crate::edge::session::Session;
 use crate::engine::Since;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, EdgeRoomId};
@@ -262,7 +263,8 @@ impl Edge {
         let session = &self.conn(id)?.session;
         let named = |membership: &&Membership| {
             let own = self.rooms.get(membership.room);
-            membership.wanted && room.is_none_or(|name| own.is_some_and(|own| *own.name == *name))
+            membership.stay.is_wanted()
+                && room.is_none_or(|name| own.is_some_and(|own| *own.name == *name))
         };
         session.memberships.iter().rev().find(named)
     }
@@ -296,9 +298,8 @@ impl Edge {
             };
             let of_session = admission.rights(&room.name);
             membership.rights.renew(of_session, now.unix_ms);
-            if !membership.rights.allow(Rights::JOIN) && membership.wanted {
-                membership.wanted = false;
-                membership.unanswered += 1;
+            if !membership.rights.allow(Rights::JOIN) && membership.stay.is_wanted() {
+                membership.stay.leave();
                 left.push((room.reference(), membership.player, room.id));
             }
         }

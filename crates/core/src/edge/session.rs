@@ -8,11 +8,10 @@ use smallvec::SmallVec;
 
 use crate::edge::admission::Admission;
 use crate::edge::inbox::DirectMessages;
-use crate::edge::rights::RoomRights;
+use crate::edge::membership::{Events, Membership};
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::identity::{Identity, Origin};
-use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::token::SessionKey;
 
@@ -36,6 +35,15 @@ impl Session {
             .find(|membership| membership.room == room)
     }
 
+    /// Microseconds since which it is behind in a room because it reads slowly.
+    pub(super) fn slow_since(&self) -> Option<u64> {
+        let slow = |membership: &Membership| match membership.events {
+            Events::Behind(behind) => behind.slow_since,
+            Events::None | Events::Live => None,
+        };
+        self.memberships.iter().filter_map(slow).min()
+    }
+
     /// What its token says, if it has one.
     pub(super) fn identity(&self) -> Option<&Identity> {
         self.admission.identity()
@@ -48,62 +56,6 @@ impl Session {
 
     pub(super) fn direct_messages(&mut self) -> &mut DirectMessages {
         self.direct_messages.get_or_insert_default()
-    }
-}
-
-/// A session's place in a room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Membership {
-    /// The shard's room.
-    pub(super) room: EdgeRoomId,
-    /// 0 while it is not in the room, as far as the home has told.
-    pub(super) player: PlayerNum,
-    /// Whether `join_room` or `leave_room` was sent last.
-    pub(super) wanted: bool,
-    /// Among the room's receivers here. A member that is not is given the log in slices, or has no connection.
-    pub(super) receiving: bool,
-    pub(super) rights: RoomRights,
-    /// State was withheld: the newest has to be asked for when the socket drains.
-    pub(super) stale: bool,
-    /// It was asked for; until it comes, other state is not for this one.
-    pub(super) asked: bool,
-    /// Of joining, leaving and resuming, how many the home has not answered.
-    pub(super) unanswered: u32,
-    /// The room's state version that was last put into the lane.
-    pub(super) version: u64,
-    /// The version that it had when it fell behind.
-    pub(super) seen: u64,
-    /// It was given state while it was behind: perhaps of players of whom it had yet to hear. All since `seen` is told
-    /// again when it has caught up.
-    pub(super) retell: bool,
-    /// Of one that is behind: the offset up to which it was given the log.
-    pub(super) fed: u64,
-    /// The offset after which its events began: what waits of an earlier stay is not given again.
-    pub(super) floor: u64,
-}
-
-impl Membership {
-    pub(super) fn new(room: EdgeRoomId, rights: RoomRights) -> Membership {
-        Membership {
-            room,
-            player: 0,
-            wanted: true,
-            receiving: false,
-            rights,
-            stale: false,
-            asked: false,
-            unanswered: 1,
-            version: 0,
-            seen: 0,
-            retell: false,
-            fed: 0,
-            floor: 0,
-        }
-    }
-
-    /// In the room, with a connection, and given events from the log until it has caught up.
-    pub(super) fn is_behind(&self) -> bool {
-        self.player != 0 && !self.receiving && self.wanted && self.unanswered == 0
     }
 }
 

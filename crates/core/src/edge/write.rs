@@ -4,11 +4,12 @@ use std::io::IoSlice;
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
+use crate::edge::membership::{Behind, Events, Membership, State};
 use crate::edge::{Edge, over_lane};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef};
 use crate::lane::Piece;
-use crate::letter::{Op, OpHead, OpKind, ReadLog};
+use crate::letter::{Op, OpHead, OpKind, ReadLog, ReadState};
 use crate::time::{Now, micros};
 
 /// What to do after a write.
@@ -109,7 +110,7 @@ impl Edge {
         }
         // Looked at for each write: most have nothing to ask for.
         let mut memberships = conn.session.memberships.iter();
-        if memberships.any(|membership| membership.stale || !membership.receiving) {
+        if memberships.any(|it| it.state == State::Stale || it.events != Events::Live) {
             self.ask_next(ctx, now, id);
         }
         Written::Done
@@ -142,7 +143,7 @@ impl Edge {
             let membership = session.membership(piece.room);
             match membership.filter(|_| piece.base() != Piece::EPHEMERAL) {
                 Some(membership) => {
-                    membership.stale = true;
+                    membership.miss_state();
                     membership.version = membership.version.min(piece.base());
                     ctx.stats.state_replaced += 1;
                 }
@@ -157,28 +158,43 @@ impl Edge {
             return;
         };
         let memberships = &conn.session.memberships;
-        if memberships.iter().any(|membership| membership.stale) {
+        if memberships.iter().any(|it| it.state == State::Stale) {
             self.ask_newest(ctx, now, id);
         }
-        let Some(conn) = self.conn(id).filter(|conn| !conn.fed) else {
+        self.ask_log(ctx, now, id);
+    }
+
+    /// Asks for what comes next in the log of a room in which the connection is behind. One room at a time: what waits
+    /// for one connection stays within a slice.
+    fn ask_log<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns.get_mut(id) else {
             return;
         };
-        // One room at a time: what waits for one connection stays within a slice.
-        let behind = conn.session.memberships.iter().find(|it| it.is_behind());
-        let Some((membership, encoding)) = behind.copied().zip(Some(conn.encoding)) else {
+        let encoding = conn.encoding;
+        let asked = |it: &Membership| it.behind().is_some_and(|behind| behind.asked);
+        let memberships = &mut conn.session.memberships;
+        if memberships.iter().any(asked) {
             return;
-        };
-        let Some(room) = self.rooms.get(membership.room) else {
-            return;
-        };
-        let (reference, edge_room) = (room.reference(), room.id);
-        let read = OpKind::ReadLog(ReadLog {
-            after: membership.fed,
-            edge_room,
-        });
-        self.send_op(ctx, now, (id, encoding), reference, membership.player, read);
-        if let Some(conn) = self.conn_mut(id) {
-            conn.fed = true;
+        }
+        for membership in memberships {
+            let Some(behind) = membership.behind() else {
+                continue;
+            };
+            let Some(room) = rooms.get(membership.room) else {
+                continue;
+            };
+            membership.events = Events::Behind(Behind {
+                asked: true,
+                ..behind
+            });
+            let (reference, edge_room) = (room.reference(), room.id);
+            let read = OpKind::ReadLog(ReadLog {
+                after: behind.after,
+                edge_room,
+            });
+            let player = membership.player;
+            return self.send_op(ctx, now, (id, encoding), reference, player, read);
         }
     }
 
@@ -193,13 +209,13 @@ impl Edge {
             .session
             .memberships
             .iter_mut()
-            .filter(|it| it.stale && !it.asked)
+            .filter(|it| it.state == State::Stale)
         {
             let Some(room) = rooms.get(membership.room) else {
                 continue;
             };
-            membership.asked = true;
-            if membership.receiving && std::mem::take(&mut membership.retell) {
+            membership.state = State::Asked;
+            if membership.events == Events::Live && std::mem::take(&mut membership.retell) {
                 membership.version = membership.version.min(membership.seen);
             }
             let head = OpHead {
@@ -215,9 +231,10 @@ impl Edge {
                 seq: 0,
                 request_id: 0,
             };
-            let request = OpKind::ReadState {
+            let request = OpKind::ReadState(ReadState {
                 since: membership.version,
-            };
+                edge_room: room.id,
+            });
             ctx.send_home(Op { head, request });
         }
     }

@@ -49,6 +49,8 @@ impl Room {
         }
         let refused = match self.outcome(ctx, now, op.player, publish) {
             Outcome::Relay => return Asked::Relay,
+            // The sender was told with all others, and nobody waits for an answer.
+            Outcome::Refused(_) if self.has_failed() && op.seq == 0 && op.request_id == 0 => None,
             Outcome::Handled => None,
             Outcome::Refused(refusal) => {
                 Some(self.refuse_by_rule(ctx, now, op, publish.message_type, &refusal))
@@ -93,8 +95,13 @@ impl Room {
             self.with_logic(ctx, now, |logic, room| logic.event(room, player, &event))
         };
         self.note_changes();
-        // It panicked: the room is closed, and everybody was told.
-        outcome.unwrap_or(Outcome::Handled)
+        // It panicked: the room is closed, and everybody was told. This is the answer.
+        outcome.unwrap_or_else(|| {
+            Outcome::refused_with(
+                ErrorCode::RoomFailed,
+                "the room's logic failed and the room is closed",
+            )
+        })
     }
 
     fn refuse_by_rule<H: Host>(

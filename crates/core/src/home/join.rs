@@ -3,7 +3,7 @@
 use roomcast_protocol::{ErrorCode, MessageType, presence};
 
 use crate::context::{Context, Fault};
-use crate::engine::{Completion, Engine, Record};
+use crate::engine::{Completion, Engine, Record, Since};
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
 use crate::home::room::Room;
@@ -125,7 +125,7 @@ impl Room {
                 logic.join(room, player)
             });
             if self.has_failed() {
-                return self.let_go(ctx, op.conn, edge_room);
+                return self.refuse_join(ctx, now, &op, edge_room, failed());
             }
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
@@ -221,11 +221,13 @@ impl Room {
         // Its events follow what was handed out before.
         self.seal(ctx);
         self.timestamp = self.timestamp.max(now.unix_ms);
-        // It missed nothing, wherever in its lane or in the log its next event waits: its own position holds.
-        let since = join.place.since.filter(|since| since.offset <= self.offset);
+        // It missed nothing, wherever in its lane or in the log its next event waits: its own position holds, if it is
+        // one of this log.
+        let own = |since: &Since| since.epoch == self.epoch && since.offset <= self.offset;
+        let since = join.place.since.filter(own);
         let fields = JoinedFields {
             offset: since.map_or(self.offset, |since| since.offset),
-            recovered: true,
+            recovered: since.is_some() || join.place.since.is_none(),
             request_id: op.request_id,
             ..JoinedFields::default()
         };

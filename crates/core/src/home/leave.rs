@@ -9,7 +9,7 @@ use crate::home::refusals::refuse_leave;
 use crate::home::room::Room;
 use crate::home::submission::Submission;
 use crate::host::Host;
-use crate::id::{ConnRef, EdgeRoomId};
+use crate::id::ConnRef;
 use crate::letter::{Leave, OpHead, ToEdge};
 use crate::member::{Member, Seat};
 use crate::player::PlayerNum;
@@ -47,7 +47,7 @@ impl Room {
         engine: &mut E,
         now: Now,
         op: OpHead,
-        Leave { gone, edge_room }: Leave,
+        leave: Leave,
         completion: Option<Completion>,
     ) {
         let last = self
@@ -59,11 +59,10 @@ impl Room {
         }
         self.seal(ctx);
         let Some(seat) = self.take_seat(op.player, op.conn) else {
-            if !gone {
-                self.let_go(ctx, op.conn, edge_room);
-            }
-            return;
+            // The room has failed meanwhile: everybody was told, and this is the answer.
+            return refuse_leave(ctx, now, &op, leave);
         };
+        let Leave { gone, edge_room } = leave;
         if seat.connected {
             self.remove_receiver(op.conn.shard, seat.encoding);
         }
@@ -154,17 +153,5 @@ impl Room {
         if let Ok(entry) = self.users.find_entry(hash, |other| *other == player) {
             entry.remove();
         }
-    }
-
-    /// Answers a join or leave whose room failed meanwhile, which everybody was told.
-    pub(super) fn let_go<H: Host>(&self, ctx: &mut Context<H>, to: ConnRef, edge_room: EdgeRoomId) {
-        let conn = to.conn;
-        let left = ToEdge::Left {
-            conn,
-            edge_room,
-            asked: true,
-            farewell: None,
-        };
-        ctx.send_edge(to.shard, left);
     }
 }

@@ -185,6 +185,7 @@ impl<E: Engine> Home<E> {
             room.flush_state(ctx, now);
             room.seal(ctx);
             room.flush_acks(ctx, now);
+            room.forget_dismissed(&mut self.engine);
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
                     room.timer_at = at;

@@ -9,7 +9,7 @@ use roomcast_protocol::{
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::engine::{Engine, Epoch, Since};
-use crate::home::refusals::refuse_non_member;
+use crate::home::refusals::{refuse_non_member, unread_log};
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{Joined, OpHead, ReadLog, Slice, ToEdge};
@@ -83,35 +83,35 @@ impl Room {
         slice
     }
 
-    /// A member that is behind asks for what comes next.
+    /// A member that is behind asks for what comes next. Whoever asks waits for the answer: there always is one.
     pub(super) fn read_log<H: Host, E: Engine>(
         &mut self,
         ctx: &mut Context<H>,
         engine: &mut E,
         now: Now,
         op: &OpHead,
-        ReadLog { after, edge_room }: ReadLog,
-    ) {
+        read: ReadLog,
+    ) -> ToEdge {
+        let ReadLog { after, edge_room } = read;
         // What is made but not handed out goes to those who are up to date; it is in the log.
         self.seal(ctx);
-        let Some(player) = self.player_of(op) else {
-            return;
+        let player = self.player_of(op);
+        let seat = player.and_then(|player| Some((player, self.members.get(&player)?)));
+        let seat = seat.and_then(|(player, member)| Some((player, *member.seat(op.conn)?)));
+        let Some((player, seat)) = seat else {
+            return unread_log(op, read);
         };
-        let seat = self.members.get(&player).and_then(|it| it.seat(op.conn));
-        let Some(seat) = seat.copied() else { return };
         let place = Since {
             epoch: self.epoch,
             offset: after,
         };
         if self.reaches(engine, now, &place) {
             let slice = self.slice(ctx, engine, now, &seat, op.born, (after, self.offset));
-            let conn = op.conn.conn;
-            let answer = ToEdge::LogSlice {
-                conn,
+            return ToEdge::LogSlice {
+                conn: op.conn.conn,
                 edge_room,
-                slice,
+                slice: Some(slice),
             };
-            return ctx.send_edge(op.conn.shard, answer);
         }
         ctx.stats.log_overruns += 1;
         self.timestamp = self.timestamp.max(now.unix_ms);
@@ -136,7 +136,7 @@ impl Room {
             unasked: true,
             state: self.whole_state(ctx, seat.encoding, op.born),
         };
-        ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
+        ToEdge::Joined(Box::new(joined))
     }
 
     /// Answers with a page of the log.

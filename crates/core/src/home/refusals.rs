@@ -5,7 +5,7 @@ use roomcast_protocol::{ErrorCode, MessageType};
 use crate::context::{Context, Fault};
 use crate::host::{Host, Notice};
 use crate::id::EdgeRoomId;
-use crate::letter::{Leave, Op, OpHead, OpKind, ToEdge};
+use crate::letter::{Leave, Op, OpHead, OpKind, ReadLog, ReadState, ToEdge};
 use crate::time::Now;
 
 /// A room of this kind may not be made.
@@ -50,19 +50,39 @@ pub(super) fn refuse_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
             ctx.recycle(publish.bytes);
             publish.message_type
         }
+        OpKind::ReadLog(read) => {
+            return ctx.send_edge(head.conn.shard, unread_log(&head, read));
+        }
+        OpKind::ReadState(read) => {
+            return ctx.send_edge(head.conn.shard, unread_state(&head, read));
+        }
         OpKind::History(_) => MessageType::History,
         OpKind::Skip => MessageType::Skip,
         OpKind::Presence(_) => MessageType::Presence,
         OpKind::Members(_) => MessageType::Members,
         OpKind::Forbidden(request, _) => request,
         // A join makes the room; nobody waits for the others' answers.
-        OpKind::Join(_)
-        | OpKind::Detach
-        | OpKind::ReadLog(_)
-        | OpKind::ReadState { .. }
-        | OpKind::Refused(_) => return,
+        OpKind::Join(_) | OpKind::Detach | OpKind::Refused(_) => return,
     };
     refuse_non_member(ctx, now, &head, asked);
+}
+
+/// Who asks for what comes next in the log is not in the room.
+pub(super) fn unread_log(op: &OpHead, read: ReadLog) -> ToEdge {
+    ToEdge::LogSlice {
+        conn: op.conn.conn,
+        edge_room: read.edge_room,
+        slice: None,
+    }
+}
+
+/// Who asks for the newest state is not in the room.
+pub(super) fn unread_state(op: &OpHead, read: ReadState) -> ToEdge {
+    ToEdge::NewestState {
+        conn: op.conn.conn,
+        edge_room: read.edge_room,
+        newest: None,
+    }
 }
 
 /// A request from somebody who is not in the room.

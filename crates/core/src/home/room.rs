@@ -72,6 +72,8 @@ pub(crate) struct Room {
     /// The earliest timer that is set for this room.
     pub(super) timer_at: u64,
     pub(super) failed: bool,
+    /// Clients that were put out when it failed, and that its log still counts as present.
+    pub(super) dismissed: Vec<ClientId>,
 }
 
 impl Row for Room {
@@ -130,6 +132,7 @@ impl Room {
             wake_at: u64::MAX,
             timer_at: u64::MAX,
             failed,
+            dismissed: Vec::new(),
         }
     }
 
@@ -208,7 +211,7 @@ impl Room {
         let fan_out = match &request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
             OpKind::Join(_) => LIST + 128 * members,
-            OpKind::Leave(_) | OpKind::ReadState { .. } | OpKind::Detach => 128 * members,
+            OpKind::Leave(_) | OpKind::ReadState(_) | OpKind::Detach => 128 * members,
             OpKind::Resume(_) => 2 * LIST + 128 * members,
             OpKind::ReadLog(_) | OpKind::History(_) => LIST,
             OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..) => 0,
@@ -221,10 +224,16 @@ impl Room {
             OpKind::Publish(publish) => self.publish(ctx, engine, now, op, publish),
             OpKind::Presence(update) => self.update_presence(ctx, now, &op, &update),
             OpKind::Members(page) => self.list_members(ctx, now, &op, page),
-            OpKind::ReadState { since } => self.read_state(ctx, now, &op, since),
+            OpKind::ReadState(read) => {
+                let answer = self.read_state(ctx, now, &op, read);
+                ctx.send_edge(conn.shard, answer);
+            }
             OpKind::Detach => self.detach(ctx, now, &op),
             OpKind::Resume(resume) => self.resume(ctx, engine, now, &op, &resume),
-            OpKind::ReadLog(read) => self.read_log(ctx, engine, now, &op, read),
+            OpKind::ReadLog(read) => {
+                let answer = self.read_log(ctx, engine, now, &op, read);
+                ctx.send_edge(conn.shard, answer);
+            }
             OpKind::History(request) => self.history(ctx, engine, now, &op, request),
             OpKind::Skip => self.skip(ctx, engine, now, &op),
             OpKind::Refused(code) => self.note_refusal(engine, &op, code),

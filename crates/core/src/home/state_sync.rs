@@ -12,9 +12,10 @@ use roomcast_protocol::{Body, Ids, Outgoing, PlayerState, Players, StateSync};
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::home::output::Via;
+use crate::home::refusals::unread_state;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
-use crate::letter::{OpHead, ToEdge};
+use crate::letter::{NewestState, OpHead, ReadState, ToEdge};
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -218,17 +219,19 @@ impl Room {
         Some(builder.finish(&mut ctx.pool))
     }
 
-    /// What changed since a version, merged into one newest state for one receiver.
+    /// What changed since a version, merged into one newest state for one receiver. Whoever asks waits for the answer:
+    /// there always is one.
     pub(super) fn read_state<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
         op: &OpHead,
-        since: u64,
-    ) {
+        read: ReadState,
+    ) -> ToEdge {
         if self.player_of(op).is_none() {
-            return;
+            return unread_state(op, read);
         }
+        let since = read.since;
         // What changed in this turn goes out first, to those who are up to date.
         self.flush_state(ctx, now);
         self.seal(ctx);
@@ -290,17 +293,12 @@ impl Room {
         } else {
             Some(state)
         };
-        let (conn, version) = (op.conn.conn, self.syncer.version);
-        let edge_room = self.edge_room(op.conn.shard);
-        ctx.send_edge(
-            op.conn.shard,
-            ToEdge::NewestState {
-                conn,
-                edge_room,
-                version,
-                state,
-            },
-        );
+        let version = self.syncer.version;
+        ToEdge::NewestState {
+            conn: op.conn.conn,
+            edge_room: read.edge_room,
+            newest: Some(NewestState { version, state }),
+        }
     }
 
     fn sync<'a>(&self, players: &'a Listed<'a>, left: &'a dyn Ids, full: bool) -> Body<'a> {

@@ -164,7 +164,8 @@ impl Producers {
             if first_seq > known.last + 1 {
                 known.last = first_seq - 1;
                 known.answers.clear();
-                known.ahead.retain(|(seq, _)| *seq > first_seq);
+                known.ahead.retain(|(seq, _)| *seq >= first_seq);
+                known.take_refused();
             }
             first_seq < known.unsure
         });
@@ -259,6 +260,9 @@ impl Producer {
             return Verdict::Next;
         }
         if seq > self.last {
+            if let Some((_, code)) = self.ahead.iter().find(|(ahead, _)| *ahead == seq) {
+                return Verdict::Refused(*code);
+            }
             let missing = self.last + 1;
             let first = std::mem::replace(&mut self.reported_gap, missing) != missing;
             return Verdict::Gap { missing, first };
@@ -272,9 +276,10 @@ impl Producer {
     }
 
     fn refuse(&mut self, seq: u64, code: ErrorCode) {
+        let known = self.ahead.iter().any(|(ahead, _)| *ahead == seq);
         if seq == self.last + 1 {
             self.answer(Answer::Refused(code));
-        } else if seq > self.last && self.ahead.len() < ANSWERS {
+        } else if seq > self.last && self.ahead.len() < ANSWERS && !known {
             self.ahead.push((seq, code));
         }
     }
@@ -282,6 +287,11 @@ impl Producer {
     /// Uses up the next number, and those after it that were used up before.
     fn answer(&mut self, answer: Answer) {
         self.push(answer);
+        self.take_refused();
+    }
+
+    /// Uses up the numbers behind the last one that were refused before their turn.
+    fn take_refused(&mut self) {
         while let Some(at) = self.ahead.iter().position(|(seq, _)| *seq <= self.last + 1) {
             let (seq, code) = self.ahead.swap_remove(at);
             if seq == self.last + 1 {
@@ -330,6 +340,23 @@ mod tests {
         assert_eq!(producers.check(client(), 42), gap(41, true), "told anew");
         assert_eq!(producers.skip(client(), 41), Verdict::Next);
         assert_eq!(producers.check(client(), 42), Verdict::Next);
+    }
+
+    #[test]
+    fn a_refusal_before_the_client_is_known_is_no_gap_and_is_told_again() {
+        let mut producers = Producers::default();
+        let code = ErrorCode::InvalidName;
+        for seq in [2, 2, 4] {
+            producers.refuse(client(), seq, code);
+        }
+        assert_eq!(producers.check(client(), 2), Verdict::Refused(code));
+        assert_eq!(producers.check(client(), 1), Verdict::Next);
+        producers.logged(client(), 1);
+        assert_eq!(producers.check(client(), 3), Verdict::Next);
+        // It comes back, with answers to all below 4.
+        assert!(!producers.enter(client(), 4, true));
+        assert_eq!(producers.check(client(), 4), Verdict::Refused(code));
+        assert_eq!(producers.check(client(), 5), Verdict::Next);
     }
 
     #[test]

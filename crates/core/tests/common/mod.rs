@@ -699,6 +699,15 @@ pub fn relay(name: &str) -> Kind {
 #[macro_export]
 macro_rules! as_inner_engine {
     () => {
+        as_inner_engine!(but enter exit);
+        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
+            self.inner.enter(log, client, first_seq, back)
+        }
+        fn exit(&mut self, log: LogId, client: ClientId) {
+            self.inner.exit(log, client);
+        }
+    };
+    (but enter exit) => {
         fn open(
             &mut self,
             now: roomcast_core::Now,
@@ -707,12 +716,6 @@ macro_rules! as_inner_engine {
             random: u64,
         ) -> roomcast_core::engine::Opened {
             self.inner.open(now, room, retention, random)
-        }
-        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
-            self.inner.enter(log, client, first_seq, back)
-        }
-        fn exit(&mut self, log: LogId, client: ClientId) {
-            self.inner.exit(log, client);
         }
         fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
             self.inner.check(log, client, seq)
