@@ -43,9 +43,11 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 ANSWER = 10.0  # seconds that an answer of the server may take
+PAGE = 60.0  # seconds that a page of `history` may take
 RESUMED = 5.0  # seconds that the `joined` of a resumed room may take
 SHORTEST, LONGEST = 0.5, 20.0  # seconds to wait before a new attempt
 RENEW = 1.0  # seconds between two tokens that are asked for on one connection, at least
+LATE_HELLO = 120.0  # seconds after which a `hello` of a connection that was given up won't come any more
 SEQ = 24  # bytes that a number adds to a message
 OUTBOX = 1 << 20  # bytes of messages without an answer, in each outbox
 EVENTS, BYTES = 10_000, 16 << 20  # events of a room, and their bytes, that wait for the application
@@ -795,7 +797,7 @@ class Room:
             unsent, self._unsent = self._unsent, {}
             return to_frame(encode("presence", self.name, {"presence": unsent}))
         if self._pages and not self.page_id:
-            self.page_id, self.page_due = self.client.new_request(), time.monotonic() + ANSWER
+            self.page_id, self.page_due = self.client.new_request(), time.monotonic() + PAGE
             return to_frame(encode("history", self.name, self._pages[0][0], self.page_id))
         return self.outbox.next(limit, most)
 
@@ -979,6 +981,7 @@ class Client:
         self._renewed_at = 0.0
         self._renewing: asyncio.Task[None] | None = None
         self._reconnect: tuple[float, str] | None = None  # when, and where
+        self._late: deque[float] = deque()  # until when a `hello` of a connection that was given up may still come
 
     async def __aenter__(self) -> Client:
         self._task = asyncio.create_task(self._run())
@@ -1087,7 +1090,8 @@ class Client:
                 self._connection_lost()
                 await self._hang_up()
                 # What a place that the server named says is not the last word.
-                if lost.final and (url == self.url or self._opened_at):
+                final = lost.final and (url == self.url or self._opened_at)
+                if final and not (lost.error.code == "taken_over" and self._took_over_itself()):
                     return self._end(lost.error)
                 wait, url, self._opened_at = lost.wait, self.url, 0.0
                 failures = 0 if lived > 5 else failures
@@ -1161,6 +1165,8 @@ class Client:
         self._heard_at, self._paid_until = time.monotonic(), 0.0
         self._control = deque([to_frame(self._hello())])
         tasks = [asyncio.create_task(it) for it in (self._read(connection), self._write(connection), self._watch())]
+        if self._resume_token:  # until its answer comes
+            self._late.append(time.monotonic() + LATE_HELLO)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             error = next(error for it in done if (error := it.exception()))
@@ -1271,6 +1277,12 @@ class Client:
         with contextlib.suppress(Lost):
             self.send(to_frame(encode("auth", payload={"token": await self._fresh_token()})))
 
+    def _took_over_itself(self) -> bool:
+        """A `hello` of a connection that was given up may have come late, and taken the session from the newer one (12)."""
+        while self._late and self._late[0] < time.monotonic():
+            self._late.popleft()
+        return bool(self._late) and bool(self._late.popleft())
+
     async def _hang_up(self) -> None:
         # Not with 1000, which would end the session (11).
         connection, self._connection = self._connection, None
@@ -1298,6 +1310,8 @@ class Client:
         return encode("hello", payload=payload)
 
     def _welcome(self, told: Json) -> None:
+        if self._resume_token:  # this `hello` was not late
+            self._late.pop()
         known, same = bool(self.client_id), told["client_id"] == self.client_id
         self.client_id, self.user_id = told["client_id"], told.get("user_id", "")
         self._resume_token = told.get("resume_token", "")
@@ -1344,9 +1358,7 @@ class Client:
             case _ if not self._open:
                 pass
             case "joined" if room:
-                # An answer to an older question says nothing of this one.
-                if request in (0, room.ask_id):
-                    self._joined(room, payload, message["timestamp"])
+                self._joined(room, payload, message["timestamp"])
             case "joined" if len(self._control) < 1000:  # of a session before; should this be lost, it comes again
                 self.send(to_frame(encode("leave_room", name)))
             case "ack" if outbox:
@@ -1377,6 +1389,8 @@ class Client:
                     self.inbox.take(event_of(message))
 
     def _hello_refused(self, error: RoomcastError) -> None:
+        if self._resume_token:  # this `hello` was not late
+            self._late.pop()
         if error.code in ("too_many", "too_large") and self._most_positions:
             self._most_positions //= 2
             raise Lost(error, wait=0.0)

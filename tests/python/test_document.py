@@ -100,6 +100,65 @@ class Rules(WireTest):
             events.append(client.until(lambda it: it["type"] == "chat" and it["room_id"] == room)["type"])
         self.assertEqual(events[-1], "chat")
 
+    def test_a_room_of_the_session_comes_by_itself_each_time_and_of_others_nothing_is_said(self):
+        client, room = self.json(), self.room()
+        token = greet(client)["resume_token"]
+        client.join(room)
+        for _ in range(2):
+            client.socket.close(4000)
+            client = self.json()
+            positions = [{"room_id": room, "first_seq": 1}, {"room_id": f"{room}-2", "first_seq": 1}]
+            token = greet(client, resume_token=token, positions=positions)["resume_token"]
+            told = client.of_type("joined")
+            self.assertEqual((told["room_id"], "request_id" in told), (room, False))
+            client.send("ping")
+            client.of_type("pong")
+            self.assertEqual([it for it in client.seen if it.get("room_id") == f"{room}-2"], [])
+        self.assertEqual(client.join(f"{room}-2")["total"], 1)
+
+    def test_a_hello_that_comes_late_takes_the_session_over_and_its_client_comes_back(self):
+        client = self.json()
+        token = greet(client)["resume_token"]
+        client.socket.close(4000)
+        late, client = self.json(), self.json()
+        welcome = greet(client, resume_token=token)
+        self.assertTrue(welcome["resumed"])
+        # The client gave this connection up, but its `hello` is still on its way.
+        late.send("hello", payload={"version": 1, "resume_token": token})
+        self.assertEqual(self.closed(client), 4501)
+        client = self.json()
+        back = greet(client, resume_token=welcome["resume_token"])
+        self.assertEqual((back["resumed"], back["client_id"]), (True, welcome["client_id"]))
+
+    def test_every_message_takes_one_from_a_bucket_that_is_full_on_each_connection(self):
+        server = Server("--set", "limits.messages_per_second=1", "--set", "limits.burst=5")
+        self.addCleanup(server.stop)
+        for _ in range(2):
+            client = Json(server.port)
+            self.addCleanup(client.close)
+            client.send("hello", payload={"version": 1})
+            for number in range(30):
+                client.send("ping", payload=number)
+            answers = [client.next() for _ in range(10)]
+            taken = [it["type"] for it in answers if it["type"] != "error"]
+            self.assertEqual(taken[:5], ["welcome", "pong", "pong", "pong", "pong"])
+            refused = next(it for it in answers if it["type"] == "error")["payload"]
+            self.assertEqual((refused["code"], refused["request"]), ("rate_limited", "ping"))
+
+    def test_who_sends_gets_a_copy_unless_the_message_or_the_kind_says_no(self):
+        client, room = self.other(), self.room()
+        client.join(room)
+        self.chat(client, room, "mine")
+        self.assertEqual(client.of_type("chat")["payload"], "mine")
+        server = Server("--set", "kinds.silent.no_echo=true")
+        self.addCleanup(server.stop)
+        client = Json(server.port)
+        self.addCleanup(client.close)
+        client.join("silent:r")
+        client.send("event", "silent:r", name="left_out")
+        client.send("event", "silent:r", name="wanted", no_echo=False)
+        self.assertEqual(client.of_type("event")["name"], "wanted")
+
     def test_a_hello_that_is_refused_leaves_the_connection(self):
         client = self.json()
         positions = [{"room_id": str(number)} for number in range(65)]

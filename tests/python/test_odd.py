@@ -47,7 +47,7 @@ class Hostile:
         return self
 
     async def __aexit__(self, *_):
-        self.server.close(close_connections=True)
+        self.server.close()
         await self.server.wait_closed()
 
     async def _serve(self, socket):
@@ -62,7 +62,7 @@ class Hostile:
                     await self.say(answer)
             elif kind == "hello":
                 for odd in self.before_welcome:
-                    await socket.send(odd)
+                    await self.say(odd)
                 await self.say({"type": "welcome", "payload": self.welcome})
             elif kind == "ping":
                 await self.say({"type": "pong", "payload": message["payload"], "timestamp": 1})
@@ -75,8 +75,12 @@ class Hostile:
                 keys = {"from_client_id": "c2", "offset": self.offset, "epoch": "e", "payload": f"good {self.offset}"}
                 await self.say({"type": "chat", "room_id": message["room_id"], **keys})
 
+    async def hang_up(self, code, reason=""):
+        await self.socket.close(code, reason)
+
     async def say(self, message):
-        await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+        with contextlib.suppress(ConnectionClosed):
+            await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
 
 async def frames(socket):
@@ -259,6 +263,22 @@ class Hangs(OddTest):
             self.assertEqual(waits[0], 0, "the first is believed")
             self.assertTrue(all(it >= 0.2 for it in waits[1:]), waits)
 
+    async def test_a_session_that_a_late_hello_of_its_own_took_over_goes_on_once(self):
+        async with Hostile() as server:
+            client = await self.client(server)
+            await soon(client.room("r").join())
+            server.answers["hello"] = []
+            await server.hang_up(4000)
+            await until(lambda: [it["type"] for it in server.heard].count("hello") == 2, "a hello without an answer")
+            del server.answers["hello"]
+            await server.hang_up(4000)
+            await until(lambda: server.connections == 3 and client.status.state == "connected", "an answer")
+            await server.hang_up(4501, "taken_over")
+            await until(lambda: server.connections == 4 and client.status.state == "connected", "the client to come back")
+            await server.hang_up(4501, "taken_over")
+            await until(lambda: client.status.state == "closed", "the end")
+            self.assertEqual(client.status.error.code, "taken_over")
+
     async def test_a_place_that_is_none_is_not_gone_to_twice(self):
         for url in ("no url at all", "ws://[", "http://127.0.0.1:1/", "ws://127.0.0.1:1/ws", ""):
             async with Hostile() as server:
@@ -288,7 +308,7 @@ class Hangs(OddTest):
             await server.say({"type": "reconnect", "payload": {"delay_ms": 2**53 - 1}})
             await until(lambda: client._reconnect, "the message")
             self.assertLess(client._reconnect[0] - asyncio.get_running_loop().time(), 700)
-            await server.socket.close(4000, f"reconnect; retry_after_ms={'9' * 80}")
+            await server.hang_up(4000, f"reconnect; retry_after_ms={'9' * 80}")
             await until(lambda: client.status.state == "reconnecting", "the end")
             self.assertLess(client.status.wait, 700)
 
@@ -542,8 +562,8 @@ class Clocks(OddTest):
                     await self.goes_on(room, server)
                     server.heard.clear()
                     await until(lambda: sum(it["type"] == "ping" for it in server.heard) >= 3, "three pings")
-                    await server.socket.close(4000)
                     connections = server.connections
+                    await server.hang_up(4000)
                     await until(lambda n=connections: server.connections > n, "the next connection")
                     await until(lambda: room.member, "the room")
             self.assertEqual([it for it in client.told if it.state == "closed"], [])

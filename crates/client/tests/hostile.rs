@@ -186,7 +186,7 @@ fn a_page_that_does_not_come_is_an_error_and_its_late_answer_is_none_of_the_next
     let mut rig = Rig::in_room();
     history(&mut rig);
     let first = rig.sent()[0]["request_id"].clone();
-    rig.pass(9_999);
+    rig.pass(59_999);
     assert_eq!(page(&rig.events()), None);
     rig.pass(1);
     assert_eq!(page(&rig.events()), Some(Err(code::UNANSWERED)));

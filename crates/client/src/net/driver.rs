@@ -104,7 +104,14 @@ impl Driver {
         let opening = async {
             self.fetch_token().await?;
             let url = self.place();
-            connect(&self.dial, &url, nonce).await
+            let elsewhere = url != self.url;
+            connect(&self.dial, &url, nonce)
+                .await
+                .map_err(|failure| match failure {
+                    // What a place that the server named says is not the last word: one's own is next.
+                    Failure::Final(error) if elsewhere => Failure::Again(error.to_string()),
+                    failure => failure,
+                })
         };
         let opening = tokio::time::timeout(CONNECT, opening);
         tokio::pin!(opening);

@@ -72,7 +72,7 @@ impl Session {
             ServerBody::Welcome(_) => {}
             ServerBody::Joined(joined) => {
                 if let Some(name) = name {
-                    self.joined(&name, request_id, message.timestamp, joined);
+                    self.joined(&name, message.timestamp, joined);
                 } else {
                     self.joined_unasked(&message.room_id);
                 }

@@ -468,20 +468,12 @@ impl Session {
         }
     }
 
-    pub(super) fn joined(
-        &mut self,
-        name: &Arc<str>,
-        request_id: u32,
-        timestamp: i64,
-        joined: Joined,
-    ) {
+    pub(super) fn joined(&mut self, name: &Arc<str>, timestamp: i64, joined: Joined) {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
         room.hold = Hold::Yes;
-        // The answer to a question before this one, which has its own.
-        let late = room.op != Op::None && request_id > 0 && request_id != room.op_id;
-        if room.op == Op::Leave || late {
+        if room.op == Op::Leave {
             return;
         }
         room.op = Op::None;

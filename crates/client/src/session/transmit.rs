@@ -18,6 +18,10 @@ use crate::message::Recipient;
 /// Messages under way in a room where the server names no limit.
 const WINDOW: usize = 64;
 
+/// A page comes within this time, or its call fails. What else comes shows that the connection lives, but a slow network may
+/// hold up the question alone.
+const PAGE_MS: u64 = 60_000;
+
 impl Session {
     /// The next message for the connection. A driver calls it for as much as it can write.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
@@ -115,7 +119,7 @@ impl Session {
             return None;
         }
         let page = room.asked.front()?.page;
-        let due = self.now.saturating_add(self.config.answer_ms);
+        let due = self.now.saturating_add(PAGE_MS);
         let request_id = self.new_request();
         let room = self.rooms.get_mut(name)?;
         room.asking = true;
