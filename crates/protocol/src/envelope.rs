@@ -212,7 +212,10 @@ impl<'a> Envelope<'a> {
             request_id: self.request_id,
             request: self.message_type,
             direct,
-            room_id: self.room_id.filter(|_| !direct).map(Cow::into_owned),
+            room_id: self
+                .room_id
+                .filter(|room| !direct && !room.is_empty())
+                .map(Cow::into_owned),
             ..BadMessage::from(fault)
         }
     }
