@@ -110,6 +110,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       this._joins++;
       if (!this._wanted) {
         client._use(this);
+        // A leave that was never said is taken back.
+        if (!this._op) this._toldLeft();
         this._wanted = this._fresh = true;
         this._position = since;
         this._setStatus("joining");
@@ -293,9 +295,13 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal Forgets what is of no use any more; a room that was left and that nobody holds. */
   override _rest(): void {
     if (this._wanted || this._has || this._op) return;
+    this._toldLeft();
+    if (this._num && !this._handlers.size && !this._outbox._entries.length) this._client._free(this);
+  }
+
+  private _toldLeft(): void {
     this._leavers.forEach((leaver) => leaver());
     this._leavers = [];
-    if (this._num && !this._handlers.size && !this._outbox._entries.length) this._client._free(this);
   }
 
   /** The server has put this client out of the room, or did not let it in. */
@@ -450,6 +456,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */
   private _left(): void {
     this._answered(0);
+    this._toldLeft();
     // Answers may still come.
     if (this._outbox._entries.length) setTimeout(() => this._forgetSent(), A_SECOND);
     this._step();

@@ -247,6 +247,27 @@ describe("everything settles", () => {
     expect(await settled(leave)).toBe(true);
     expect(await settled(new Client("ws://host/ws", { WebSocket: FakeSocket }).room("b").leave())).toBe(true);
   });
+  it("a leave that is followed by a join: when it is answered, or was never said", async () => {
+    const { client, room } = await joinA();
+    const leave = room.leave();
+    await turn();
+    const join = room.join();
+    expect(await settled(leave)).toBe(false);
+    last().says(left());
+    expect(await settled(leave)).toBe(true);
+    last().says(joined({ offset: 1 }));
+    await join;
+    last().onclose({ code: 1006, reason: "" });
+    const again = room.leave();
+    await turn();
+    void room.join();
+    expect(await settled(again)).toBe(true);
+    client.wake();
+    await turn();
+    last().welcome({ resumed: true });
+    last().says(joined({ recovered: true, offset: 1 }));
+    expect(room.status).toBe("joined");
+  });
   it("a message, once and without a number, where the server answers none", async () => {
     const { client, room } = await joinA();
     const before = room.send("n", 0);

@@ -757,6 +757,7 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     private _again;
     /** Nothing is asked any more. */
     private _answered;
+    private _toldLeft;
     /** The server has put this client out of the room, or did not let it in. */
     private _lose;
     private _toldJoined;
