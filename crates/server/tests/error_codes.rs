@@ -257,7 +257,9 @@ fn what_can_not_be_read_is_answered_with_its_code() {
             );
         }
         for key in ["room_id", "request_id"] {
-            assert_eq!(error.get(key), vector.get(key), "{name}: {error}");
+            // A name that is empty is left out.
+            let given = vector.get(key).filter(|value| **value != "");
+            assert_eq!(error.get(key), given, "{name}: {error}");
         }
         goes_on(wire);
     }

@@ -7,7 +7,8 @@ use crate::identity::{Access, Identity, Rights, TokenFault};
 use crate::time::Now;
 use roomcast_protocol::CloseCode;
 
-/// Whom a session belongs to. All begin outside: only [`Admission::enter`] makes one of the others.
+/// Whom a session belongs to. All begin outside, where nothing is done for their clients: only [`Admission::enter`] lets
+/// one in.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// Nobody was let in. The client's first good message may be, by what the connection's request said.

@@ -301,16 +301,10 @@ impl Edge {
         if let Request::Hello(hello) = request {
             return self.hello(ctx, now, &envelope, &hello);
         }
-        // Nothing is done for a client that is not let in.
-        if !self.is_let_in(ctx, now, &envelope) {
-            return;
-        }
-        if let Some(conn) = self.conn_mut(id) {
-            conn.pooled.last_used = now.micros;
-        }
         let to = (to_client_id.as_deref(), to_user_id.as_deref());
         let (to_somebody, has_room) = (to.0.or(to.1).is_some(), envelope.room_id.is_some());
         let needs = Needs::of(&request, to_somebody, has_room);
+        // Nothing is done for who was not let in, or may not ask for it.
         let Some(allowed) = self.allow(ctx, now, &envelope, needs) else {
             return;
         };

@@ -133,7 +133,8 @@ impl Membership {
 }
 
 impl Edge {
-    /// Whether the sender of a message may ask for what it asks for. If not, it is told so, and its number is used up.
+    /// Whether the sender of a message was let in, and may ask for what it asks for. If not, it is told so, and its number
+    /// is used up.
     pub(super) fn allow<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -141,8 +142,12 @@ impl Edge {
         envelope: &Envelope<'_>,
         needs: Needs<'_>,
     ) -> Option<Allowed> {
-        let admission = &self.conn(envelope.id)?.session.admission;
-        if admission.is_over(now.unix_ms) {
+        if !self.is_let_in(ctx, now, envelope) {
+            return None;
+        }
+        let conn = self.conn_mut(envelope.id)?;
+        conn.pooled.last_used = now.micros;
+        if conn.session.admission.is_over(now.unix_ms) {
             self.close_with(ctx, now, envelope.id, CloseCode::TokenExpired);
             return None;
         }
