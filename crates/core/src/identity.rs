@@ -87,6 +87,7 @@ impl Identity {
 
 /// Why a token was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenFault {
     /// No key is configured to check one with.
     NotSupported,

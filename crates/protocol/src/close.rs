@@ -6,6 +6,7 @@
 /// 1009: it would do the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
+#[non_exhaustive]
 pub enum CloseCode {
     /// The client said goodbye, and the server answers.
     Normal = 1000,

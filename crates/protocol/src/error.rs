@@ -9,6 +9,7 @@ macro_rules! error_codes {
         /// Why a message was refused. The text is stable: programs may rely on it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*
         }

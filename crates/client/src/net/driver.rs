@@ -30,6 +30,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TokenError {
     /// There will be none: the client is closed.
     Unauthorized(String),

@@ -32,11 +32,11 @@ impl Fault {
 impl From<TokenFault> for Fault {
     fn from(fault: TokenFault) -> Fault {
         match fault {
-            TokenFault::NotSupported => Fault::NOT_SUPPORTED,
             TokenFault::Bad(sentence) => Fault {
                 sentence,
                 challenge: "Bearer error=\"invalid_token\"",
             },
+            _ => Fault::NOT_SUPPORTED,
         }
     }
 }
