@@ -8,20 +8,22 @@
     reason = "each test uses its part of the harness"
 )]
 
-use std::io::IoSlice;
-use std::ops::{Index, IndexMut};
+mod machine;
+
 use std::sync::Arc;
 
-use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Pace, Read};
+use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::{
-    Access, BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory,
-    Notice, Now, Origin, Received, Rights, Rooms, Shard, ShardConfig, ShardMessage, TokenFault,
+    BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory, Notice,
+    Now, Origin, Received, Rights, Rooms, ShardConfig, TokenFault,
 };
 use roomcast_engine::MemoryEngine;
-use roomcast_protocol::Format;
 use serde_json::Value;
+
+pub use machine::{Client, Shards, Socket};
+use machine::{Link, Machine, ON_THE_WAY};
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone, Debug)]
@@ -128,81 +130,6 @@ pub enum Got {
     Close(u16, String),
 }
 
-/// The client's end of a socket.
-pub struct Socket {
-    pub shard: usize,
-    pub conn: ConnId,
-    pub encoding: Encoding,
-    origin: Origin,
-    /// Bytes that the socket takes before it is full.
-    pub window: usize,
-    wire: Vec<u8>,
-    in_socket: usize,
-    blocked: bool,
-    pub open: bool,
-    pub closing: bool,
-    /// Messages that were sent and not taken from the socket's bytes.
-    unread: usize,
-    /// What waits to be read: lengths and messages.
-    up: Vec<u8>,
-    /// The part of a message that was read.
-    partial: Vec<u8>,
-    /// The client has ended its side, or the connection is cut.
-    ended: bool,
-    /// The shard was not told of what waits.
-    news: bool,
-}
-
-pub type Client = usize;
-
-/// The shard of a connection that is between two.
-const ON_THE_WAY: usize = usize::MAX;
-
-/// What waits for a shard.
-struct Link {
-    newcomers: Vec<Client>,
-    moved: Vec<Moved<Client>>,
-    letters: Vec<Vec<ShardMessage>>,
-}
-
-impl Link {
-    fn is_empty(&self) -> bool {
-        let letters = self.letters.iter().all(Vec::is_empty);
-        letters && self.newcomers.is_empty() && self.moved.is_empty()
-    }
-}
-
-/// The shards, each with its driver.
-pub struct Shards<E>(Vec<Driver<SimHost, E, Client>>);
-
-impl<E: Engine> Shards<E> {
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Shard<SimHost, E>> {
-        self.0.iter().map(|driver| driver.shard())
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard<SimHost, E>> {
-        self.0.iter_mut().map(|driver| driver.shard_mut())
-    }
-}
-
-impl<E: Engine> Index<usize> for Shards<E> {
-    type Output = Shard<SimHost, E>;
-
-    fn index(&self, index: usize) -> &Shard<SimHost, E> {
-        self.0[index].shard()
-    }
-}
-
-impl<E: Engine> IndexMut<usize> for Shards<E> {
-    fn index_mut(&mut self, index: usize) -> &mut Shard<SimHost, E> {
-        self.0[index].shard_mut()
-    }
-}
-
 pub struct Node<E: Engine = MemoryEngine> {
     pub shards: Shards<E>,
     links: Vec<Link>,
@@ -272,140 +199,6 @@ pub fn node_with<E: Engine>(
         random: Random(seed ^ 0xABCD),
         slow_links: 0,
         origin: Origin::NONE,
-    }
-}
-
-/// What a shard's driver asks for in one turn.
-struct Machine<'a> {
-    index: usize,
-    now: Now,
-    /// The link is slow: letters and connections wait.
-    slow: bool,
-    sockets: &'a mut [Socket],
-    links: &'a mut [Link],
-}
-
-impl<E: Engine> Outside<SimHost, E> for Machine<'_> {
-    type Socket = Client;
-
-    fn now(&mut self) -> Now {
-        self.now
-    }
-
-    fn take_mail(&mut self, _: Now, _: &mut Shard<SimHost, E>, mail: &mut Mail<Client>) {
-        let link = &mut self.links[self.index];
-        for client in link.newcomers.drain(..) {
-            mail.newcomers.push(Newcomer {
-                socket: client,
-                encoding: self.sockets[client].encoding,
-                access: Access {
-                    origin: self.sockets[client].origin,
-                    ..Access::ANONYMOUS
-                },
-                leftover: Vec::new(),
-            });
-        }
-        if !self.slow {
-            mail.moved.extend(link.moved.drain(..));
-            for (mine, theirs) in mail.letters.iter_mut().zip(&mut link.letters) {
-                mine.append(theirs);
-            }
-        }
-    }
-
-    fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
-        self.links[usize::from(to)].letters[self.index].append(letters);
-    }
-
-    fn send_connection(&mut self, to: u16, mut moved: Moved<Client>) {
-        self.sockets[*moved.socket()].shard = ON_THE_WAY;
-        self.links[usize::from(to)].moved.push(moved);
-    }
-
-    fn attach(&mut self, conn: ConnId, client: &mut Client) -> bool {
-        let socket = &mut self.sockets[*client];
-        (socket.shard, socket.conn) = (self.index, conn);
-        socket.news = !socket.up.is_empty() || socket.ended;
-        true
-    }
-
-    fn read(&mut self, client: &mut Client, input: &mut [u8]) -> Read {
-        let socket = &mut self.sockets[*client];
-        let count = socket.up.len().min(input.len());
-        if count == 0 {
-            return if socket.ended {
-                Read::End
-            } else {
-                Read::Nothing
-            };
-        }
-        input[..count].copy_from_slice(&socket.up[..count]);
-        socket.up.drain(..count);
-        Read::Bytes(count)
-    }
-
-    fn next_frame<'e, 'i: 'e>(
-        &'e mut self,
-        client: &'e mut Client,
-        input: &mut &'i mut [u8],
-    ) -> Option<Frame<'e>> {
-        let Socket {
-            partial, unread, ..
-        } = &mut self.sockets[*client];
-        if missing(partial) == 0 {
-            partial.clear();
-        }
-        while !input.is_empty() {
-            let part = missing(partial).min(input.len());
-            let (taken, rest) = std::mem::take(input).split_at_mut(part);
-            *input = rest;
-            partial.extend_from_slice(taken);
-            if missing(partial) == 0 {
-                *unread -= 1;
-                return Some(Frame::Message(Format::Json, &partial[4..]));
-            }
-        }
-        None
-    }
-
-    fn incomplete_since(&mut self, _: &mut Client, _: u64) -> Option<u64> {
-        None
-    }
-
-    fn restart_incomplete(&mut self, _: &mut Client, _: u64) {}
-
-    fn write(&mut self, client: &mut Client, slices: &[IoSlice<'_>]) -> Option<usize> {
-        let socket = &mut self.sockets[*client];
-        if socket.ended {
-            return None;
-        }
-        let room = socket.window.saturating_sub(socket.in_socket);
-        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-        let taken = wanted.min(room);
-        let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
-        socket.wire.extend(bytes.take(taken));
-        socket.in_socket += taken;
-        socket.blocked |= taken < wanted;
-        Some(taken)
-    }
-
-    /// The client ends its side at once.
-    fn shut_down(&mut self, client: &mut Client) -> bool {
-        let socket = &mut self.sockets[*client];
-        (socket.ended, socket.news) = (true, true);
-        true
-    }
-
-    fn release(&mut self, client: Client) {
-        self.sockets[client].open = false;
-    }
-}
-
-/// Bytes that a message lacks, or first its length.
-fn missing(partial: &[u8]) -> usize {
-    match partial.first_chunk() {
-        Some(length) => 4 + u32::from_be_bytes(*length) as usize - partial.len(),
-        None => 4 - partial.len(),
     }
 }
 
