@@ -54,6 +54,24 @@ fn a_hello_of_its_own_that_comes_late_takes_nothing_from_a_client() {
 }
 
 #[test]
+fn a_hello_that_was_given_up_is_late_for_two_minutes() {
+    for (after, ends) in [(119_000, false), (120_000, true)] {
+        let mut rig = Rig::in_room();
+        rig.cut();
+        rig.session.connected(rig.now);
+        rig.sent();
+        rig.session.disconnected(rig.now, 1006, "", 0);
+        let given_up_at = rig.now;
+        rig.pass(500);
+        rig.connect(json!({"resumed": true}));
+        rig.pass(given_up_at + after - rig.now);
+        rig.session.disconnected(rig.now, 4501, "taken_over", 0);
+        let closed = matches!(rig.session.status(), Status::Closed(_));
+        assert_eq!(closed, ends, "after {after} ms");
+    }
+}
+
+#[test]
 fn codes_say_whether_and_when_to_come_back() {
     for (code, reason, at_least) in [
         (1006, "", 500),

@@ -151,7 +151,9 @@ async fn a_place_that_is_none_brings_a_client_home() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = url(closed.local_addr().unwrap());
     drop(closed);
-    for place in [nobody.as_str(), "no address at all"] {
+    let nowhere = format!("ws://{address}/nowhere");
+    // One that answers as if this client were not wanted at all, is none either.
+    for place in [nobody.as_str(), "no address at all", nowhere.as_str()] {
         let (say, words) = watch::channel(String::new());
         let (first, mut connections) = prompter(address, words).await;
         let client = client(first, Format::Json);

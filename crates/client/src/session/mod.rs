@@ -73,6 +73,9 @@
 //! - **Actions** and **ephemeral** events are sent now or not at all; **presence** keeps its newest value and is told
 //!   again after a reconnection; **history** and **members** are asked again.
 //! - **Rooms** that are joined are joined again after each reconnection. A `joined` that comes unasked counts.
+//! - **A server is not trusted to be sane**: what can't be read is skipped ([`Event::Unreadable`]); no time that it names is
+//!   believed for more than ten minutes; a page that does not come in a minute fails with `unanswered`; of a room at most
+//!   16,384 members and as many players' states are kept.
 //! - **Bounds**: messages and requests that wait are bounded by [`Config::outbox_bytes`], actions and ephemeral events
 //!   that were not yet given out by as much again. [`Session::poll_event`] has to be drained.
 //! - After 4501 (taken over), and all other codes after which a client doesn't come back, it is

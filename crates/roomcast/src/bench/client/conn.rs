@@ -1,6 +1,6 @@
 //! One connection of the load generator: its socket, how far it has got, and what is left over of reads and writes.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -66,6 +66,50 @@ impl Conn {
             partial: Vec::new(),
             out: Vec::new(),
         })
+    }
+
+    /// What was kept in `partial`, followed by what the socket has now; `None`: nothing came. The reader keeps in `partial`
+    /// what it does not take.
+    pub(crate) fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        let Some(stream) = &self.stream else {
+            return Ok(None);
+        };
+        let kept = self.partial.len();
+        let Some(space) = buffer.get_mut(kept..).filter(|space| !space.is_empty()) else {
+            return Err(io::Error::other("the server sent a frame of over 256 KiB"));
+        };
+        let mut stream: &TcpStream = stream;
+        let read = match stream.read(space) {
+            Ok(0) => return Err(io::Error::other("the server closed the connection")),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        buffer[..kept].copy_from_slice(&self.partial);
+        self.partial.clear();
+        Ok(Some(&buffer[..kept + read]))
+    }
+
+    /// What follows the handshake's answer, which has to be the one to our key. `None`: it is not whole, and is kept.
+    pub(crate) fn upgraded<'a>(
+        &mut self,
+        input: &'a [u8],
+        accept: &str,
+    ) -> io::Result<Option<&'a [u8]>> {
+        let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
+            self.partial.extend_from_slice(input);
+            return Ok(None);
+        };
+        let (head, rest) = input.split_at(end + 4);
+        if !head.starts_with(b"HTTP/1.1 101 ") {
+            let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            return Err(io::Error::other(String::from_utf8_lossy(line).into_owned()));
+        }
+        if memchr::memmem::find(head, accept.as_bytes()).is_none() {
+            let why = "the server didn't answer Sec-WebSocket-Key";
+            return Err(io::Error::other(why));
+        }
+        Ok(Some(rest))
     }
 
     /// Writes `bytes`, or keeps what the socket doesn't take. Returns whether all that there was is written.

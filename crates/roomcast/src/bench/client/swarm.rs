@@ -4,9 +4,9 @@
 //! deliveries a second on one core, or it and not the server would be measured.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -381,31 +381,15 @@ impl Swarm {
 
     fn read_into(&mut self, number: u32, buffer: &mut [u8]) -> io::Result<()> {
         let conn = &mut self.conns[number as usize];
-        let Some(stream) = &conn.stream else {
+        let Some(mut input) = conn.read(buffer)? else {
             return Ok(());
         };
-        let kept = conn.partial.len();
-        let Some(space) = buffer.get_mut(kept..).filter(|space| !space.is_empty()) else {
-            return Err(io::Error::other("the server sent a frame of over 256 KiB"));
-        };
-        let mut stream: &TcpStream = stream;
-        let read = match stream.read(space) {
-            Ok(0) => return Err(io::Error::other("the server closed the connection")),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        buffer[..kept].copy_from_slice(&conn.partial);
-        conn.partial.clear();
-        let mut input = &buffer[..kept + read];
         if conn.phase == Phase::Upgrading {
-            let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
-                conn.partial.extend_from_slice(input);
+            let Some(rest) = conn.upgraded(input, &self.accept)? else {
                 return Ok(());
             };
-            let (head, rest) = input.split_at(end + 4);
             input = rest;
-            self.upgrade(number, head)?;
+            self.upgrade(number)?;
         }
         self.counts.bytes += input.len() as u64;
         let rest = self.take_frames(number, input)?;
@@ -413,16 +397,7 @@ impl Swarm {
         Ok(())
     }
 
-    fn upgrade(&mut self, number: u32, head: &[u8]) -> io::Result<()> {
-        if !head.starts_with(b"HTTP/1.1 101 ") {
-            let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            return Err(io::Error::other(String::from_utf8_lossy(line).into_owned()));
-        }
-        if memchr::memmem::find(head, self.accept.as_bytes()).is_none() {
-            return Err(io::Error::other(
-                "the server didn't answer Sec-WebSocket-Key",
-            ));
-        }
+    fn upgrade(&mut self, number: u32) -> io::Result<()> {
         let mut joins = Vec::new();
         self.writer.hello(&mut joins);
         let mut rooms = 0;

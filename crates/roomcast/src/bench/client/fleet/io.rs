@@ -1,7 +1,6 @@
 //! The bytes of a fleet: connections opened, read, written and lost.
 
-use std::io::{self, Read};
-use std::net::TcpStream;
+use std::io;
 
 use roomcast_websocket::frame::{Opcode, write_frame};
 use rustix::event::epoll;
@@ -130,36 +129,14 @@ impl Fleet {
         let Some(conn) = &mut client.conn else {
             return Ok(());
         };
-        let Some(stream) = &conn.stream else {
+        let Some(mut input) = conn.read(buffer)? else {
             return Ok(());
         };
-        let kept = conn.partial.len();
-        let Some(space) = buffer.get_mut(kept..).filter(|space| !space.is_empty()) else {
-            return Err(io::Error::other("the server sent a frame of over 256 KiB"));
-        };
-        let mut stream: &TcpStream = stream;
-        let read = match stream.read(space) {
-            Ok(0) => return Err(io::Error::other("the server closed the connection")),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        buffer[..kept].copy_from_slice(&conn.partial);
-        conn.partial.clear();
-        let mut input = &buffer[..kept + read];
         if conn.phase == Phase::Upgrading {
-            let Some(end) = memchr::memmem::find(input, b"\r\n\r\n") else {
-                conn.partial.extend_from_slice(input);
+            let Some(rest) = conn.upgraded(input, &self.accept)? else {
                 return Ok(());
             };
-            let (head, rest) = input.split_at(end + 4);
             input = rest;
-            if !head.starts_with(b"HTTP/1.1 101 ")
-                || memchr::memmem::find(head, self.accept.as_bytes()).is_none()
-            {
-                let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-                return Err(io::Error::other(String::from_utf8_lossy(line).into_owned()));
-            }
             conn.phase = Phase::Ready;
             client
                 .session
