@@ -78,7 +78,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._address = { room_id: name };
   }
 
-  /** The members that are known, in the order of their numbers: all, where `total` is no greater. Never changed. */
+  /**
+   * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
+   * that tells no more than their number. Never changed.
+   */
   get members(): readonly Member<PresenceOf<K>>[] {
     return (this._list ??= [...this._known.values()].sort((a, b) => a.num - b.num));
   }

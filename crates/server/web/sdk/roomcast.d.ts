@@ -711,7 +711,10 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     /** The page that is asked for, and those that wait for it. */
     private _ask;
     private _asks;
-    /** The members that are known, in the order of their numbers: all, where `total` is no greater. Never changed. */
+    /**
+     * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
+     * that tells no more than their number. Never changed.
+     */
     get members(): readonly Member<PresenceOf<K>>[];
     /** One's own entry, when it is known. */
     get self(): Member<PresenceOf<K>> | undefined;
