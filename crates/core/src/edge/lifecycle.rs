@@ -281,6 +281,7 @@ impl Edge {
         });
         if behind {
             ctx.stats.readers_behind += 1;
+            self.schedule(ctx, now, id);
         }
     }
 

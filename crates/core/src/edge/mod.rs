@@ -355,8 +355,10 @@ impl Edge {
         let (end, charge) = (chunk.bytes().len() as u32, chunk.held() as u32);
         let chunk = table.insert(chunk);
         let before = conn.lanes.bytes();
+        let readable = lane == Lane::Control && may_read(conn, &ctx.settings);
         conn.lanes
             .push(arena, Piece::new((chunk, end, charge), lane, room, base));
+        ctx.stats.reads_paused += u64::from(readable && !may_read(conn, &ctx.settings));
         mark_dirty(conn, batcher, now, before);
         if lane == Lane::Event && conn.blocked && over_lane(conn, &ctx.settings) {
             self.slow_reader(ctx, now, id);

@@ -71,7 +71,7 @@ impl Wire {
         Wire::with_headers(stream, format, &[])
     }
 
-    fn with_headers(mut stream: TcpStream, format: Format, headers: &[(&str, &str)]) -> Wire {
+    pub fn with_headers(mut stream: TcpStream, format: Format, headers: &[(&str, &str)]) -> Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();

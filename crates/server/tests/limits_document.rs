@@ -1,0 +1,685 @@
+//! `docs/limits.md` is true: each row is tried over real sockets, with the key that it names set low.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "../../protocol/tests/common/mod.rs"]
+mod codec;
+mod common;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use common::{DEADLINE, address, eventually, metric};
+use roomcast_protocol::Format;
+use roomcast_server::config::{Config, Flag, Sources};
+use roomcast_server::{CountingAllocator, RunningServer, Server};
+use roomcast_websocket::Opcode;
+use wire::{Heard, Wire, masked};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const SECRET: &str = "auth.hs256_secret=a secret for tests, with enough bytes in it";
+
+/// How a row is tried.
+struct Trial {
+    /// The row's first cell.
+    what: &'static str,
+    /// Settings, the row's own first.
+    set: &'static [&'static str],
+    /// Goes too far, and returns what came of it, as the row says it.
+    run: fn(&Tried<'_>) -> &'static str,
+}
+
+/// A server, and the counter of the row.
+struct Tried<'a> {
+    server: &'a RunningServer,
+    counter: &'a str,
+    before: u64,
+}
+
+impl Tried<'_> {
+    fn open(&self) -> Wire {
+        Wire::open(address(self.server), Format::Json)
+    }
+
+    fn counted(&self) -> bool {
+        self.counter == "none" || metric(self.server, self.counter) > self.before
+    }
+
+    /// What a request is answered with.
+    fn ask(&self, request: &str) -> (String, TcpStream) {
+        let mut stream = TcpStream::connect(address(self.server)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (String::from_utf8(head[9..].to_vec()).unwrap(), stream)
+    }
+
+    /// A handshake with such header lines.
+    fn handshake(&self, headers: &str) -> (String, TcpStream) {
+        self.ask(&format!(
+            "GET /ws HTTP/1.1\r\n{headers}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ))
+    }
+
+    /// A client in a room that reads nothing from now on, and one that speaks there.
+    fn stalled(&self, hello: bool) -> (Wire, Wire) {
+        let mut stalled = Wire::narrow(address(self.server), Format::Json);
+        if hello {
+            stalled.send(r#"{"type":"hello"}"#);
+            stalled.expect("welcome");
+        }
+        stalled.join("arena");
+        let mut talker = self.open();
+        talker.join("arena");
+        (stalled, talker)
+    }
+
+    /// Says such messages until the row's counter has moved.
+    fn talk(&self, talker: &mut Wire, messages: &[&str]) {
+        let text = "x".repeat(3_000);
+        let chat = format!(r#"{{"type":"chat","payload":"{text}"}}"#);
+        let begin = Instant::now();
+        for said in 0.. {
+            if self.counted() {
+                return;
+            }
+            assert!(begin.elapsed() < DEADLINE, "{} stays", self.counter);
+            // What the buffers of both ends hold is enough; then time has to tell.
+            if said < 500 {
+                talker.send(&chat);
+                talker.expect("chat");
+            }
+            for message in messages {
+                talker.send(message);
+            }
+            talker.send(r#"{"type":"ping"}"#);
+            talker.expect("pong");
+        }
+    }
+
+    /// A session without a connection: its client's id.
+    fn parked(&self) -> String {
+        let mut wire = self.open();
+        wire.send(r#"{"type":"hello"}"#);
+        let welcome = wire.expect("welcome");
+        welcome["payload"]["client_id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The close code, as the document says it.
+fn closed(wire: &mut Wire) -> &'static str {
+    let (code, _) = wire.expect_close();
+    match code {
+        1009 => "closed with 1009",
+        4001 => "closed with 4001",
+        4002 => "closed with 4002",
+        4003 => "closed with 4003",
+        4004 => "closed with 4004",
+        4008 => "closed with 4008",
+        4500 => "closed with 4500",
+        4502 => "closed with 4502",
+        other => panic!("{other}"),
+    }
+}
+
+/// The code of the next error, as the document says it.
+fn error(wire: &mut Wire) -> &'static str {
+    let error = wire.error();
+    let code = error["payload"]["code"].as_str().unwrap();
+    Box::leak(format!("`{code}`").into_boxed_str())
+}
+
+fn status((status, _stream): (String, TcpStream)) -> &'static str {
+    Box::leak(status.into_boxed_str())
+}
+
+const PING: &str = r#"{"type":"ping"}"#;
+const HOST: &str = "Host: localhost\r\n";
+
+fn pings(wire: &mut Wire, count: usize) {
+    wire.raw(&masked(Opcode::Text, PING.as_bytes()).repeat(count));
+}
+
+/// A reader's buffers are small, so that it stalls soon.
+const SLOW: [&str; 3] = [
+    "socket.send_buffer=8KiB",
+    "limits.max_message=4KiB",
+    "heartbeat.write_timeout=0",
+];
+
+const TRIALS: &[Trial] = &[
+    // === a stranger ===
+    Trial {
+        what: "connections in all",
+        set: &["limits.connections=1"],
+        run: |tried| {
+            let _first = tried.open();
+            status(tried.handshake(HOST))
+        },
+    },
+    Trial {
+        what: "connections of one address",
+        set: &[
+            "limits.connections_per_address=1",
+            "server.trusted_proxies=127.0.0.1",
+            "auth.anonymous=true",
+        ],
+        run: |tried| {
+            let from = format!("{HOST}X-Forwarded-For: 192.0.2.7\r\n");
+            let (first, _kept) = tried.handshake(&from);
+            assert_eq!(first, "101");
+            status(tried.handshake(&from))
+        },
+    },
+    Trial {
+        what: "memory that the server has in use",
+        set: &["limits.memory=16MiB"],
+        run: |tried| {
+            let _ballast = vec![1_u8; 32 * 1024 * 1024];
+            let (status, _) = tried.handshake(HOST);
+            assert_eq!(status, "503");
+            "newcomers get a 503"
+        },
+    },
+    Trial {
+        what: "time until a request is there",
+        set: &["http.handshake_timeout=100ms"],
+        run: |tried| status(tried.ask("GET /ws HTTP/1.1\r\nHost: loc")),
+    },
+    Trial {
+        what: "bytes of a request's line and headers",
+        set: &["http.max_header_size=8KiB"],
+        run: |tried| {
+            let long = "x".repeat(9_000);
+            status(tried.ask(&format!("GET / HTTP/1.1\r\n{HOST}X: {long}\r\n\r\n")))
+        },
+    },
+    Trial {
+        what: "header lines of a request",
+        set: &["http.max_headers=16"],
+        run: |tried| {
+            let many = "X: y\r\n".repeat(20);
+            status(tried.ask(&format!("GET / HTTP/1.1\r\n{HOST}{many}\r\n")))
+        },
+    },
+    Trial {
+        what: "bytes of a request's body",
+        set: &[],
+        run: |tried| status(tried.handshake(&format!("{HOST}Content-Length: 1\r\n"))),
+    },
+    Trial {
+        what: "names that a loopback address answers to",
+        set: &["server.hosts=game.example"],
+        run: |tried| {
+            assert_eq!(status(tried.handshake("Host: game.example\r\n")), "101");
+            status(tried.handshake("Host: evil.example\r\n"))
+        },
+    },
+    Trial {
+        what: "origins of pages that connect",
+        set: &["server.origins=https://game.example"],
+        run: |tried| {
+            let page = |origin: &str| tried.handshake(&format!("{HOST}Origin: {origin}\r\n"));
+            assert_eq!(status(page("https://game.example")), "101");
+            status(page("https://evil.example"))
+        },
+    },
+    Trial {
+        what: "time to show a token, where one is needed",
+        set: &["auth.token_timeout=100ms", SECRET, "auth.anonymous=false"],
+        run: |tried| closed(&mut tried.open()),
+    },
+    // === a client ===
+    Trial {
+        what: "bytes of a message",
+        set: &["limits.max_message=256B"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.message("x".repeat(257));
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "bytes of a message that is read past",
+        set: &[],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.raw(b"\x81\xff\x00\x00\x00\x00\x00\x10\x00\x01\x00\x00\x00\x00");
+            closed(&mut wire)
+        },
+    },
+    Trial {
+        what: "time from a message's first byte to its last",
+        set: &["limits.message_timeout=100ms"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.raw(b"\x81");
+            closed(&mut wire)
+        },
+    },
+    Trial {
+        what: "messages a second",
+        set: &["limits.messages_per_second=1", "limits.burst=5"],
+        run: |tried| {
+            let mut wire = tried.open();
+            pings(&mut wire, 6);
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "messages at once",
+        set: &["limits.burst=2", "limits.messages_per_second=1"],
+        run: |tried| {
+            let mut wire = tried.open();
+            pings(&mut wire, 3);
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "ping frames, pong frames and empty fragments",
+        set: &["limits.burst=2", "limits.messages_per_second=1"],
+        run: |tried| {
+            let frames = [
+                &b"\x89\x80\x00\x00\x00\x00"[..],
+                b"\x8a\x80\x00\x00\x00\x00",
+                b"\x01\x80\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00",
+            ];
+            let mut wire = tried.open();
+            wire.raw(&frames.concat());
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "errors in ten seconds",
+        set: &["limits.max_offences=1"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.raw(&masked(Opcode::Text, b"{").repeat(2));
+            closed(&mut wire)
+        },
+    },
+    Trial {
+        what: "bytes published that no room has taken",
+        set: &["queues.publish_window=1KiB", "limits.max_message=1KiB"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.join("arena");
+            let chat = format!(r#"{{"type":"chat","payload":"{}"}}"#, "x".repeat(500));
+            wire.raw(&masked(Opcode::Text, chat.as_bytes()).repeat(50));
+            // All of it comes, in its time.
+            for _ in 0..50 {
+                wire.expect("chat");
+            }
+            "the connection is not read for a while"
+        },
+    },
+    Trial {
+        what: "rooms of a session",
+        set: &["limits.max_rooms=1"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.join("arena");
+            wire.send(r#"{"type":"join_room","room_id":"other"}"#);
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "bytes of a member's presence",
+        set: &["message.max_presence=10B"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.join("arena");
+            wire.send(r#"{"type":"presence","payload":{"presence":{"key":12345}}}"#);
+            error(&mut wire)
+        },
+    },
+    Trial {
+        what: "players of a room",
+        set: &["kinds.default.max_players=1"],
+        run: |tried| {
+            let (mut one, mut two) = (tried.open(), tried.open());
+            one.join("arena");
+            two.send(r#"{"type":"join_room","room_id":"arena"}"#);
+            error(&mut two)
+        },
+    },
+    Trial {
+        what: "events in a room's log",
+        set: &["kinds.default.log.events=3"],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.join("arena");
+            for said in 0..10 {
+                wire.send(&format!(r#"{{"type":"chat","payload":{said}}}"#));
+                wire.expect("chat");
+            }
+            wire.send(r#"{"type":"history","room_id":"arena","payload":{"limit":100}}"#);
+            let history = wire.expect("history");
+            let events = history["payload"]["events"].as_array().unwrap();
+            assert_eq!(events.len(), 3, "{history}");
+            assert_eq!(events[0]["payload"], 9, "{history}");
+            "the oldest go"
+        },
+    },
+    Trial {
+        what: "memory of all logs",
+        set: &["rooms.log_memory=1MiB"],
+        run: |tried| {
+            let chat = |room: usize| {
+                let text = "x".repeat(50_000);
+                format!(r#"{{"type":"chat","room_id":"r{room}","payload":"{text}"}}"#)
+            };
+            let mut wire = tried.open();
+            for room in 0..60 {
+                wire.join(&format!("r{room}"));
+                wire.send(&chat(room));
+                wire.expect("chat");
+                wire.send(&format!(r#"{{"type":"leave_room","room_id":"r{room}"}}"#));
+                wire.expect("player_left");
+            }
+            "whole logs go, those of empty rooms first"
+        },
+    },
+    Trial {
+        what: "time in no room without a message",
+        set: &["pool.max_idle=100ms"],
+        run: |tried| closed(&mut tried.open()),
+    },
+    Trial {
+        what: "age of a connection in no room",
+        set: &["pool.max_lifetime=100ms"],
+        run: |tried| closed(&mut tried.open()),
+    },
+    Trial {
+        what: "time without any byte",
+        set: &[
+            "heartbeat.pong_timeout=200ms",
+            "heartbeat.ping_interval=50ms",
+        ],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.join("arena");
+            while wire.next() != Heard::Ping {}
+            closed(&mut wire)
+        },
+    },
+    Trial {
+        what: "time of a session without a connection",
+        set: &["session.grace=100ms"],
+        run: |tried| {
+            tried.parked();
+            "the session ends"
+        },
+    },
+    Trial {
+        what: "sessions without a connection, on each shard",
+        set: &["session.max_parked=1"],
+        run: |tried| {
+            tried.parked();
+            tried.parked();
+            "sessions end with their connections"
+        },
+    },
+    Trial {
+        what: "sessions without a connection, of one address",
+        set: &[
+            "session.max_parked_per_address=1",
+            "server.trusted_proxies=127.0.0.1",
+            "auth.anonymous=true",
+        ],
+        run: |tried| {
+            for _ in 0..2 {
+                let stream = TcpStream::connect(address(tried.server)).unwrap();
+                let from = [("X-Forwarded-For", "192.0.2.7")];
+                let mut wire = Wire::with_headers(stream, Format::Json, &from);
+                wire.send(r#"{"type":"hello"}"#);
+                wire.expect("welcome");
+            }
+            "sessions end with their connections"
+        },
+    },
+    Trial {
+        what: "direct messages that wait for a session",
+        set: &[],
+        run: |tried| {
+            let mut wire = tried.open();
+            wire.send(r#"{"type":"hello"}"#);
+            let welcome = wire.expect("welcome")["payload"].clone();
+            drop(wire);
+            let mut sender = tried.open();
+            for said in 0..70 {
+                let to = &welcome["client_id"];
+                sender.send(&format!(
+                    r#"{{"type":"chat","to_client_id":{to},"payload":{said}}}"#
+                ));
+                sender.send(PING);
+                sender.expect("pong");
+            }
+            let mut again = tried.open();
+            let token = &welcome["resume_token"];
+            again.send(&format!(
+                r#"{{"type":"hello","payload":{{"resume_token":{token}}}}}"#
+            ));
+            let welcome = again.expect("welcome")["payload"].clone();
+            assert_eq!(welcome["resumed"], true);
+            assert_eq!(welcome["inbox_recovered"], false);
+            assert_eq!(again.expect("chat")["payload"], 6);
+            "the oldest go, and `welcome` says so"
+        },
+    },
+    Trial {
+        what: "memory of all inboxes",
+        set: &["session.inbox_memory=1MiB"],
+        run: |tried| {
+            let mut sender = tried.open();
+            let text = "x".repeat(50_000);
+            for _ in 0..40 {
+                let to = tried.parked();
+                let chat = format!(r#"{{"type":"chat","to_client_id":"{to}","payload":"{text}"}}"#);
+                sender.send(&chat);
+                sender.send(PING);
+                sender.expect("pong");
+            }
+            "inboxes lose their messages, those first that got none for longest"
+        },
+    },
+    // === a slow reader ===
+    Trial {
+        what: "events that wait for one that said `hello`",
+        set: &["queues.event_lane=8KiB", SLOW[0], SLOW[1], SLOW[2]],
+        run: |tried| {
+            let (mut stalled, mut talker) = tried.stalled(true);
+            tried.talk(&mut talker, &[]);
+            // It gets all of it, in its time.
+            talker.send(r#"{"type":"chat","payload":"last"}"#);
+            stalled.until(|message| message["payload"] == "last");
+            "they are dropped, and read from the log when it takes more"
+        },
+    },
+    Trial {
+        what: "events that wait for one that did not",
+        set: &["queues.event_lane=8KiB", SLOW[0], SLOW[1], SLOW[2]],
+        run: |tried| {
+            let (mut stalled, mut talker) = tried.stalled(false);
+            tried.talk(&mut talker, &[]);
+            closed(&mut stalled)
+        },
+    },
+    Trial {
+        what: "states of a room that wait",
+        set: &[SLOW[0], SLOW[1], SLOW[2], "kinds.default.tick=1ms"],
+        run: |tried| {
+            let (_stalled, mut talker) = tried.stalled(true);
+            let there = r#"{"type":"game_action","payload":{"action":"move","position":{"x":1,"y":0,"z":0}}}"#;
+            let back = r#"{"type":"game_action","payload":{"action":"move","position":{"x":2,"y":0,"z":0}}}"#;
+            tried.talk(&mut talker, &[there, back]);
+            "a newer one is made in its place"
+        },
+    },
+    Trial {
+        what: "ephemeral events that wait while it takes nothing",
+        set: &SLOW,
+        run: |tried| {
+            let (_stalled, mut talker) = tried.stalled(true);
+            let typing = r#"{"type":"event","name":"typing","payload":1,"ephemeral":true}"#;
+            tried.talk(&mut talker, &[typing]);
+            "they are dropped"
+        },
+    },
+    Trial {
+        what: "bytes of answers that wait",
+        set: &["queues.control_lane=4KiB", SLOW[0], SLOW[2]],
+        run: |tried| {
+            let mut wire = Wire::narrow(address(tried.server), Format::Json);
+            let ping = format!(r#"{{"type":"ping","payload":"{}"}}"#, "x".repeat(1_000));
+            wire.raw(&masked(Opcode::Text, ping.as_bytes()).repeat(60));
+            for _ in 0..60 {
+                wire.expect("pong");
+            }
+            "the connection is not read for a while"
+        },
+    },
+    Trial {
+        what: "time in which the socket takes nothing",
+        set: &[
+            "heartbeat.write_timeout=100ms",
+            SLOW[0],
+            SLOW[1],
+            "queues.event_lane=0",
+        ],
+        run: |tried| {
+            let (_stalled, mut talker) = tried.stalled(true);
+            tried.talk(&mut talker, &[]);
+            "closed with 4005"
+        },
+    },
+    Trial {
+        what: "time behind its rooms",
+        set: &[
+            "queues.behind_timeout=100ms",
+            SLOW[0],
+            SLOW[1],
+            SLOW[2],
+            "queues.event_lane=8KiB",
+        ],
+        run: |tried| {
+            let (_stalled, mut talker) = tried.stalled(true);
+            tried.talk(&mut talker, &[]);
+            "closed with 4001"
+        },
+    },
+];
+
+/// A row of the document.
+struct Row {
+    bound: String,
+    key: String,
+    beyond: String,
+    counter: String,
+}
+
+fn rows() -> BTreeMap<String, Row> {
+    let document = std::fs::read_to_string(codec::root().join("docs/limits.md")).unwrap();
+    let mut rows = BTreeMap::new();
+    for line in document.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [what, bound, key, beyond, counter] = cells[..] else {
+            panic!("{line}");
+        };
+        if what == "what" {
+            continue;
+        }
+        let plain = |cell: &str| cell.trim_matches('`').to_owned();
+        let row = Row {
+            bound: bound.to_owned(),
+            key: plain(key),
+            beyond: beyond.to_owned(),
+            counter: plain(counter),
+        };
+        assert!(rows.insert(what.to_owned(), row).is_none(), "{what} twice");
+    }
+    rows
+}
+
+/// The defaults of all keys, as the document of the configuration has them.
+fn defaults() -> BTreeMap<String, String> {
+    let mut section = String::new();
+    let mut defaults = BTreeMap::new();
+    for line in roomcast_server::config::reference().lines() {
+        if let Some(name) = line.strip_prefix("## `[") {
+            section = name.trim_end_matches("]`").to_owned();
+        }
+        let mut cells = line.split(" | ");
+        let key = cells.next().and_then(|cell| cell.strip_prefix("| `"));
+        if let (Some(key), Some(default)) = (key, cells.next()) {
+            let key = key.trim_end_matches('`');
+            defaults.insert(format!("{section}.{key}"), default.to_owned());
+        }
+    }
+    defaults
+}
+
+fn server(set: &[&str]) -> RunningServer {
+    let base = [
+        "server.listen=127.0.0.1:0",
+        "server.shards=1",
+        "limits.messages_per_second=0",
+        "shutdown.delay=0",
+    ];
+    let flag = |setting: &&str| {
+        let (key, value) = setting.split_once('=').unwrap();
+        Flag {
+            name: "--set".to_owned(),
+            key: key.to_owned(),
+            values: vec![value.to_owned()],
+        }
+    };
+    let sources = Sources {
+        flags: base.iter().chain(set).map(flag).collect(),
+        ..Sources::default()
+    };
+    let config = Config::load(&sources).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let server = Server::builder().config(config.config).build().unwrap();
+    server.start().unwrap()
+}
+
+#[test]
+fn every_row_is_tried() {
+    let (mut rows, defaults) = (rows(), defaults());
+    for trial in TRIALS {
+        let what = trial.what;
+        let row = rows.remove(what);
+        let row = row.unwrap_or_else(|| panic!("{what} is not in the document"));
+        if row.key != "none" {
+            let set = trial.set.iter().any(|setting| {
+                let key = setting.split('=').next().unwrap_or_default();
+                key.replace("kinds.default.", "kinds.NAME.") == row.key
+            });
+            assert!(set, "{what}: {} is not set", row.key);
+            let default = defaults.get(&row.key);
+            let default = default.unwrap_or_else(|| panic!("{what}: no key {}", row.key));
+            assert!(row.bound.ends_with(&**default), "{what}: {default}");
+        }
+        let server = server(trial.set);
+        let tried = Tried {
+            server: &server,
+            counter: &row.counter,
+            before: if row.counter == "none" {
+                0
+            } else {
+                metric(&server, &row.counter)
+            },
+        };
+        assert_eq!((trial.run)(&tried), row.beyond, "{what}");
+        eventually(what, || tried.counted());
+    }
+    let left: Vec<&String> = rows.keys().collect();
+    assert!(left.is_empty(), "nobody tries {left:?}");
+}
