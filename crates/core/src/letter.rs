@@ -27,6 +27,8 @@ pub(crate) enum Letter {
     Receipt(Receipted),
     /// A user who is at home on the other shard has a session more, or one less.
     User(Box<UserSession>),
+    /// A session at home on the other shard is one more than its user may have.
+    SessionRefused(ClientId),
     /// Bytes of deliveries that the sender of this has taken over: the link has room again.
     Credit(usize),
     /// An empty buffer that came from the other shard with a publish.

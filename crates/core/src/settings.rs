@@ -61,6 +61,8 @@ pub struct Settings {
     pub max_parked: usize,
     /// The same for those whose connections came from one [`Origin`](crate::Origin).
     pub max_parked_per_origin: usize,
+    /// Sessions that one user may have, those without a connection included; beyond it newcomers are refused.
+    pub max_user_sessions: usize,
     /// Bytes that the inboxes of a node may take together. Beyond it those lose their messages first that got none for
     /// longest.
     pub inbox_memory: usize,
@@ -98,6 +100,7 @@ impl Default for Settings {
             session_key: [0; 32],
             max_parked: 100_000,
             max_parked_per_origin: 10_000,
+            max_user_sessions: 64,
             inbox_memory: 128 * 1024 * 1024,
             behind_timeout: 0,
             refuse_unknown_kinds: false,

@@ -205,7 +205,8 @@ impl<H: Host, E: Engine> Shard<H, E> {
             }
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
-            Letter::User(user) => self.edge.note_user(&self.ctx, &user),
+            Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
+            Letter::SessionRefused(client) => self.edge.refuse_session(&mut self.ctx, now, client),
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }

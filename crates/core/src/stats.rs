@@ -60,6 +60,8 @@ pub struct Stats {
     pub sessions_expired: u64,
     /// Sessions that ended with their connection because too many had none already: on the shard, of the same origin.
     pub sessions_not_parked: [u64; 2],
+    /// Sessions that ended because their user had as many as one may have.
+    pub sessions_refused: u64,
     /// Positions that were asked for and no longer in the log, and those that were.
     pub recoveries: [u64; 2],
     /// Parts of logs that were told again to single members.

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, Node, node, relay, text};
+use common::{Client, Got, Node, node, relay, text};
 use roomcast_core::Origin;
 use roomcast_core::settings::Settings;
 use serde_json::{Value, json};
@@ -46,6 +46,15 @@ fn come_back(node: &mut Node, session: &Session, inbox: &Value) -> (Session, Val
 
 fn setup(shards: u16) -> Node {
     node(shards, Settings::default(), vec![relay("chat")])
+}
+
+/// A user may have any number of sessions.
+fn setup_for_crowds(shards: u16) -> Node {
+    let settings = Settings {
+        max_user_sessions: 0,
+        ..Settings::default()
+    };
+    node(shards, settings, vec![relay("chat")])
 }
 
 fn direct(to: &Session, seq: u64, payload: &str) -> String {
@@ -261,10 +270,7 @@ fn stats(node: &mut Node, of: impl Fn(&roomcast_core::Stats) -> u64) -> u64 {
 #[test]
 fn a_message_to_a_user_is_one_text_and_a_part_of_the_copies_a_turn() {
     for shards in [1, 3] {
-        let settings = Settings {
-            ..Settings::default()
-        };
-        let mut node = node(shards, settings, vec![relay("chat")]);
+        let mut node = setup_for_crowds(shards);
         let sessions = parked_sessions_of(&mut node, "ann", 1_000);
         let bob = begin(&mut node);
         let before = stats(&mut node, |it| it.inbox_bytes as u64);
@@ -310,7 +316,7 @@ fn a_message_to_a_user_is_one_text_and_a_part_of_the_copies_a_turn() {
 
 #[test]
 fn a_users_messages_keep_their_order_beside_another_users() {
-    let mut node = setup(3);
+    let mut node = setup_for_crowds(3);
     let ann = parked_sessions_of(&mut node, "ann", 100);
     let eve = parked_sessions_of(&mut node, "eve", 100);
     let bob = begin(&mut node);
@@ -436,4 +442,50 @@ fn a_session_is_counted_where_its_last_connection_came_from() {
         session = come_back(&mut node, &session, &Value::Null).0;
     }
     assert_eq!(stats(&mut node, |it| it.sessions_not_parked[1]), 0);
+}
+
+#[test]
+fn a_user_has_so_many_sessions_and_no_more() {
+    for shards in [1, 3] {
+        let settings = Settings {
+            max_user_sessions: 3,
+            ..Settings::default()
+        };
+        let mut node = node(shards, settings, vec![relay("chat")]);
+        let payload = json!({"version": 1, "token": "ann all:chat:1"});
+        let sessions: Vec<_> = (0..3)
+            .map(|_| hello(&mut node, payload.clone()).0)
+            .collect();
+        // One without a connection is one of them.
+        node.cut(sessions[0].client);
+        node.settle();
+        for n in 1..=4 {
+            let more = node.connect();
+            let hello = json!({"type": "hello", "payload": payload});
+            node.say(more, &hello.to_string());
+            let got = node.drain(more);
+            let refused = got.iter().any(|it| match it {
+                Got::Message(it) => it["payload"]["code"] == "too_many_sessions",
+                _ => false,
+            });
+            assert!(refused, "{got:#?}");
+            assert!(matches!(got.last(), Some(Got::Close(4006, _))), "{got:#?}");
+            assert_eq!(stats(&mut node, |it| it.sessions_refused), n);
+        }
+        // Nobody else is counted with them, and those that were there go on.
+        begin(&mut node);
+        hello(&mut node, json!({"version": 1, "token": "bob all:chat:1"}));
+        let back = come_back(&mut node, &sessions[0], &Value::Null).0;
+        // Where one has ended there is room for another.
+        let (conn, shard) = (
+            node.sockets[back.client].conn,
+            node.sockets[back.client].shard,
+        );
+        let now = node.now;
+        node.shards[shard].closed_by_peer(now, conn, 1000);
+        node.settle();
+        hello(&mut node, payload.clone());
+        let parked: usize = node.shards.iter().map(|it| it.sessions().0).sum();
+        assert_eq!(parked, 0);
+    }
 }

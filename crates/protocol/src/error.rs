@@ -81,6 +81,8 @@ error_codes! {
     UnknownKind = "unknown_kind",
     /// The session is in as many rooms as it may be.
     TooManyRooms = "too_many_rooms",
+    /// The user has as many sessions as one may have.
+    TooManySessions = "too_many_sessions",
     /// Nobody has the id that a direct message names.
     RecipientNotFound = "recipient_not_found",
     /// Too many messages in a short time.
@@ -114,6 +116,7 @@ impl ErrorCode {
         matches!(
             self,
             ErrorCode::RoomFull
+                | ErrorCode::TooManySessions
                 | ErrorCode::RecipientNotFound
                 | ErrorCode::RateLimited
                 | ErrorCode::Unavailable

@@ -378,6 +378,39 @@ fn tokens_decide_who_may_do_what() {
     }
 }
 
+#[test]
+fn a_user_has_so_many_sessions_and_no_more() {
+    let server = server_with(|config| {
+        config.auth.hs256_secret = SECRET.to_owned().into();
+        config.core.max_user_sessions = 2;
+    });
+    let token = NewToken {
+        user: "u7".to_owned(),
+        ttl: Duration::from_secs(60),
+        ..NewToken::default()
+    };
+    let token = Signer::from_secret(SECRET.as_bytes()).unwrap().sign(&token);
+    let hello = serde_json::json!({"type": "hello", "payload": {"token": token.unwrap()}});
+    let mut wires: Vec<_> = FORMATS
+        .into_iter()
+        .map(|format| {
+            let mut wire = Wire::open(address(&server), format);
+            wire.send(&hello.to_string());
+            wire.expect("welcome");
+            wire
+        })
+        .collect();
+    for format in FORMATS {
+        let mut wire = Wire::open(address(&server), format);
+        wire.send(&hello.to_string());
+        // The user may be at home on another shard: then a `welcome` comes first.
+        let error = wire.until(|message| message["type"] == "error");
+        check(&error, "too_many_sessions", "one more");
+        assert_eq!(error["payload"]["request"], "hello", "{error}");
+    }
+    wires.iter_mut().for_each(goes_on);
+}
+
 /// What the document lists is sent, and what is sent is listed: whoever adds a code shows here how it comes about.
 #[test]
 fn every_code_of_the_document_is_sent() {
@@ -385,7 +418,7 @@ fn every_code_of_the_document_is_sent() {
     seen.extend(["wrong_format", "rate_limited", "room_failed", "seq_gap"]);
     let vectors = codec::vectors("bad.json");
     seen.extend(vectors.iter().map(|vector| codec::text(vector, "code")));
-    seen.extend(["unauthorized", "forbidden"]);
+    seen.extend(["unauthorized", "forbidden", "too_many_sessions"]);
     seen.extend(SENT_ELSEWHERE);
     let all: BTreeSet<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(seen, all);

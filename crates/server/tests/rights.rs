@@ -214,6 +214,7 @@ fn server(anonymous: bool) -> RunningServer {
         config.auth.anonymous = Some(anonymous);
         config.auth.leeway = Duration::from_millis(1);
         config.core.max_offences = 0;
+        config.core.max_user_sessions = 0;
     })
 }
 

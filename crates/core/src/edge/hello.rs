@@ -8,7 +8,7 @@ use roomcast_protocol::{
 use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
-use crate::edge::conn::Phase;
+use crate::edge::conn::{Conn, Phase};
 use crate::edge::receive::Envelope;
 use crate::edge::sent::UNANSWERED;
 use crate::edge::session::Session;
@@ -225,7 +225,10 @@ impl Edge {
         let client_id = conn.pooled.client_id;
         if !known_user {
             let user_id = Box::<str>::from(conn.session.user_id());
-            self.user_session(ctx, &user_id, client_id, true);
+            self.user_session(ctx, now, &user_id, client_id, true);
+        }
+        if !self.conn(id).is_some_and(Conn::is_served) {
+            return;
         }
         ctx.stats.resumed += u64::from(resumed);
         self.welcome(ctx, now, id, (resumed, inbox, first_direct_seq, request_id));

@@ -5,6 +5,7 @@ use roomcast_protocol::{Body, ErrorCode, Outgoing};
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, token_fault};
+use crate::edge::conn::Conn;
 use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
@@ -55,9 +56,9 @@ impl Edge {
         conn.session.admission = admission;
         let (user_id, client_id) = (conn.session.user_id().into(), conn.pooled.client_id);
         let user_id: Box<str> = user_id;
-        self.user_session(ctx, &user_id, client_id, true);
+        self.user_session(ctx, now, &user_id, client_id, true);
         self.schedule(ctx, now, envelope.id);
-        true
+        self.conn(envelope.id).is_some_and(Conn::is_served)
     }
 
     /// `auth`: a new token for the same user, before the old one ends.
@@ -92,7 +93,10 @@ impl Edge {
         let (user_id, token_expires_at) = (identity.user_id.clone(), identity.expires_at);
         session.admission = Admission::Token(Box::new(identity));
         if is_new {
-            self.user_session(ctx, &user_id, client_id, true);
+            self.user_session(ctx, now, &user_id, client_id, true);
+        }
+        if !self.conn(id).is_some_and(Conn::is_served) {
+            return;
         }
         self.renew_rights(ctx, now, id);
         self.schedule(ctx, now, id);

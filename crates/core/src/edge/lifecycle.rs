@@ -1,8 +1,8 @@
 //! What becomes of a session when its connection goes: it waits, or it ends.
 
-use roomcast_protocol::{CloseCode, mutated};
+use roomcast_protocol::{CloseCode, ErrorCode, MessageType, mutated};
 
-use crate::context::Context;
+use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::conn::Phase;
 use crate::edge::membership::{Behind, Events};
@@ -14,6 +14,11 @@ use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, ShardMessage, Us
 use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
+
+const TOO_MANY_SESSIONS: &str =
+    "this user has as many sessions as one may have; come back when another one has ended";
+/// A client that was refused so is asked to wait so many milliseconds at least, and at most twice that.
+const REFUSED_RETRY_MS: u64 = 2_000;
 
 /// What becomes of a session without its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +134,7 @@ impl Edge {
         (client, id, encoding): (ClientId, ConnId, Encoding),
         session: Session,
     ) {
-        self.user_session(ctx, session.user_id(), client, false);
+        self.user_session(ctx, now, session.user_id(), client, false);
         for membership in session.memberships {
             let Some(room) = self.rooms.get_mut(membership.room) else {
                 continue;
@@ -205,6 +210,7 @@ impl Edge {
     pub(super) fn user_session<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
+        now: Now,
         user_id: &str,
         session: ClientId,
         present: bool,
@@ -219,19 +225,60 @@ impl Edge {
         };
         let home = NameHash::home(ctx.names.hash(user_id), ctx.count);
         if home == ctx.index {
-            self.note_user(ctx, &user);
+            self.note_user(ctx, now, &user);
         } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
             outbox.push(ShardMessage(Letter::User(Box::new(user))));
         }
     }
 
-    pub(crate) fn note_user<H: Host>(&mut self, ctx: &Context<H>, user: &UserSession) {
+    /// A user who is at home here has a session more, or one less.
+    pub(crate) fn note_user<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        user: &UserSession,
+    ) {
         let hash = ctx.names.hash(&user.user_id);
-        if user.present {
-            self.users.add(&user.user_id, hash, user.session);
-        } else {
-            self.users.remove(&user.user_id, hash, user.session);
+        if !user.present {
+            return self.users.remove(&user.user_id, hash, user.session);
         }
+        let most = ctx.settings.max_user_sessions;
+        if self.users.add(&user.user_id, hash, user.session, most) {
+            return;
+        }
+        ctx.stats.sessions_refused += 1;
+        let home = NameHash::home(ctx.names.hash(user.session.as_str()), ctx.count);
+        if home == ctx.index {
+            self.refuse_session(ctx, now, user.session);
+        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
+            outbox.push(ShardMessage(Letter::SessionRefused(user.session)));
+        }
+    }
+
+    /// A session ends, because its user has as many as a user may have.
+    pub(crate) fn refuse_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+    ) {
+        let hash = ctx.names.hash(client.as_str());
+        if let Some(parked) = self.parking.take(hash, client) {
+            return self.end_parked(ctx, now, parked);
+        }
+        let Some(id) = self.live(hash, client) else {
+            return;
+        };
+        let fault = Fault {
+            request: Some(MessageType::Hello),
+            ..Fault::new(ErrorCode::TooManySessions, TOO_MANY_SESSIONS)
+        };
+        self.fault(ctx, now, id, fault);
+        let code = CloseCode::Overloaded;
+        // Another one has to end first.
+        let wait = REFUSED_RETRY_MS + ctx.host.random() % REFUSED_RETRY_MS;
+        let reason = code.reason(wait);
+        self.close(ctx, now, id, code.code(), &reason, AfterClose::End);
     }
 
     /// Drops the events of rooms that wait for a reader who is too slow: their logs have them.

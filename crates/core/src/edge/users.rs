@@ -23,8 +23,8 @@ impl Users {
         self.table.len()
     }
 
-    /// A user has one session more.
-    pub(super) fn add(&mut self, id: &str, hash: u64, session: ClientId) {
+    /// A user has one session more. False where that would be more than `most`, which is any for 0: then it is not added.
+    pub(super) fn add(&mut self, id: &str, hash: u64, session: ClientId, most: usize) -> bool {
         let entry = self
             .table
             .entry(hash, |user| *user.id == *id, |user| user.hash);
@@ -34,9 +34,12 @@ impl Users {
             sessions: SmallVec::new(),
         });
         let sessions = &mut user.into_mut().sessions;
-        if !sessions.contains(&session) {
+        let known = sessions.contains(&session);
+        let full = !known && most > 0 && sessions.len() >= most;
+        if !known && !full {
             sessions.push(session);
         }
+        !full
     }
 
     /// A session of a user has ended.

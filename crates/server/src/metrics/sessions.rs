@@ -42,6 +42,12 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "roomcast_sessions_refused_total",
+        &[],
+        "Sessions that ended because their user had `limits.sessions_per_user`.",
+        |scrape, out| out.sample(&[], sum(scrape, |report| report.core.sessions_refused)),
+    ),
+    counter(
         "roomcast_recoveries_total",
         &["result"],
         "Positions that clients came back with: the log still reached there, or not.",

@@ -31,6 +31,17 @@ pub(super) static LIMITS: Section = Section {
             },
         ),
         Key::new(
+            "sessions_per_user",
+            "Sessions of one user, those included that have no connection at the moment. Beyond it newcomers get the error \
+             `too_many_sessions` and are closed with 4006. Clients without a token are not counted.",
+            &Number {
+                place: |c: &mut Config| &mut c.core.max_user_sessions,
+                unit: Unit::Count,
+                range: ("1", "1000000"),
+                zero: Zero::Off,
+            },
+        ),
+        Key::new(
             "memory",
             "Memory in use that the process should stay under. Newcomers are refused shortly before it is reached. What the \
              process holds can be more: its allocator keeps some of what was given back, and the kernel has buffers \
