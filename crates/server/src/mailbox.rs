@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roomcast_core::ShardMessage;
 
 use crate::handover::{Shards, Upgraded};
-use crate::shard::{Moved, Order};
+use crate::shard::order::Order;
+use crate::shard::socket::Moved;
 use bell::Bell;
 
 /// Where other threads put what a shard is to do.

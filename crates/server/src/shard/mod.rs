@@ -5,20 +5,19 @@
 
 mod host;
 mod notices;
-mod socket;
+pub(crate) mod order;
+pub(crate) mod socket;
 mod syscall;
 mod worker;
 mod world;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use roomcast_core::Kinds;
 use roomcast_core::engine::Engine;
 use roomcast_core::settings::Settings;
-use roomcast_core::{Histogram, Kinds, Stats};
-use roomcast_protocol::CloseCode;
 
 use crate::auth::Authority;
 use crate::clock::Clock;
@@ -26,56 +25,8 @@ use crate::config::Batcher;
 use crate::mailbox::{Mailbox, Mailboxes};
 use worker::Worker;
 
-pub(crate) use host::CompressionStats;
-pub(crate) use socket::Moved;
+pub(crate) use order::{Order, Report};
 pub(crate) use worker::WAKER;
-
-/// What a shard is told from outside.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Send a copy of what was counted.
-    Report(mpsc::Sender<Report>),
-    /// Ask every client to come back, each after a delay of its own of up to `spread_ms`.
-    AskToReconnect {
-        /// Milliseconds.
-        spread_ms: u64,
-        /// Told when nothing waits for any connection any more.
-        flushed: mpsc::Sender<()>,
-    },
-    /// Take no newcomers, close every connection with this code once its lanes are flushed, and then end.
-    Close(CloseCode),
-    /// End now.
-    Stop,
-}
-
-/// What a shard counted.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Report {
-    pub(crate) shard: u16,
-    pub(crate) core: Stats,
-    pub(crate) io: IoStats,
-    pub(crate) compression: CompressionStats,
-    pub(crate) connections: usize,
-    /// Bytes on their way from here to other shards.
-    pub(crate) link_bytes: usize,
-    /// Rooms at home here, and rooms that connections here are in.
-    pub(crate) rooms: (usize, usize),
-}
-
-/// What the event loop itself counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct IoStats {
-    /// Connections that came from the HTTP side.
-    pub(crate) opened: u64,
-    /// Calls of `read`.
-    pub(crate) reads: u64,
-    pub(crate) bytes_read: u64,
-    /// Calls of `write` and `writev`.
-    pub(crate) writes: u64,
-    pub(crate) bytes_written: u64,
-    /// Microseconds from a turn's begin to its end, without the sleep before it.
-    pub(crate) turns: Histogram,
-}
 
 /// What all shards of a node share.
 pub(crate) struct Node {

@@ -7,7 +7,8 @@ use roomcast_core::driver::{Frame, Read};
 use roomcast_protocol::{CloseCode, Format};
 use roomcast_websocket::{Event, Receiver, Scratch, close};
 
-use super::{IoStats, syscall};
+use super::order::IoStats;
+use super::syscall;
 use crate::limits::ConnectionPermit;
 
 /// A connection's socket and what is specific to it. Idle, it owns no buffer.

@@ -11,9 +11,10 @@ use roomcast_core::engine::Engine;
 use roomcast_core::{ConnId, Encoding, Now, Shard, ShardMessage};
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
+use super::Node;
 use super::host::ShardHost;
+use super::order::{IoStats, Order, Report};
 use super::socket::{Moved, Socket};
-use super::{IoStats, Node, Order, Report};
 use crate::handover::Upgraded;
 use crate::mailbox::Mailbox;
 

@@ -1,0 +1,55 @@
+//! What a shard is told to do, and what it counted.
+
+use std::sync::mpsc;
+
+use roomcast_core::{Histogram, Stats};
+use roomcast_protocol::CloseCode;
+
+use super::host::CompressionStats;
+
+/// What a shard is told from outside.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Send a copy of what was counted.
+    Report(mpsc::Sender<Report>),
+    /// Ask every client to come back, each after a delay of its own of up to `spread_ms`.
+    AskToReconnect {
+        /// Milliseconds.
+        spread_ms: u64,
+        /// Told when nothing waits for any connection any more.
+        flushed: mpsc::Sender<()>,
+    },
+    /// Take no newcomers, close every connection with this code once its lanes are flushed, and then end.
+    Close(CloseCode),
+    /// End now.
+    Stop,
+}
+
+/// What a shard counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) shard: u16,
+    pub(crate) core: Stats,
+    pub(crate) io: IoStats,
+    pub(crate) compression: CompressionStats,
+    pub(crate) connections: usize,
+    /// Bytes on their way from here to other shards.
+    pub(crate) link_bytes: usize,
+    /// Rooms at home here, and rooms that connections here are in.
+    pub(crate) rooms: (usize, usize),
+}
+
+/// What the event loop itself counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IoStats {
+    /// Connections that came from the HTTP side.
+    pub(crate) opened: u64,
+    /// Calls of `read`.
+    pub(crate) reads: u64,
+    pub(crate) bytes_read: u64,
+    /// Calls of `write` and `writev`.
+    pub(crate) writes: u64,
+    pub(crate) bytes_written: u64,
+    /// Microseconds from a turn's begin to its end, without the sleep before it.
+    pub(crate) turns: Histogram,
+}
