@@ -9,11 +9,11 @@ impl Rights {
     pub const NONE: Rights = Rights(0);
     /// Be a member, and receive what members do.
     pub const JOIN: Rights = Rights(1);
-    /// Send chats, events and actions; leave numbers out.
+    /// Send chats, events and actions.
     pub const PUBLISH: Rights = Rights(1 << 1);
     /// Set keys of the own member entry.
     pub const PRESENCE: Rights = Rights(1 << 2);
-    /// Read a room's older events.
+    /// Read what is older than the own stay.
     pub const HISTORY: Rights = Rights(1 << 3);
     /// All of them.
     pub const ALL: Rights = Rights(0b1111);

@@ -1,18 +1,22 @@
 //! Whether a connection's client was let in, and as whom.
 
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{CloseCode, ErrorCode};
 
 use crate::host::Host;
 use crate::identity::{Access, Identity, Rights, TokenFault};
 use crate::time::Now;
-use roomcast_protocol::CloseCode;
 
 /// Whom a session belongs to. All begin outside, where nothing is done for their clients: only [`Admission::enter`] lets
 /// one in.
 #[derive(Debug)]
 pub(super) enum Admission {
     /// Nobody was let in. The client's first good message may be, by what the connection's request said.
-    Outside(Access),
+    Outside {
+        /// Whom the token in the request's header names.
+        identity: Option<Box<Identity>>,
+        /// Whether a client without a token is served.
+        anonymous: bool,
+    },
     /// A client that is served without a token. It may do everything.
     Anonymous,
     /// The client that a token names. It may do what that token allows.
@@ -27,19 +31,37 @@ pub(super) const TOKEN_ENDED: &str = "the token has ended: come back with a new 
 
 impl Default for Admission {
     fn default() -> Admission {
-        Admission::Outside(Access::NONE)
+        Admission::Outside {
+            identity: None,
+            anonymous: false,
+        }
     }
 }
 
 impl Admission {
-    /// What lets a client in that is outside: its token, or else what its request said.
+    /// Nobody was let in yet on a connection whose request said this.
+    pub(super) fn outside(access: Access) -> Admission {
+        Admission::Outside {
+            identity: access.identity,
+            anonymous: access.anonymous,
+        }
+    }
+
+    /// What lets a client in that is outside: its token, or else what its request said. `None`: it is inside.
     pub(super) fn enter<H: Host>(
-        access: &Access,
+        &self,
         host: &mut H,
         now: Now,
         token: Option<&str>,
-    ) -> Result<Admission, Refusal> {
-        match (token, &access.identity) {
+    ) -> Option<Result<Admission, Refusal>> {
+        let Admission::Outside {
+            identity,
+            anonymous,
+        } = self
+        else {
+            return None;
+        };
+        Some(match (token, identity) {
             (Some(token), _) => match host.verify(now.unix_ms, token) {
                 Ok(identity) => Ok(Admission::Token(Box::new(identity))),
                 Err(fault) => {
@@ -53,36 +75,42 @@ impl Admission {
                 CloseCode::TokenExpired,
             )),
             (None, Some(identity)) => Ok(Admission::Token(identity.clone())),
-            (None, None) if access.anonymous => Ok(Admission::Anonymous),
+            (None, None) if *anonymous => Ok(Admission::Anonymous),
             (None, None) => Err((
                 ErrorCode::Unauthorized,
                 NEEDS_TOKEN,
                 CloseCode::Unauthorized,
             )),
-        }
+        })
     }
 
     pub(super) fn is_inside(&self) -> bool {
-        !matches!(self, Admission::Outside(_))
+        !matches!(self, Admission::Outside { .. })
     }
 
     /// Whether the client is outside, and gets in by a token of its own alone.
     pub(super) fn waits_for_token(&self) -> bool {
-        matches!(self, Admission::Outside(access) if access.identity.is_none() && !access.anonymous)
+        matches!(
+            self,
+            Admission::Outside {
+                identity: None,
+                anonymous: false
+            }
+        )
     }
 
     /// Whom the token names by which the client was let in.
     pub(super) fn identity(&self) -> Option<&Identity> {
         match self {
             Admission::Token(identity) => Some(identity),
-            Admission::Outside(_) | Admission::Anonymous => None,
+            Admission::Outside { .. } | Admission::Anonymous => None,
         }
     }
 
     /// When the client's token ends, in milliseconds since the Unix epoch; 0: never, or there is none.
     pub(super) fn ends_at(&self) -> i64 {
         let identity = match self {
-            Admission::Outside(access) => access.identity.as_deref(),
+            Admission::Outside { identity, .. } => identity.as_deref(),
             inside => inside.identity(),
         };
         identity.map_or(0, |identity| identity.expires_at)
@@ -101,7 +129,7 @@ impl Admission {
 
     pub(super) fn may_send_direct(&self) -> bool {
         match self {
-            Admission::Outside(_) => false,
+            Admission::Outside { .. } => false,
             Admission::Anonymous => true,
             Admission::Token(identity) => identity.direct,
         }
@@ -110,7 +138,7 @@ impl Admission {
     /// What may be done in a room.
     pub(super) fn rights(&self, room: &str) -> Rights {
         match self {
-            Admission::Outside(_) => Rights::NONE,
+            Admission::Outside { .. } => Rights::NONE,
             Admission::Anonymous => Rights::ALL,
             Admission::Token(identity) => identity.rights(room),
         }

@@ -21,10 +21,8 @@ impl Edge {
         envelope: &Envelope<'_>,
         token: Option<&str>,
     ) -> Option<Admission> {
-        let Admission::Outside(access) = &self.conn(envelope.id)?.session.admission else {
-            return None;
-        };
-        match Admission::enter(access, &mut ctx.host, now, token) {
+        let admission = &self.conn(envelope.id)?.session.admission;
+        match admission.enter(&mut ctx.host, now, token)? {
             Ok(admission) => Some(admission),
             Err((code, sentence, close)) => {
                 self.fault(ctx, now, envelope.id, envelope.fault(code, sentence));

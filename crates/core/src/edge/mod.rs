@@ -179,7 +179,7 @@ impl Edge {
             operations: 0,
             origin: access.origin,
             session: Session {
-                admission: Admission::Outside(access),
+                admission: Admission::outside(access),
                 ..Session::default()
             },
             lanes: Lanes::default(),
