@@ -35,6 +35,10 @@ pub(crate) struct Facts {
     pub(crate) restarts: u64,
     pub(crate) restarted_at: Option<u64>,
     pub(crate) intruders: u64,
+    /// Requests, written by hand, that were answered.
+    pub(crate) answers: u64,
+    /// Times that a client was told of a room whose logic has panicked.
+    pub(crate) failures: u64,
     pub(crate) strangers: u64,
     /// Bytes of all that clients were sent, as one number: the same for the same seed.
     pub(crate) trace: u64,

@@ -1,7 +1,7 @@
 //! What is true: each event that the engine has appended to a log, kept beside it for as long as the schedule runs.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use roomcast_core::engine::{
@@ -82,6 +82,8 @@ pub(crate) struct Truth {
     logs: BTreeMap<u32, (usize, Retention)>,
     waiting: VecDeque<Waiting>,
     random: Random,
+    /// Clients that are in the room of an open log.
+    present: BTreeSet<(u32, String)>,
 }
 
 struct Waiting {
@@ -100,6 +102,7 @@ impl Truth {
             logs: BTreeMap::new(),
             waiting: VecDeque::new(),
             random,
+            present: BTreeSet::new(),
         }
     }
 
@@ -230,10 +233,12 @@ impl Engine for Truth {
     }
 
     fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
+        self.present.insert((log.0, client.as_str().to_owned()));
         self.inner.enter(log, client, first_seq, back)
     }
 
     fn exit(&mut self, log: LogId, client: ClientId) {
+        self.present.remove(&(log.0, client.as_str().to_owned()));
         self.inner.exit(log, client);
     }
 
@@ -271,6 +276,11 @@ impl Engine for Truth {
     }
 
     fn close(&mut self, now: Now, log: LogId) {
+        let left = self.present.iter().find(|(of, _)| *of == log.0);
+        assert!(
+            left.is_none(),
+            "a log is closed, and {left:?} is present in it"
+        );
         self.inner.close(now, log);
     }
 }

@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a schedule fails")]
 
 mod act;
+mod asker;
 mod ending;
 mod facts;
+mod fragile;
 mod host;
 mod intruder;
 mod ledger;
@@ -41,11 +43,13 @@ pub struct Counts {
     pub repeats: u64,
     pub stale_tokens: u64,
     pub strangers: u64,
+    pub answers: u64,
+    pub failures: u64,
 }
 
 impl Counts {
     /// All of them, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 16] {
+    pub fn list(&self) -> [(&'static str, u64); 18] {
         [
             ("acked", self.acked),
             ("delivered", self.delivered),
@@ -63,6 +67,8 @@ impl Counts {
             ("repeats", self.repeats),
             ("stale_tokens", self.stale_tokens),
             ("strangers", self.strangers),
+            ("answers", self.answers),
+            ("failures", self.failures),
         ]
     }
 
@@ -84,6 +90,8 @@ impl Counts {
         self.repeats += other.repeats;
         self.stale_tokens += other.stale_tokens;
         self.strangers += other.strangers;
+        self.answers += other.answers;
+        self.failures += other.failures;
     }
 }
 

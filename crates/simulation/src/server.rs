@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{Access, BatcherLimits, Kinds, Now, ShardConfig};
+use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, Now, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
 
+use crate::fragile::Fragile;
 use crate::host::SimHost;
 use crate::ledger::{Ledger, Truth};
 use crate::machine::{Machine, Mailbox, Poll, Socket};
@@ -71,7 +72,9 @@ impl Server {
         let settings = Arc::new(setup.settings.clone());
         let mut kinds = Kinds::new(false);
         for kind in &setup.kinds {
-            kinds.insert(kind.clone(), None);
+            let fragile: LogicFactory = Arc::new(|_| Box::new(Fragile));
+            let logic = (kind.name == "fragile").then_some(fragile);
+            kinds.insert(kind.clone(), logic);
         }
         let kinds = Arc::new(kinds);
         let hash_key = [random.next(), random.next()];

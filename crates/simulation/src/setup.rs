@@ -21,6 +21,7 @@ pub(crate) struct Weather {
     pub(crate) latency: u64,
     pub(crate) windows: (u64, u64),
     pub(crate) peers: u64,
+    pub(crate) askers: u64,
 }
 
 pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
@@ -44,7 +45,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
     let events = random.pick(&[4, 12, 40, 300]);
     let bytes = random.pick(&[0, 3_000, 20_000]);
     let age = random.pick(&[3_000, 30_000]);
-    let kinds = ["chat", "arena", "crowd", "quiet"].map(|name| {
+    let kinds = ["chat", "arena", "crowd", "quiet", "asked", "fragile"].map(|name| {
         let mut kind = Kind {
             name: name.to_owned(),
             mode: if name == "arena" {
@@ -98,6 +99,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         latency: random.pick(&[0, 5, 40, 150]),
         windows: random.pick(&[(300, 3_000), (2_000, 20_000), (64_000, 64_000)]),
         peers: 2 + random.below(3),
+        askers: random.pick(&[0, 1, 2, 2]),
     };
     (setup, weather)
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use roomcast_client::session::Status;
 
 use crate::Counts;
+use crate::asker::Asker;
 use crate::facts::Facts;
 use crate::intruder::Intruder;
 use crate::ledger::{Ledger, Temper};
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
     pub(crate) peers: Vec<Peer>,
+    pub(crate) askers: Vec<Asker>,
     pub(crate) intruder: Option<Intruder>,
     pub(crate) stranger: Option<Stranger>,
     pub(crate) facts: Facts,
@@ -53,6 +55,8 @@ impl World {
         };
         let peers = (0..weather.peers).map(|_| Peer::new(&mut random));
         let peers = peers.collect();
+        let askers = (0..weather.askers).map(|_| Asker::new(Random(random.next())));
+        let askers = askers.collect();
         let facts = Facts::new(weather.roomy, aloud);
         if aloud {
             println!("{setup:#?}\n{weather:#?}");
@@ -66,6 +70,7 @@ impl World {
             server,
             ledger,
             peers,
+            askers,
             intruder: None,
             stranger: None,
             facts,
@@ -80,6 +85,7 @@ impl World {
             for _ in 0..=self.random.below(3) {
                 self.act(who);
             }
+            self.let_ask();
             self.disturb();
             let passes = match self.random.below(100) {
                 0..70 => self.random.below(8),
@@ -90,6 +96,7 @@ impl World {
             self.pass(passes);
         }
         self.heal();
+        self.check_askers();
         self.check_end();
         self.note();
         self.go();
@@ -159,7 +166,9 @@ impl World {
         let now = self.now;
         let peers = self.peers.iter().filter_map(|peer| peer.due(now));
         let rest = [self.server.due(now), self.net.due(now)];
+        let askers = self.askers.iter().filter_map(|it| it.due(now));
         peers
+            .chain(askers)
             .chain(rest.into_iter().flatten())
             .filter(|due| *due > now)
             .min()
@@ -189,6 +198,7 @@ impl World {
                 }
             }
             busy |= self.drive_intruder();
+            busy |= self.drive_askers();
             busy |= self.drive_stranger();
             if !busy {
                 return;
@@ -220,6 +230,7 @@ impl World {
     fn heal(&mut self) {
         self.say(format_args!("all is well"));
         self.healthy = true;
+        self.wake_askers();
         self.ledger.borrow_mut().temper = Temper::default();
         self.server.slow_links = 0;
         self.net.windows = (64_000, 64_000);
@@ -277,6 +288,8 @@ impl World {
             recovered: facts.recovered,
             gaps: facts.gaps,
             stale_tokens: facts.intruders,
+            answers: facts.answers,
+            failures: facts.failures,
             strangers: facts.strangers,
             ..self.counts
         };
