@@ -68,6 +68,12 @@ caught! {
     paused_is_not_read_again
     leftover_is_not_read
     end_behind_bytes_is_missed
+    slice_is_not_answered
+    failed_room_keeps_its_members
+    leave_of_no_member_is_not_answered
+    joining_again_believes_any_epoch
+    refusal_before_its_turn_is_lost
+    error_names_no_request
     client_renumbers
     client_forgets_what_it_saw
     client_hides_a_gap

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast_protocol::{Body, ErrorBody, ErrorCode, MessageType, Outgoing};
+use roomcast_protocol::{Body, ErrorBody, ErrorCode, MessageType, Outgoing, mutated};
 
 use super::Context;
 use crate::chunk::Chunk;
@@ -71,7 +71,11 @@ impl<H: Host> Context<H> {
         let outgoing = Outgoing {
             room_id: room,
             timestamp: unix_ms,
-            request_id,
+            request_id: if mutated!("error_names_no_request") {
+                0
+            } else {
+                request_id
+            },
             body,
             ..Outgoing::default()
         };

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{ErrorCode, mutated};
 
 use crate::context::{Context, Fault};
 use crate::engine::Engine;
@@ -131,6 +131,9 @@ impl Room {
     /// Those who were put out with the room's failure are in its log no more.
     pub(super) fn forget_dismissed<E: Engine>(&mut self, engine: &mut E) {
         for client in self.dismissed.drain(..) {
+            if mutated!("failed_room_keeps_its_members") {
+                continue;
+            }
             engine.exit(self.log, client);
         }
     }

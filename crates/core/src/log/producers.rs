@@ -279,7 +279,11 @@ impl Producer {
         let known = self.ahead.iter().any(|(ahead, _)| *ahead == seq);
         if seq == self.last + 1 {
             self.answer(Answer::Refused(code));
-        } else if seq > self.last && self.ahead.len() < ANSWERS && !known {
+        } else if seq > self.last
+            && self.ahead.len() < ANSWERS
+            && !known
+            && !mutated!("refusal_before_its_turn_is_lost")
+        {
             self.ahead.push((seq, code));
         }
     }
