@@ -204,6 +204,42 @@ fn a_page_that_does_not_come_is_an_error_and_its_late_answer_is_none_of_the_next
 }
 
 #[test]
+fn pages_that_lead_back_are_an_error() {
+    let mut rig = Rig::in_room();
+    for (request, next, good) in [
+        (json!({"after": 5}), 5, false),
+        (json!({"after": 5}), 6, true),
+        (json!({"after": 5}), 0, true),
+        (json!({"before": 5}), 5, false),
+        (json!({"before": 5}), 4, true),
+        (json!({}), 7, true),
+    ] {
+        let asked = HistoryRequest {
+            after: request["after"].as_u64(),
+            before: request["before"].as_u64().unwrap_or(0),
+            ..HistoryRequest::default()
+        };
+        rig.session.history(rig.now, "r", asked).unwrap();
+        rig.sent();
+        let came = json!({"events": [], "next": next, "epoch": "e"});
+        rig.say(json!({"type": "history", "room_id": "r", "payload": came}));
+        let events = rig.events();
+        assert_eq!(page(&events).unwrap().is_ok(), good, "{request}: {next}");
+    }
+    for (after, next, good) in [(0, 1, true), (7, 7, false), (7, 3, false), (7, 0, true)] {
+        rig.session.members_page(rig.now, "r", after, 0).unwrap();
+        rig.sent();
+        let came = json!({"members": [], "total": 1, "next": next});
+        rig.say(json!({"type": "members", "room_id": "r", "payload": came}));
+        let result = rig.events().into_iter().find_map(|event| match event {
+            Event::MembersPage { result, .. } => Some(result),
+            _ => None,
+        });
+        assert_eq!(result.unwrap().is_ok(), good, "{after}: {next}");
+    }
+}
+
+#[test]
 fn a_page_that_cannot_be_read_fails_its_call_alone() {
     let mut rig = Rig::in_room();
     history(&mut rig);

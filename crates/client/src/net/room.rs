@@ -373,15 +373,6 @@ impl History {
         if *self.epoch.get_or_insert_with(|| page.epoch.clone()) != page.epoch {
             return Err(Error::new(code::GAP, "the room has another log now"));
         }
-        let goes_on = match (request.after, request.before) {
-            (Some(after), _) => page.next > after,
-            (None, 0) => true,
-            (None, before) => page.next < before,
-        };
-        if page.next > 0 && !goes_on {
-            let why = "the server's pages don't go on";
-            return Err(Error::new("invalid_value", why));
-        }
         let next = match request.after {
             Some(_) => HistoryRequest {
                 after: Some(page.next),

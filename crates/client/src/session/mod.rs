@@ -38,7 +38,7 @@
 //! let welcome = br#"{"type":"welcome","payload":{"client_id":"c1","resume_token":"r1","resumed":false,"seq_acked":true}}"#;
 //! session.receive(25, welcome);
 //! let join = session.poll_transmit().unwrap();
-//! assert_eq!(join, br#"{"type":"join_room","room_id":"chat:42","payload":{"first_seq":1}}"#);
+//! assert_eq!(join, br#"{"type":"join_room","room_id":"chat:42","request_id":1,"payload":{"first_seq":1}}"#);
 //! session.receive(45, br#"{"type":"joined","room_id":"chat:42","payload":{"epoch":"e","offset":7}}"#);
 //! let hello = Publish::Chat(Payload::text("hello"));
 //! let ticket = session.send(50, "chat:42", hello, SendOptions::default())?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roomcast_protocol::client::{ErrorBody, Member, ServerBody, ServerMessage, decode_server};
-use roomcast_protocol::{ErrorCode, MessageType, mutated};
+use roomcast_protocol::{ErrorCode, MembersRequest, MessageType, mutated};
 
 use super::connection::Phase;
 use super::event::{Event, HistoryPage, MembersPage, Receipt, Ticket};
@@ -117,9 +117,12 @@ impl Session {
                     total,
                     next,
                 };
-                matches!(asked.page, Page::Members(_)).then(|| Event::MembersPage {
+                let Page::Members(MembersRequest { after, .. }) = asked.page else {
+                    return None;
+                };
+                Some(Event::MembersPage {
                     ticket: Ticket(asked.ticket),
-                    result: Ok(page),
+                    result: goes_on(next == 0 || next > after).map(|()| page),
                 })
             }),
             ServerBody::History {
@@ -132,9 +135,14 @@ impl Session {
                     next,
                     epoch: epoch.clone(),
                 };
-                matches!(asked.page, Page::History(_)).then(|| Event::History {
+                let Page::History(request) = asked.page else {
+                    return None;
+                };
+                let rises = request.after.map(|after| next > after);
+                let on = rises.unwrap_or(request.before == 0 || next < request.before);
+                Some(Event::History {
                     ticket: Ticket(asked.ticket),
-                    result: Ok(page),
+                    result: goes_on(next == 0 || on).map(|()| page),
                 })
             }),
             ServerBody::Chat(_)
@@ -486,6 +494,17 @@ impl Session {
             request: "presence".to_owned(),
             error,
         });
+    }
+}
+
+/// Pages that lead back to where one was would be asked for without end.
+fn goes_on(on: bool) -> Result<(), Error> {
+    match on {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorCode::InvalidValue.as_str(),
+            "the server's pages don't go on",
+        )),
     }
 }
 
