@@ -8,6 +8,7 @@ use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::player::PlayerNum;
+use crate::state_position::StatePosition;
 use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
 };
@@ -151,8 +152,8 @@ pub(crate) struct ReadLog {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadState {
-    /// The room's state version that the connection has.
-    pub(crate) since: u64,
+    /// What the connection has.
+    pub(crate) from: StatePosition,
     pub(crate) edge_room: EdgeRoomId,
 }
 
@@ -314,6 +315,8 @@ pub(crate) enum ToEdge {
     NewestState {
         conn: ConnId,
         edge_room: EdgeRoomId,
+        /// What the connection had when it asked.
+        from: StatePosition,
         newest: Option<NewestState>,
     },
 }
@@ -362,7 +365,7 @@ pub(crate) struct Joined {
     pub(crate) edge_room: EdgeRoomId,
     pub(crate) room: HomeRoomId,
     pub(crate) player: PlayerNum,
-    /// The room's state version that `state` shows.
+    /// The room's state version.
     pub(crate) version: u64,
     /// The `joined` message, and what else only the joiner gets, in order.
     pub(crate) answer: Arc<Chunk>,
@@ -370,14 +373,15 @@ pub(crate) struct Joined {
     pub(crate) slice: Slice,
     /// Nobody asked: what the connection lacks is no longer in the log.
     pub(crate) unasked: bool,
-    /// The room's whole state.
-    pub(crate) state: Option<Arc<Chunk>>,
+    /// State follows unasked; what the connection has of it until then.
+    pub(crate) state: Option<StatePosition>,
 }
 
-/// What a room's state is now.
+/// The newest state of a room, or a part of it.
 #[derive(Debug)]
 pub(crate) struct NewestState {
-    pub(crate) version: u64,
+    /// What the connection has with it.
+    pub(crate) to: StatePosition,
     /// What is to be told of it, if anything is.
     pub(crate) state: Option<Arc<Chunk>>,
 }

@@ -25,6 +25,7 @@ mod pool;
 mod rate;
 pub mod settings;
 mod shard;
+mod state_position;
 mod stats;
 mod table;
 mod time;

@@ -64,6 +64,8 @@ caught! {
     drop_is_a_leave
     lane_has_no_bound
     age_is_not_kept
+    dropped_part_is_lost
+    parts_hide_what_changed
     unread_rest_is_lost
     paused_is_not_read_again
     leftover_is_not_read

@@ -7,7 +7,8 @@ use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
 use crate::host::Host;
 use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
-use crate::letter::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
+use crate::state_position::StatePosition;
 use crate::time::Now;
 use roomcast_protocol::mutated;
 
@@ -89,41 +90,9 @@ impl Edge {
             ToEdge::NewestState {
                 conn,
                 edge_room,
+                from,
                 newest,
-            } => {
-                self.newest_state(ctx, now, (conn, edge_room), newest);
-            }
-        }
-    }
-
-    /// What was asked for has come: the room's newest state, or nothing where the connection is not in the room.
-    fn newest_state<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        (id, room): (ConnId, EdgeRoomId),
-        newest: Option<NewestState>,
-    ) {
-        let Some(conn) = self.conn_mut(id) else {
-            return;
-        };
-        let blocked = conn.blocked;
-        let Some(membership) = conn.membership(room) else {
-            return;
-        };
-        membership.state = State::Stale;
-        // Still too slow: what comes later is newer.
-        let Some(newest) = newest.filter(|_| !blocked) else {
-            return;
-        };
-        // Who is behind gets no other state, and this again when it has caught up.
-        membership.retell |= membership.events != Events::Live;
-        if !membership.retell {
-            membership.state = State::Fresh;
-        }
-        let base = std::mem::replace(&mut membership.version, newest.version);
-        if let Some(state) = newest.state {
-            self.push_whole(ctx, now, id, Lane::State, state, room, base);
+            } => self.take_state(ctx, now, (conn, edge_room), from, newest),
         }
     }
 
@@ -208,19 +177,20 @@ impl Edge {
                 let Some(membership) = conn.session.membership(edge_room) else {
                     continue;
                 };
-                if blocked
-                    || membership.state != State::Fresh
-                    || over_state(conn_state, &ctx.settings)
-                {
+                let stale = membership.state != State::Fresh && version.is_some();
+                if blocked || stale || over_state(conn_state, &ctx.settings) {
                     if version.is_some() {
+                        // What was asked for has it.
+                        ctx.stats.state_replaced += u64::from(membership.state != State::Asked);
                         membership.miss_state();
-                        ctx.stats.state_replaced += 1;
                     } else {
                         ctx.stats.ephemeral_dropped += 1;
                     }
                 } else {
-                    let base = membership.version;
-                    membership.version = version.unwrap_or(base);
+                    let base = membership.has.base();
+                    if let Some(version) = version {
+                        membership.has = StatePosition::at(version);
+                    }
                     let base = version.map_or(Piece::EPHEMERAL, |_| base);
                     let whole = Piece::new((chunk, length, held), Lane::State, edge_room, base);
                     let mut push = |piece| {
@@ -300,21 +270,22 @@ impl Edge {
         if !unasked {
             membership.stay.answered();
         }
-        membership.version = version;
+        membership.has = state.unwrap_or(StatePosition::at(version));
         (membership.seen, membership.retell) = (version, false);
         membership.floor = slice.after;
-        // State that changes before it is a receiver is asked for when it is one.
-        membership.state = if slice.caught_up {
-            State::Fresh
-        } else {
-            State::Stale
+        membership.state = match state {
+            Some(_) => State::Asked,
+            None if slice.caught_up => State::Fresh,
+            // State that changes before it is a receiver is asked for when it is one.
+            None => State::Stale,
         };
+        // What waits of its state is of before.
+        let of_room = |piece: &Piece| piece.room == edge_room && piece.lane() == Lane::State;
+        conn.lanes.drop_where(&mut self.arena, of_room, |piece| {
+            self.table.release(piece.chunk, &mut ctx.pool);
+        });
         self.push_whole(ctx, now, id, Lane::Event, answer, EdgeRoomId::NONE, 0);
         self.take_slice(ctx, now, id, edge_room, slice);
-        if let Some(state) = state {
-            // Dropped unsent, all of it is missed.
-            self.push_whole(ctx, now, id, Lane::State, state, edge_room, 0);
-        }
     }
 
     /// What comes next in the log has come for a connection that is behind.

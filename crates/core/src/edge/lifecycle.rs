@@ -318,7 +318,7 @@ impl Edge {
                     });
                     // State would wait behind the events: the newest is asked for meanwhile.
                     membership.miss_state();
-                    membership.seen = membership.version;
+                    membership.seen = membership.has.since;
                     if let Some(room) = rooms.get_mut(piece.room) {
                         room.remove_receiver(id);
                     }

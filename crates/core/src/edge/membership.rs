@@ -3,6 +3,7 @@
 use crate::edge::rights::RoomRights;
 use crate::id::EdgeRoomId;
 use crate::player::PlayerNum;
+use crate::state_position::StatePosition;
 
 /// A session's place in a room.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +19,8 @@ pub(super) struct Membership {
     /// It was given state while it was behind: perhaps of players of whom it had yet to hear. All since `seen` is told
     /// again when it has caught up.
     pub(super) retell: bool,
-    /// The room's state version that was last put into the lane.
-    pub(super) version: u64,
+    /// How much it has of the room's state, with what waits in the lane.
+    pub(super) has: StatePosition,
     /// The version that it had when it fell behind.
     pub(super) seen: u64,
     /// The offset after which its events began: what waits of an earlier stay is not given again.
@@ -80,7 +81,7 @@ impl Membership {
             state: State::Fresh,
             rights,
             retell: false,
-            version: 0,
+            has: StatePosition::default(),
             seen: 0,
             floor: 0,
         }

@@ -17,6 +17,7 @@ mod rights;
 mod rooms;
 mod sent;
 mod session;
+mod state;
 mod users;
 mod write;
 

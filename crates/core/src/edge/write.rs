@@ -7,9 +7,9 @@ use crate::edge::conn::{Conn, Phase};
 use crate::edge::membership::{Behind, Events, Membership, State};
 use crate::edge::{Edge, over_lane};
 use crate::host::Host;
-use crate::id::{ConnId, ConnRef};
+use crate::id::ConnId;
 use crate::lane::Piece;
-use crate::letter::{Op, OpHead, OpKind, ReadLog, ReadState};
+use crate::letter::{OpKind, ReadLog};
 use crate::time::{Now, micros};
 
 /// What to do after a write.
@@ -144,7 +144,7 @@ impl Edge {
             match membership.filter(|_| piece.base() != Piece::EPHEMERAL) {
                 Some(membership) => {
                     membership.miss_state();
-                    membership.version = membership.version.min(piece.base());
+                    membership.has.miss(piece.base());
                     ctx.stats.state_replaced += 1;
                 }
                 None => ctx.stats.ephemeral_dropped += 1,
@@ -195,47 +195,6 @@ impl Edge {
             });
             let player = membership.player;
             return self.send_op(ctx, now, (id, encoding), reference, player, read);
-        }
-    }
-
-    /// Asks the homes of rooms whose state was withheld for what is newest.
-    fn ask_newest<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
-        let Edge { conns, rooms, .. } = self;
-        let Some(conn) = conns.get_mut(id) else {
-            return;
-        };
-        let encoding = conn.encoding;
-        for membership in conn
-            .session
-            .memberships
-            .iter_mut()
-            .filter(|it| it.state == State::Stale)
-        {
-            let Some(room) = rooms.get(membership.room) else {
-                continue;
-            };
-            membership.state = State::Asked;
-            if membership.events == Events::Live && std::mem::take(&mut membership.retell) {
-                membership.version = membership.version.min(membership.seen);
-            }
-            let head = OpHead {
-                room: room.reference(),
-                conn: ConnRef {
-                    shard: ctx.index,
-                    conn: id,
-                },
-                encoding,
-                player: membership.player,
-                born: now.micros,
-                window: 0,
-                seq: 0,
-                request_id: 0,
-            };
-            let request = OpKind::ReadState(ReadState {
-                since: membership.version,
-                edge_room: room.id,
-            });
-            ctx.send_home(Op { head, request });
         }
     }
 }

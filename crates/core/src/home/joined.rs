@@ -67,7 +67,7 @@ impl Room {
             answer,
             slice,
             unasked: false,
-            state: self.whole_state(ctx, seat.encoding, op.born),
+            state: self.owe_state((op.conn, edge_room, op.born), player),
         };
         ctx.send_edge(op.conn.shard, ToEdge::Joined(Box::new(joined)));
     }

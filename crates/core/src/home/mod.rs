@@ -18,6 +18,8 @@ mod recover;
 mod refusals;
 mod resume;
 mod room;
+mod state_parts;
+mod state_span;
 mod state_sync;
 mod submission;
 
@@ -184,6 +186,7 @@ impl<E: Engine> Home<E> {
             room.unsealed = false;
             room.flush_state(ctx, now);
             room.seal(ctx);
+            room.send_first_states(ctx);
             room.flush_acks(ctx, now);
             room.forget_dismissed(&mut self.engine);
             match room.next_timer() {

@@ -134,7 +134,7 @@ impl Room {
                 events: None,
             },
             unasked: true,
-            state: self.whole_state(ctx, seat.encoding, op.born),
+            state: self.owe_state((op.conn, edge_room, op.born), player),
         };
         ToEdge::Joined(Box::new(joined))
     }

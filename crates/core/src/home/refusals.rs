@@ -81,6 +81,7 @@ pub(super) fn unread_state(op: &OpHead, read: ReadState) -> ToEdge {
     ToEdge::NewestState {
         conn: op.conn.conn,
         edge_room: read.edge_room,
+        from: read.from,
         newest: None,
     }
 }

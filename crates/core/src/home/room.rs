@@ -14,6 +14,7 @@ use crate::home::acks::Acks;
 use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
+use crate::home::state_parts::Parts;
 use crate::home::state_sync::StateSyncer;
 use crate::home::submission::Submission;
 use crate::host::{Encoding, Host, Notice};
@@ -66,6 +67,7 @@ pub(crate) struct Room {
     /// A shard with members takes no more for now; counted once, until it does.
     link_full: bool,
     pub(super) syncer: StateSyncer,
+    pub(super) parts: Parts,
     pub(super) logic: Option<Box<dyn RoomLogic>>,
     pub(super) logic_rules: LogicRules,
     pub(super) wake_at: u64,
@@ -127,6 +129,7 @@ impl Room {
             unsealed: false,
             link_full: false,
             syncer: StateSyncer::default(),
+            parts: Parts::default(),
             logic,
             logic_rules,
             wake_at: u64::MAX,
@@ -208,12 +211,17 @@ impl Room {
         let (conn, window) = (op.conn, op.window);
         let in_flight = self.in_flight.len();
         let members = self.members.len() as i64;
+        // Who comes and who goes is told to all, or it is no more than a number.
+        let heard = match self.presence() {
+            PresenceMode::Full => 128 * members,
+            PresenceMode::Count | PresenceMode::None => 0,
+        };
         let fan_out = match &request {
             OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
-            OpKind::Join(_) => LIST + 128 * members,
-            OpKind::Leave(_) | OpKind::ReadState(_) | OpKind::Detach => 128 * members,
-            OpKind::Resume(_) => 2 * LIST + 128 * members,
-            OpKind::ReadLog(_) | OpKind::History(_) => LIST,
+            OpKind::Join(_) => LIST + heard,
+            OpKind::Leave(_) | OpKind::Detach => heard,
+            OpKind::Resume(_) => 2 * LIST + heard,
+            OpKind::ReadLog(_) | OpKind::ReadState(_) | OpKind::History(_) => LIST,
             OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
             OpKind::Members(_) => LIST,

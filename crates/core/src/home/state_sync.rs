@@ -1,22 +1,18 @@
-//! The state lane of a room: `sync`, presence counts, and the newest of all for who missed some.
+//! The state lane of a room: `sync` and presence counts, to those who are up to date.
 //!
 //! Everything that is only worth its newest value carries a *version* of the room. A receiver is
-//! behind by the versions that it has not been sent, and is brought up by one message that merges
-//! what changed since. (An event of the log is never merged.)
+//! behind by the versions that it has not been sent, and is brought up by parts that merge what
+//! changed since. (An event of the log is never merged.)
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
-use roomcast_protocol::{Body, Ids, Outgoing, PlayerState, Players, StateSync};
+use roomcast_protocol::Body;
 
-use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
 use crate::home::output::Via;
-use crate::home::refusals::unread_state;
 use crate::home::room::Room;
-use crate::host::{Encoding, Host};
-use crate::letter::{NewestState, OpHead, ReadState, ToEdge};
-use crate::member::Member;
+use crate::home::state_span::{Listed, Which, message, part_bytes, state_weight};
+use crate::host::Host;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::{Now, micros};
@@ -74,13 +70,34 @@ impl StateSyncer {
         self.next_at = self.next_at.max(until);
     }
 
+    /// Behind this version it is not known who left.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The version that first showed how many members there are.
+    pub(super) fn count_version(&self) -> u64 {
+        self.count_version
+    }
+
+    /// Numbered from 1: in Protobuf 0 is no number at all.
+    pub(super) fn next_frame(&self) -> i64 {
+        self.frame_num + 1
+    }
+
+    /// Who left after a version.
+    pub(super) fn gone_since(&self, version: u64) -> impl Iterator<Item = &str> {
+        let gone = self.gone.iter().filter(move |(at, _)| *at > version);
+        gone.map(|(_, player)| &**player)
+    }
+
     /// When what has changed may be sent; `u64::MAX` where nothing has.
     pub(super) fn due_at(&self) -> u64 {
         if self.due { self.next_at } else { u64::MAX }
     }
 
-    fn remember(&mut self, version: u64) {
-        for player in self.left.drain(..) {
+    fn remember(&mut self, version: u64, left: Vec<Box<str>>) {
+        for player in left {
             self.gone.push_back((version, player));
         }
         while self.gone.len() > REMEMBERED {
@@ -134,6 +151,7 @@ impl Room {
         }
     }
 
+    /// Tells what changed, in messages that each reader can take.
     fn broadcast_sync<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         let version = self.syncer.next_version();
         self.syncer.frame_num += 1;
@@ -147,26 +165,37 @@ impl Room {
             None => false,
         });
         changed.sort_unstable();
-        let players = Listed {
-            members: &self.members,
-            which: Which::Among(&changed),
-        };
-        let body = self.sync(&players, &self.syncer.left, false);
-        let message = message(&self.name, self.timestamp, body);
-        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
-        self.output.broadcast(
-            ctx,
-            Via::State,
-            receivers,
-            compression,
-            now.micros,
-            &message,
-            None,
-        );
+        let left = std::mem::take(&mut self.syncer.left);
+        let most = part_bytes(&ctx.settings);
+        let (mut players, mut gone) = (&changed[..], &left[..]);
+        while !players.is_empty() || !gone.is_empty() {
+            let (now_gone, later) = split(gone, most, |id| id.len() + 4);
+            // Who left comes before who is there, who may be the same again.
+            let most = if later.is_empty() { most } else { 0 };
+            let weight = |num: &PlayerNum| self.members.get(num).map_or(0, state_weight);
+            let (now_told, rest) = split(players, most, weight);
+            (players, gone) = (rest, later);
+            let listed = Listed {
+                members: &self.members,
+                which: Which::Among(now_told),
+            };
+            let body = self.sync(&listed, &now_gone, false);
+            let message = message(&self.name, self.timestamp, body);
+            let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
+            self.output.broadcast(
+                ctx,
+                Via::State,
+                receivers,
+                compression,
+                now.micros,
+                &message,
+                None,
+            );
+        }
         self.output.set_version(version);
         changed.clear();
         self.syncer.changed = changed;
-        self.syncer.remember(version);
+        self.syncer.remember(version, left);
     }
 
     fn broadcast_count<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
@@ -188,190 +217,15 @@ impl Room {
         );
         self.output.set_version(version);
     }
-
-    /// All of the room's state, for who has just joined.
-    pub(super) fn whole_state<H: Host>(
-        &self,
-        ctx: &mut Context<H>,
-        encoding: Encoding,
-        born: u64,
-    ) -> Option<Arc<Chunk>> {
-        if !self.keeps_state() {
-            return None;
-        }
-        let players = Listed {
-            members: &self.members,
-            which: Which::Since(None),
-        };
-        let nobody: [&str; 0] = [];
-        let message = message(
-            &self.name,
-            self.timestamp,
-            self.sync(&players, &nobody, true),
-        );
-        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, born);
-        ctx.append(
-            encoding,
-            &self.entry.kind.compression,
-            &message,
-            &mut builder,
-        );
-        Some(builder.finish(&mut ctx.pool))
-    }
-
-    /// What changed since a version, merged into one newest state for one receiver. Whoever asks waits for the answer:
-    /// there always is one.
-    pub(super) fn read_state<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        now: Now,
-        op: &OpHead,
-        read: ReadState,
-    ) -> ToEdge {
-        if self.player_of(op).is_none() {
-            return unread_state(op, read);
-        }
-        let since = read.since;
-        // What changed in this turn goes out first, to those who are up to date.
-        self.flush_state(ctx, now);
-        self.seal(ctx);
-        ctx.stats.catch_ups += 1;
-        self.timestamp = self.timestamp.max(now.unix_ms);
-        let compression = &self.entry.kind.compression;
-        let mut builder = ChunkBuilder::new(&mut ctx.pool, 0, op.born);
-        if self.keeps_state() {
-            // Who has none may still have that of an earlier life of the room.
-            let full = since == 0 || since < self.syncer.floor;
-            let which = Which::Since(Some(since).filter(|_| !full));
-            let players = Listed {
-                members: &self.members,
-                which,
-            };
-            let gone = self
-                .syncer
-                .gone
-                .iter()
-                .filter(|(version, _)| *version > since);
-            let left: Vec<&str> = if full {
-                Vec::new()
-            } else {
-                gone.map(|(_, player)| &**player).collect()
-            };
-            if full || !left.is_empty() || players.any() {
-                let message = message(&self.name, self.timestamp, self.sync(&players, &left, full));
-                ctx.append(op.encoding, compression, &message, &mut builder);
-            }
-        }
-        match self.presence() {
-            PresenceMode::Full => {
-                for (num, member) in &self.members {
-                    if member.presence_version > since {
-                        let body = Body::Presence(member.listed(*num));
-                        let from_client_id = member
-                            .seats
-                            .first()
-                            .map_or("", |seat| seat.client_id.as_str());
-                        let message = Outgoing {
-                            from_client_id,
-                            ..message(&self.name, self.timestamp, body)
-                        };
-                        ctx.append(op.encoding, compression, &message, &mut builder);
-                    }
-                }
-            }
-            PresenceMode::Count if self.syncer.count_version > since => {
-                let total = self.members.len() as u64;
-                let message = message(&self.name, self.timestamp, Body::PresenceCount { total });
-                ctx.append(op.encoding, compression, &message, &mut builder);
-            }
-            PresenceMode::Count | PresenceMode::None => {}
-        }
-        let state = builder.finish(&mut ctx.pool);
-        let state = if state.bytes().is_empty() {
-            ctx.pool.give_back(state);
-            None
-        } else {
-            Some(state)
-        };
-        let version = self.syncer.version;
-        ToEdge::NewestState {
-            conn: op.conn.conn,
-            edge_room: read.edge_room,
-            newest: Some(NewestState { version, state }),
-        }
-    }
-
-    fn sync<'a>(&self, players: &'a Listed<'a>, left: &'a dyn Ids, full: bool) -> Body<'a> {
-        // Numbered from 1: in Protobuf 0 is no number at all.
-        let (frame_num, timestamp) = (self.syncer.frame_num + 1, self.timestamp);
-        let offset = self.offset;
-        Body::Sync(StateSync {
-            frame_num,
-            players,
-            timestamp,
-            full,
-            left,
-            offset,
-        })
-    }
 }
 
-fn message<'a>(room_id: &'a str, timestamp: i64, body: Body<'a>) -> Outgoing<'a> {
-    Outgoing {
-        room_id,
-        timestamp,
-        body,
-        ..Outgoing::default()
-    }
-}
-
-/// Players of a room that an encoder goes through in its table.
-struct Listed<'a> {
-    members: &'a BTreeMap<PlayerNum, Member>,
-    which: Which<'a>,
-}
-
-enum Which<'a> {
-    Among(&'a [PlayerNum]),
-    /// Those whose state changed after a version; without one, all.
-    Since(Option<u64>),
-}
-
-impl Listed<'_> {
-    fn any(&self) -> bool {
-        let mut any = false;
-        self.for_each(&mut |_| any = true);
-        any
-    }
-}
-
-impl Players for Listed<'_> {
-    fn for_each(&self, each: &mut dyn FnMut(&PlayerState<'_>)) {
-        let mut show = |num: PlayerNum, member: &Member| {
-            each(&PlayerState {
-                player_id: member.player_id(),
-                position: member.body.position,
-                velocity: member.body.velocity,
-                health: member.body.health,
-                score: member.body.score,
-                player_num: i32::try_from(num).unwrap_or(i32::MAX),
-            });
-        };
-        match self.which {
-            Which::Among(nums) => {
-                for num in nums {
-                    if let Some(member) = self.members.get(num) {
-                        show(*num, member);
-                    }
-                }
-            }
-            Which::Since(since) => {
-                for (num, member) in self.members {
-                    if since.is_none_or(|since| member.body_version > since) {
-                        show(*num, member);
-                    }
-                }
-            }
-        }
-    }
+/// As many of the first as take so many bytes, one at least if there may be any; and the rest.
+fn split<T>(all: &[T], most: usize, weight: impl Fn(&T) -> usize) -> (&[T], &[T]) {
+    let mut bytes = 0;
+    let over = |it| {
+        bytes += weight(it);
+        bytes > most
+    };
+    let first = all.iter().position(over).unwrap_or(all.len());
+    all.split_at(first.max(usize::from(most > 0)).min(all.len()))
 }

@@ -476,6 +476,15 @@ fn take_frame(wire: &mut Vec<u8>) -> Option<Got> {
     })
 }
 
+/// The messages among what a client got.
+pub fn messages_of(got: Vec<Got>) -> Vec<Value> {
+    let message = |got| match got {
+        Got::Message(value) => Some(value),
+        _ => None,
+    };
+    got.into_iter().filter_map(message).collect()
+}
+
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
