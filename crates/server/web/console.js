@@ -19,7 +19,7 @@ const TEMPLATES = {
   presence: (room_id) => ({ type: "presence", room_id, payload: { presence: { status: "away" } } }),
   members: (room_id) => ({ type: "members", room_id, payload: { after: 0, limit: 50 } }),
   history: (room_id) => ({ type: "history", room_id, payload: { limit: 20 } }),
-  direct: () => ({ type: "chat", to_client_id: link.welcome?.client_id ?? "", payload: "psst" }),
+  direct: () => ({ type: "chat", to_client_id: link.welcome?.client_id ?? "somebody", payload: "psst" }),
   skip: (room_id) => ({ type: "skip", room_id, payload: { seq: link.nextSeq({ room_id }) } }),
   ping: () => ({ type: "ping", payload: (pings += 1) }),
   auth: () => ({ type: "auth", payload: { token: part("token").value } }),

@@ -85,7 +85,8 @@ function declare(place) {
  * take their types from the first one.
  */
 function oneDeclaration(place, entry) {
-  const read = (name) => readFileSync(join(place, `${name}.d.ts`), "utf8");
+  // tsc leaves white space at the ends of some lines.
+  const read = (name) => readFileSync(join(place, `${name}.d.ts`), "utf8").replace(/[ \t]+$/gm, "");
   const IMPORT = /^import (?:type )?\{[^}]*\} from "\.\/([^"]+)\.js";.*\n/gm;
   if (entry !== "index") {
     return read(entry).replace(IMPORT, (line) => line.replace(/"\.\/.*\.js"/, '"./roomcast.js"'));

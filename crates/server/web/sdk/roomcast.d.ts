@@ -236,7 +236,7 @@ interface Receipt {
     readonly offset: number;
 }
 /** How it stands with the connection. */
-type Status = 
+type Status =
 /** Nothing was asked for yet. */
 {
     readonly state: "idle";
@@ -653,7 +653,7 @@ declare class RoomcastError extends Error {
     name: string;
     constructor(
     /** A stable name for what went wrong. */
-    code: string, message?: string, 
+    code: string, message?: string,
     /** Trying again may help after this many milliseconds. */
     retryAfterMs?: number | undefined);
 }
