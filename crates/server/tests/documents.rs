@@ -42,12 +42,13 @@ fn the_metrics_are_up_to_date() {
 const METRICS: &str = "\
 # Metrics
 
-`GET /metrics` answers in the Prometheus text format. It is on where only this machine listens, and else off unless
-`server.metrics = true` or `admin.listen` says otherwise ([configuration.md](configuration.md)). No metric is labelled
-by user or room.
+`GET /metrics` answers in the Prometheus text format. By default only the loopback addresses of `server.listen` serve it.
+`server.metrics` and `admin.listen` change that ([configuration.md](configuration.md)). No metric is labelled by user or
+room.
 
-Shards count in plain numbers of their own, and each answers a scrape in its next turn: nothing is done while nobody
-asks. One that takes longer than 250 ms is shown as it was before (`roomcast_late_shards`).
+A shard is one of the server's worker threads. Each shard counts by itself, and answers a scrape in the next turn of its
+event loop. If a shard takes longer than 250 ms, its numbers of an earlier scrape are shown (`roomcast_late_shards`). Words
+such as *session*, *lagging* or *log* are explained in [protocol.md](protocol.md#words).
 
 ";
 

@@ -163,9 +163,10 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 const TABLE_HEAD: &str = "| key | default | takes | meaning |\n|---|---|---|---|\n";
 
-const ABOUT_KINDS: &str = "Kinds of rooms. A room's kind is the part of its name before the first `:` (`arena:42` is \
-of kind `arena`); a name without one is of kind `default`. What a kind does not set it takes from `[kinds.default]`, and \
-so does a kind that is not here, unless `rooms.refuse_unknown_kinds` is set.";
+const ABOUT_KINDS: &str = "Kinds of rooms. A room's kind is the part of its name before the first `:`. So `arena:42` is \
+of kind `arena`, and a room whose name has no `:` is of kind `default`. A kind takes from `[kinds.default]` what it does not \
+set. A kind that is not in the file takes all of it from there, unless `rooms.refuse_unknown_kinds` is set. `log` is here \
+the log of a room: its newest events.";
 
 const KINDS_EXAMPLE: &str = "
 ```toml
@@ -190,17 +191,19 @@ const INTRODUCTION: &str = "\
 
 # Configuration
 
-Roomcast needs no configuration: without any it listens on loopback with its limits on. What is set is taken from, each
-overriding the ones before:
+Roomcast needs no configuration. Without any it listens on loopback, with its limits on. The words of this page, such as
+*session* or *lagging*, are explained in [protocol.md](protocol.md#words).
+
+A value can be set in four places. A later one overrides those before it:
 
 1. the defaults below,
-2. a file: the one given by `--config FILE` or `ROOMCAST_CONFIG`, else `roomcast.toml` in the working directory if there
-   is one,
-3. environment variables: `ROOMCAST_SECTION_KEY`, so `limits.max_message` is `ROOMCAST_LIMITS_MAX_MESSAGE`,
-4. flags: those that the table names, and `--set KEY=VALUE` for any key.
+2. a file: the one that `--config FILE` or `ROOMCAST_CONFIG` names, or else `roomcast.toml` in the working directory,
+3. environment variables: `ROOMCAST_SECTION_KEY`, for instance `ROOMCAST_LIMITS_MAX_MESSAGE` for `limits.max_message`,
+4. flags: `--set KEY=VALUE` for any key, and the flags that the tables name.
 
-Everything is read and checked before an address is opened. What is wrong is listed, all of it, with the file and line,
-the variable or the flag that it comes from, and the server does not start. A key that does not exist is an error.
+The server checks the whole configuration before it opens an address. If something is wrong it does not start, and lists
+every problem with the file and line, the variable or the flag that it comes from. A key that does not exist is a problem
+too.
 
 | command | what it does |
 |---|---|
@@ -209,17 +212,20 @@ the variable or the flag that it comes from, and the server does not start. A ke
 
 ## Values
 
-- **Sizes** are a number of bytes or a number with `B`, `KiB`, `MiB` or `GiB`: `65536`, `\"64KiB\"`.
-- **Times** have a unit, `us` (some keys), `ms`, `s`, `m`, `h` or `d`: `\"100ms\"`, `\"30s\"`. Only 0 needs none.
-- **0** switches a limit off where the table says so.
-- In variables and flags nothing is quoted, and commas separate the items of a list:
+- **Sizes** are a number of bytes, or a number with `B`, `KiB`, `MiB` or `GiB`: `65536`, `\"64KiB\"`.
+- **Times** are a number with a unit: `ms`, `s`, `m`, `h` or `d`, for some keys also `us`: `\"100ms\"`, `\"30s\"`. Only 0
+  needs no unit.
+- **0** switches a limit off, where the table says so.
+- **In variables and flags** write values without quotes, and separate the items of a list by commas:
   `ROOMCAST_SERVER_ORIGINS=https://a.example,https://b.example`. An empty variable counts as not set.
-- `ROOMCAST_SECTION_KEY_FILE` names a file to read the value from, as secrets are handed to containers.
-- The keys of a kind are `ROOMCAST_KINDS_NAME_KEY` (the name comes out in lower case) and `--set kinds.NAME.KEY=VALUE`.
+- **From a file**: `ROOMCAST_SECTION_KEY_FILE` names a file that holds the value. Container platforms hand over secrets in
+  this way.
+- **Keys of a kind** are `ROOMCAST_KINDS_NAME_KEY` and `--set kinds.NAME.KEY=VALUE`. The name of a kind that a variable sets
+  is in lower case.
 
 ## Load tests
 
-A load test from one address meets the limits that protect a server. This file switches them off:
+A load test from one address soon reaches the limits that protect a server. This file switches them off:
 
 ```toml
 [limits]

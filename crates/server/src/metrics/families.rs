@@ -31,7 +31,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_open_sockets",
         &[],
-        "Connections that count towards the limits: WebSockets and those still in HTTP.",
+        "Connections that count towards the limits: WebSockets, and connections that are still HTTP.",
         |scrape, out| {
             out.sample(&[], scrape.open);
         },
@@ -39,7 +39,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_rooms",
         &["shard"],
-        "Rooms, by the shard that they are at home on.",
+        "Open rooms, by the shard that runs them.",
         |scrape, out| {
             per_shard(scrape, out, |report| report.rooms.0 as u64);
         },
@@ -47,7 +47,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_connections_opened_total",
         &[],
-        "WebSocket connections that shards took over.",
+        "WebSocket connections that were handed to a shard after their handshake.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.io.opened));
         },
@@ -63,7 +63,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_http_upgraded_total",
         &[],
-        "Handshakes answered with 101.",
+        "Handshakes that were answered with 101.",
         |scrape, out| {
             out.sample(&[], scrape.http.upgraded());
         },
@@ -71,7 +71,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_http_requests_total",
         &[],
-        "HTTP requests answered, handshakes among them.",
+        "HTTP requests that were answered, handshakes included.",
         |scrape, out| {
             out.sample(&[], scrape.http.requests());
         },
@@ -79,7 +79,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_http_refused_total",
         &["cause"],
-        "Clients that did not get a WebSocket.",
+        "Requests and connections that were refused, so that the client did not get a WebSocket.",
         |scrape, out| {
             for cause in RefusedBy::ALL {
                 out.sample(&[("cause", &cause.as_str())], scrape.http.refused(cause));
@@ -89,7 +89,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_messages_in_total",
         &["format", "type"],
-        "Messages read. Type `unknown`: it could not be told.",
+        "Messages received from clients. The type is `unknown` where it could not be read.",
         |scrape, out| {
             by_type(scrape, out, true, |stats| &stats.messages_in);
         },
@@ -97,7 +97,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_message_bytes_in_total",
         &["format", "type"],
-        "Bytes of messages read, without frame headers, after decompression.",
+        "Bytes of messages received, without frame headers, after decompression.",
         |scrape, out| {
             by_type(scrape, out, true, |stats| &stats.bytes_in);
         },
@@ -105,7 +105,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_messages_out_total",
         &["format", "type"],
-        "Messages queued: an event counts once for each receiver.",
+        "Messages queued for clients. An event counts once for each receiver.",
         |scrape, out| {
             by_type(scrape, out, false, |stats| &stats.messages_out);
         },
@@ -121,7 +121,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_socket_written_bytes_total",
         &[],
-        "Bytes that the sockets of WebSocket connections took.",
+        "Bytes written to WebSocket connections, frame headers included.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.io.bytes_written));
         },
@@ -129,7 +129,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_socket_reads_total",
         &[],
-        "System calls that read.",
+        "System calls that read from WebSocket connections.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.io.reads));
         },
@@ -137,7 +137,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_socket_writes_total",
         &[],
-        "System calls that wrote.",
+        "System calls that wrote to WebSocket connections.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.io.writes));
         },
@@ -145,7 +145,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_events_total",
         &[],
-        "Events that rooms ordered.",
+        "Events that rooms put in order.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.events));
         },
@@ -153,7 +153,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_deliveries_total",
         &[],
-        "Events and state messages queued: each message counts once for each receiver.",
+        "Events and state messages queued for clients. A message counts once for each receiver.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.deliveries));
         },
@@ -161,7 +161,8 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_dropped_total",
         &["cause"],
-        "Messages that a slow reader did not get: a newer state replaced them, or they were ephemeral.",
+        "Messages that a lagging client did not get. `state_replaced`: a newer state took its place. `ephemeral`: an \
+         ephemeral event was dropped.",
         |scrape, out| {
             out.sample(
                 &[("cause", &"state_replaced")],
@@ -176,7 +177,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_catch_ups_total",
         &[],
-        "Newest states made for single readers that had missed some.",
+        "Times that the newest state of a room was encoded for one client, because that client had missed some.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.catch_ups));
         },
@@ -184,7 +185,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_errors_total",
         &["code"],
-        "Errors answered.",
+        "Messages of type `error` sent to clients.",
         |scrape, out| {
             for code in ErrorCode::ALL {
                 let of_code = |report: &Report| {
@@ -202,13 +203,14 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_closes_total",
         &["code"],
-        "Close frames sent, by code. The answer to a client's own has its code; `other` are those that no table has.",
+        "Close frames sent, by code. If the client sent a close frame first, the server's answer has the client's \
+         code. `other`: codes that neither RFC 6455 nor docs/protocol.md lists.",
         closes,
     ),
     counter(
         "roomcast_closed_by_server_total",
         &["cause"],
-        "Connections that the server closed because of how they behaved.",
+        "Connections that the server closed because a limit on time or on pending bytes was reached.",
         |scrape, out| {
             out.sample(
                 &[("cause", &"slow_reader")],
@@ -243,7 +245,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_rate_limited_total",
         &[],
-        "Messages refused by the rate limit.",
+        "Messages refused with `rate_limited`.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.rate_limited));
         },
@@ -251,7 +253,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_reads_paused_total",
         &[],
-        "Times that a connection was not read because its publishes or answers had no room.",
+        "Times that the server stopped reading from a connection because its messages or its answers had no room.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.reads_paused));
         },
@@ -259,7 +261,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_link_waits_total",
         &[],
-        "Times that a room waited because the way to a shard was full.",
+        "Times that a room waited because too many bytes were in flight to another shard (`queues.link_window`).",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.link_waits));
         },
@@ -267,7 +269,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_turns_cut_total",
         &[],
-        "Turns that ended with rooms still waiting to be served.",
+        "Turns of an event loop that ended while rooms still had messages to handle (`queues.turn_bytes`).",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.turns_cut));
         },
@@ -275,7 +277,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_slow_logic_total",
         &[],
-        "Calls of room logic beyond their time budget.",
+        "Calls of room logic that took longer than `rooms.logic_budget`.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.core.slow_logic));
         },
@@ -291,7 +293,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_lane_pieces",
         &["shard"],
-        "Pieces that wait in the lanes of all connections; each is one or more messages.",
+        "Pieces of output that are pending for connections. A piece is one or more messages of one room.",
         |scrape, out| {
             per_shard(scrape, out, |report| report.core.lane_pieces as u64);
         },
@@ -299,7 +301,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_lane_chunks",
         &["shard"],
-        "Buffers that those pieces share.",
+        "Buffers that hold the pending output. Many connections share one buffer.",
         |scrape, out| {
             per_shard(scrape, out, |report| report.core.chunks as u64);
         },
@@ -307,7 +309,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_link_bytes",
         &["shard"],
-        "Bytes of deliveries on their way from a shard to others.",
+        "Bytes of deliveries in flight from a shard to other shards.",
         |scrape, out| {
             per_shard(scrape, out, |report| report.link_bytes as u64);
         },
@@ -315,7 +317,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_compressed_messages_total",
         &[],
-        "Messages compressed, each once for all its receivers.",
+        "Messages that were compressed. A message counts once, however many clients receive it.",
         |scrape, out| {
             out.sample(&[], sum(scrape, |report| report.compression.messages));
         },
@@ -323,7 +325,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_compressed_bytes_total",
         &["side"],
-        "Bytes of those messages before and after.",
+        "Bytes of compressed messages, before and after compression.",
         |scrape, out| {
             out.sample(
                 &[("side", &"before")],
@@ -337,14 +339,15 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     histogram(
         "roomcast_latency_seconds",
-        "From reading what caused a message to having written it, for each piece written.",
+        "Time from the read that caused a piece of output to the write of that piece. One sample for each piece and \
+         receiver.",
         |scrape, out| {
             out.histogram(scrape.shards.iter().map(|report| &report.core.latency));
         },
     ),
     histogram(
         "roomcast_turn_seconds",
-        "How long a shard's turns take, without its sleep.",
+        "Duration of one turn of a shard's event loop, without its sleep.",
         |scrape, out| {
             out.histogram(scrape.shards.iter().map(|report| &report.io.turns));
         },
@@ -352,7 +355,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_late_shards",
         &[],
-        "Shards that did not answer this scrape within 250 ms; their numbers are older.",
+        "Shards that did not answer this scrape within 250 ms. Their numbers are from an earlier scrape.",
         |scrape, out| {
             out.sample(&[], scrape.late);
         },
@@ -360,7 +363,8 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_memory_in_use_bytes",
         &[],
-        "Memory that the process has in use: what `limits.memory` is about. The kernel's buffers of sockets are not in it.",
+        "Memory that the process has in use. `limits.memory` limits this number. The kernel's socket buffers are not \
+         in it.",
         |scrape, out| {
             if scrape.in_use > 0 {
                 out.sample(&[], scrape.in_use);
@@ -370,7 +374,8 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_memory_bytes",
         &[],
-        "Resident memory of the process, where the system tells: what is in use, and what its allocator keeps.",
+        "Resident memory of the process: what is in use, and what its allocator keeps. Missing where the system does \
+         not tell.",
         |scrape, out| {
             if let Some(memory) = scrape.memory {
                 out.sample(&[], memory);

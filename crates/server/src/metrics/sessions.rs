@@ -6,32 +6,32 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     gauge(
         "roomcast_parked_sessions",
         &["shard"],
-        "Sessions without a connection, whose clients may come back.",
+        "Sessions without a connection, which their clients may still resume.",
         |scrape, out| per_shard(scrape, out, |report| report.core.parked as u64),
     ),
     counter(
         "roomcast_sessions_resumed_total",
         &[],
-        "Sessions to which their clients came back.",
+        "Sessions that their clients resumed.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.resumed)),
     ),
     counter(
         "roomcast_takeovers_total",
         &[],
-        "Of these, from a connection that still looked alive.",
+        "Resumed sessions that still had another connection. That connection was closed with 4501.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.taken_over)),
     ),
     counter(
         "roomcast_resumes_refused_total",
         &[],
-        "Resume tokens that brought no session back: wrong, stale, or the session was gone.",
+        "Resume tokens that resumed nothing: the token was wrong or stale, or the session was gone.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.resumes_refused)),
     ),
     counter(
         "roomcast_sessions_ended_total",
         &["cause"],
-        "Sessions without a connection that ended: nobody came back in time, or `session.max_parked` or \
-         `session.max_parked_per_address` was reached.",
+        "Sessions that ended without a connection. `grace`: nobody resumed it in time. `max_parked` and \
+         `max_parked_per_address`: that limit was reached, so that it ended with its connection.",
         |scrape, out| {
             let expired = sum(scrape, |report| report.core.sessions_expired);
             let all = sum(scrape, |report| report.core.sessions_not_parked[0]);
@@ -44,13 +44,14 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     counter(
         "roomcast_sessions_refused_total",
         &[],
-        "Sessions that ended because their user had `limits.sessions_per_user`.",
+        "Sessions that were refused because their user had `limits.sessions_per_user` already.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.sessions_refused)),
     ),
     counter(
         "roomcast_recoveries_total",
         &["result"],
-        "Positions that clients came back with: the log still reached there, or not.",
+        "Positions that clients gave when they resumed or joined. `recovered`: the log reached back to it. `lost`: \
+         it did not.",
         |scrape, out| {
             let lost = sum(scrape, |report| report.core.recoveries[0]);
             let recovered = sum(scrape, |report| report.core.recoveries[1]);
@@ -61,61 +62,62 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     counter(
         "roomcast_recovered_slices_total",
         &[],
-        "Parts of logs that were told again to single members.",
+        "Slices of logs that were sent to single clients to bring them up to date.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.recovered_slices)),
     ),
     counter(
         "roomcast_readers_behind_total",
         &[],
-        "Times that the events of a slow reader were dropped, to be told again from the log.",
+        "Times that a client was found lagging: its pending events were dropped, to be read from the log later.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.readers_behind)),
     ),
     counter(
         "roomcast_log_overruns_total",
         &[],
-        "Times that a slow reader came back to a log that had moved on: it got `recovered: false`.",
+        "Times that a lagging client could not catch up, as the log no longer had its events. It got `recovered: \
+         false`.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.log_overruns)),
     ),
     counter(
         "roomcast_short_logs_total",
         &[],
-        "Rooms whose log was shorter than `session.grace`: raise `log.events` or `log.bytes` of their kind.",
+        "Rooms whose log did not cover `session.grace`. Raise `log.events` or `log.bytes` of their kind.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.short_logs)),
     ),
     gauge(
         "roomcast_log_bytes",
         &["shard"],
-        "Memory that rooms' logs hold.",
+        "Memory that the logs of rooms take: what `rooms.log_memory` limits.",
         |scrape, out| per_shard(scrape, out, |report| report.core.log_bytes as u64),
     ),
     counter(
         "roomcast_logs_evicted_total",
         &[],
-        "Logs that went whole to stay under `rooms.log_memory`.",
+        "Logs that were dropped to stay under `rooms.log_memory`.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.logs_evicted)),
     ),
     counter(
         "roomcast_history_pages_total",
         &[],
-        "Pages of history answered.",
+        "Requests for `history` that were answered with a page.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.history_pages)),
     ),
     counter(
         "roomcast_acks_total",
         &[],
-        "Numbered messages that were acked.",
+        "Messages with a `seq` that were acked.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.acks)),
     ),
     counter(
         "roomcast_repeats_total",
         &[],
-        "Numbered messages that had their answer already and were not done twice.",
+        "Messages with a `seq` that had been answered before. They were answered again, and not done again.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.repeats)),
     ),
     counter(
         "roomcast_seq_gaps_total",
         &[],
-        "Numbered messages that came before one that is missing.",
+        "Messages that were refused because one with a lower `seq` was missing.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.seq_gaps)),
     ),
     counter(
@@ -127,13 +129,13 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     gauge(
         "roomcast_inbox_bytes",
         &["shard"],
-        "Memory that inboxes hold.",
+        "Memory that inboxes take: what `session.inbox_memory` limits.",
         |scrape, out| per_shard(scrape, out, |report| report.core.inbox_bytes as u64),
     ),
     counter(
         "roomcast_inboxes_evicted_total",
         &[],
-        "Inboxes that lost their messages to stay under `session.inbox_memory`.",
+        "Inboxes that lost their messages, to stay under `session.inbox_memory`.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.inboxes_evicted)),
     ),
 ];

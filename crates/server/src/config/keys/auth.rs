@@ -7,13 +7,13 @@ use super::{Key, Section};
 
 pub(super) static AUTH: Section = Section {
     name: "auth",
-    about: "Who clients are: keys that their tokens are checked with, and who needs no token. See \
-            docs/authentication.md.",
+    about: "How clients prove who they are: the keys that tokens are checked with, and which clients need no token. \
+            See docs/authentication.md.",
     keys: &[
         Key::new(
             "hs256_secret",
-            "The secret that HS256 tokens are signed with. Better than in the file it is in \
-             `ROOMCAST_AUTH_HS256_SECRET`, or in a file that `ROOMCAST_AUTH_HS256_SECRET_FILE` names.",
+            "The secret that HS256 tokens are signed with. Better keep it out of the file: set the variable \
+             `ROOMCAST_AUTH_HS256_SECRET`, or name a file in `ROOMCAST_AUTH_HS256_SECRET_FILE`.",
             &Text {
                 place: |c: &mut Config| &mut c.auth.hs256_secret.0,
                 check: items::secret,
@@ -42,8 +42,8 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "reload_interval",
-            "How often the files of keys are looked at. Those of a changed file are taken at once; where it is broken, \
-             those before stay.",
+            "How often the server looks whether a file of keys has changed. It takes the keys of a changed file at \
+             once. If that file is broken, the keys before stay.",
             &Number {
                 place: |c: &mut Config| &mut c.auth.reload_interval,
                 unit: Unit::Micros,
@@ -53,7 +53,7 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "algorithms",
-            "Algorithms that there may be keys for. A key of another is refused.",
+            "Algorithms that are allowed. The server does not start with a key for another one.",
             &List {
                 place: |c: &mut Config| &mut c.auth.algorithms,
                 read: items::algorithm,
@@ -63,7 +63,8 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "audience",
-            "Whom a token has to be for (`aud`): one of these. With none, a token that names an audience is refused.",
+            "A token's audience (`aud`) has to be one of these. If none is set, a token that has an `aud` is \
+             refused.",
             &List {
                 place: |c: &mut Config| &mut c.auth.audience,
                 read: items::claim,
@@ -73,7 +74,7 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "issuer",
-            "Whom a token has to be from (`iss`): one of these. With none, that is not looked at.",
+            "A token's issuer (`iss`) has to be one of these. If none is set, `iss` is not checked.",
             &List {
                 place: |c: &mut Config| &mut c.auth.issuer,
                 read: items::claim,
@@ -83,8 +84,8 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "leeway",
-            "How far the clocks of whoever makes tokens may be from this machine's: a token is good for so long before \
-             its `nbf` and after its `exp`.",
+            "How much the clocks of this machine and of the token's issuer may differ. A token is valid this long \
+             before its `nbf`, and this long after its `exp`.",
             &Number {
                 place: |c: &mut Config| &mut c.auth.leeway,
                 unit: Unit::Micros,
@@ -94,15 +95,15 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "require_exp",
-            "Whether a token needs an end (`exp`). One without is good until its key is taken away.",
+            "Whether a token must have an expiry (`exp`). A token without one is valid until its key is removed.",
             &Switch {
                 place: |c: &mut Config| &mut c.auth.require_exp,
             },
         ),
         Key::new(
             "token_timeout",
-            "A client that needs a token has so long to show it; then its connection is closed with 4003. An `error` \
-             that answers a message before that gives it no more time.",
+            "Time in which a client that needs a token has to send one. It counts from the start of the connection, \
+             and an `error` does not prolong it. After it the connection is closed with 4003.",
             &Number {
                 place: |c: &mut Config| &mut c.core.token_timeout,
                 unit: Unit::Millis,
@@ -115,7 +116,7 @@ pub(super) static AUTH: Section = Section {
             "Whether clients without a token are served.",
             &AutoSwitch {
                 place: |c: &mut Config| &mut c.auth.anonymous,
-                meaning: "on loopback, but for requests that a proxy has brought, and with `server.public_demo`",
+                meaning: "on for requests to a loopback address that no proxy passed on, and on with `server.public_demo`",
             },
         ),
     ],

@@ -7,12 +7,12 @@ use super::{Key, Section};
 
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    about: "How many connections are let in, and what each of them may do. Beyond a limit on connections newcomers get \
-            a 503.",
+    about: "How many connections are accepted, and what each of them may do. Beyond a limit on connections a new one \
+            gets a 503.",
     keys: &[
         Key::new(
             "connections",
-            "Connections in all. The limit on file descriptors (`ulimit -n`) holds besides.",
+            "Connections in all. The limit on open files (`ulimit -n`) applies as well.",
             &Number {
                 place: |c: &mut Config| &mut c.limits.connections,
                 unit: Unit::Count,
@@ -32,8 +32,8 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "sessions_per_user",
-            "Sessions of one user, those included that have no connection at the moment. Beyond it newcomers get the error \
-             `too_many_sessions` and are closed with 4006. Clients without a token are not counted.",
+            "Sessions of one user, with or without a connection. Beyond it a new session gets the error \
+             `too_many_sessions`, and its connection is closed with 4006. Clients without a token are not counted.",
             &Number {
                 place: |c: &mut Config| &mut c.core.max_user_sessions,
                 unit: Unit::Count,
@@ -43,9 +43,9 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "memory",
-            "Memory in use that the process should stay under. Newcomers are refused shortly before it is reached. What the \
-             process holds can be more: its allocator keeps some of what was given back, and the kernel has buffers \
-             for each socket (`[socket]`).",
+            "Memory in use that the process should stay under. New connections are refused shortly before that. The \
+             process can hold more than it has in use: its allocator keeps some of what was freed, and the kernel \
+             has buffers for each socket (`[socket]`).",
             &AutoNumber {
                 place: |c: &mut Config| &mut c.limits.memory,
                 unit: Unit::Bytes,
@@ -57,18 +57,18 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "max_message",
-            "Size of a message from a client, inflated where it came compressed. A larger one is answered with \
-             `too_large`; beyond 1MiB and this size the connection is closed with 1009.",
+            "Size of a message from a client, after decompression. A larger one is answered with `too_large`. One \
+             that is larger than both this and 1 MiB closes the connection with 1009.",
             &bytes(|c| &mut c.core.max_message, ("256B", "16MiB"), Zero::Off),
         ),
         Key::new(
             "max_rooms",
-            "Rooms that one session may be in.",
+            "Rooms that one session may be in. Beyond it: `too_many_rooms`.",
             &count(|c| &mut c.core.max_rooms, ("1", "1000000"), Zero::Off),
         ),
         Key::new(
             "messages_per_second",
-            "Messages a second that one connection may send in the long run. Beyond it: `rate_limited`. A ping frame, a \
+            "Messages a second that one connection may send on average. Beyond it: `rate_limited`. A ping frame, a \
              pong frame and a fragment without payload count as a message each.",
             &count(
                 |c| &mut c.core.messages_per_second,
@@ -78,17 +78,19 @@ pub(super) static LIMITS: Section = Section {
         ),
         Key::new(
             "burst",
-            "Messages that one connection may send at once.",
+            "Messages that one connection may send at once: the size of its token bucket, which \
+             `messages_per_second` refills.",
             &count(|c| &mut c.core.burst, ("1", "10000000"), Zero::Refused),
         ),
         Key::new(
             "message_timeout",
-            "Time from a message's first byte to its last. After it the connection is closed with 4008.",
+            "Time from the first byte of a message to its last. After it the connection is closed with 4008.",
             &millis(|c| &mut c.core.message_timeout, ("100ms", "1h"), Zero::Off),
         ),
         Key::new(
             "max_offences",
-            "Errors that one connection may cause in ten seconds before it is closed with 4500.",
+            "Errors that one connection may cause in ten seconds. Beyond it the connection is closed with 4500. \
+             docs/protocol.md says which errors count.",
             &count(|c| &mut c.core.max_offences, ("1", "1000000"), Zero::Off),
         ),
     ],
@@ -96,21 +98,23 @@ pub(super) static LIMITS: Section = Section {
 
 pub(super) static HEARTBEAT: Section = Section {
     name: "heartbeat",
-    about: "How it is noticed that a client is gone. Any byte that it sends is a sign of life.",
+    about: "How the server notices that a client is gone. Any byte from the client is a sign of life.",
     keys: &[
         Key::new(
             "ping_interval",
-            "A ping is sent after this much silence. Clients are told, for `ping` messages of their own.",
+            "The server sends a ping after this much silence. `welcome` tells clients the interval, so that they can \
+             send `ping` messages of their own.",
             &millis(|c| &mut c.core.ping_interval, ("50ms", "1h"), Zero::Off),
         ),
         Key::new(
             "pong_timeout",
-            "A connection is closed after this much silence. Longer than `ping_interval`.",
+            "The server closes a connection after this much silence, with 4002. Must be longer than `ping_interval`.",
             &millis(|c| &mut c.core.pong_timeout, ("100ms", "24h"), Zero::Off),
         ),
         Key::new(
             "write_timeout",
-            "A connection is closed when its socket took no byte for so long while something waited for it.",
+            "The server closes a connection, with 4005, when bytes are pending and its socket has taken none for \
+             this long.",
             &millis(|c| &mut c.core.write_timeout, ("100ms", "1h"), Zero::Off),
         ),
     ],
@@ -118,16 +122,17 @@ pub(super) static HEARTBEAT: Section = Section {
 
 pub(super) static POOL: Section = Section {
     name: "pool",
-    about: "When connections that are in no room are closed. One in a room never is.",
+    about: "When a connection that is in no room is closed. These two limits do not apply while it is in a room.",
     keys: &[
         Key::new(
             "max_idle",
-            "A connection in no room is closed after so long without a message from it (`ping` messages count).",
+            "A connection in no room is closed after this much time without a message from it, with 4003. `ping` \
+             messages count.",
             &millis(|c| &mut c.core.max_idle, ("50ms", "30d"), Zero::Off),
         ),
         Key::new(
             "max_lifetime",
-            "A connection in no room is closed at this age.",
+            "A connection in no room is closed at this age, with 4004.",
             &millis(|c| &mut c.core.max_lifetime, ("50ms", "365d"), Zero::Off),
         ),
     ],
@@ -135,18 +140,19 @@ pub(super) static POOL: Section = Section {
 
 pub(super) static QUEUES: Section = Section {
     name: "queues",
-    about: "Bounds of what waits in memory.",
+    about: "Bounds of what is pending in memory. docs/reliability.md says what a client notices of them.",
     keys: &[
         Key::new(
             "event_lane",
-            "Events that may wait for one connection. Beyond it the connection is closed with 4001 and may come back. \
-             At least twice `limits.max_message`.",
+            "Bytes of events that may be pending for one connection. Beyond it the client is lagging. If it said \
+             `hello`, the pending events are dropped and read from the rooms' logs later. If it did not, the \
+             connection is closed with 4001. At least twice `limits.max_message`.",
             &bytes(|c| &mut c.core.event_lane, ("1KiB", "1GiB"), Zero::Off),
         ),
         Key::new(
             "control_lane",
-            "Answers (acks, errors, pongs) that may wait for one connection. Its messages are read only while there \
-             is room.",
+            "Bytes of answers (acks, errors, pongs) that may be pending for one connection. Beyond it the connection \
+             is not read until there is room.",
             &bytes(
                 |c| &mut c.core.control_lane,
                 ("4KiB", "16MiB"),
@@ -155,8 +161,8 @@ pub(super) static QUEUES: Section = Section {
         ),
         Key::new(
             "publish_window",
-            "What one connection may have published that the rooms have not taken yet. Beyond it its socket is not \
-             read. At least `limits.max_message`.",
+            "Bytes of messages that one connection has sent and the rooms have not taken yet. Beyond it the \
+             connection is not read. At least `limits.max_message`.",
             &bytes(
                 |c| &mut c.core.publish_window,
                 ("1KiB", "1GiB"),
@@ -165,7 +171,8 @@ pub(super) static QUEUES: Section = Section {
         ),
         Key::new(
             "link_window",
-            "What may be on its way from one shard to another. At least twice `limits.max_message`.",
+            "Bytes of deliveries that may be in flight from one shard to another. At least twice \
+             `limits.max_message`.",
             &bytes(
                 |c| &mut c.core.link_window,
                 ("64KiB", "4GiB"),
@@ -174,13 +181,14 @@ pub(super) static QUEUES: Section = Section {
         ),
         Key::new(
             "turn_bytes",
-            "What the rooms of a shard take in one turn of its event loop before it writes.",
+            "Bytes of output (each message times its receivers) that the rooms of a shard make in one turn of its \
+             event loop, before it writes to sockets.",
             &bytes(|c| &mut c.core.turn_bytes, ("64KiB", "1GiB"), Zero::Refused),
         ),
         Key::new(
             "behind_timeout",
-            "A reader whose events wait in its rooms' logs, because it is slow, is closed with 4001 when it has not \
-             caught up in this time.",
+            "How long a client may be lagging. One that has not caught up with its rooms after this time is closed \
+             with 4001.",
             &millis(|c| &mut c.core.behind_timeout, ("100ms", "24h"), Zero::Off),
         ),
     ],
@@ -188,12 +196,13 @@ pub(super) static QUEUES: Section = Section {
 
 pub(super) static BATCHER: Section = Section {
     name: "batcher",
-    about: "When what waits for a connection is written. By default everything is written at the end of the turn that \
-            made it: one write for each connection, and no delay. A `max_wait` trades delay for fewer writes.",
+    about: "When pending messages are written to a connection. By default that is at the end of the turn in which \
+            they were made: one write for each connection, and no delay. With `max_wait` there are fewer writes and \
+            more delay.",
     keys: &[
         Key::new(
             "max_size",
-            "With a `max_wait`: so much for one connection is written without waiting longer.",
+            "With a `max_wait`: as soon as this much is pending for a connection, it is written.",
             &Number {
                 place: |c: &mut Config| &mut c.batcher.max_size,
                 unit: Unit::Bytes,
@@ -203,7 +212,7 @@ pub(super) static BATCHER: Section = Section {
         ),
         Key::new(
             "max_wait",
-            "Longest time that something waits for more to be written with it.",
+            "Longest time that a message may be held back, so that more can be written with it.",
             &Number {
                 place: |c: &mut Config| &mut c.batcher.max_wait,
                 unit: Unit::Micros,
@@ -216,8 +225,8 @@ pub(super) static BATCHER: Section = Section {
 
 pub(super) static SOCKET: Section = Section {
     name: "socket",
-    about: "Buffers of the system for each connection. They are not part of the process's own memory, but a stalled \
-            reader can fill them.",
+    about: "Buffers of the operating system for each connection. They are not part of the process's memory, but a \
+            client that does not read can fill them.",
     keys: &[
         Key::new(
             "send_buffer",
@@ -242,10 +251,10 @@ pub(super) static SOCKET: Section = Section {
 
 pub(super) static COMPRESSION: Section = Section {
     name: "compression",
-    about: "permessage-deflate (RFC 7692). What is compressed, and how, is said per kind.",
+    about: "permessage-deflate (RFC 7692). `[kinds.NAME]` says which rooms use it, and how.",
     keys: &[Key::new(
         "enabled",
-        "Whether a client that offers compression gets it.",
+        "Whether the server agrees to compression with clients that offer it.",
         &Switch {
             place: |c: &mut Config| &mut c.compression,
         },
@@ -254,25 +263,27 @@ pub(super) static COMPRESSION: Section = Section {
 
 pub(super) static ROOMS: Section = Section {
     name: "rooms",
-    about: "What holds for all rooms, of whatever kind.",
+    about: "Settings for all rooms, of any kind.",
     keys: &[
         Key::new(
             "refuse_unknown_kinds",
-            "Whether a room of a kind without a `[kinds.NAME]` is refused. Else it takes the settings of `default`.",
+            "Whether a room is refused whose kind has no `[kinds.NAME]`. If not, such a room takes the settings of \
+             `[kinds.default]`.",
             &Switch {
                 place: |c: &mut Config| &mut c.core.refuse_unknown_kinds,
             },
         ),
         Key::new(
             "log_memory",
-            "Memory that the logs of all rooms may take together: events, names, what is known of senders, and tables. \
-             Over it logs go whole: first those of rooms that nobody is in, the one left first first; then those of \
-             the others, the quietest first.",
+            "Memory that the logs of all rooms may take together: events, names, records of senders, and tables. \
+             Beyond it whole logs are dropped. Logs of closed rooms are dropped first, the one that was closed first \
+             before the others. Then come logs of open rooms, the one that was written to longest ago before the \
+             others.",
             &bytes(|c| &mut c.log_memory, ("1MiB", "65536GiB"), Zero::Off),
         ),
         Key::new(
             "logic_budget",
-            "A call of room logic that takes longer is logged and counted.",
+            "A call of room logic that takes longer is logged and counted. It is not interrupted.",
             &millis(|c| &mut c.core.logic_budget, ("1ms", "10s"), Zero::Off),
         ),
     ],

@@ -10,8 +10,8 @@ use super::Key;
 pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     Key::new(
         "mode",
-        "What a room does with `game_action`: in a `state` room the server owns each player's state and sends `sync`; \
-         a `relay` room passes every action on.",
+        "What a room does with `game_action`. In a `state` room the server owns each player's state and sends \
+         `sync`. A `relay` room passes every action on.",
         &Choice {
             place: |k: &mut Kind| &mut k.mode,
             names: &[("state", Mode::State), ("relay", Mode::Relay)],
@@ -19,7 +19,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "max_players",
-        "Players that a room takes. Beyond it: `room_full`.",
+        "Players that may be in a room. Beyond it: `room_full`.",
         &Number {
             place: |k: &mut Kind| &mut k.max_players,
             unit: Unit::Count,
@@ -29,7 +29,8 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "presence",
-        "How much members learn about each other: everybody's coming, going and keys; only how many there are; nothing.",
+        "How much members learn about each other. `full`: who joins and leaves, and everybody's presence keys. \
+         `count`: only how many members there are. `none`: nothing.",
         &Choice {
             place: |k: &mut Kind| &mut k.presence,
             names: &[
@@ -41,7 +42,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "full_presence_limit",
-        "Members above which `full` becomes `count` for the rest of a room's life.",
+        "Number of members above which `full` becomes `count`. The room stays at `count` until it is closed.",
         &Number {
             place: |k: &mut Kind| &mut k.full_presence_limit,
             unit: Unit::Count,
@@ -51,14 +52,15 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "no_echo",
-        "Whether a sender does not get its own events, where the message does not say.",
+        "The default for messages that do not set `no_echo`. True: the sender does not get its own events. False: it \
+         gets them.",
         &Switch {
             place: |k: &mut Kind| &mut k.no_echo,
         },
     ),
     Key::new(
         "tick",
-        "Time between two `sync`s of a `state` room.",
+        "Time between two `sync` messages of a `state` room.",
         &Number {
             place: |k: &mut Kind| &mut k.tick,
             unit: Unit::Millis,
@@ -68,7 +70,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "log.events",
-        "Events that a room's log keeps, for those who come back and for `history`.",
+        "Events that a room's log keeps, for sessions that resume and for `history`.",
         &Number {
             place: |k: &mut Kind| &mut k.retention.events,
             unit: Unit::Count,
@@ -78,7 +80,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "log.bytes",
-        "Memory that a room's log takes.",
+        "Memory that the log of one room may take.",
         &Number {
             place: |k: &mut Kind| &mut k.retention.bytes,
             unit: Unit::Bytes,
@@ -88,7 +90,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "log.age",
-        "How long a room's log keeps an event. Nobody is given an older one, and its memory is given back soon after.",
+        "How long a room's log keeps an event. Nobody gets an older one, and its memory is freed soon after.",
         &Number {
             place: |k: &mut Kind| &mut k.retention.age,
             unit: Unit::Millis,
@@ -98,14 +100,14 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "compression.enabled",
-        "Whether messages of these rooms are compressed, for connections that agreed to it.",
+        "Whether messages of these rooms are compressed, on connections that agreed to compression.",
         &Switch {
             place: |k: &mut Kind| &mut k.compression.enabled,
         },
     ),
     Key::new(
         "compression.threshold",
-        "Size from which a message is compressed.",
+        "Size from which on a message is compressed.",
         &Number {
             place: |k: &mut Kind| &mut k.compression.threshold,
             unit: Unit::Bytes,
@@ -115,7 +117,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "compression.level",
-        "From fast to small.",
+        "Level of deflate: 1 is the fastest, 9 makes the smallest messages.",
         &Number {
             place: |k: &mut Kind| &mut k.compression.level,
             unit: Unit::Count,
@@ -125,7 +127,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.bounds",
-        "Coordinates are from minus this to this, on every axis.",
+        "Each coordinate of a position is between minus this and plus this.",
         &Real {
             place: |k: &mut Kind| &mut k.rules.bounds,
             range: (0.001, 1e12),
@@ -134,7 +136,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.max_speed",
-        "Distance a second that a `move` may cover.",
+        "Distance a second that a player may cover with `move`.",
         &Real {
             place: |k: &mut Kind| &mut k.rules.max_speed,
             range: (0.001, 1e12),
@@ -143,7 +145,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.max_health",
-        "Health of a player who joins.",
+        "Health of a player who has just joined.",
         &Number {
             place: |k: &mut Kind| &mut k.rules.max_health,
             unit: Unit::Count,
@@ -153,7 +155,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.attack_range",
-        "Farthest distance at which an `attack` hits.",
+        "Longest distance at which an `attack` hits.",
         &Real {
             place: |k: &mut Kind| &mut k.rules.attack_range,
             range: (0.001, 1e12),
@@ -182,7 +184,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.score_per_kill",
-        "Score for taking the last of somebody's health.",
+        "Score for an `attack` that takes the last health of another player.",
         &Number {
             place: |k: &mut Kind| &mut k.rules.score_per_kill,
             unit: Unit::Count,
@@ -192,7 +194,7 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
     ),
     Key::new(
         "state.respawn_after",
-        "Time after which a player without health is back with all of it.",
+        "Time after which a player without health is alive again, with full health.",
         &Number {
             place: |k: &mut Kind| &mut k.rules.respawn_after,
             unit: Unit::Millis,

@@ -7,11 +7,13 @@ use super::{Key, Section};
 
 pub(super) static MESSAGE: Section = Section {
     name: "message",
-    about: "Limits of the parts of a message, checked before memory is spent on them. Sizes are of the text in UTF-8.",
+    about: "Limits of the parts of a message. They are checked before memory is spent on a part. Sizes are bytes of \
+            text in UTF-8.",
     keys: &[
         Key::new(
             "max_nesting",
-            "Objects and arrays inside each other, the envelope and its payload included. Beyond it: `too_deep`.",
+            "Depth of objects and arrays inside each other. The envelope and its payload count. Beyond it: \
+             `too_deep`.",
             &Number {
                 place: |c: &mut Config| &mut c.core.message.max_nesting,
                 unit: Unit::Count,
@@ -41,7 +43,7 @@ pub(super) static MESSAGE: Section = Section {
         ),
         Key::new(
             "max_params",
-            "Keys of a `game_action` that the schema lacks.",
+            "Keys of a `game_action` that are not in the schema.",
             &count(|c| &mut c.core.message.max_params),
         ),
         Key::new(
@@ -56,12 +58,12 @@ pub(super) static MESSAGE: Section = Section {
         ),
         Key::new(
             "max_positions",
-            "Rooms that a `hello` gives positions for.",
+            "Rooms in the `positions` of a `hello`.",
             &count(|c| &mut c.core.message.max_positions),
         ),
         Key::new(
             "max_capabilities",
-            "Capabilities that a `hello` names.",
+            "Names in the `capabilities` of a `hello`.",
             &count(|c| &mut c.core.message.max_capabilities),
         ),
         Key::new(

@@ -11,8 +11,8 @@ pub(super) static SERVER: Section = Section {
     keys: &[
         Key::new(
             "listen",
-            "Addresses to listen on. Port 0 lets the system choose one. An address that other machines can reach \
-             needs keys for tokens (`[auth]`) or `public_demo`.",
+            "Addresses to listen on. Port 0 lets the system choose a port. An address that other machines can reach \
+             needs one of three: keys for tokens (`[auth]`), `auth.anonymous = true`, or `public_demo`.",
             &List {
                 place: |c: &mut Config| &mut c.server.listen,
                 read: items::address,
@@ -23,7 +23,8 @@ pub(super) static SERVER: Section = Section {
         .flag("--listen ADDR:PORT"),
         Key::new(
             "shards",
-            "Worker threads. Each has an event loop of its own and its share of the connections and rooms.",
+            "Worker threads. Each thread is a shard: it has an event loop of its own, and its share of the \
+             connections and rooms.",
             &AutoNumber {
                 place: |c: &mut Config| &mut c.server.shards,
                 unit: Unit::Count,
@@ -36,8 +37,8 @@ pub(super) static SERVER: Section = Section {
         .flag("--shards N"),
         Key::new(
             "public_demo",
-            "Accept clients from other machines without any authentication, and serve them the demo page. For trying \
-             it out in a network that you trust.",
+            "Serve clients from other machines without a token, and serve them the demo page. For tests in a network \
+             that you trust.",
             &Switch { place: |c: &mut Config| &mut c.server.public_demo },
         )
         .flag("--public-demo"),
@@ -59,8 +60,8 @@ pub(super) static SERVER: Section = Section {
         ),
         Key::new(
             "origins",
-            "Origins of pages that may connect besides the server's own host. On a loopback address any loopback \
-             origin may, without being listed. `\"*\"` lets any page connect.",
+            "Origins of web pages that may connect, besides the server's own host. On a loopback address any \
+             loopback origin may connect without being listed. `\"*\"` lets any page connect.",
             &List {
                 place: |c: &mut Config| &mut c.server.origins,
                 read: items::origin,
@@ -70,9 +71,10 @@ pub(super) static SERVER: Section = Section {
         ),
         Key::new(
             "hosts",
-            "Names under which the server answers on a loopback address, besides `localhost` and addresses of this \
-             machine, with any port: those that a proxy passes on as `Host`. A request for another name gets a 421, as \
-             any web page could have sent it. `/healthz` and `/readyz` answer to any name.",
+            "Further names for which the server answers on a loopback address. It always answers for `localhost` and \
+             for the addresses of this machine, with any port. List the name that a proxy passes on as `Host`. A \
+             request for any other name gets a 421, as a web page could have sent it (DNS rebinding). `/healthz` and \
+             `/readyz` answer for any name.",
             &List {
                 place: |c: &mut Config| &mut c.server.hosts,
                 read: items::host,
@@ -82,7 +84,7 @@ pub(super) static SERVER: Section = Section {
         ),
         Key::new(
             "trusted_proxies",
-            "Proxies whose word about a client's address is taken (`X-Forwarded-For`, PROXY protocol).",
+            "Proxies that the server believes when they name a client's address (`X-Forwarded-For`, PROXY protocol).",
             &List {
                 place: |c: &mut Config| &mut c.server.trusted_proxies,
                 read: items::network,
@@ -103,11 +105,12 @@ pub(super) static SERVER: Section = Section {
 
 pub(super) static ADMIN: Section = Section {
     name: "admin",
-    about: "A listener of its own for pages and metrics, so that the public one can do without them.",
+    about: "A second listener for the demo page and for metrics, so that the public addresses need not serve them.",
     keys: &[Key::new(
         "listen",
-        "Further addresses, on which the demo page and `/metrics` are served. They ask nobody for \
-         a token. An address that other machines can reach needs keys (`[auth]`) or `server.public_demo`.",
+        "Further addresses, which serve the demo page and `/metrics`. They need no token. An address that other \
+         machines can reach needs one of three: keys for tokens (`[auth]`), `auth.anonymous = true`, or \
+         `server.public_demo`.",
         &List {
             place: |c: &mut Config| &mut c.admin.listen,
             read: items::address,
@@ -119,11 +122,11 @@ pub(super) static ADMIN: Section = Section {
 
 pub(super) static HTTP: Section = Section {
     name: "http",
-    about: "Limits of HTTP requests, the WebSocket handshake among them.",
+    about: "Limits of HTTP requests. The WebSocket handshake is one of them.",
     keys: &[
         Key::new(
             "handshake_timeout",
-            "Time from a connection's start until its request must be there whole.",
+            "Time from the start of a connection within which its whole request must arrive. After it: 408.",
             &Number {
                 place: |c: &mut Config| &mut c.http.handshake_timeout,
                 unit: Unit::Micros,
@@ -133,7 +136,7 @@ pub(super) static HTTP: Section = Section {
         ),
         Key::new(
             "max_header_size",
-            "Size of a request's line and headers together. Beyond it: 431.",
+            "Size of the request line and the headers together. Beyond it: 431.",
             &Number {
                 place: |c: &mut Config| &mut c.http.max_header_size,
                 unit: Unit::Bytes,
@@ -143,7 +146,7 @@ pub(super) static HTTP: Section = Section {
         ),
         Key::new(
             "max_headers",
-            "Header lines of a request. Beyond it: 431.",
+            "Number of header lines in a request. Beyond it: 431.",
             &Number {
                 place: |c: &mut Config| &mut c.http.max_headers,
                 unit: Unit::Count,
@@ -156,11 +159,12 @@ pub(super) static HTTP: Section = Section {
 
 pub(super) static SHUTDOWN: Section = Section {
     name: "shutdown",
-    about: "What happens on SIGTERM and SIGINT. A second signal ends the process at once.",
+    about: "What the server does on SIGTERM and SIGINT. A second signal ends the process at once.",
     keys: &[
         Key::new(
             "delay",
-            "Time in which `/readyz` says no and newcomers are still served, so that a load balancer can notice.",
+            "Time in which `/readyz` says no and new connections are still served, so that a load balancer can \
+             notice.",
             &Number {
                 place: |c: &mut Config| &mut c.shutdown.delay,
                 unit: Unit::Micros,
@@ -170,7 +174,7 @@ pub(super) static SHUTDOWN: Section = Section {
         ),
         Key::new(
             "deadline",
-            "Time from the signal until the process ends, whatever is left.",
+            "Time from the signal until the process ends. It ends then even if clients are still connected.",
             &Number {
                 place: |c: &mut Config| &mut c.shutdown.deadline,
                 unit: Unit::Micros,
@@ -180,8 +184,8 @@ pub(super) static SHUTDOWN: Section = Section {
         ),
         Key::new(
             "pace",
-            "Connections a second that are asked to come back. All are asked at once, each with a delay of its own; \
-             the delays are spread so that this many come back in a second.",
+            "Reconnects a second that the server aims at. It sends `reconnect` to all clients at once, each with a \
+             delay of its own. The delays are spread so that this many clients connect again in a second.",
             &Number {
                 place: |c: &mut Config| &mut c.shutdown.pace,
                 unit: Unit::Count,
@@ -194,12 +198,12 @@ pub(super) static SHUTDOWN: Section = Section {
 
 pub(super) static LOG: Section = Section {
     name: "log",
-    about: "What is logged, on standard error. What can happen often is limited per cause: the first few \
-            lines in a while, then how many more there were. No payload and no secret is ever logged.",
+    about: "What the server logs, on standard error. Lines that can come often are limited for each cause: the first \
+            few are written, then a count of those that were left out. No payload and no secret is ever logged.",
     keys: &[
         Key::new(
             "level",
-            "The least severe level that is logged, for all or for parts of the program.",
+            "The least severe level that is logged, for the whole program or for parts of it.",
             &Text {
                 place: |c: &mut Config| &mut c.log.level,
                 check: items::log_level,
@@ -210,7 +214,7 @@ pub(super) static LOG: Section = Section {
         .flag("--log-level LEVEL"),
         Key::new(
             "format",
-            "What a line looks like: for people, or JSON. `\"auto\"` is text on a terminal and JSON else.",
+            "The form of a line: text for people, or JSON. `\"auto\"` is text on a terminal, and JSON elsewhere.",
             &Choice {
                 place: |c: &mut Config| &mut c.log.format,
                 names: &[

@@ -10,11 +10,11 @@ const SHORTEST_SECRET: usize = 32;
 
 pub(super) static SESSION: Section = Section {
     name: "session",
-    about: "What survives a connection: who said `hello` can come back and goes on where it was.",
+    about: "What outlives a connection. A client that said `hello` can connect again and resume its session.",
     keys: &[
         Key::new(
             "grace",
-            "How long a session lives without a connection. It stays in its rooms meanwhile.",
+            "How long a session lives without a connection. Meanwhile it stays in its rooms.",
             &Number {
                 place: |c: &mut Config| &mut c.core.session_grace,
                 unit: Unit::Millis,
@@ -24,7 +24,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "goodbye_grace",
-            "The same after a close frame with code 1001, which a browser sends when a page is closed or loaded anew.",
+            "The grace after the client closed with code 1001. A browser sends that when a page is closed or \
+             reloaded.",
             &Number {
                 place: |c: &mut Config| &mut c.core.goodbye_grace,
                 unit: Unit::Millis,
@@ -34,7 +35,7 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "token_lifetime",
-            "How long a resume token is good. Each `welcome` brings a new one.",
+            "How long a resume token is valid. Each `welcome` has a new one.",
             &Number {
                 place: |c: &mut Config| &mut c.core.token_lifetime,
                 unit: Unit::Millis,
@@ -44,8 +45,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "max_parked",
-            "Sessions without a connection that are kept, on each shard. Beyond it sessions end with their connections: \
-             nobody's session ends because of another one's.",
+            "Sessions without a connection that each shard keeps. Beyond it a session ends as soon as its connection \
+             does. Sessions that are kept already are not ended.",
             &Number {
                 place: |c: &mut Config| &mut c.core.max_parked,
                 unit: Unit::Count,
@@ -55,8 +56,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "max_parked_per_address",
-            "The same for connections from one IPv4 address, or from one IPv6 network of 64 bits. Programs on this \
-             machine are not counted.",
+            "The same limit for sessions whose connections came from one IPv4 address, or from one IPv6 network of \
+             64 bits. Programs on this machine are not counted.",
             &Number {
                 place: |c: &mut Config| &mut c.core.max_parked_per_origin,
                 unit: Unit::Count,
@@ -66,8 +67,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "inbox_memory",
-            "Memory that the inboxes of all sessions may hold together. Beyond it those lose their messages first that \
-             got none for longest, and their clients are told.",
+            "Memory that the inboxes of all sessions may take together. Beyond it an inbox loses its messages: first \
+             the one that has got no message for longest. Its client gets `inbox_recovered: false`.",
             &Number {
                 place: |c: &mut Config| &mut c.core.inbox_memory,
                 unit: Unit::Bytes,
@@ -77,7 +78,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "secret",
-            "Signs resume tokens. Left empty it is drawn at each start: clients then get a new `client_id` after one.",
+            "The secret that resume tokens are signed with. If it is empty, the server draws one at each start, and \
+             after a restart clients get a new `client_id`.",
             &Text {
                 place: |c: &mut Config| &mut c.session_secret.0,
                 check: secret,
