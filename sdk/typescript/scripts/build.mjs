@@ -8,6 +8,7 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { minify } from "terser";
+import { ESBUILD, MAIN, TERSER } from "./options.mjs";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 const served = fileURLToPath(new URL("../../../crates/server/web/sdk/", import.meta.url));
@@ -18,21 +19,6 @@ const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reloa
 const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload" };
 
 const { version } = JSON.parse(readFileSync(`${here}package.json`, "utf8"));
-const options = {
-  absWorkingDir: here,
-  entryPoints: ["src/index.ts", "src/protobuf.ts", "src/reload.ts", "src/react.ts"],
-  outdir: "dist",
-  bundle: true,
-  format: "esm",
-  target: "es2022",
-  minify: true,
-  // Properties that begin with _ are private. No entry touches another's, so each may have its own short names.
-  mangleProps: /^_/,
-  external: ["react"],
-  sourcemap: true,
-  write: false,
-  logLevel: "warning",
-};
 const banner = `/* roomcast ${version}, Apache-2.0 OR MIT */\n`;
 
 const failed = process.argv.includes("--check") ? await check() : await write();
@@ -109,14 +95,16 @@ function oneDeclaration(place, entry) {
 
 /** Bundled by esbuild; terser then takes two per cent more off. */
 async function entries() {
-  const { outputFiles } = await build(options);
+  const others = ["src/protobuf.ts", "src/reload.ts", "src/react.ts"];
+  const built = await Promise.all([build(MAIN), build({ ...ESBUILD, entryPoints: others })]);
+  const outputFiles = built.flatMap((it) => it.outputFiles);
   const scripts = outputFiles.filter(({ path }) => path.endsWith(".js"));
   return Promise.all(
     scripts.map(async ({ path, text }) => {
       const map = outputFiles.find((other) => other.path === `${path}.map`).text;
       // The banner is a line more than the map knows of.
       const sourceMap = { content: map, includeSources: true, asObject: true };
-      const shorter = await minify(text, { module: true, ecma: 2022, compress: { passes: 2 }, sourceMap });
+      const shorter = await minify(text, { ...TERSER, sourceMap });
       const { mappings, ...rest } = shorter.map;
       return { name: basename(path), code: shorter.code, map: JSON.stringify({ ...rest, mappings: `;${mappings}` }) };
     }),

@@ -1,7 +1,8 @@
 import type { Client } from "./client.js";
-import { copyOf, errorOf, isTorn, onAbort, promise, RoomcastError, unconfirmed } from "./errors.js";
+import { asError, copyOf, errorOf, isTorn, onAbort, promise, RoomcastError, unconfirmed } from "./errors.js";
 import { type Entry, Outbox } from "./outbox.js";
 import { Received } from "./received.js";
+import { isEvent } from "./shape.js";
 import { Timer } from "./timer.js";
 import type {
   ClientEnvelope, EnvelopeFields, EventMeta, EventsOf, Gap, HistoryEvent, Receipt, Recipient, SendOptions, ServerEnvelope,
@@ -24,15 +25,15 @@ export abstract class Channel<K, Signals> extends Received {
   /** @internal What its requests have, and their answers: an error may name no room. */
   _id: number | undefined;
   /** @internal Whether the application may send. */
-  _wanted = false;
+  _wanted?: boolean;
   /** @internal Whether messages can be given to the connection. */
-  _ready = false;
+  _ready?: boolean;
   /** @internal */
   _outbox = new Outbox();
   /** @internal Nothing is sent while it waits. */
   _pause = new Timer();
   /** @internal */
-  _handlers = new Map<string, Set<(...args: any[]) => void>>();
+  _handlers = new Set<[what: string, handler: (...args: any[]) => void]>();
 
   /**
    * Calls `handler` for each event with this name, in order, each once. Returns what stops it. Handlers attached before
@@ -48,12 +49,10 @@ export abstract class Channel<K, Signals> extends Received {
   /** Calls `handler` for what is not one of the application's events. Returns what stops it. */
   subscribe<S extends keyof Signals & string>(what: S, handler: Signals[S]): Unsubscribe {
     // The same function may be there twice.
-    const own = (...args: any[]) => (handler as any)(...args);
-    const handlers = this._handlers.get(what) ?? new Set();
-    this._handlers.set(what, handlers.add(own));
+    const own: [string, any] = [what, handler];
+    this._handlers.add(own);
     return () => {
-      handlers.delete(own);
-      if (!handlers.size && this._handlers.get(what) == handlers) this._handlers.delete(what);
+      this._handlers.delete(own);
       this._rest();
     };
   }
@@ -63,9 +62,9 @@ export abstract class Channel<K, Signals> extends Received {
 
   /** @internal */
   _emit(key: string, ...args: unknown[]): void {
-    for (const handler of [...(this._handlers.get(key) ?? [])]) {
+    for (const [what, handler] of [...this._handlers]) {
       try {
-        handler(...args);
+        if (what == key) handler(...args);
       } catch (error) {
         // The application's fault is the application's: it is thrown where it harms nothing here.
         setTimeout(() => {
@@ -80,7 +79,7 @@ export abstract class Channel<K, Signals> extends Received {
     try {
       this._client._write({ type, ...this._address, request_id: this._id, payload } as ClientEnvelope);
     } catch (error) {
-      this._receive({ type: "error", payload: { ...(error as RoomcastError), request: type } as any });
+      this._receive({ type: "error", payload: { ...asError(error), request: type } as any });
     }
   }
 
@@ -97,30 +96,29 @@ export abstract class Channel<K, Signals> extends Received {
     { signal, ttlMs, noEcho, ephemeral }: SendOptions = {},
     to?: Recipient,
   ): Promise<Receipt> {
-    return promise<Receipt>((resolve, reject) => {
+    return promise<Receipt>((done) => {
       const client = this._client;
       const bytes = data instanceof Uint8Array;
+      const where = { ...this._address, ...this._to(to), ...fields };
       const message = {
         type,
-        ...this._address,
-        ...this._to(to),
-        ...fields,
+        ...where,
         no_echo: noEcho,
         payload: bytes ? new Uint8Array(data) : copyOf(data),
         payload_kind: bytes ? "bytes" : type == "chat" && typeof data == "string" ? "text" : undefined,
         ephemeral,
       } as ClientEnvelope;
       client._check(signal);
-      if (isTorn([message.name, message.to_client_id, message.to_user_id].join())) throw new RoomcastError("invalid_name");
+      if (isTorn(Object.values(where).join())) throw new RoomcastError("invalid_name");
       if (!this._wanted) throw new RoomcastError("not_joined");
       if (ephemeral || type == "game_action") {
         if (!this._ready) throw new RoomcastError("not_connected");
         const wait = client._wait();
         if (wait > 0) throw new RoomcastError("rate_limited", "", wait);
         client._write(message);
-        return resolve({ seq: 0, offset: 0 });
+        return done(undefined, { seq: 0, offset: 0 });
       }
-      const weight = client._frame(message)._size + OVERHEAD;
+      let weight = client._frame(message)._size + OVERHEAD;
       if (client._bytes + weight > (client._options.outboxBytes ?? 1 << 20)) throw new RoomcastError("outbox_full");
       client._bytes += weight;
       const giveUp = (code: string) => {
@@ -132,14 +130,13 @@ export abstract class Channel<K, Signals> extends Received {
       const heedless = onAbort(signal, () => giveUp("aborted"));
       const entry: Entry = {
         _message: message,
-        _weight: weight,
         _settle(error, offset) {
-          client._bytes -= this._weight;
-          this._weight = 0;
+          // Once.
+          client._bytes -= weight;
+          weight = 0;
           timer._stop();
           heedless();
-          if (error) reject(error);
-          else resolve({ seq: this._seq ?? 0, offset: offset! });
+          done(error, { seq: this._seq ?? 0, offset: offset! });
         },
       };
       this._outbox._entries.push(entry);
@@ -150,12 +147,11 @@ export abstract class Channel<K, Signals> extends Received {
 
   /** @internal Whether a message may be given to the connection now; if only later, it is tried again then. */
   _may(): boolean {
-    if (!this._ready || this._pause._on) return false;
     const wait = this._client._wait();
+    if (!this._ready || this._pause._on) return false;
     // It is no number where there is no limit.
-    if (!(wait > 0)) return true;
-    this._hold(wait);
-    return false;
+    if (wait > 0) this._hold(wait);
+    return !(wait > 0);
   }
 
   /** @internal Sends nothing for so many milliseconds. */
@@ -169,7 +165,7 @@ export abstract class Channel<K, Signals> extends Received {
     const client = this._client;
     const acked = client._acked;
     let entry: Entry | undefined;
-    while ((entry = outbox._next(acked ? (client._limits.max_unanswered ?? 0) : Infinity)) && this._may()) {
+    while ((entry = outbox._next(acked ? client._limits.max_unanswered! : Infinity)) && this._may()) {
       const again = entry._seq;
       // In front: where the server can't read what follows, its refusal names the number.
       const seq = acked ? again || outbox._nextSeq : undefined;
@@ -177,7 +173,7 @@ export abstract class Channel<K, Signals> extends Received {
         if (again && !acked) throw unconfirmed();
         if (!entry._error) client._write({ seq, ...entry._message! } as ClientEnvelope);
       } catch (error) {
-        entry._error = error as RoomcastError;
+        entry._error = asError(error);
       }
       if (!acked || (entry._error && !again)) {
         // It never had a number, or will never have an answer.
@@ -201,10 +197,10 @@ export abstract class Channel<K, Signals> extends Received {
   _receive(message: ServerEnvelope): void {
     const outbox = this._outbox;
     if (message.type == "ack") {
-      for (const { seq, offset } of message.payload.acks ?? []) {
+      message.payload.acks?.forEach(({ seq, offset }) => {
         const entry = outbox._answered(seq);
         entry?._settle(offset ? undefined : (!entry._doubtful && entry._error) || unconfirmed(), offset);
-      }
+      });
       this._pump();
     } else if (message.type == "error") {
       const { code, seq, retry_after_ms } = message.payload;
@@ -220,7 +216,7 @@ export abstract class Channel<K, Signals> extends Received {
       } else {
         this._hold(code == "seq_gap" ? outbox._gap(seq) : outbox._retry(seq, retry_after_ms));
       }
-    } else if (/^(chat|event|game_action|player_)/.test(message.type)) {
+    } else if (isEvent(message)) {
       const isNew = this._accept(message, (gap) => {
         outbox._doubt();
         this._gap(gap);

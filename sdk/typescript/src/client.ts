@@ -44,12 +44,10 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     super(url, options);
     const { saved } = options;
     if (!saved) return;
-    const [id, token, directSeq, seqs, inbox, late] = saved;
-    this.id = id;
-    this._resumeToken = token;
-    this._outbox._nextSeq = directSeq;
+    let seqs, inbox, late;
+    [this.id, this._resumeToken, this._outbox._nextSeq, seqs, inbox, late] = saved;
     this._seqs = new Map(seqs);
-    this._position = inbox ?? undefined;
+    this.position = inbox ?? undefined;
     this._late = Array(late).fill(elapsed() + LATE_HELLO_MS);
   }
 
@@ -89,14 +87,12 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
   connect(): void {
     if (this.status.state != "idle") return;
     const globals: any = globalThis;
-    const { document } = globals;
-    const wake = () => document?.hidden || this.wake();
-    // Workers have no document, and React Native has neither.
-    globals.addEventListener?.("online", wake, this._life);
-    globals.addEventListener?.("pageshow", wake, this._life);
-    document?.addEventListener("visibilitychange", wake, this._life);
+    // Workers have no document, and React Native has no such events. The document's own bubbles.
+    for (const event of ["online", "pageshow", "visibilitychange"]) {
+      globals.addEventListener?.(event, () => globals.document?.hidden || this.wake(), this._life);
+    }
     this._set({ state: "connecting" });
-    void this._open();
+    this._open();
   }
 
   /** Sends an event to one session or one user. Direct messages wait for each other, whomever they are for. */
@@ -122,7 +118,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     if (!this._resumeToken) return;
     // Numbers go on for as long as the id is the same: also in rooms that are not joined now.
     this._rooms.forEach((room, name) => this._seqs.set(name, room._outbox._nextSeq));
-    return [this.id, this._resumeToken, this._outbox._nextSeq, [...this._seqs], this._position, this._late.filter((until) => until > elapsed()).length];
+    return [this.id, this._resumeToken, this._outbox._nextSeq, [...this._seqs], this.position, this._late.filter((until) => until > elapsed()).length];
   }
 
   /** @internal To the server, a message without a recipient is of a room, and takes that room's number. */
@@ -153,7 +149,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
         token: this._token!,
         resume_token: this._resumeToken!,
         positions,
-        inbox: this._position!,
+        inbox: this.position!,
         first_direct_seq: this._outbox._firstSeq(),
       },
     };
@@ -172,10 +168,10 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
       this._rooms.forEach((room) => room._outbox._beginAgain());
     }
     if (!it.resumed || it.direct_repeats_possible) this._outbox._doubt();
-    const since = this._position;
+    const since = this.position;
     // Where the session is gone, so is the inbox, and what it may have had. Who never had one misses nothing.
     const missed = it.resumed ? it.inbox && !it.inbox_recovered : since;
-    if (missed || !since) this._position = it.inbox;
+    if (missed || !since) this.position = it.inbox;
     if (missed) this._gap({ since: since!, now: it.inbox! });
     this._rooms.forEach((room) => room._enter(it.resumed));
     this._pump();

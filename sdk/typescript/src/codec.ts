@@ -25,7 +25,7 @@ export const json: Codec = {
     ),
   decode: (data) => {
     // Nothing that an application does with a value so deep would come back.
-    if (/([[{][^[\]{}]*){999}/.test(data as string)) throw new RangeError("nested too deeply");
+    if (/([[{][^[\]{}]*){999}/.test(data as string)) throw RangeError("nested too deeply");
     return JSON.parse(data as string);
   },
 };

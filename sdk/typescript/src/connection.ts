@@ -1,7 +1,7 @@
 import { Channel } from "./channel.js";
 import { Clock } from "./clock.js";
 import { type Codec, json } from "./codec.js";
-import { errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
+import { asError, errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
 import { backoff, closeError, comesBack } from "./reconnect.js";
 import { checked } from "./shape.js";
 import { elapsed, Timer } from "./timer.js";
@@ -44,20 +44,20 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   private _tokenTimer = new Timer();
   /** Failures in a row; a connection that lived from ping to ping was a good one. */
   private _attempts = 0;
-  private _greetedAt = 0;
+  private _greetedAt!: number;
   /** @internal Rooms in the last `hello`, and how many there may be in the next one. */
-  _places = 0;
+  _places!: number;
   /** @internal */
   _mostPlaces = MOST_PLACES;
   /** @internal None before the first `welcome`. */
-  _interval = 0;
+  _interval!: number;
   /** When the whole burst may be sent again. */
-  private _fullAt = 0;
+  private _fullAt!: number;
   /** When the next ping is due, and what the clock on the wall will say then. */
-  private _due = Infinity;
-  private _dueDate = Infinity;
+  private _due!: number;
+  private _dueDate!: number;
   /** Pings since anything was heard. */
-  private _missed = 0;
+  private _missed!: number;
   /** The server asked to come back then, there. */
   private _moveAt = 0;
   private _target: string | undefined;
@@ -126,12 +126,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   /** @internal What a message is on the wire. Throws what can't be sent, before it has taken a number. */
   _frame(message: ClientEnvelope): { _frame: string | Uint8Array; _size: number } {
-    let _frame;
-    try {
-      _frame = this._codec.encode(message);
-    } catch (error) {
-      throw new RoomcastError("invalid_value", `${error}`);
-    }
+    const _frame = this._codec.encode(message);
     const _size = (typeof _frame == "string" ? new TextEncoder().encode(_frame) : _frame).length;
     if (_size > (this._limits.max_message || Infinity)) throw new RoomcastError("too_large");
     return { _frame, _size };
@@ -173,8 +168,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       socket = new (this._options.WebSocket ?? WebSocket)(this._target || this._url, this._codec.subprotocol);
     } catch (error) {
       if (!alive()) return;
-      const reason = error instanceof RoomcastError ? error : new RoomcastError("not_connected", `${error}`);
-      return this._over(reason, final || error instanceof UnauthorizedError);
+      return this._over(asError(error, "not_connected"), final || error instanceof UnauthorizedError);
     }
     this._socket = socket;
     socket.binaryType = "arraybuffer";
@@ -184,7 +178,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       try {
         this._write(this._hello());
       } catch (error) {
-        this._unwelcome(error as RoomcastError);
+        this._unwelcome(asError(error));
       }
     });
     socket.onmessage = on((event) => {
@@ -195,7 +189,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
       } catch (error) {
         const { room_id, type, request_id } = message ?? {};
         const code = "unreadable";
-        this._emit("error", new RoomcastError(code, `${error}`));
+        this._emit("error", asError(error, code));
         // What it was an answer to has failed, as if the server had refused it.
         if (!room_id || typeof type != "string" || !this._ready) return;
         const request = type.replace("joined", "join_room").replace("presence", "");
@@ -241,9 +235,9 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     } else if (type == "pong") {
       if (Number.isFinite(payload)) this._clock._add(payload, now, timestamp);
     } else if (type == "reconnect") {
-      const { delay_ms, url } = payload;
+      const { delay_ms = 0, url } = payload;
       // A token goes there: only where it is as safe as here.
-      this._moveAt = now + (delay_ms ?? 0);
+      this._moveAt = now + delay_ms;
       this._target = /^wss:/.test(url) || !/^wss:/.test(this._url) ? url : "";
       this._timer._set(delay_ms, () => this._retry(new RoomcastError("reconnect")));
     } else if (type == "auth") {
@@ -311,7 +305,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     // Not 1000, which would end the session.
     this._shut(4000);
     // Before anybody is told, who may close the client.
-    this._timer._set(wait, () => void this._open());
+    this._timer._set(wait, () => this._open());
     this._set({ state: "reconnecting", reason, at: Date.now() + wait });
   }
 

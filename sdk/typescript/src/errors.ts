@@ -43,15 +43,20 @@ export class UnauthorizedError extends RoomcastError {
   }
 }
 
+/** As an error of this kind: what an application's code, or the platform, has thrown. */
+export const asError = (error: unknown, code = "invalid_value"): RoomcastError =>
+  error instanceof RoomcastError ? error : new RoomcastError(code, `${error}`);
+
+/** Somebody who waits. */
+export type Done<T = any> = (error?: RoomcastError, value?: T) => void;
+
 /** A promise that is no unhandled rejection when nobody awaits it. */
-export const promise = <T>(
-  run: (resolve: (value: T) => void, reject: (error: RoomcastError) => void) => void,
-): Promise<T> => {
+export const promise = <T>(run: (done: Done<T>) => void): Promise<T> => {
   const it = new Promise<T>((resolve, reject) => {
     try {
-      run(resolve, reject);
+      run((error, value) => (error ? reject(error) : resolve(value!)));
     } catch (error) {
-      reject(error instanceof RoomcastError ? error : new RoomcastError("invalid_value", `${error}`));
+      reject(asError(error));
     }
   });
   it.catch(() => {});
@@ -64,7 +69,7 @@ export const copyOf = (it: unknown): any =>
     ? it
     : JSON.parse(
         JSON.stringify(it, (_, it) => {
-          if (/function|number/.test(typeof it) && !Number.isFinite(it)) throw new TypeError("not JSON");
+          if (/function|number/.test(typeof it) && !Number.isFinite(it)) throw TypeError("not JSON");
           return it;
         }),
       );

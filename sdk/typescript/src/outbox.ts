@@ -9,8 +9,6 @@ export interface Entry {
   /** Left out: it was never given to a connection. */
   _seq?: number;
   _message?: ClientEnvelope;
-  /** What it takes of the outbox. */
-  _weight: number;
   /** Its number is skipped, and this is told if it was not done before. */
   _error?: RoomcastError | undefined;
   /** It was sent to a log, or a session, that is gone: it may have been done there, whatever is answered now. */
@@ -27,13 +25,17 @@ export interface Entry {
  */
 export class Outbox {
   _entries: Entry[] = [];
-  _sent = 0;
+  _sent!: number;
   /** The lowest number that was never used. */
   _nextSeq = 1;
   /** How many may be under way: one after a refusal, and one more with each answer. */
-  private _window = Infinity;
+  private _window!: number;
   /** Refusals since the last progress. */
-  private _strikes = 0;
+  private _strikes!: number;
+
+  constructor() {
+    this._newLink();
+  }
 
   /** The lowest number that has no answer. */
   _firstSeq(): number {
@@ -81,7 +83,7 @@ export class Outbox {
     if (entry?._seq != seq) {
       // Nobody here has it: of a life before this one, or long answered.
       if (seq < this._nextSeq) {
-        this._entries.splice(at, 0, { _seq: seq, _weight: 0, _error: new RoomcastError("aborted"), _settle() {} });
+        this._entries.splice(at, 0, { _seq: seq, _error: new RoomcastError("aborted"), _settle() {} });
       }
     } else if (this._strikes > STUCK) {
       entry._error = unconfirmed();

@@ -7,16 +7,17 @@ const NUMBERS = 64;
 
 /** How far a log was received, a room's or the inbox, without what came twice. */
 export class Received {
-  _position: Position | undefined;
+  /** @internal How far: the last event that has a place. */
+  position: Position | undefined;
   /** The last numbers of each sender, whatever log they came in. */
   private _seen = new Map<string, number[]>();
 
   /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
   _accept({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
     if (!offset) return true;
-    const since = this._position;
+    const since = this.position;
     if (since && since.epoch == epoch && offset <= since.offset) return false;
-    this._position = { epoch: epoch!, offset };
+    this.position = { epoch: epoch!, offset };
     if (since && since.epoch != epoch) gap({ since, now: { epoch: epoch!, offset: offset - 1 } });
     return !seq || this._isNew(from_client_id!, seq);
   }

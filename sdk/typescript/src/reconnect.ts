@@ -15,7 +15,7 @@ export const backoff = (attempts: number, random: number, retryAfter = 0): numbe
 
 /** Whether a client comes back after a close with this code. */
 export const comesBack = (code: number): boolean =>
-  code < 4500 && ![1002, 1003, 1007, 1009].includes(code);
+  !/^(100[2379]|4[5-9])/.test("" + code);
 
 /** Why a connection was closed. A server's reason begins with a name, and may say how long to wait. */
 export const closeError = (code: number, reason: string): RoomcastError =>

@@ -1,6 +1,6 @@
 import { Channel, eventOf } from "./channel.js";
 import type { Client } from "./client.js";
-import { copyOf, errorOf, isTransient, onAbort, promise, RoomcastError } from "./errors.js";
+import { copyOf, type Done, errorOf, isTransient, onAbort, promise, RoomcastError } from "./errors.js";
 import { isObject } from "./shape.js";
 import { Timer } from "./timer.js";
 import type {
@@ -14,16 +14,8 @@ const ANSWER_MS = 10_000;
 /** Answers may come so long after the room was left; a refusal that names no time to wait is heeded so long. */
 const A_SECOND = 1_000;
 
-const memberOf = (it: WireMember): Member<any> => ({
-  id: it.player_id,
-  num: it.player_num,
-  nickname: it.nickname,
-  presence: it.presence ?? {},
-  connected: it.connected!,
-});
-
-/** Somebody who waits. */
-type Done = (error?: RoomcastError, value?: any) => void;
+/** What only the room itself changes. */
+type Own = { -readonly [P in "position" | "members"]: Room[P] };
 
 /** A room: one cached handle per name, made by `client.room(name)`. K is its kind. */
 export class Room<K = any> extends Channel<K, RoomSignals<K>> {
@@ -31,6 +23,13 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   status: RoomStatus = "left";
   /** How many members there are. */
   total = 0;
+  /**
+   * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
+   * that tells no more than their number. Another list after each change.
+   */
+  readonly members: readonly Member<PresenceOf<K>>[] = [];
+  /** The last event received: store it, and pass it as `since`. */
+  declare readonly position: Position | undefined;
   /** What the server owns in a `state` room, by `player_id`: the same map all the time, changed by each `sync`. */
   readonly state: ReadonlyMap<string, PlayerState> = new Map();
   /** @internal */
@@ -39,21 +38,20 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   _address;
   private _joins = 0;
   /** `joined` has not come since the application joined it. */
-  private _fresh = false;
+  private _fresh?: boolean;
   /** Whether the server's session has the room: 0 no, 1 perhaps (a join was lost on its way), 2 yes. @internal */
   _has = 0;
   /** What is asked of the server and not answered: one thing at a time. */
   private _op: 0 | "join_room" | "leave_room" = 0;
   private _timer = new Timer();
   private _joiners = new Set<Done>();
-  private _leavers: (() => void)[] = [];
+  private _leavers = new Set<() => void>();
   /** The log that messages were sent to. */
-  private _epoch = "";
+  private _epoch?: string;
   private _num = 0;
   /** The room's clock when the list was made. */
-  private _listedAt = 0;
+  private _listedAt?: number;
   private _known = new Map<number, Member<any>>();
-  private _list: readonly Member<any>[] | undefined;
   /** One's own keys as they are to be. */
   private _presence = new Map<string, unknown>();
   /** Keys to tell, and those told last. */
@@ -78,22 +76,9 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._address = { room_id: name };
   }
 
-  /**
-   * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
-   * that tells no more than their number. Never changed.
-   */
-  get members(): readonly Member<PresenceOf<K>>[] {
-    return (this._list ??= [...this._known.values()].sort((a, b) => a.num - b.num));
-  }
-
   /** One's own entry, when it is known. */
   get self(): Member<PresenceOf<K>> | undefined {
     return this._known.get(this._num);
-  }
-
-  /** The last event received: store it, and pass it as `since`. */
-  get position(): Position | undefined {
-    return this._position;
   }
 
   /**
@@ -102,9 +87,9 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * rejects with `already_joined`: they would hear again what they have heard. `history` gives what is missing.
    */
   join({ since, signal }: JoinOptions = {}): Promise<void> {
-    return promise<void>((resolve, reject) => {
+    return promise<void>((done) => {
       const client = this._client;
-      const at = this._position;
+      const at = this.position;
       client._check(signal);
       if (since && !isObject(since)) throw new RoomcastError("invalid_value");
       if (this._wanted && since && !(at?.epoch == since.epoch && at.offset <= since.offset)) {
@@ -114,16 +99,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (!this._wanted) {
         client._use(this);
         // A leave that was never said is taken back.
-        if (!this._op) this._toldLeft();
+        if (!this._op) this._tell(this._leavers);
         this._wanted = this._fresh = true;
-        this._position = since;
+        (this as Own).position = since;
         this._setStatus("joining");
       }
-      if (this._ready) return resolve();
+      if (this._ready) return done();
       const joiner: Done = (error) => {
         heedless();
-        if (error) reject(error);
-        else resolve();
+        done(error);
       };
       const heedless = onAbort(signal, () => {
         if (!this._joiners.delete(joiner)) return;
@@ -146,7 +130,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (this._joins || !this._wanted) return;
     this._out(new RoomcastError("left"));
     this._step();
-    if (this._has || this._op) await new Promise<void>((resolve) => void this._leavers.push(resolve));
+    if (this._has || this._op) await new Promise<void>((resolve) => void this._leavers.add(resolve));
   }
 
   /** Sends an event. Settles with its place in the log; needs not be awaited. Waits while there is no connection. */
@@ -198,7 +182,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       limit -= page.events.length;
       yield* page.events.map(eventOf);
       // It ends, or goes on.
-      if (!page.next || (page.next - next) * (reverse ? -1 : 1) <= 0) return;
+      if (!page.next || (reverse ? page.next >= next : page.next <= next)) return;
       next = page.next;
     }
   }
@@ -206,17 +190,16 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** One page of a room is asked for at a time. */
   private _page(type: "history" | "members", payload: object): Promise<any> {
     const ask = () =>
-      promise((resolve, reject) => {
+      promise((done) => {
         if (!this._wanted) throw new RoomcastError("not_joined");
-        this._ask = [type, payload, (error, page) => (error ? reject(error) : resolve(page))];
+        this._ask = [type, payload, done];
         this._sendAsk();
       });
     return (this._asks = this._asks.then(ask, ask));
   }
 
   private _sendAsk(): void {
-    if (!this._ask || !this._ready) return;
-    this._say(this._ask[0], this._ask[1]);
+    if (this._ask && this._ready) this._say(this._ask[0], this._ask[1]);
   }
 
   private _answerAsk(error?: RoomcastError, page?: unknown): void {
@@ -287,7 +270,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._setStatus("left");
     this._outbox._giveUpUnsent(error);
     if (!this._client._ready) this._outbox._giveUpSent();
-    this._toldJoined(error);
+    this._tell(this._joiners, error);
     this._answerAsk(error);
     this._known.clear();
     (this.state as Map<string, PlayerState>).clear();
@@ -298,13 +281,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** @internal Forgets what is of no use any more; a room that was left and that nobody holds. */
   override _rest(): void {
     if (this._wanted || this._has || this._op) return;
-    this._toldLeft();
+    this._tell(this._leavers);
     if (this._num && !this._handlers.size && !this._outbox._entries.length) this._client._free(this);
-  }
-
-  private _toldLeft(): void {
-    this._leavers.forEach((leaver) => leaver());
-    this._leavers = [];
   }
 
   /** The server has put this client out of the room, or did not let it in. */
@@ -320,13 +298,13 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._emit("error", error);
   }
 
-  private _toldJoined(error?: RoomcastError): void {
-    this._joiners.forEach((joiner) => joiner(error));
-    this._joiners.clear();
+  private _tell(waiting: Set<Done>, error?: RoomcastError): void {
+    waiting.forEach((done) => done(error));
+    waiting.clear();
   }
 
   private _changed(): void {
-    this._list = undefined;
+    (this as Own).members = [...this._known.values()].sort((a, b) => a.num - b.num);
     this._emit("members", this.members);
   }
 
@@ -351,8 +329,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       if (type == "sync") {
         const state = this.state as Map<string, PlayerState>;
         if (payload.full) state.clear();
-        for (const id of payload.left ?? []) state.delete(id);
-        for (const player of payload.players ?? []) state.set(player.player_id, player);
+        payload.left?.forEach(state.delete, state);
+        payload.players?.forEach((player: PlayerState) => state.set(player.player_id, player));
         this._emit(type, payload);
       } else if (type == "presence") {
         // It may overtake the event that tells of who came, and of who left.
@@ -364,15 +342,15 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     }
   }
 
-  private _add(member: WireMember): void {
-    this._known.set(member.player_num, memberOf(member));
+  private _add({ player_id: id, player_num: num, nickname, presence, connected }: WireMember): void {
+    this._known.set(num, { id, num, nickname, presence: presence ?? {}, connected: connected! });
   }
 
   /**
    * @internal What happened before the list was made is in it already.
    */
   override _meet({ type, name, from, data, timestamp }: HistoryEvent): void {
-    if (timestamp < this._listedAt) return;
+    if (timestamp < this._listedAt!) return;
     const num = data?.player_num;
     const left = type == "player_left";
     if (left) this.total -= +this._known.delete(num);
@@ -403,10 +381,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one from
     // before the room was left and joined again answers where another place was meant.
     const reached = since?.epoch == epoch && (it.recovered && !(this._fresh && offset > since.offset) || offset == since.offset);
-    if (!reached) this._position = now;
+    if (!reached) (this as Own).position = now;
     this._listedAt = timestamp;
     this._known.clear();
-    (it.members ?? []).forEach(this._add, this);
+    it.members?.forEach(this._add, this);
     this.total = it.total;
     this._num = it.player_num;
     // A list has no more than 100 members.
@@ -433,7 +411,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     // Its handler may have closed the client, or left.
     if (!this._client._ready || !this._wanted) return;
     this._setStatus("joined");
-    this._toldJoined();
+    this._tell(this._joiners);
     this._changed();
     this._sendAsk();
     this._pump();
@@ -446,7 +424,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._page("members", { after }).then(
       ({ members, total, next }) => {
         const known = this._known.size;
-        (members ?? []).forEach(this._add, this);
+        members?.forEach(this._add, this);
         this.total = total;
         this._changed();
         // A page that has nobody new is the last one, whatever it says.
@@ -459,7 +437,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** A leave was answered: by one's own `player_left`, or because the room is not joined. Or the server lacks it. */
   private _left(): void {
     this._answered(0);
-    this._toldLeft();
+    this._tell(this._leavers);
     // Answers may still come.
     if (this._outbox._entries.length) setTimeout(() => this._forgetSent(), A_SECOND);
     this._step();

@@ -6,58 +6,57 @@ import type { ServerEnvelope } from "./types.js";
 type Is = (it: any) => boolean;
 
 const text: Is = (it) => typeof it == "string" && !isTorn(it);
-const count: Is = (it) => Number.isSafeInteger(it) && it >= 0;
-const plain: Is = (it) => !!it && typeof it == "object" && !Array.isArray(it);
+const whole = Number.isSafeInteger;
+const count: Is = (it) => whole(it) && it >= 0;
+const flag: Is = (it) => !!it === it;
+/** Of what is not `null`. */
+const plain: Is = (it) => typeof it == "object" && !Array.isArray(it);
 const list =
   (is: Is): Is =>
   (it) =>
     Array.isArray(it) && it.every(is);
 
-/** Whether it may be one of the protocol's own objects. `null` is no value. */
+/** Whether it may be one of the protocol's own objects. Throws for `null`; in the object that is no value. */
 export const isObject: Is = (it) =>
-  plain(it) && Object.entries(it).every(([key, value]) => value == null || (KINDS.get(key)?.(value) ?? true));
+  plain(it) && Object.entries(it).every(([key, value]) => value == null || KINDS.every(([keys, is]) => !keys.test(key) || is(value)));
 
 /** What is in the protocol's keys. Each means the same wherever it is. */
-const KINDS = new Map<string, Is>();
-for (const [keys, is] of [
-  ["type room_id from_client_id name client_id resume_token user_id player_id nickname mode action code message request url", text],
-  ["timestamp server_time token_expires_at frame_num", Number.isSafeInteger],
-  ["seq offset total next delay_ms retry_after_ms ping_interval_ms max_message messages_per_second burst max_unanswered", count],
-  ["player_num request_id", (it) => it >>> 0 === it],
-  ["health score target_id", (it) => (it | 0) === it],
-  ["x y z", Number.isFinite],
-  ["ephemeral resumed seq_acked recovered connected full repeats_possible inbox_recovered direct_repeats_possible", (it) => !!it === it],
-  ["presence params", plain],
-  ["limits inbox position velocity", isObject],
-  ["members acks players", list(isObject)],
-  ["left", list(text)],
-  ["epoch", (it) => text(it) && it.length < 17],
-] as [string, Is][]) {
-  for (const key of keys.split(" ")) KINDS.set(key, is);
-}
+const KINDS: [RegExp, Is][] = [
+  [/^(type|name|nickname|resume_token|mode|action|code|message|request|url|(from_client|client|room|user|player)_id)$/, text],
+  [/^(frame_num|timestamp|server_time|token_expires_at)$/, whole],
+  [/^(seq|offset|total|next|burst|messages_per_second|max_.*|.*_ms)$/, count],
+  [/^(player_num|request_id)$/, (it) => it >>> 0 === it],
+  [/^(health|score|target_id)$/, (it) => (it | 0) === it],
+  [/^[xyz]$/, Number.isFinite],
+  [/^(ephemeral|resumed|seq_acked|connected|full|.*(recovered|_possible))$/, flag],
+  [/^(presence|params)$/, plain],
+  [/^(limits|inbox|position|velocity)$/, isObject],
+  [/^(members|acks|players)$/, list(isObject)],
+  [/^left$/, list(text)],
+  [/^epoch$/, (it) => text(it) && it.length < 17],
+];
+
+/** Whether it is something that happened in a room or to this client, and has a place in a log. */
+export const isEvent = (it: ServerEnvelope): boolean => /^(chat|event|game_action|player_)/.test(it.type);
 
 /** The message, with bytes as bytes. Throws where it is none. */
 export const checked = (it: any): ServerEnvelope => {
   const { type, payload, payload_kind: kind = "json" } = it;
-  const { action, position, target_id, params, presence } = payload ?? {};
   const bytes = kind == "bytes" && !(payload instanceof Uint8Array);
+  const { action, position, target_id, params } = payload ?? {};
   if (
     !(
-      isObject(it) && text(type) && /^(json|text|bytes)$/.test(kind) && (kind != "text" || text(payload)) &&
-      (type != "event" || text(it.name)) && (!bytes || btoa(atob(payload)) == payload) &&
+      type && isObject(it) && /^(json|text|bytes)$/.test(kind) && (type != "event" || it.name) &&
+      (!bytes || btoa(atob(payload)) == payload) && (kind != "text" || text(payload)) &&
       // What else an action has is the application's.
-      (type != "game_action" || (text(action) && isObject({ position, target_id, params }))) &&
+      (type != "game_action" || (action && isObject({ action, position, target_id, params }))) &&
+      // What `joined` says of presence is no member's.
       (!/^(welcome|joined|player_.*|presence|sync|ack|error|members|history|reconnect|auth)$/.test(type) ||
-        (plain(payload) && isObject(type == "joined" ? { ...payload, presence: {}, name: presence } : payload)))
+        (plain(payload) && isObject(type == "joined" ? { ...payload, presence: null } : payload)))
     )
   ) {
-    throw new TypeError(`not a message: ${type}`);
+    throw TypeError(`not a message: ${type}`);
   }
-  if (type == "history") {
-    payload.events = payload.events.map((it: any) => {
-      if (/^(chat|event|game_action|player_)/.test(it.type)) return checked(it);
-      throw new TypeError(`no event: ${it.type}`);
-    });
-  }
+  if (type == "history") payload.events = payload.events.map((it: any) => checked(isEvent(it) ? it : {}));
   return bytes ? { ...it, payload: Uint8Array.from(atob(payload), (char) => char.charCodeAt(0)) } : it;
 };

@@ -10,7 +10,6 @@ function outbox(messages: number) {
   for (let name = 1; name <= messages; name++) {
     const entry: Entry = {
       _message: { type: "chat", payload: name },
-      _weight: 1,
       _settle: (error) => void (told[name] ??= error?.code ?? "done"),
     };
     entries.push(entry);

@@ -12,7 +12,7 @@ afterAll(() => server.stop());
 /** One page of a tab: what a browser gives it. */
 class Page {
   window = new EventTarget();
-  document = Object.assign(new EventTarget(), { hidden: false });
+  document = { hidden: false };
   constructor(readonly storage: Map<string, string>) {}
 
   /** The code that runs now is this page's. */
@@ -92,7 +92,7 @@ it("misses nothing of what was said during a reload, in a room and to itself", a
   await soon(room.join());
   await soon(said.send("n", 1));
   await soon(other.direct({ client: before.id }, "n", "one"));
-  await until((told) => before.subscribe("any", told), () => (before as any)._position && !!room.position);
+  await until((told) => before.subscribe("any", told), () => (before as any).position && !!room.position);
   const since = room.position!;
   page.tell("pagehide", { persisted: false });
   goAway(before);
@@ -174,11 +174,11 @@ it("connects at once when the network is back or the page is looked at, and not 
     wire.cut();
     await away();
     page.document.hidden = true;
-    page.document.dispatchEvent(new Event("visibilitychange"));
+    page.tell("visibilitychange"); // which bubbles
     expect((client as any)._turn).toBeUndefined();
     page.document.hidden = false;
     const at = Date.now();
-    page.document.dispatchEvent(new Event("visibilitychange"));
+    page.tell("visibilitychange"); // which bubbles
     await connected(client);
     wire.cut();
     await away();

@@ -13,7 +13,7 @@ function log() {
 it("takes each place once", () => {
   const { received, take, gaps } = log();
   expect([1, 2, 2, 1, 5, 4].map((offset) => take("a", offset))).toEqual([true, true, false, false, true, false]);
-  expect(received._position).toEqual({ epoch: "a", offset: 5 });
+  expect(received.position).toEqual({ epoch: "a", offset: 5 });
   expect(gaps).toEqual([]);
 });
 
@@ -24,7 +24,7 @@ it("tells of another log, and drops what comes again there by its sender's numbe
   expect(take("b", 2, "bob", 3)).toBe(true);
   expect(take("b", 3, "ada", 4)).toBe(true);
   expect(gaps).toEqual([{ since: { epoch: "a", offset: 8 }, now: { epoch: "b", offset: 0 } }]);
-  expect(received._position).toEqual({ epoch: "b", offset: 3 });
+  expect(received.position).toEqual({ epoch: "b", offset: 3 });
 });
 
 it("knows a number again also where some are missing", () => {

@@ -114,7 +114,6 @@ declare abstract class Channel<K, Signals> extends Received {
 
 /** How far a log was received, a room's or the inbox, without what came twice. */
 declare class Received {
-    _position: Position | undefined;
     /** The last numbers of each sender, whatever log they came in. */
     private _seen;
     /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
@@ -661,8 +660,12 @@ declare class RoomcastError extends Error {
 declare class UnauthorizedError extends RoomcastError {
     constructor(message?: string);
 }
+/** As an error of this kind: what an application's code, or the platform, has thrown. */
+declare const asError: (error: unknown, code?: string) => RoomcastError;
+/** Somebody who waits. */
+type Done<T = any> = (error?: RoomcastError, value?: T) => void;
 /** A promise that is no unhandled rejection when nobody awaits it. */
-declare const promise: <T>(run: (resolve: (value: T) => void, reject: (error: RoomcastError) => void) => void) => Promise<T>;
+declare const promise: <T>(run: (done: Done<T>) => void) => Promise<T>;
 /** A copy, as JSON says it: the application may change its object. Throws what JSON can't say. */
 declare const copyOf: (it: unknown) => any;
 /** Whether a text has half of a character, which no server takes in a name. */
@@ -684,23 +687,29 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     status: RoomStatus;
     /** How many members there are. */
     total: number;
+    /**
+     * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
+     * that tells no more than their number. Another list after each change.
+     */
+    readonly members: readonly Member<PresenceOf<K>>[];
+    /** The last event received: store it, and pass it as `since`. */
+    readonly position: Position | undefined;
     /** What the server owns in a `state` room, by `player_id`: the same map all the time, changed by each `sync`. */
     readonly state: ReadonlyMap<string, PlayerState>;
     private _joins;
     /** `joined` has not come since the application joined it. */
-    private _fresh;
+    private _fresh?;
     /** What is asked of the server and not answered: one thing at a time. */
     private _op;
     private _timer;
     private _joiners;
     private _leavers;
     /** The log that messages were sent to. */
-    private _epoch;
+    private _epoch?;
     private _num;
     /** The room's clock when the list was made. */
-    private _listedAt;
+    private _listedAt?;
     private _known;
-    private _list;
     /** One's own keys as they are to be. */
     private _presence;
     /** Keys to tell, and those told last. */
@@ -711,15 +720,8 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     /** The page that is asked for, and those that wait for it. */
     private _ask;
     private _asks;
-    /**
-     * The members that are known, in the order of their numbers: all, where `total` is no greater; only oneself in a room
-     * that tells no more than their number. Never changed.
-     */
-    get members(): readonly Member<PresenceOf<K>>[];
     /** One's own entry, when it is known. */
     get self(): Member<PresenceOf<K>> | undefined;
-    /** The last event received: store it, and pass it as `since`. */
-    get position(): Position | undefined;
     /**
      * Joins, and joins again after each lost connection, until `leave` was called as often as `join`. Settles when the
      * room is joined; rejects when the server refuses it. Where others have joined it already and are past `since`, it
@@ -760,10 +762,9 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     private _again;
     /** Nothing is asked any more. */
     private _answered;
-    private _toldLeft;
     /** The server has put this client out of the room, or did not let it in. */
     private _lose;
-    private _toldJoined;
+    private _tell;
     private _changed;
     private _add;
     /** Who came and went is not told from now on: a list would be of those who were there. */
