@@ -36,7 +36,11 @@ const pool = [...LETTERS, ...[...LETTERS].flatMap((a) => [...LETTERS.slice(0, 20
   .slice(0, 150);
 
 const short = {};
-for (const name of names) short[name] = pool.find((it) => !rivals.get(name).some((other) => short[other] == it));
+// It goes on from what was found before.
+for (const name of names) {
+  const free = (it) => it && !rivals.get(name).some((other) => short[other] == it);
+  short[name] = [MAIN.mangleCache[name], ...pool].find(free);
+}
 const size = () => gzipSync(pieces.map((it, at) => (at % 2 ? short[it] : it)).join(""), { level: 9 }).length;
 
 // The same each time, but for how far it gets. A worse state is left again the sooner, the later it is.
@@ -60,7 +64,7 @@ for (let part = 0; part < 1; part = (Date.now() - began) / (SECONDS * 1000)) {
   short[name] = next;
   for (const it of moved) short[it] = before;
   const then = size();
-  if (then <= now || random(1e6) / 1e6 < Math.exp((now - then) / (3 * (1 - part) + 0.01))) {
+  if (then <= now || random(1e6) / 1e6 < Math.exp((now - then) / (1.5 * (1 - part) + 0.01))) {
     now = then;
     if (now < best.size) best = { size: now, short: { ...short } };
   } else {
