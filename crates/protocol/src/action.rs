@@ -157,7 +157,7 @@ impl<'a> GameAction<'a> {
                     if own.binary_search(&key).is_ok() {
                         return Err(Fault::new(
                             ErrorCode::InvalidValue,
-                            format!("`{key}` is in `params` and beside it"),
+                            format!("`{key}` is there twice: in `params` and next to it"),
                         ));
                     }
                     Ok(())
@@ -291,7 +291,7 @@ fn too_many(count: usize, limits: &Limits) -> Result<(), Fault> {
     if over(count, limits.max_params) {
         return Err(Fault::new(
             ErrorCode::TooMany,
-            "the action has more keys of its own than `message.max_params`",
+            "the action has more keys outside the schema than `message.max_params` allows",
         ));
     }
     Ok(())

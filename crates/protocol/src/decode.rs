@@ -99,7 +99,7 @@ fn request<'a>(
         _ => {
             return Err(Fault::new(
                 ErrorCode::UnknownType,
-                "`type` is none that a client sends",
+                "`type` is not a type that clients send",
             ));
         }
     })
@@ -135,7 +135,7 @@ fn check_recipient(message_type: MessageType, envelope: &Envelope<'_>) -> Result
             "`to_client_id` and `to_user_id` exclude each other"
         }
         (MessageType::GameAction | MessageType::Presence, _) => {
-            "only a `chat` or an `event` can be for one client or user"
+            "only a `chat` or an `event` can have `to_client_id` or `to_user_id`"
         }
         _ => return Ok(()),
     };
@@ -169,7 +169,7 @@ fn check_size(text: Option<Cow<'_, str>>, max: usize) -> Result<Option<Cow<'_, s
     match text {
         Some(text) if over(text.len(), max) => Err(Fault::field(
             ErrorCode::TooLarge,
-            "is longer than `message.max_token`",
+            "is longer than `message.max_token` allows",
         )),
         text => Ok(text),
     }
@@ -234,7 +234,7 @@ fn push<T>(list: &mut Vec<T>, item: T, max: usize, key: &'static str) -> Result<
     if over(list.len() + 1, max) {
         return Err(Fault::new(
             ErrorCode::TooMany,
-            format!("the list has more entries than `{key}`"),
+            format!("the list has more entries than `{key}` allows"),
         ));
     }
     list.push(item);
@@ -352,7 +352,7 @@ fn game_action<'a>(
         Some(Value::Bytes(bytes)) => GameAction::read(format, bytes, limits),
         Some(_) => Err(Fault::new(
             ErrorCode::WrongType,
-            "`payload` has the wire type of another type",
+            "`payload` has the wrong wire type",
         )),
         None => Err(Fault::missing("payload")),
     }
@@ -427,7 +427,7 @@ fn history(source: Source<'_>) -> Result<HistoryRequest, Fault> {
     if request.before != 0 && request.after.is_some() {
         return Err(Fault::new(
             ErrorCode::InvalidValue,
-            "`before` and `after` exclude each other",
+            "`before` and `after` can't be used together",
         ));
     }
     Ok(request)

@@ -164,7 +164,7 @@ impl<'a> Envelope<'a> {
             }),
             Some(_) => Err(Fault::new(
                 ErrorCode::WrongType,
-                "`payload` has the wire type of another type",
+                "`payload` has the wrong wire type",
             )),
         }
     }
@@ -222,7 +222,7 @@ impl<'a> Envelope<'a> {
 }
 
 fn read_type(value: Value<'_>) -> Result<Option<MessageType>, Fault> {
-    let unknown = || Fault::field(ErrorCode::UnknownType, "is none that is known");
+    let unknown = || Fault::field(ErrorCode::UnknownType, "is not a known type");
     match value {
         Value::Json(text) => {
             let name = json::read_str(text)?;

@@ -100,7 +100,7 @@ pub(crate) fn read<'a>(
         if over(update.keys.len() + 1, limits.max_presence_keys) {
             return Err(Fault::field(
                 ErrorCode::PresenceTooLarge,
-                "has more keys than `message.max_presence_keys`",
+                "has more keys than `message.max_presence_keys` allows",
             ));
         }
         update.keys.push((key, value));

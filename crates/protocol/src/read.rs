@@ -311,5 +311,5 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
 
 #[cold]
 fn wire_type() -> Fault {
-    Fault::field(ErrorCode::WrongType, "has the wire type of another type")
+    Fault::field(ErrorCode::WrongType, "has the wrong wire type")
 }

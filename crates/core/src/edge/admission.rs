@@ -27,7 +27,7 @@ pub(super) enum Admission {
 pub(super) type Refusal = (ErrorCode, &'static str, CloseCode);
 
 const NEEDS_TOKEN: &str = "this server asks for a token: send it in `hello`, or in the header `Authorization: Bearer` of the request";
-pub(super) const TOKEN_ENDED: &str = "the token has ended: come back with a new one";
+pub(super) const TOKEN_ENDED: &str = "the token has expired: connect again with a new one";
 
 impl Default for Admission {
     fn default() -> Admission {

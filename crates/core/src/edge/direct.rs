@@ -26,7 +26,8 @@ use crate::time::Now;
 const DIRECT_LANES: usize = 4;
 /// Bytes of copies of messages to users that a shard makes in a turn.
 const COPIES_OF_A_TURN: usize = 1024 * 1024;
-const RECIPIENT_BUSY: &str = "the recipient gets too much at once; send it again";
+const RECIPIENT_BUSY: &str =
+    "too many messages to this recipient are pending; send this one again later";
 const BUSY_RETRY_MS: u64 = 100;
 
 impl Edge {
@@ -148,7 +149,7 @@ impl Edge {
             ),
             Check::TooMany => (
                 ErrorCode::TooManyUnanswered,
-                "too many direct messages wait for their answers; send this one again after one",
+                "too many direct messages are unanswered; send this one again after the next answer",
                 envelope.seq,
             ),
         };

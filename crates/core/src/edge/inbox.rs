@@ -50,7 +50,7 @@ pub(super) struct Placed<'a> {
 
 impl Inbox {
     /// Why a message is not taken that no inbox would keep.
-    pub(super) const TOO_LARGE: &str = "a direct message has at most 65472 bytes: its payload, its name, the sender's id and the user's id that it is for";
+    pub(super) const TOO_LARGE: &str = "a direct message has at most 65472 bytes; its payload, its name, the id of the sender and the id of the user that it is for count";
     pub(super) fn new(epoch: Epoch, memory: InboxShare) -> Inbox {
         let mut inbox = Inbox {
             epoch,

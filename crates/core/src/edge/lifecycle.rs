@@ -15,8 +15,7 @@ use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
 
-const TOO_MANY_SESSIONS: &str =
-    "this user has as many sessions as one may have; come back when another one has ended";
+const TOO_MANY_SESSIONS: &str = "this user has as many sessions as `limits.sessions_per_user` allows; connect again when one of them has ended";
 /// A client that was refused so is asked to wait so many milliseconds at least, and at most twice that.
 const REFUSED_RETRY_MS: u64 = 2_000;
 

@@ -59,7 +59,7 @@ impl Edge {
             None if most > 0 && conn.session.memberships.len() >= most => {
                 let fault = envelope.fault(
                     ErrorCode::TooManyRooms,
-                    "leave a room first; `welcome` tells the limit",
+                    "this session is in as many rooms as `max_rooms` of `welcome` allows; leave one first",
                 );
                 return self.fault(ctx, now, id, fault);
             }
@@ -209,7 +209,8 @@ pub(super) fn take_window<H>(conn: &mut Conn, ctx: &mut Context<H>, size: usize)
     window
 }
 
-pub(super) const NO_RECIPIENT: &str = "nobody with this id is connected";
+pub(super) const NO_RECIPIENT: &str =
+    "no session has this id, or no user with this id has a session";
 
 /// A chat, event or action, as it is read.
 pub(super) struct Message<'a> {

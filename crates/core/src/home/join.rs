@@ -33,7 +33,10 @@ impl Room {
             return self.refuse_join(ctx, now, &op, join.edge_room, failed());
         }
         if let Err(code) = presence::merge("", &join.presence, &ctx.settings.message) {
-            let fault = Fault::new(code, "a member's presence has at most 2 KiB");
+            let fault = Fault::new(
+                code,
+                "the presence has more than `message.max_presence` bytes",
+            );
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
         // One more session of a player who is here: nobody comes.
@@ -47,7 +50,7 @@ impl Room {
             });
             let fault = Fault::new(
                 ErrorCode::RoomFull,
-                "the room has all the players that its kind allows",
+                "the room has as many players as its kind allows (`max_players`)",
             );
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }

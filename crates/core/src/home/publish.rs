@@ -51,7 +51,7 @@ impl Room {
             }
         }
         if op.seq > 0 && self.waiting_of(&op) >= MAX_UNANSWERED {
-            let sentence = "too many messages to this room wait for their answers; send this one again after one";
+            let sentence = "too many messages to this room are unanswered; send this one again after the next answer";
             let fault = Fault::new(ErrorCode::TooManyUnanswered, sentence);
             self.refuse_seq(ctx, now, &op, asked, fault, op.seq);
             return ctx.recycle_for(op.conn.shard, publish.bytes);
@@ -238,7 +238,7 @@ impl Room {
                     room: &self.name,
                     ..Fault::new(
                         code,
-                        "a member's presence has at most 2 KiB; remove a key by setting it to null",
+                        "the presence would have more than `message.max_presence` bytes or `message.max_presence_keys` keys; set a key to null to remove it",
                     )
                 };
                 return ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);

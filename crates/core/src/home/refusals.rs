@@ -23,7 +23,7 @@ pub(super) fn refuse_kind<H: Host>(
         room: &op.room.name,
         ..Fault::new(
             ErrorCode::UnknownKind,
-            "no room of this kind is configured; add it to `kinds` or set `rooms.refuse_unknown_kinds`",
+            "this kind of room is not configured: the server needs a `[kinds.NAME]` for it, or `rooms.refuse_unknown_kinds = false`",
         )
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);

@@ -190,7 +190,7 @@ impl Room {
             retry_after_ms,
             ..Fault::new(
                 ErrorCode::Unavailable,
-                "the room's log can't be written now; send it again",
+                "the room's log can't be written at the moment; send this message again later",
             )
         };
         match submission {

@@ -136,7 +136,7 @@ fn integer(value: &str) -> Result<i64, Fault> {
 }
 
 fn out_of_range() -> Fault {
-    Fault::field(ErrorCode::InvalidValue, "must be an integer in its range")
+    Fault::field(ErrorCode::InvalidValue, "must be an integer, and in range")
 }
 
 /// Appends a string value. Escapes what RFC 8259 requires and no more.
