@@ -203,7 +203,7 @@ impl Line {
         );
     }
 
-    fn told(&mut self, message: &Value) {
+    fn answer(&mut self, message: &Value) {
         let id = message["request_id"].as_u64();
         let request = id.map(|id| {
             let request = self.requests.remove(&id);
@@ -363,7 +363,7 @@ impl World {
                     if self.facts.trace_on {
                         println!("{now:7} asker {who}: {message}");
                     }
-                    line.told(&message);
+                    line.answer(&message);
                     if message["type"] == "ack" || message["type"] == "error" {
                         self.facts.answers += 1;
                     }

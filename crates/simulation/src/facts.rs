@@ -39,7 +39,7 @@ pub(crate) struct Facts {
     pub(crate) answers: u64,
     /// Times that a client was told of a room whose logic has panicked.
     pub(crate) failures: u64,
-    pub(crate) strangers: u64,
+    pub(crate) outsiders: u64,
     /// Bytes of all that clients were sent, as one number: the same for the same seed.
     pub(crate) trace: u64,
     /// Each thing that a client is told is printed.

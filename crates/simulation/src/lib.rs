@@ -15,11 +15,11 @@ mod intruder;
 mod ledger;
 mod machine;
 mod network;
+mod outsider;
 mod peer;
 mod random;
 mod server;
 mod setup;
-mod stranger;
 mod view;
 mod world;
 
@@ -42,7 +42,7 @@ pub struct Counts {
     pub overrun: u64,
     pub repeats: u64,
     pub stale_tokens: u64,
-    pub strangers: u64,
+    pub outsiders: u64,
     pub answers: u64,
     pub failures: u64,
 }
@@ -66,7 +66,7 @@ impl Counts {
             ("overrun", self.overrun),
             ("repeats", self.repeats),
             ("stale_tokens", self.stale_tokens),
-            ("strangers", self.strangers),
+            ("outsiders", self.outsiders),
             ("answers", self.answers),
             ("failures", self.failures),
         ]
@@ -89,7 +89,7 @@ impl Counts {
         self.overrun += other.overrun;
         self.repeats += other.repeats;
         self.stale_tokens += other.stale_tokens;
-        self.strangers += other.strangers;
+        self.outsiders += other.outsiders;
         self.answers += other.answers;
         self.failures += other.failures;
     }

@@ -25,7 +25,7 @@ pub(crate) struct Pipe {
     /// Bytes that were read.
     taken: u64,
     /// What had come when the reader was told last.
-    told: u64,
+    reported: u64,
 }
 
 /// What there is to read.
@@ -45,7 +45,7 @@ impl Pipe {
             ends_at: NEVER,
             broken: false,
             taken: 0,
-            told: 0,
+            reported: 0,
         }
     }
 
@@ -150,12 +150,12 @@ impl Pipe {
         let there: usize = there.map(|(_, bytes)| bytes.len()).sum();
         let end = u64::from(self.has_ended(now)) << 62;
         let come = end + self.taken + there as u64;
-        come != std::mem::replace(&mut self.told, come)
+        come != std::mem::replace(&mut self.reported, come)
     }
 
     /// What is there and was not read is news again.
     pub(crate) fn forget_news(&mut self) {
-        self.told = self.taken;
+        self.reported = self.taken;
     }
 
     /// When there is something to read.
@@ -175,7 +175,7 @@ impl Pipe {
     }
 
     /// Some of what is on its way is still there, up to any byte; then nothing. The reader notices at `told`.
-    fn cut(&mut self, random: &mut Random, told: u64) {
+    fn cut(&mut self, random: &mut Random, reported: u64) {
         let flying: usize = self.segments.iter().map(|(_, bytes)| bytes.len()).sum();
         let mut keep = match random.below(3) {
             0 => 0,
@@ -188,7 +188,7 @@ impl Pipe {
         }
         self.segments.retain(|(_, bytes)| !bytes.is_empty());
         self.broken = true;
-        self.ends_at = told;
+        self.ends_at = reported;
     }
 }
 
@@ -237,12 +237,12 @@ impl Network {
     /// The network between the two is gone. Each of them notices at its own time, or by its own means.
     pub(crate) fn cut(&mut self, wire: usize, now: u64) {
         let random = &mut self.random;
-        let mut told = || match random.below(3) {
+        let mut reported = || match random.below(3) {
             0 => now,
             1 => now + random.below(3_000),
             _ => NEVER,
         };
-        let (server, client) = (told(), told());
+        let (server, client) = (reported(), reported());
         let wire = &mut self.wires[wire];
         wire.cut = true;
         wire.up.cut(&mut self.random, server);

@@ -11,11 +11,11 @@ use crate::facts::Facts;
 use crate::intruder::Intruder;
 use crate::ledger::{Ledger, Temper};
 use crate::network::Network;
+use crate::outsider::Outsider;
 use crate::peer::{Around, Peer};
 use crate::random::Random;
 use crate::server::{Server, Setup};
 use crate::setup::{self, Weather};
-use crate::stranger::Stranger;
 
 /// Steps of a schedule.
 const STEPS: usize = 200;
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub(crate) peers: Vec<Peer>,
     pub(crate) askers: Vec<Asker>,
     pub(crate) intruder: Option<Intruder>,
-    pub(crate) stranger: Option<Stranger>,
+    pub(crate) outsider: Option<Outsider>,
     pub(crate) facts: Facts,
     /// Nothing fails any more.
     pub(crate) healthy: bool,
@@ -72,7 +72,7 @@ impl World {
             peers,
             askers,
             intruder: None,
-            stranger: None,
+            outsider: None,
             facts,
             healthy: false,
             counts: Counts::default(),
@@ -143,7 +143,7 @@ impl World {
         }
         let server = Server::new(&self.setup, &self.ledger, Random(self.random.next()));
         std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
-        (self.intruder, self.stranger) = (None, None);
+        (self.intruder, self.outsider) = (None, None);
     }
 
     /// Lets time pass, and does what is to be done at each moment.
@@ -199,7 +199,7 @@ impl World {
             }
             busy |= self.drive_intruder();
             busy |= self.drive_askers();
-            busy |= self.drive_stranger();
+            busy |= self.drive_outsider();
             if !busy {
                 return;
             }
@@ -290,7 +290,7 @@ impl World {
             stale_tokens: facts.intruders,
             answers: facts.answers,
             failures: facts.failures,
-            strangers: facts.strangers,
+            outsiders: facts.outsiders,
             ..self.counts
         };
     }

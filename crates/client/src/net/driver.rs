@@ -61,10 +61,10 @@ impl Driver {
     /// Until the session is closed.
     pub(super) async fn run(mut self) {
         loop {
-            let (link, due) = self
+            let (connection, due) = self
                 .shared
                 .peek(|session| (session.connection(), session.poll_timeout()));
-            match (link, due) {
+            match (connection, due) {
                 (Connection::Connect, _) => {
                     let lost = match self.open().await {
                         Some(Ok(opened)) => self.pump(opened).await,
@@ -235,7 +235,7 @@ impl Driver {
             wire.at = 0;
         }
         let random = &mut self.random;
-        let (link, wanted) = self.shared.drive(|state, _| {
+        let (connection, needs_token) = self.shared.drive(|state, _| {
             while wire.out.len() - wire.at < MAX_OUT
                 && let Some(message) = state.session.poll_transmit()
             {
@@ -247,10 +247,10 @@ impl Driver {
                 std::mem::take(&mut state.token_wanted),
             )
         });
-        if wanted && let Some(tokens) = &self.tokens {
+        if needs_token && let Some(tokens) = &self.tokens {
             *fetching = Some(tokens());
         }
-        link
+        connection
     }
 
     /// Gives the session what came.

@@ -232,11 +232,11 @@ impl State {
 
     fn left(&mut self, room: Arc<str>, error: Option<Error>) {
         // An answer to a leave may come when the room is wanted again.
-        let wanted = self.session.members(&room).is_some();
+        let is_joined = self.session.members(&room).is_some();
         let Some(hub) = self.hubs.get_mut(&room) else {
             return;
         };
-        if !wanted {
+        if !is_joined {
             let over = Error::new(code::LEFT, "the room was left");
             hub.end(error.as_ref().unwrap_or(&over));
         }

@@ -98,7 +98,7 @@ impl Session {
     fn hello(&self) -> Vec<u8> {
         let resumes = !self.resume_token.is_empty();
         // Also those without a position: which numbers have answers is to be known.
-        let named = |room: &Room| resumes && room.wanted && room.hold != Hold::No;
+        let named = |room: &Room| resumes && room.joined_by_app && room.hold != Hold::No;
         let rooms = self.rooms.iter().filter(|(_, room)| named(room));
         let positions = rooms.map(|(name, room)| RoomPosition {
             room_id: Cow::Borrowed(&**name),
@@ -228,7 +228,7 @@ impl Session {
             if room.link_lost() {
                 left.push(name.clone());
             }
-            if !room.wanted {
+            if !room.joined_by_app {
                 lost.append(&mut room.stream.take_numbered());
             }
         }
@@ -267,7 +267,7 @@ impl Session {
         for (name, mut room) in rooms {
             waiting.append(&mut room.stream.take_all());
             self.fail_requests(&mut room, &error);
-            if room.wanted || room.leaving {
+            if room.joined_by_app || room.leaving {
                 let error = Some(error.clone());
                 self.events.push_back(Event::Left { room: name, error });
             }
@@ -493,7 +493,7 @@ impl Session {
             if !resumed {
                 room.hold = Hold::No;
             }
-            if room.wanted && room.hold == Hold::Yes {
+            if room.joined_by_app && room.hold == Hold::Yes {
                 room.op = Op::Join;
                 room.op_id = 0;
                 room.op_deadline = deadline;

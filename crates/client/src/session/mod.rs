@@ -297,7 +297,7 @@ impl Session {
     /// What is known of a room that is joined.
     pub fn members(&self, room: &str) -> Option<Members<'_>> {
         let room = self.rooms.get(room)?;
-        room.wanted.then(|| room.members())
+        room.joined_by_app.then(|| room.members())
     }
 
     /// A member by its number.
@@ -325,7 +325,7 @@ impl Session {
 
     /// What it takes to go on in another process.
     pub fn save(&self) -> Saved {
-        let used = |room: &Room| room.wanted || room.stream.is_used();
+        let used = |room: &Room| room.joined_by_app || room.stream.is_used();
         let rooms = self.rooms.iter().filter(|(_, room)| used(room));
         Saved {
             client_id: self.client_id.clone(),

@@ -169,7 +169,7 @@ impl Session {
         if own && room.op == Op::Leave {
             return self.left(&name);
         }
-        if !room.member || !room.wanted {
+        if !room.member || !room.joined_by_app {
             return;
         }
         if let Some(place) = &message.position {
@@ -399,7 +399,7 @@ impl Session {
 
     fn message_refused(&mut self, key: &Key, body: &ErrorBody, error: Error) {
         let open = match key {
-            Some(name) => self.rooms.get(name).is_some_and(|room| room.wanted),
+            Some(name) => self.rooms.get(name).is_some_and(|room| room.joined_by_app),
             None => true,
         };
         let now = self.now;
@@ -475,7 +475,7 @@ impl Session {
 
     fn presence_refused(&mut self, name: Arc<str>, error: Error) {
         let now = self.now;
-        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.wanted) else {
+        let Some(room) = self.rooms.get_mut(&name).filter(|room| room.joined_by_app) else {
             return;
         };
         let sent = std::mem::take(&mut room.sent);

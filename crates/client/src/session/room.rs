@@ -52,7 +52,7 @@ pub(super) struct Room {
     /// The log that messages were sent to.
     pub(super) epoch: String,
     /// The application wants to be in it.
-    pub(super) wanted: bool,
+    pub(super) joined_by_app: bool,
     /// `joined` has come on this connection.
     pub(super) member: bool,
     pub(super) hold: Hold,
@@ -116,7 +116,7 @@ impl Room {
             stream: Stream::new(next_seq),
             log: Log::default(),
             epoch: String::new(),
-            wanted: false,
+            joined_by_app: false,
             member: false,
             hold: Hold::No,
             op: Op::None,
@@ -149,7 +149,7 @@ impl Room {
     pub(super) fn saved(saved: SavedRoom) -> Room {
         Room {
             log: Log::at(saved.position),
-            wanted: saved.joined,
+            joined_by_app: saved.joined,
             hold: if saved.joined { Hold::Yes } else { Hold::No },
             nickname: saved.nickname,
             ..Room::new(saved.next_seq)
@@ -159,7 +159,7 @@ impl Room {
     pub(super) fn save(&self, name: &str) -> SavedRoom {
         SavedRoom {
             room: name.to_owned(),
-            joined: self.wanted,
+            joined: self.joined_by_app,
             nickname: self.nickname.clone(),
             position: self.log.position().cloned(),
             next_seq: self.stream.next_seq(),
@@ -179,7 +179,10 @@ impl Room {
 
     /// Whether nothing is left to remember.
     pub(super) fn is_over(&self) -> bool {
-        !self.wanted && self.hold == Hold::No && self.op == Op::None && !self.stream.is_used()
+        !self.joined_by_app
+            && self.hold == Hold::No
+            && self.op == Op::None
+            && !self.stream.is_used()
     }
 
     /// The connection is gone. Whether the application is to be told that the room is left.
@@ -195,7 +198,7 @@ impl Room {
         self.asking = false;
         self.stream.queued = false;
         self.stream.new_link();
-        !self.wanted && std::mem::take(&mut self.leaving)
+        !self.joined_by_app && std::mem::take(&mut self.leaving)
     }
 
     /// Nothing of a stay remains, but for messages that are under way.
@@ -268,9 +271,9 @@ impl Session {
         let name: Arc<str> = room.into();
         let known = self.rooms.entry(name.clone());
         let known = known.or_insert_with(|| Room::new(1));
-        if !known.wanted {
+        if !known.joined_by_app {
             known.clear();
-            known.wanted = true;
+            known.joined_by_app = true;
             known.new_stay = true;
             known.leave_first = known.hold != Hold::No;
             known.retry_at = 0;
@@ -300,7 +303,7 @@ impl Session {
         let Some((name, _)) = self
             .rooms
             .get_key_value(room)
-            .filter(|(_, room)| room.wanted)
+            .filter(|(_, room)| room.joined_by_app)
         else {
             return Err(not_joined());
         };
@@ -323,7 +326,7 @@ impl Session {
         let Some(mut room) = self.rooms.remove(name) else {
             return;
         };
-        room.wanted = false;
+        room.joined_by_app = false;
         room.member = false;
         room.clear();
         let mut unsent = room.stream.take_unsent();
@@ -356,7 +359,7 @@ impl Session {
             return;
         };
         (room.op, room.hold) = (Op::None, Hold::No);
-        if !room.wanted {
+        if !room.joined_by_app {
             return self.told_left(name);
         }
         let numbered = room.stream.take_numbered();
@@ -379,7 +382,7 @@ impl Session {
         if room.op != Op::None || room.retry_at > self.now {
             return;
         }
-        let request = match (room.wanted, room.member) {
+        let request = match (room.joined_by_app, room.member) {
             (true, false) if room.leave_first && room.hold != Hold::No => Op::Leave,
             (true, false) => Op::Join,
             (false, _) if room.hold != Hold::No => Op::Leave,
@@ -452,7 +455,7 @@ impl Session {
             return;
         };
         // What a gap held off has no answer.
-        if !room.wanted && room.hold == Hold::No && room.op == Op::None {
+        if !room.joined_by_app && room.hold == Hold::No && room.op == Op::None {
             let numbered = room.stream.take_numbered();
             self.settle_all(numbered, super::connection::unconfirmed);
         }
@@ -477,25 +480,25 @@ impl Session {
             return;
         }
         room.op = Op::None;
-        if !room.wanted {
+        if !room.joined_by_app {
             return self.step(name);
         }
         let first = !std::mem::replace(&mut room.member, true);
-        let told = Position {
+        let joined_at = Position {
             epoch: joined.epoch,
             offset: joined.offset,
         };
         let since = room.log.position().cloned();
         let gap = since.as_ref().is_some_and(|since| {
-            let same = since.epoch == told.epoch;
+            let same = since.epoch == joined_at.epoch;
             // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one
             // from before the room was left and joined again answers where another place was meant.
-            let other = room.new_stay && told.offset > since.offset;
-            let reached = (joined.recovered && !other) || told.offset == since.offset;
+            let other = room.new_stay && joined_at.offset > since.offset;
+            let reached = (joined.recovered && !other) || joined_at.offset == since.offset;
             !(same && reached)
         });
         if gap || since.is_none() {
-            room.log.set(Some(told.clone()));
+            room.log.set(Some(joined_at.clone()));
         }
         room.listed_at = timestamp;
         room.total = joined.total;
@@ -504,8 +507,8 @@ impl Session {
         let listed = joined.members.into_iter();
         room.listed = listed.map(|member| (member.player_num, member)).collect();
         if first {
-            let before = std::mem::replace(&mut room.epoch, told.epoch.clone());
-            if before != told.epoch || joined.repeats_possible {
+            let before = std::mem::replace(&mut room.epoch, joined_at.epoch.clone());
+            if before != joined_at.epoch || joined.repeats_possible {
                 room.stream.doubt();
             }
             // What has no answer is sent again.
@@ -521,7 +524,7 @@ impl Session {
             self.events.push_back(Event::Gap {
                 room: Some(name.clone()),
                 since,
-                now: told,
+                now: joined_at,
             });
         }
         self.events.push_back(Event::Joined {

@@ -44,7 +44,7 @@ impl Session {
         self.tick(now);
         self.check_open()?;
         let known = self.rooms.get_key_value(room);
-        let Some((name, _)) = known.filter(|(_, room)| room.wanted) else {
+        let Some((name, _)) = known.filter(|(_, room)| room.joined_by_app) else {
             return Err(not_joined());
         };
         let key = Some(name.clone());
@@ -211,15 +211,15 @@ impl Session {
         self.check_open()?;
         let most = self.terms.limits.max_presence;
         let known = self.rooms.get_key_value(room);
-        let Some((name, known)) = known.filter(|(_, room)| room.wanted) else {
+        let Some((name, known)) = known.filter(|(_, room)| room.joined_by_app) else {
             return Err(not_joined());
         };
         let name = name.clone();
         let mut presence = known.presence.clone();
         presence.extend(keys.clone());
-        let told = presence.iter().filter(|(_, value)| !value.is_null());
-        let told: Map<String, Value> = told.map(|(k, v)| (k.clone(), v.clone())).collect();
-        if most > 0 && Value::Object(told).to_string().len() as u64 > most {
+        let kept = presence.iter().filter(|(_, value)| !value.is_null());
+        let kept: Map<String, Value> = kept.map(|(k, v)| (k.clone(), v.clone())).collect();
+        if most > 0 && Value::Object(kept).to_string().len() as u64 > most {
             return Err(Error::new(
                 "presence_too_large",
                 "the presence would have too many bytes",
@@ -264,7 +264,7 @@ impl Session {
     fn ask(&mut self, now: u64, room: &str, page: Page) -> Result<Ticket, Error> {
         self.tick(now);
         self.check_open()?;
-        if !self.rooms.get(room).is_some_and(|room| room.wanted) {
+        if !self.rooms.get(room).is_some_and(|room| room.joined_by_app) {
             return Err(not_joined());
         }
         self.reserve(OVERHEAD)?;

@@ -304,11 +304,11 @@ impl Edge {
         // Those that were left, but for the answer, are done with.
         let rooms = &mut self.rooms;
         session.memberships.retain(|membership| {
-            let wanted = membership.stay.is_wanted();
-            if !wanted {
+            let staying = membership.stay.is_staying();
+            if !staying {
                 rooms.exit(membership.room);
             }
-            wanted
+            staying
         });
         ctx.stats.taken_over += 1;
         self.close_with(ctx, now, id, roomcast_protocol::CloseCode::TakenOver);

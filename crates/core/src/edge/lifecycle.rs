@@ -113,7 +113,7 @@ impl Edge {
             if membership.stop_events() {
                 room.remove_receiver(id);
             }
-            if !membership.stay.is_wanted() {
+            if !membership.stay.is_staying() {
                 self.rooms.exit(membership.room);
                 continue;
             }

@@ -128,7 +128,7 @@ impl Membership {
 
 impl Stay {
     /// Whether joining was asked for last, not leaving.
-    pub(super) fn is_wanted(self) -> bool {
+    pub(super) fn is_staying(self) -> bool {
         !matches!(self, Stay::Leaving { .. })
     }
 

@@ -268,7 +268,7 @@ impl Edge {
         let session = &self.conn(id)?.session;
         let named = |membership: &&Membership| {
             let own = self.rooms.get(membership.room);
-            membership.stay.is_wanted()
+            membership.stay.is_staying()
                 && room.is_none_or(|name| own.is_some_and(|own| *own.name == *name))
         };
         session.memberships.iter().rev().find(named)
@@ -303,7 +303,7 @@ impl Edge {
             };
             let of_session = admission.rights(&room.name);
             membership.rights.renew(of_session, now.unix_ms);
-            if !membership.rights.allow(Rights::JOIN) && membership.stay.is_wanted() {
+            if !membership.rights.allow(Rights::JOIN) && membership.stay.is_staying() {
                 membership.stay.leave();
                 left.push((room.reference(), membership.player, room.id));
             }

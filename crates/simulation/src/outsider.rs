@@ -11,7 +11,7 @@ use crate::network::Read;
 use crate::setup::ROOMS;
 use crate::world::World;
 
-pub(crate) struct Stranger {
+pub(crate) struct Outsider {
     wire: usize,
     receiver: Receiver,
     /// It has a token, so that there is a session for it.
@@ -26,12 +26,12 @@ const REFUSED: [&str; 4] = [
     r#"{"type":"hello","payload":{"version":2}}"#,
 ];
 const HELLO: &str =
-    r#"{"type":"hello","payload":{"version":1,"token":"stranger 9999999999999 none"}}"#;
+    r#"{"type":"hello","payload":{"version":1,"token":"outsider 9999999999999 none"}}"#;
 
 impl World {
     /// Asks for something that only others may have.
     pub(crate) fn knock(&mut self, victim: usize) {
-        if self.stranger.is_some() {
+        if self.outsider.is_some() {
             return;
         }
         let has_token = self.random.chance(500);
@@ -47,7 +47,7 @@ impl World {
         } else {
             format!(r#"{{"type":"chat","to_client_id":"{client}","seq":1,"payload":0}}"#)
         };
-        self.say(format_args!("a stranger says {first} and {request}"));
+        self.say(format_args!("an outsider says {first} and {request}"));
         let wire = self.net.open(self.now);
         self.server.accept_as(wire, Format::Json, Access::NONE);
         let mut out = Vec::new();
@@ -60,7 +60,7 @@ impl World {
             // It does not fit the socket: nothing comes of it.
             return self.net.client_ends(wire, self.now);
         }
-        self.stranger = Some(Stranger {
+        self.outsider = Some(Outsider {
             wire,
             receiver: Receiver::new(Role::Client, &ReceiverConfig::default()),
             has_token,
@@ -68,40 +68,40 @@ impl World {
     }
 
     /// Reads the answers, and goes. Whether there was anything to do.
-    pub(crate) fn drive_stranger(&mut self) -> bool {
-        let Some(mut stranger) = self.stranger.take() else {
+    pub(crate) fn drive_outsider(&mut self) -> bool {
+        let Some(mut outsider) = self.outsider.take() else {
             return false;
         };
-        let wire = stranger.wire;
+        let wire = outsider.wire;
         let mut bytes = match self.net.wires[wire].down.read(self.now) {
             Read::Bytes(bytes) => bytes,
             Read::Nothing => {
-                self.stranger = Some(stranger);
+                self.outsider = Some(outsider);
                 return false;
             }
             Read::End => {
-                self.facts.strangers += u64::from(!stranger.has_token);
+                self.facts.outsiders += u64::from(!outsider.has_token);
                 self.net.client_ends(wire, self.now);
                 return true;
             }
         };
         let (mut input, mut scratch) = (&mut bytes[..], Scratch::new());
         let mut done = false;
-        while let Ok(Some(event)) = stranger.receiver.receive(&mut input, &mut scratch) {
+        while let Ok(Some(event)) = outsider.receiver.receive(&mut input, &mut scratch) {
             let Event::Text(text) = event else { continue };
             let message = decode_server(Format::Json, text.as_bytes()).unwrap();
             match message.body {
                 ServerBody::Error(_) => {}
-                ServerBody::Welcome(_) | ServerBody::Reconnect { .. } if stranger.has_token => {}
-                ServerBody::Pong { .. } if stranger.has_token => done = true,
-                other => panic!("a stranger is told {other:?}"),
+                ServerBody::Welcome(_) | ServerBody::Reconnect { .. } if outsider.has_token => {}
+                ServerBody::Pong { .. } if outsider.has_token => done = true,
+                other => panic!("an outsider is told {other:?}"),
             }
         }
         if !done {
-            self.stranger = Some(stranger);
+            self.outsider = Some(outsider);
             return true;
         }
-        self.facts.strangers += 1;
+        self.facts.outsiders += 1;
         let mut out = Vec::new();
         let close = CloseFrame {
             code: 1000,
