@@ -77,17 +77,17 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "memory that the server has in use",
+        what: "memory in use",
         set: &["limits.memory=16MiB"],
         run: |tried| {
             let _ballast = vec![1_u8; 32 * 1024 * 1024];
             let (status, _) = tried.handshake(HOST);
             assert_eq!(status, "503");
-            "newcomers get a 503"
+            "new connections get a 503"
         },
     },
     Trial {
-        what: "time until a request is there",
+        what: "time until a request has arrived whole",
         set: &["http.handshake_timeout=100ms"],
         run: |tried| status(tried.ask("GET /ws HTTP/1.1\r\nHost: loc")),
     },
@@ -113,7 +113,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         run: |tried| status(tried.handshake(&format!("{HOST}Content-Length: 1\r\n"))),
     },
     Trial {
-        what: "names that a loopback address answers to",
+        what: "host names that a loopback address answers to",
         set: &["server.hosts=game.example"],
         run: |tried| {
             assert_eq!(status(tried.handshake("Host: game.example\r\n")), "101");
@@ -145,7 +145,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "bytes of a message that is read past",
+        what: "bytes of a message that is refused and skipped",
         set: &[],
         run: |tried| {
             let mut wire = tried.open();
@@ -204,7 +204,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "bytes published that no room has taken",
+        what: "bytes of messages that no room has taken yet",
         set: &["queues.publish_window=1KiB", "limits.max_message=1KiB"],
         run: |tried| {
             let mut wire = tried.open();
@@ -263,7 +263,7 @@ pub(crate) const TRIALS: &[Trial] = &[
             let events = history["payload"]["events"].as_array().unwrap();
             assert_eq!(events.len(), 3, "{history}");
             assert_eq!(events[0]["payload"], 9, "{history}");
-            "the oldest go"
+            "the oldest are dropped"
         },
     },
     Trial {
@@ -282,11 +282,11 @@ pub(crate) const TRIALS: &[Trial] = &[
                 wire.send(&format!(r#"{{"type":"leave_room","room_id":"r{room}"}}"#));
                 wire.expect("player_left");
             }
-            "whole logs go, those of empty rooms first"
+            "whole logs are dropped, those of empty rooms first"
         },
     },
     Trial {
-        what: "time in no room without a message",
+        what: "time in no room in which the client sends no message",
         set: &["pool.max_idle=100ms"],
         run: |tried| closed(&mut tried.open()),
     },
@@ -296,7 +296,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         run: |tried| closed(&mut tried.open()),
     },
     Trial {
-        what: "time without any byte",
+        what: "time in which no byte comes from the client",
         set: &[
             "heartbeat.pong_timeout=200ms",
             "heartbeat.ping_interval=50ms",
@@ -309,7 +309,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "time of a session without a connection",
+        what: "time for which a session lives without a connection",
         set: &["session.grace=100ms"],
         run: |tried| {
             tried.parked();
@@ -389,7 +389,7 @@ pub(crate) const TRIALS: &[Trial] = &[
             assert_eq!(welcome["resumed"], true);
             assert_eq!(welcome["inbox_recovered"], false);
             assert_eq!(again.expect("chat")["payload"], 6);
-            "the oldest go, and `welcome` says so"
+            "the oldest are dropped, and `welcome` says so"
         },
     },
     Trial {
@@ -405,12 +405,12 @@ pub(crate) const TRIALS: &[Trial] = &[
                 sender.send(PING);
                 sender.expect("pong");
             }
-            "inboxes lose their messages, those first that got none for longest"
+            "inboxes are emptied, first those that got no message for longest"
         },
     },
     // === a slow reader ===
     Trial {
-        what: "events that wait for one that said `hello`",
+        what: "bytes of events that wait for a client that sent a `hello`",
         set: &["queues.event_lane=8KiB", SLOW[0], SLOW[1], SLOW[2]],
         run: |tried| {
             let (mut stalled, mut talker) = tried.stalled(true);
@@ -418,11 +418,11 @@ pub(crate) const TRIALS: &[Trial] = &[
             // It gets all of it, in its time.
             talker.send(r#"{"type":"chat","payload":"last"}"#);
             stalled.until(|message| message["payload"] == "last");
-            "they are dropped, and read from the log when it takes more"
+            "they are dropped, and the server reads them from the log when the client takes more"
         },
     },
     Trial {
-        what: "events that wait for one that did not",
+        what: "bytes of events that wait for a client that sent none",
         set: &["queues.event_lane=8KiB", SLOW[0], SLOW[1], SLOW[2]],
         run: |tried| {
             let (mut stalled, mut talker) = tried.stalled(false);
@@ -431,14 +431,14 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "states of a room that wait",
+        what: "states of a room that wait for a client",
         set: &[SLOW[0], SLOW[1], SLOW[2], "kinds.default.tick=1ms"],
         run: |tried| {
             let (_stalled, mut talker) = tried.stalled(true);
             let there = r#"{"type":"game_action","payload":{"action":"move","position":{"x":1,"y":0,"z":0}}}"#;
             let back = r#"{"type":"game_action","payload":{"action":"move","position":{"x":2,"y":0,"z":0}}}"#;
             tried.talk(&mut talker, &[there, back]);
-            "a newer one is made in its place"
+            "a newer one replaces it"
         },
     },
     Trial {
@@ -467,7 +467,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "ephemeral events that wait while it takes nothing",
+        what: "ephemeral events that wait while the socket takes no byte",
         set: &SLOW,
         run: |tried| {
             let (_stalled, mut talker) = tried.stalled(true);
@@ -490,7 +490,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "time in which the socket takes nothing",
+        what: "time in which the socket takes no byte",
         set: &[
             "heartbeat.write_timeout=100ms",
             SLOW[0],
@@ -504,7 +504,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "time behind its rooms",
+        what: "time for which a client lags",
         set: &[
             "queues.behind_timeout=100ms",
             SLOW[0],
