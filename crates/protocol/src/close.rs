@@ -1,46 +1,50 @@
-//! Close codes: why a connection ended, and whether to come back.
+//! Close codes: why a connection ended, and whether a client connects again.
 
 /// Why the server closes a connection: RFC 6455 section 7.4.1 below 4000, Roomcast's own from there.
 ///
-/// 4000-4499 say "come back", 4500-4999 "don't". Of the RFC's, a client does not come back after 1002, 1003, 1007 and
-/// 1009: it would do the same again.
+/// After 4000 to 4499 a client connects again, after 4500 to 4999 it does not. Of the RFC's codes it does not after 1002,
+/// 1003, 1007 and 1009, as it would do the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 #[non_exhaustive]
 pub enum CloseCode {
-    /// The client said goodbye, and the server answers.
+    /// The client closed with 1000, and the server answers. The session has ended; the client may connect again when
+    /// it wants to.
     Normal = 1000,
-    /// The client has gone for a while (a page that is left), and the server answers.
+    /// The client closed with 1001, as a browser does when a page closes, and the server answers.
     GoingAway = 1001,
     /// A breach of RFC 6455.
     ProtocolError = 1002,
-    /// A frame of a type that the connection's format does not have, again and again.
+    /// Too many errors, and the last frame was of the wrong type: binary for JSON, or text for Protobuf.
     UnsupportedData = 1003,
     /// A text frame that is not UTF-8.
     InvalidText = 1007,
-    /// A message that is too large to be read past.
+    /// A message so large that the server does not read to its end.
     TooBig = 1009,
-    /// The server shuts down or moves its clients: see `reconnect`.
+    /// The server shuts down, or moves its clients to another address: see `reconnect`.
     Reconnect = 4000,
-    /// The client reads more slowly than its rooms speak, and a lane is full.
+    /// The client reads more slowly than its messages arrive, and too many wait for it.
     SlowReader = 4001,
-    /// Nothing was heard for `heartbeat.pong_timeout`.
+    /// No byte came from the client for `heartbeat.pong_timeout`.
     HeartbeatTimeout = 4002,
-    /// In no room, and not used for `pool.max_idle`; or no token was shown for `auth.token_timeout`.
+    /// The client is in no room and has sent no message for `pool.max_idle`. Or it has shown no token within
+    /// `auth.token_timeout`.
     Idle = 4003,
-    /// In no room, and older than `pool.max_lifetime`.
+    /// The client is in no room, and the connection is older than `pool.max_lifetime`.
     MaxLifetime = 4004,
     /// The socket took no byte for `heartbeat.write_timeout`.
     WriteTimeout = 4005,
-    /// The server has no room for the connection, and found out only after the handshake.
+    /// The server can take no more connections, and noticed it only after the handshake. Or the user has too many
+    /// sessions (`too_many_sessions`).
     Overloaded = 4006,
-    /// The token has ended: come back with a new one.
+    /// The token has ended. The client connects again with a new one.
     TokenExpired = 4007,
-    /// A message had not arrived whole within `limits.message_timeout`.
+    /// A message did not arrive whole within `limits.message_timeout`.
     MessageTimeout = 4008,
     /// Too many messages were refused in a short time.
     TooManyErrors = 4500,
-    /// The session was resumed on another connection.
+    /// The session was resumed on another connection. The client does not connect again, with one exception: see
+    /// docs/protocol.md.
     TakenOver = 4501,
     /// The token is not good.
     Unauthorized = 4502,

@@ -37,23 +37,23 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// A JSON connection sent what is not one JSON object.
+    /// A message on a JSON connection is not one JSON object.
     InvalidJson = "invalid_json",
-    /// A Protobuf connection sent what is not a `gameproto.Message`: cut short, or with a bad tag.
+    /// A message on a Protobuf connection is not a `gameproto.Message`: it is cut short, or has a bad tag.
     InvalidProtobuf = "invalid_protobuf",
     /// A text is not UTF-8, or has half of a surrogate pair.
     InvalidUtf8 = "invalid_utf8",
     /// A binary frame on a JSON connection, or a text frame on a Protobuf connection.
     WrongFormat = "wrong_format",
-    /// The `type` is none that a client sends.
+    /// A client can't send this `type`.
     UnknownType = "unknown_type",
-    /// A field that the message needs is not there.
+    /// The message lacks a field that it needs.
     MissingField = "missing_field",
     /// A field has a value of another type, or in Protobuf another wire type.
     WrongType = "wrong_type",
     /// A field's value is out of its range, or two fields contradict each other.
     InvalidValue = "invalid_value",
-    /// A name or id is empty, too long, or has characters that it may not have.
+    /// A name or id is empty, is too long, or has a character that is not allowed.
     InvalidName = "invalid_name",
     /// Objects and arrays are nested too deeply.
     TooDeep = "too_deep",
@@ -63,13 +63,13 @@ error_codes! {
     TooLarge = "too_large",
     /// The presence would have too many keys or bytes.
     PresenceTooLarge = "presence_too_large",
-    /// The protocol version of a `hello` is none that the server speaks.
+    /// The server does not speak the protocol version of the `hello`.
     UnsupportedVersion = "unsupported_version",
-    /// The message is known, but not possible now: a `hello` after the client was let in.
+    /// The message is not possible now: a `hello` after the client was let in.
     Unexpected = "unexpected",
-    /// The server knows the message, and does not do this yet or is not configured to.
+    /// The server does not do this yet, or is not configured to.
     NotSupported = "not_supported",
-    /// The message needs a token, or its token is not good.
+    /// The client needs a token, or the token is not good.
     Unauthorized = "unauthorized",
     /// The token does not allow this.
     Forbidden = "forbidden",
@@ -77,13 +77,13 @@ error_codes! {
     NotInRoom = "not_in_room",
     /// The room has as many players as its kind takes.
     RoomFull = "room_full",
-    /// The room's kind is not configured, and this server takes only those that are.
+    /// The room's kind is not configured, and this server takes only configured kinds.
     UnknownKind = "unknown_kind",
-    /// The session is in as many rooms as it may be.
+    /// The session is in as many rooms as one may be.
     TooManyRooms = "too_many_rooms",
     /// The user has as many sessions as one may have.
     TooManySessions = "too_many_sessions",
-    /// Nobody has the id that a direct message names.
+    /// No session, or no user with a session, has the id that the direct message names.
     RecipientNotFound = "recipient_not_found",
     /// Too many messages in a short time.
     RateLimited = "rate_limited",
@@ -91,15 +91,15 @@ error_codes! {
     Unavailable = "unavailable",
     /// A `seq` before this one is missing.
     SeqGap = "seq_gap",
-    /// Too many messages to this room, or too many direct ones, wait for their answers.
+    /// Too many of the client's messages to this room, or of its direct messages, wait for their answers.
     TooManyUnanswered = "too_many_unanswered",
-    /// Nobody in the room has that `target_id`, or none that can be a target now.
+    /// No player in the room has that `target_id`, or the player can't be a target now.
     TargetNotFound = "target_not_found",
     /// The position, or the distance to the target, is beyond what the room allows.
     OutOfRange = "out_of_range",
-    /// The action was done a moment ago and takes time to be possible again.
+    /// The player did this action a moment ago, and may not do it again yet.
     OnCooldown = "on_cooldown",
-    /// The room's logic says no.
+    /// The room's logic refuses the message.
     ActionRefused = "action_refused",
     /// The room's logic failed, and the room was closed.
     RoomFailed = "room_failed",
