@@ -128,6 +128,14 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     return { to_client_id: client, to_user_id: user };
   }
 
+  /** @internal It is missing in the room that it names, or may be missing anywhere. */
+  override _skipped(room: any): void {
+    for (const channel of room ? [this._rooms.get(room)] : [this, ...this._rooms.values()]) {
+      const at = channel?.position;
+      if (at) channel._gap({ since: at, now: at });
+    }
+  }
+
   /** @internal Throws where nothing can be asked for. */
   _check(signal?: AbortSignal): void {
     if (this.status.state == "closed") throw new RoomcastError("closed");

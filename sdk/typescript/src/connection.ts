@@ -3,7 +3,7 @@ import { Clock } from "./clock.js";
 import { type Codec, json } from "./codec.js";
 import { asError, errorOf, isTransient, RoomcastError, UnauthorizedError } from "./errors.js";
 import { backoff, closeError, comesBack } from "./reconnect.js";
-import { checked } from "./shape.js";
+import { checked, isEvent } from "./shape.js";
 import { elapsed, Timer } from "./timer.js";
 import type { ClientEnvelope, ClientOptions, ServerEnvelope, Status, WelcomePayload } from "./types.js";
 
@@ -78,6 +78,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   /** @internal The first message. */
   abstract _hello(): ClientEnvelope;
+  /** @internal What may have been an event can't be read. */
+  abstract _skipped(room: unknown): void;
   /** @internal */
   abstract _welcome(welcome: WelcomePayload): void;
   /** @internal */
@@ -190,6 +192,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
         const { room_id, type, request_id } = message ?? {};
         const code = "unreadable";
         this._emit("error", asError(error, code));
+        if (this._ready && (typeof type != "string" || isEvent(message as ServerEnvelope))) this._skipped(room_id);
         // What it was an answer to has failed, as if the server had refused it.
         if (!room_id || typeof type != "string" || !this._ready) return;
         const request = type.replace("joined", "join_room").replace("presence", "");

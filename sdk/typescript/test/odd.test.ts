@@ -318,3 +318,30 @@ describe("odd arguments", () => {
     stops.forEach((stop) => stop());
   });
 });
+
+describe("an event that can't be read", () => {
+  beforeEach(() => {
+    FakeSocket.all = [];
+    vi.useFakeTimers();
+  });
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([
+    ["names its room", '{"type":"event","room_id":"r","offset":5,"epoch":"e","payload":1}', 1],
+    ["names no room", '{"type":"chat","offset":"x"}', 1],
+    ["says nothing at all", "null", 1],
+    ["is of another room", '{"type":"chat","room_id":"other","offset":"x"}', 0],
+    ["is no event", '{"type":"ack","room_id":"r"}', 0],
+  ])("is told as a gap: it %s", async (_, frame, gaps) => {
+    const peer = new Peer("json");
+    const heard: unknown[] = [];
+    peer.room.subscribe("gap", (gap) => heard.push(gap));
+    await turn();
+    peer.socket.onopen();
+    peer.welcomed();
+    peer.takes(frame);
+    expect(peer.told).toContain("unreadable");
+    expect(heard.length).toBe(gaps);
+    await peer.goesOn();
+  });
+});
