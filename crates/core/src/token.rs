@@ -1,8 +1,8 @@
 //! Resume tokens: what a client shows to get its session back.
 //!
-//! A token says which session it is for, in which of its lives (a random *incarnation*), and how often the session was
-//! resumed before (its *generation*); a MAC over that (HMAC-SHA-256, RFC 2104, cut to 128 bits) says that it is from
-//! here. The session itself stores the generation alone.
+//! A token says which session it is for, in which of its lives (a random *incarnation*), how often the session was
+//! resumed before (its *generation*), and whose it is. A MAC over that (HMAC-SHA-256, RFC 2104, cut to 128 bits) says
+//! that it is from here. The session itself stores the generation alone.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,13 +12,31 @@ use sha2::{Digest, Sha256};
 use crate::id::ClientId;
 
 /// The format of what is signed.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const MAC: usize = 16;
-const SIGNED: usize = 1 + ClientId::LENGTH + 8 + 4 + 8;
+const SIGNED: usize = 1 + ClientId::LENGTH + 8 + 4 + 8 + 8;
 
 /// The key for [`Settings::session_key`](crate::settings::Settings::session_key) from a secret text of any length.
 pub fn session_key(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
+}
+
+/// A user in a resume token, so that the name of a session that is gone goes to nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserMark(u64);
+
+impl UserMark {
+    /// That of a user's id, which is empty for a client that is nobody in particular.
+    pub(crate) fn of(secret: &[u8; 32], user_id: &str) -> UserMark {
+        let mut keyed = mac(secret, b"user:");
+        keyed.update(user_id.as_bytes());
+        let tag = keyed.finalize().into_bytes();
+        UserMark(
+            tag.iter()
+                .take(8)
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    }
 }
 
 /// Which life of a session, and how often it was resumed.
@@ -33,6 +51,8 @@ pub(crate) struct SessionKey {
 pub(crate) struct ResumeToken {
     pub(crate) client_id: ClientId,
     pub(crate) key: SessionKey,
+    /// Whose session it is.
+    pub(crate) user: UserMark,
     /// Milliseconds since the Unix epoch; 0: never.
     pub(crate) expires_at: i64,
 }
@@ -68,7 +88,8 @@ impl ResumeToken {
         bytes[1..21].copy_from_slice(self.client_id.as_str().as_bytes());
         bytes[21..29].copy_from_slice(&self.key.incarnation.to_be_bytes());
         bytes[29..33].copy_from_slice(&self.key.generation.to_be_bytes());
-        bytes[33..].copy_from_slice(&self.expires_at.to_be_bytes());
+        bytes[33..41].copy_from_slice(&self.expires_at.to_be_bytes());
+        bytes[41..].copy_from_slice(&self.user.0.to_be_bytes());
         bytes
     }
 
@@ -84,6 +105,7 @@ impl ResumeToken {
                 generation: u32::from_be_bytes(signed.get(29..33)?.try_into().ok()?),
             },
             expires_at: i64::from_be_bytes(number(33)?),
+            user: UserMark(u64::from_be_bytes(number(41)?)),
         })
     }
 }
@@ -106,6 +128,7 @@ mod tests {
                 generation: 9,
             },
             expires_at: 1_000,
+            user: UserMark::of(&[1; 32], "u7"),
         }
     }
 

@@ -9,7 +9,7 @@ mod wire;
 
 use std::time::Duration;
 
-use common::{address, start};
+use common::{address, eventually, metric, start};
 use roomcast_protocol::Format;
 use roomcast_server::RunningServer;
 use roomcast_server::auth::{NewToken, Signer};
@@ -228,5 +228,46 @@ fn a_resume_token_of_somebody_else_opens_nothing() {
         wire.expect("pong");
         let mine = again(&ada());
         assert_eq!(mine["payload"]["resumed"], true, "{mine}");
+    }
+}
+
+#[test]
+fn the_name_of_a_session_that_is_gone_goes_to_its_own_user_alone() {
+    let server = strict(|config| config.core.session_grace = 100);
+    let ann = || sign(|token| token.user = "ann".to_owned());
+    let others = [
+        sign(|token| token.user = "bob".to_owned()),
+        sign(|token| {
+            token.user = String::new();
+            token.rooms = vec!["r".to_owned()];
+        }),
+    ];
+    let mut sessions = 0;
+    for format in FORMATS {
+        let come_back = |token: &str, resume: &Value| {
+            let mut wire = Wire::open(address(&server), format);
+            let hello = serde_json::json!({
+                "type": "hello",
+                "payload": {"version": 1, "token": token, "resume_token": resume},
+            });
+            wire.send(&hello.to_string());
+            let welcome = wire.expect("welcome")["payload"].take();
+            (wire, welcome)
+        };
+        let mut wire = Wire::open(address(&server), format);
+        let welcome = hello(&mut wire, &ann())["payload"].take();
+        drop(wire);
+        sessions += 1;
+        eventually("all sessions are over", || {
+            metric(&server, r#"roomcast_sessions_ended_total{cause="grace"}"#) == sessions
+        });
+        for other in &others {
+            let (_, stolen) = come_back(other, &welcome["resume_token"]);
+            assert_ne!(stolen["client_id"], welcome["client_id"], "{stolen}");
+        }
+        let (_, back) = come_back(&ann(), &welcome["resume_token"]);
+        assert_eq!(back["resumed"], false);
+        assert_eq!(back["client_id"], welcome["client_id"]);
+        sessions += 1 + others.len() as u64;
     }
 }

@@ -18,7 +18,7 @@ use crate::id::{ClientId, ConnId, NameHash};
 use crate::identity::{Access, Origin};
 use crate::letter::{OpKind, Place, Resume};
 use crate::time::Now;
-use crate::token::{ResumeToken, SessionKey};
+use crate::token::{ResumeToken, SessionKey, UserMark};
 
 /// A connection on its way to the shard on which its session lives. Opaque.
 #[derive(Debug)]
@@ -260,7 +260,14 @@ impl Edge {
                 .map(|parked| (&parked.session, (parked.conn, parked.encoding))),
         };
         let Some((session, before)) = known else {
-            return Found::Gone;
+            // Its name is still its user's alone: messages to it, and what it has said, are under that name.
+            let user_id = shown.identity().map_or("", |it| &*it.user_id);
+            let same_user = token.user == UserMark::of(&ctx.settings.session_key, user_id);
+            return if same_user {
+                Found::Gone
+            } else {
+                Found::Nothing
+            };
         };
         let fits = session.key.is_some_and(|key| {
             let back = key.generation.saturating_sub(token.key.generation);
@@ -357,6 +364,7 @@ impl Edge {
             let token = ResumeToken {
                 client_id,
                 key,
+                user: UserMark::of(&settings.session_key, conn.session.user_id()),
                 expires_at: match lifetime {
                     0 => 0,
                     lifetime => now.unix_ms.saturating_add(lifetime),
