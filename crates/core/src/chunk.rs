@@ -12,6 +12,8 @@ pub(crate) struct Chunk {
     bytes: Vec<u8>,
     /// Microseconds at which what caused the oldest of these bytes was read.
     born: u64,
+    /// Messages that a room's receivers get with it.
+    messages: u32,
 }
 
 impl Chunk {
@@ -23,6 +25,11 @@ impl Chunk {
     /// Microseconds ([`crate::Now::micros`]) at which what caused these bytes was read.
     pub(crate) fn born(&self) -> u64 {
         self.born
+    }
+
+    /// Messages that a room's receivers get with it.
+    pub(crate) fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// Memory that the chunk holds, in bytes.
@@ -104,7 +111,7 @@ impl ChunkPool {
         let Some(class) = class_for(size) else {
             return Arc::new(Chunk {
                 bytes: Vec::with_capacity(size),
-                born: 0,
+                ..Chunk::default()
             });
         };
         if let Some(chunk) = self.free.get_mut(class).and_then(Vec::pop) {
@@ -113,7 +120,7 @@ impl ChunkPool {
         }
         Arc::new(Chunk {
             bytes: Vec::with_capacity(class_size(class)),
-            born: 0,
+            ..Chunk::default()
         })
     }
 
@@ -150,7 +157,7 @@ impl ChunkBuilder {
     pub(crate) fn new(pool: &mut ChunkPool, size: usize, born: u64) -> ChunkBuilder {
         let mut chunk = pool.take(size);
         if let Some(own) = Arc::get_mut(&mut chunk) {
-            own.born = born;
+            (own.born, own.messages) = (born, 0);
         }
         ChunkBuilder { chunk }
     }
@@ -166,12 +173,19 @@ impl ChunkBuilder {
             let mut bigger = pool.take(needed.max(2 * self.chunk.held()));
             let own = Arc::get_mut(&mut bigger).expect("a chunk from the pool has one owner");
             own.bytes.extend_from_slice(&self.chunk.bytes);
-            own.born = self.chunk.born;
+            (own.born, own.messages) = (self.chunk.born, self.chunk.messages);
             pool.give_back(std::mem::replace(&mut self.chunk, bigger));
         }
         &mut Arc::get_mut(&mut self.chunk)
             .expect("a chunk being written has one owner")
             .bytes
+    }
+
+    /// What was appended last is a message to a room's receivers.
+    pub(crate) fn count_message(&mut self) {
+        if let Some(own) = Arc::get_mut(&mut self.chunk) {
+            own.messages += 1;
+        }
     }
 
     /// The finished chunk, in the smallest buffer that holds it: it may wait on a slow connection.
@@ -182,9 +196,9 @@ impl ChunkBuilder {
             return self.chunk;
         }
         let mut exact = ChunkBuilder::new(pool, len, self.chunk.born);
-        exact
-            .reserve(pool, len)
-            .extend_from_slice(&self.chunk.bytes);
+        let own = Arc::get_mut(&mut exact.chunk).expect("a chunk being written has one owner");
+        own.bytes.extend_from_slice(&self.chunk.bytes);
+        own.messages = self.chunk.messages;
         pool.give_back(self.chunk);
         exact.chunk
     }

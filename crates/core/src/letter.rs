@@ -331,8 +331,6 @@ pub(crate) struct Delivery {
     pub(crate) base: u64,
     /// The room's state version with this delivery, where it carries versioned state.
     pub(crate) version: Option<u64>,
-    /// How many messages each of the chunks has.
-    pub(crate) messages: MessageCounts,
     /// Ranges that their senders don't get.
     pub(crate) exclusions: Vec<Exclusion>,
     /// Bytes that this delivery is counted with on its link.
@@ -340,13 +338,6 @@ pub(crate) struct Delivery {
 }
 
 pub(crate) type Encoded = [Option<Arc<Chunk>>; Encoding::COUNT];
-
-/// Messages of a delivery in each encoding.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MessageCounts {
-    pub(crate) events: [u32; Encoding::COUNT],
-    pub(crate) state: [u32; Encoding::COUNT],
-}
 
 /// A range of the chunk in the sender's encoding.
 #[derive(Clone, Copy, Debug)]

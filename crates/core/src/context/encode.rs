@@ -42,6 +42,7 @@ impl<H: Host> Context<H> {
             let start = builder.len() as u32;
             let out = builder.reserve(&mut self.pool, size);
             self.host.frame(encoding, compression, &self.scratch, out);
+            builder.count_message();
             appended(index, start, builder.len() as u32);
             let message_type = message.body.message_type();
             self.stats

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::membership::{Behind, Events, State};
 use crate::edge::{Edge, mark_dirty, may_read, over_lane, over_state};
-use crate::host::Host;
+use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
 use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
@@ -104,7 +104,6 @@ impl Edge {
             state,
             base,
             version,
-            messages,
             mut exclusions,
             bytes: _,
         } = delivery;
@@ -126,11 +125,15 @@ impl Edge {
         };
         // One reference each is ours until all receivers have theirs.
         let mut enter = |encoded: Encoded| {
-            encoded.map(|chunk| {
-                let chunk = chunk?;
-                let (length, held) = (chunk.bytes().len() as u32, chunk.held() as u32);
-                Some((table.insert(chunk), length, held))
-            })
+            let mut entered = [const { None }; Encoding::COUNT];
+            for (entered, chunk) in entered.iter_mut().zip(encoded) {
+                if let Some(chunk) = chunk {
+                    let (length, held) = (chunk.bytes().len() as u32, chunk.held() as u32);
+                    let messages = u64::from(chunk.messages());
+                    *entered = Some((table.insert(chunk), length, held, messages));
+                }
+            }
+            entered
         };
         let (events, state) = (enter(events), enter(state));
         for exclusion in &exclusions {
@@ -144,7 +147,7 @@ impl Edge {
             shard: ctx.index,
             conn,
         };
-        let mut overflow = false;
+        let (mut overflow, mut deliveries) = (false, 0);
         for id in &room.receivers {
             let Some(conn) = conns.get_mut(*id) else {
                 continue;
@@ -154,25 +157,25 @@ impl Edge {
             }
             let encoding = conn.encoding.index();
             let before = conn.lanes.bytes();
-            if let Some((chunk, length, held)) = events[encoding] {
+            if let Some((chunk, length, held, messages)) = events[encoding] {
                 let whole = Piece::new((chunk, length, held), Lane::Event, edge_room, base);
                 let mut push = |piece| {
                     table.retain(chunk);
                     conn.lanes.push(arena, piece);
                 };
-                ctx.stats.deliveries += u64::from(messages.events[encoding]);
+                deliveries += messages;
                 if conn.excluded {
                     let own = exclusions
                         .iter()
                         .filter(|it| it.conn == own_ref(conn.id) && !it.state_lane);
-                    ctx.stats.deliveries -= own.clone().count() as u64;
+                    deliveries -= own.clone().count() as u64;
                     split(whole, own, push);
                 } else {
                     push(whole);
                 }
                 overflow |= conn.blocked && over_lane(conn, &ctx.settings);
             }
-            if let Some((chunk, length, held)) = state[encoding] {
+            if let Some((chunk, length, held, messages)) = state[encoding] {
                 let (blocked, conn_state) = (conn.blocked, conn.lanes.state_bytes());
                 let Some(membership) = conn.session.membership(edge_room) else {
                     continue;
@@ -197,12 +200,12 @@ impl Edge {
                         table.retain(chunk);
                         conn.lanes.push(arena, piece);
                     };
-                    ctx.stats.deliveries += u64::from(messages.state[encoding]);
+                    deliveries += messages;
                     if conn.excluded {
                         let own = exclusions
                             .iter()
                             .filter(|it| it.conn == own_ref(conn.id) && it.state_lane);
-                        ctx.stats.deliveries -= own.clone().count() as u64;
+                        deliveries -= own.clone().count() as u64;
                         split(whole, own, push);
                     } else {
                         push(whole);
@@ -213,6 +216,7 @@ impl Edge {
                 mark_dirty(conn, batcher, now, before);
             }
         }
+        ctx.stats.deliveries += deliveries;
         let full: Vec<ConnId> = if overflow {
             let over = |id: &ConnId| {
                 conns

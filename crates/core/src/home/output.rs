@@ -7,7 +7,7 @@ use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnRef, EdgeRoomId};
-use crate::letter::{Delivery, Encoded, Exclusion, MessageCounts, ToEdge};
+use crate::letter::{Delivery, Encoded, Exclusion, ToEdge};
 use crate::settings::Compression;
 
 /// A chunk of this size is handed out at once: larger ones would not fit a slow lane's bound.
@@ -38,7 +38,6 @@ pub(crate) struct Output {
     /// The offset before the first of the events.
     base: Option<u64>,
     exclusions: Vec<Exclusion>,
-    messages: MessageCounts,
     largest: usize,
     /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
     handed: usize,
@@ -70,13 +69,12 @@ impl Output {
             events,
             state,
             exclusions,
-            messages,
             largest,
             ..
         } = self;
-        let (builders, counts) = match via {
-            Via::Events => (events, &mut messages.events),
-            Via::State => (state, &mut messages.state),
+        let builders = match via {
+            Via::Events => events,
+            Via::State => state,
         };
         ctx.broadcast(
             receivers,
@@ -86,9 +84,6 @@ impl Output {
             builders,
             |encoding, start, end| {
                 *largest = (*largest).max(end as usize);
-                if let Some(count) = counts.get_mut(encoding) {
-                    *count += 1;
-                }
                 if let Some((conn, of)) = except
                     && of.index() == encoding
                 {
@@ -135,11 +130,14 @@ impl Output {
         let version = self.version.take();
         let base = self.base.take().unwrap_or(0);
         let exclusions = std::mem::take(&mut self.exclusions);
-        let messages = std::mem::take(&mut self.messages);
         let mut finish = |builders: &mut [Option<ChunkBuilder>; Encoding::COUNT]| -> Encoded {
-            builders
-                .each_mut()
-                .map(|builder| Some(builder.take()?.finish(&mut ctx.pool)))
+            let mut encoded = Encoded::default();
+            for (builder, encoded) in builders.iter_mut().zip(&mut encoded) {
+                if let Some(builder) = builder.take() {
+                    *encoded = Some(builder.finish(&mut ctx.pool));
+                }
+            }
+            encoded
         };
         let (events, state) = (finish(&mut self.events), finish(&mut self.state));
         if edges.iter().any(|edge| edge.shard != ctx.index) {
@@ -170,7 +168,6 @@ impl Output {
                 state,
                 base,
                 version,
-                messages,
                 exclusions,
                 bytes,
             };
