@@ -146,6 +146,9 @@ pub trait Engine {
     /// The newest events of a room, as far as this node keeps them: none that is older than the room's retention.
     fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog>;
 
+    /// Events of a room that went too early: [`EventLog::cut`]. It is asked after each event, and trims nothing.
+    fn cut(&self, log: LogId) -> u64;
+
     /// Microseconds at which [`Engine::poll`] has something to do that no submission brings.
     fn next_wake(&self) -> Option<u64> {
         None

@@ -254,6 +254,10 @@ impl Engine for Truth {
         self.inner.refuse(log, client, seq, code);
     }
 
+    fn cut(&self, log: LogId) -> u64 {
+        self.inner.cut(log)
+    }
+
     fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog> {
         let kept = self.inner.events(now, log)?;
         let (at, retention) = self.logs[&log.0];

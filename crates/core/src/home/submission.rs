@@ -79,7 +79,7 @@ impl Room {
             Submitted::Pending => self.in_flight.push_back((op, submission)),
             submitted => self.settle(ctx, engine, now, (op, submission), submitted),
         }
-        self.note_short_log(ctx, engine, now);
+        self.note_short_log(ctx, engine);
     }
 
     /// What became of a submission.
@@ -116,17 +116,8 @@ impl Room {
     }
 
     /// A log that is shorter than sessions live leaves gaps for those who come back: it is said which setting is why.
-    fn note_short_log<H: Host, E: Engine>(
-        &mut self,
-        ctx: &mut Context<H>,
-        engine: &mut E,
-        now: Now,
-    ) {
-        if self.short_log
-            || engine
-                .events(now, self.log)
-                .is_none_or(|log| log.cut() == 0)
-        {
+    fn note_short_log<H: Host, E: Engine>(&mut self, ctx: &mut Context<H>, engine: &E) {
+        if self.short_log || engine.cut(self.log) == 0 {
             return;
         }
         self.short_log = true;

@@ -519,6 +519,9 @@ macro_rules! as_inner_engine {
         ) -> roomcast_core::engine::Opened {
             self.inner.open(now, room, retention, random)
         }
+        fn cut(&self, log: LogId) -> u64 {
+            self.inner.cut(log)
+        }
         fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
             self.inner.check(log, client, seq)
         }

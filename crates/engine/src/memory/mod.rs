@@ -219,16 +219,15 @@ impl Engine for MemoryEngine {
         record: Record<'_>,
     ) -> Submitted {
         let LogId(slot) = log;
-        let submitted = self.change(slot, |log| log.submit(now, sender, record));
-        if self
-            .logs
-            .get(slot as usize)
-            .is_some_and(|it| it.is_misplaced())
-        {
+        let submit = |log: &mut Log| (log.submit(now, sender, record), log.is_misplaced());
+        let Some((submitted, is_misplaced)) = self.change(slot, submit) else {
+            return Submitted::Unavailable { retry_after_ms: 0 };
+        };
+        if is_misplaced {
             self.place(now, slot);
         }
         self.evict();
-        submitted.unwrap_or(Submitted::Unavailable { retry_after_ms: 0 })
+        submitted
     }
 
     fn poll(&mut self, now: Now) -> Option<(LogId, Submitted)> {
@@ -281,6 +280,11 @@ impl Engine for MemoryEngine {
             self.change(log.0, |log| log.trim(now));
         }
         self.logs.get(log.0 as usize).map(|log| &log.events)
+    }
+
+    fn cut(&self, log: LogId) -> u64 {
+        let log = self.logs.get(log.0 as usize);
+        log.map_or(0, |log| log.events.cut())
     }
 
     fn usage(&self) -> (usize, u64) {
