@@ -225,6 +225,9 @@ impl Edge {
 
     /// Sends copies of messages to users, as many as a turn may make. Whether more wait.
     pub(crate) fn send_copies<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
+        if self.fan_out.is_empty() {
+            return false;
+        }
         let mut budget = COPIES_OF_A_TURN;
         let mut fan_out = std::mem::take(&mut self.fan_out);
         let mut send = |part: Part<'_>| {

@@ -71,6 +71,9 @@ impl Room {
 
     /// Sends those who came in this turn the room's state, behind what was broadcast, and forgets the turn's parts.
     pub(super) fn send_first_states<H: Host>(&mut self, ctx: &mut Context<H>) {
+        if self.parts.newcomers.is_empty() && self.parts.made.is_empty() {
+            return;
+        }
         let mut newcomers = std::mem::take(&mut self.parts.newcomers);
         // All are told of the same members.
         let listed = newcomers.iter().map(|it| it.from.begun).min().unwrap_or(0);
