@@ -34,6 +34,8 @@ pub struct MemoryEngine {
     order: Ordered,
     /// By [`Log::next_look`].
     due: Ordered,
+    /// Microseconds before which none is due: each turn asks.
+    idle_until: u64,
     /// Bytes that all logs may cost; 0 is any.
     ceiling: usize,
     held: usize,
@@ -54,6 +56,7 @@ impl MemoryEngine {
             by_name: HashMap::new(),
             order: Ordered::new(),
             due: Ordered::new(),
+            idle_until: u64::MAX,
             ceiling,
             held: 0,
             evicted: 0,
@@ -115,6 +118,7 @@ impl MemoryEngine {
             return;
         };
         let (order, due) = (log.rank(), log.next_look(now));
+        self.idle_until = due.map_or(self.idle_until, |at| at.min(self.idle_until));
         let orders = [
             (&mut self.order, &mut log.order, order),
             (&mut self.due, &mut log.due, due),
@@ -130,8 +134,13 @@ impl MemoryEngine {
 
     /// Looks at logs of which something has aged out, and ends those whose time is over.
     fn sweep(&mut self, now: Now) {
+        if now.micros < self.idle_until {
+            return;
+        }
         for _ in 0..LOOKS {
-            let Some((_, slot)) = self.due.first().copied().filter(|it| it.0 <= now.micros) else {
+            let first = self.due.first().copied();
+            let Some((_, slot)) = first.filter(|it| it.0 <= now.micros) else {
+                self.idle_until = first.map_or(u64::MAX, |it| it.0);
                 return;
             };
             if self.is_over(now, slot) {
