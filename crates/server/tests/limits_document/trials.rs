@@ -326,7 +326,7 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
-        what: "sessions without a connection, of one address",
+        what: "sessions without a connection, of one address, on each shard",
         set: &[
             "session.max_parked_per_address=1",
             "server.trusted_proxies=127.0.0.1",

@@ -56,8 +56,8 @@ pub(super) static SESSION: Section = Section {
         ),
         Key::new(
             "max_parked_per_address",
-            "The same limit for sessions whose connections came from one IPv4 address, or from one IPv6 network of \
-             64 bits. Programs on this machine are not counted.",
+            "The same limit, on each shard too, for sessions whose connections came from one IPv4 address, or from \
+             one IPv6 network of 64 bits. Programs on this machine are not counted.",
             &Number {
                 place: |c: &mut Config| &mut c.core.max_parked_per_origin,
                 unit: Unit::Count,
