@@ -269,3 +269,32 @@ fn joining_again_with_a_position_that_is_not_of_this_log_is_told() {
         assert_eq!(joined["payload"]["epoch"], epoch);
     }
 }
+
+#[test]
+fn the_answer_to_a_leave_is_no_position_past_what_was_not_received() {
+    let mut node = node(2, settings(), vec![relay("default")]);
+    let reader = node.connect_to(0, Encoding::ALL[0]);
+    let speaker = node.connect_to(1, Encoding::ALL[0]);
+    node.say(reader, r#"{"type":"hello"}"#);
+    join(&mut node, speaker, "busy");
+    join(&mut node, reader, "busy");
+    node.messages(reader);
+    node.sockets[reader].window = 0;
+    speak(&mut node, speaker, "busy", 200);
+    assert!(node.shards[0].stats().readers_behind > 0);
+    node.say(reader, r#"{"type":"leave_room","room_id":"busy"}"#);
+    node.sockets[reader].window = usize::MAX;
+    node.read(reader);
+    let got = node.messages(reader);
+    // Whatever has an offset comes behind all that came before it in the log.
+    let offsets: Vec<u64> = got.iter().filter_map(|it| it["offset"].as_u64()).collect();
+    assert!(
+        offsets.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{offsets:?}"
+    );
+    let left = got.iter().find(|it| it["type"] == "player_left").unwrap();
+    assert_eq!(left["offset"], Value::Null, "{left}");
+    let heard = node.messages(speaker);
+    let left = heard.iter().find(|it| it["type"] == "player_left").unwrap();
+    assert!(left["offset"].is_u64(), "those who stay: {left}");
+}

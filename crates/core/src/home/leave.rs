@@ -96,8 +96,11 @@ impl Room {
             ..Outgoing::default()
         };
         if !gone {
+            // Events that a lagging member has yet to receive are behind this one's place: it is no position of theirs.
             let answer = Outgoing {
                 request_id: op.request_id,
+                offset: 0,
+                epoch: "",
                 ..message
             };
             let farewell = Some(ctx.single(seat.encoding, op.born, &answer));
