@@ -22,6 +22,8 @@ use crate::random::Random;
 pub(crate) const START: i64 = 1_700_000_000_000;
 /// Bytes of frames that were begun, and of answers, that may wait beside what lanes are bounded to.
 const BESIDE: usize = 6 * 1024;
+/// Bytes of one answer that lists: a page of history has records of 24 KiB, one of members has 32 KiB.
+const PAGE: usize = 48 * 1024;
 
 /// The time that the core is given at a millisecond of the virtual clock.
 pub(crate) fn time(now: u64) -> Now {
@@ -205,7 +207,13 @@ impl Server {
             }
             let mut slices = [IoSlice::new(&[]); 512];
             let count = driver.shard_mut().gather(conn, &mut slices);
-            let waiting: usize = slices[..count].iter().map(|it| it.len()).sum();
+            // What was begun is finished: a page of history may be larger than these small lanes.
+            let begun = slices[0].len();
+            assert!(
+                begun <= PAGE,
+                "{begun} bytes of one chunk wait for a connection"
+            );
+            let waiting: usize = slices[..count].iter().skip(1).map(|it| it.len()).sum();
             // A slice may be a frame of state that was begun, and those are bounded like events.
             let most = 2 * self.settings.event_lane + self.settings.control_lane + BESIDE;
             assert!(
