@@ -1,6 +1,10 @@
 //! A chat with history: `cargo run --release --example chat`, then open the address that it prints, twice.
 
-use roomcast_server::{Kind, Mode, Server};
+use roomcast_server::{CountingAllocator, Kind, Mode, Server};
+
+/// Counts what is in use, for `limits.memory`.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> std::process::ExitCode {
     let mut chat = Kind {

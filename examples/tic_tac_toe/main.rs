@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release --example tic_tac_toe`, then open the address that it prints, twice.
 
-use roomcast_server::{GameAction, Kind, Mode, Outcome, PlayerNum, RoomContext, RoomLogic, Server};
+use roomcast_server::{
+    CountingAllocator, GameAction, Kind, Mode, Outcome, PlayerNum, RoomContext, RoomLogic, Server,
+};
 
 /// Rows, columns and diagonals.
 const LINES: [[usize; 3]; 8] = [
@@ -113,6 +115,10 @@ impl RoomLogic for TicTacToe {
         Outcome::Handled
     }
 }
+
+/// Counts what is in use, for `limits.memory`.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> std::process::ExitCode {
     Server::builder()

@@ -290,4 +290,29 @@ mod tests {
             ]
         );
     }
+
+    /// The examples take them too, and read them without clap.
+    #[test]
+    fn every_flag_that_a_setting_names_is_one() {
+        let command = Cli::command();
+        let known: Vec<String> = command
+            .get_arguments()
+            .filter_map(|argument| Some(format!("--{}", argument.get_long()?)))
+            .collect();
+        let reference = roomcast_server::config::reference();
+        let mut named = 0;
+        for part in reference.split("Flag: `").skip(1) {
+            let flag = part.split([' ', '`']).next().unwrap();
+            assert!(known.iter().any(|known| known == flag), "{flag}");
+            named += 1;
+        }
+        // And `--config`, `--set`.
+        assert_eq!(
+            known
+                .iter()
+                .filter(|it| !["--help", "--version"].contains(&&***it))
+                .count(),
+            named + 2
+        );
+    }
 }

@@ -1,12 +1,14 @@
 //! Putting a server together: settings, kinds, logic, pages.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use roomcast_core::settings::Kind;
 use roomcast_core::{Kinds, LogicFactory, RoomLogic};
 
+use crate::config::flags::{self, Asked};
 use crate::config::{Config, Loaded, Sources, exit};
 use crate::error::ServerError;
 use crate::http::Page;
@@ -105,13 +107,20 @@ impl ServerBuilder {
         Ok(Server::new(config, Arc::new(entries), pages))
     }
 
-    /// Everything that a program's `main` has to do: reads the settings where none were given (`roomcast.toml` and
-    /// `ROOMCAST_…` variables), sets up the log, says where it listens, and serves until SIGTERM or SIGINT. What is
-    /// wrong goes to standard error; the exit codes are those of [`exit`].
+    /// Everything that a program's `main` has to do: reads the settings where none were given (`roomcast.toml`,
+    /// `ROOMCAST_…` variables, and the program's arguments, which are those of `roomcast serve`), sets up the log, says
+    /// where it listens, and serves until SIGTERM or SIGINT. What is wrong goes to standard error; the exit codes are
+    /// those of [`exit`].
+    ///
+    /// A program with arguments of its own reads its settings itself: see [`ServerBuilder::config`] and
+    /// [`ServerBuilder::serve`].
     pub fn main(self) -> ExitCode {
         let sources = match self.config {
             Some(_) => Sources::default(),
-            None => Sources::of_process(),
+            None => match of_command_line() {
+                Ok(sources) => sources,
+                Err(code) => return code,
+            },
         };
         match Config::load(&sources) {
             Ok(mut loaded) => {
@@ -132,10 +141,30 @@ impl ServerBuilder {
             tracing::warn!("{warning}");
         }
         let server = self.config(loaded.config.clone()).build();
-        let announce = |running: &RunningServer| loaded.announce(&running.local_addrs());
+        let announce = |running: &RunningServer| {
+            loaded.announce(&running.local_addrs(), running.most_connections());
+        };
         match server.and_then(|server| server.run(announce)) {
             Ok(()) => ExitCode::from(exit::OK),
             Err(error) => fail(&error),
+        }
+    }
+}
+
+/// The process's settings with what its arguments set, or how it is to end.
+fn of_command_line() -> Result<Sources, ExitCode> {
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    match flags::read(Sources::of_process(), arguments) {
+        Ok(Asked::Serve(sources)) => Ok(*sources),
+        Ok(Asked::Help) => {
+            // Nobody is left to tell when the terminal is gone.
+            let _ = std::io::stdout().write_all(flags::help().as_bytes());
+            Err(ExitCode::from(exit::OK))
+        }
+        Err(usage) => {
+            eprintln!("roomcast: {usage}");
+            Err(ExitCode::from(exit::USAGE))
         }
     }
 }

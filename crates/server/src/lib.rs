@@ -26,6 +26,7 @@ mod builder;
 mod clock;
 pub mod config;
 mod error;
+mod files;
 mod handover;
 mod http;
 mod limits;

@@ -91,6 +91,16 @@ impl Admission {
         Ok(permit)
     }
 
+    /// Connections in all that there can be: by the setting and by the file descriptors. 0: any number.
+    pub(crate) fn most(&self) -> usize {
+        let limits = [self.limits.connections, self.descriptors];
+        limits
+            .into_iter()
+            .filter(|limit| *limit != 0)
+            .min()
+            .unwrap_or(0)
+    }
+
     pub(crate) fn limits(&self) -> ConnectionLimits {
         self.limits
     }

@@ -26,6 +26,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub struct RunningServer {
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) most_connections: usize,
     pub(crate) http: Option<Http>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
@@ -35,6 +36,11 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
+    /// Connections that it takes: what the settings allow, or the file descriptors where that is less. 0: any number.
+    pub fn most_connections(&self) -> usize {
+        self.most_connections
+    }
+
     /// Where it listens, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.addresses.clone()

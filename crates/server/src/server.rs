@@ -85,6 +85,7 @@ impl Server {
                 .into_iter()
                 .map(|(address, _)| address)
                 .collect(),
+            most_connections: bound.admission().most(),
             http: None,
             registry: Arc::new(Registry::new(&mailboxes, bound.stats(), bound.admission())),
             mailboxes: Arc::clone(&mailboxes),

@@ -64,7 +64,7 @@ export async function startServer(settings: Record<string, string> = {}, port = 
 /** A token, made by the server's own program. */
 export async function makeToken(secret: string, ...args: string[]): Promise<string> {
   const child = spawn(binary, ["token", ...args], {
-    env: { ...process.env, ROOMCAST_AUTH_HS256_SECRET: secret },
+    env: { ROOMCAST_AUTH_HS256_SECRET: secret },
     stdio: ["ignore", "pipe", "inherit"],
   });
   let output = "";

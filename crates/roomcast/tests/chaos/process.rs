@@ -18,6 +18,11 @@ impl Process {
     /// Starts one and waits until it listens.
     pub fn start(address: SocketAddr, settings: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ROOMCAST_") {
+                command.env_remove(name);
+            }
+        }
         command.args(["serve", "--listen", &address.to_string()]);
         command.args(["--set", "limits.connections_per_address=0"]);
         for setting in settings {

@@ -7,11 +7,10 @@ use jsonwebtoken::DecodingKey;
 use super::key::Key;
 use super::settings::{Algorithm, AuthSettings};
 use super::{fault, jwks};
+use crate::files::read;
 
 /// Keys in all: a token without `kid` is tried with each of its algorithm.
 const MOST_KEYS: usize = 32;
-/// A file of keys has a few KiB.
-const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// All keys that tokens are checked with.
 pub(super) struct Keys(Vec<Key>);
@@ -117,13 +116,4 @@ impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > LARGEST_FILE {
-        return Err("is larger than a file of keys can be (1MiB)".to_owned());
-    }
-    std::fs::read(path).map_err(unreadable)
 }

@@ -6,17 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::{Config, Listener, Loaded};
+use crate::memory::CountingAllocator;
 
 /// Addresses of other machines' ways to this one that are shown at most: a host of containers has hundreds.
 const MOST_ADDRESSES: usize = 6;
 
 /// The text for people. `bound` is where the server listens, with the ports that the system chose; `own` are this
-/// machine's addresses in its networks ([`own_addresses`]).
+/// machine's addresses in its networks ([`own_addresses`]); `most_connections` is how many it takes, 0 for any number.
 pub fn banner(
     config: &Config,
     file: Option<&Path>,
     bound: &[SocketAddr],
     own: &[IpAddr],
+    most_connections: usize,
 ) -> String {
     let listeners = bound_listeners(config, bound);
     let mut out = format!("Roomcast {}\n\n", env!("CARGO_PKG_VERSION"));
@@ -58,7 +60,7 @@ pub fn banner(
         format!("{shards} shards")
     };
     line(&mut out, "Engine", &[format!("memory, {shards}")]);
-    line(&mut out, "Limits", &limits(config));
+    line(&mut out, "Limits", &limits(config, most_connections));
     let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     line(
         &mut out,
@@ -71,10 +73,17 @@ pub fn banner(
 
 impl Loaded {
     /// Says that the server is up: the banner on standard output where the log is text, else a line of the log at
-    /// level `info`. Programs find the bound addresses in both. `bound` is as for [`banner`].
-    pub fn announce(&self, bound: &[SocketAddr]) {
+    /// level `info`. Programs find the bound addresses in both. `bound` and `most_connections` are as for [`banner`].
+    pub fn announce(&self, bound: &[SocketAddr], most_connections: usize) {
         if crate::log::is_text(self.config.log.format) {
-            let text = banner(&self.config, self.file.as_deref(), bound, &own_addresses());
+            let own = own_addresses();
+            let text = banner(
+                &self.config,
+                self.file.as_deref(),
+                bound,
+                &own,
+                most_connections,
+            );
             // Nobody reads it: that is no reason not to serve.
             let _ = std::io::stdout().lock().write_all(text.as_bytes());
             return;
@@ -153,15 +162,23 @@ fn from_elsewhere(listener: &Listener, own: &[IpAddr]) -> Vec<String> {
     addresses.map(url).collect()
 }
 
-fn limits(config: &Config) -> Vec<String> {
+/// The limits in force, which the system may have lowered.
+fn limits(config: &Config, most_connections: usize) -> Vec<String> {
     let core = &config.core;
     let limits = &config.limits;
     let or_any = |value: u64, text: String| if value == 0 { None } else { Some(text) };
     let message = core.max_message as u64;
     let messages = u64::from(core.messages_per_second);
-    let connections = limits.connections as u64;
+    let connections = most_connections as u64;
+    let lowered = limits.connections == 0 || most_connections < limits.connections;
+    let by = if lowered { " (`ulimit -n`)" } else { "" };
     let address = u64::from(limits.connections_per_address);
-    let memory = limits.memory();
+    // Where nothing counts what is in use, this limit does not hold.
+    let memory = if CountingAllocator::is_used() {
+        limits.memory()
+    } else {
+        0
+    };
     let of_session = [
         or_any(message, format!("{} a message", size(message))),
         or_any(
@@ -174,7 +191,7 @@ fn limits(config: &Config) -> Vec<String> {
         ),
     ];
     let of_server = [
-        or_any(connections, format!("{connections} connections")),
+        or_any(connections, format!("{connections} connections{by}")),
         or_any(address, format!("{address} per address")),
         or_any(memory, format!("{} of memory", size(memory))),
     ];
@@ -230,7 +247,13 @@ mod tests {
     #[test]
     fn the_default_says_where_to_look_and_its_limits() {
         let bound = addresses(&["127.0.0.1:8080", "[::1]:8080"]);
-        let text = banner(&config(), None, &bound, &["10.0.0.5".parse().unwrap()]);
+        let text = banner(
+            &config(),
+            None,
+            &bound,
+            &["10.0.0.5".parse().unwrap()],
+            1_000_000,
+        );
         let expected = concat!(
             "Roomcast ",
             env!("CARGO_PKG_VERSION"),
@@ -265,6 +288,7 @@ Ctrl-C ends it.
             Some(Path::new("my.toml")),
             &addresses(&["0.0.0.0:4711"]),
             &own,
+            0,
         );
         assert!(
             text.contains("  Open       http://127.0.0.1:4711/\n"),
@@ -289,7 +313,7 @@ Ctrl-C ends it.
             "192.168.1.7".parse().unwrap(),
             "2001:db8::7".parse().unwrap(),
         ];
-        let text = banner(&config, None, &addresses(&["[::]:80"]), &own);
+        let text = banner(&config, None, &addresses(&["[::]:80"]), &own, 0);
         assert!(!text.contains("Open"), "{text}");
         assert!(
             text.contains(
@@ -309,7 +333,21 @@ Ctrl-C ends it.
         config.core.max_message = 0;
         config.core.max_rooms = 0;
         config.core.messages_per_second = 0;
-        let text = banner(&config, None, &addresses(&["127.0.0.1:8080"]), &[]);
+        let text = banner(&config, None, &addresses(&["127.0.0.1:8080"]), &[], 0);
         assert!(text.contains("  Limits     off\n"), "{text}");
+    }
+
+    /// What the system allows is less than what is set, or nothing is set.
+    #[test]
+    fn the_number_of_connections_is_the_one_in_force() {
+        let mut config = config();
+        for set in [1_000_000, 0] {
+            config.limits.connections = set;
+            let text = banner(&config, None, &addresses(&["127.0.0.1:8080"]), &[], 872);
+            assert!(
+                text.contains(" 872 connections (`ulimit -n`), 1024 per"),
+                "{text}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::keys::{KIND_KEYS, SECTIONS};
 use super::raw::Raw;
 use super::source::{Problem, Source};
 use super::suggest;
+use crate::files;
 
 /// What all variables begin with.
 pub(crate) const PREFIX: &str = "ROOMCAST_";
@@ -21,11 +22,7 @@ pub(crate) fn variable(path: &str) -> String {
 }
 
 /// Reads all variables. An empty one counts as not set.
-pub(super) fn read(
-    variables: &[(String, String)],
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<String>,
-) -> Vec<Entry> {
+pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Vec<Entry> {
     let ours = variables
         .iter()
         .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG && !value.is_empty());
@@ -43,7 +40,10 @@ pub(super) fn read(
         }
         let plain = name.strip_suffix("_FILE");
         let Some((plain, path)) = plain.and_then(|plain| Some((plain, path_of(plain)?))) else {
-            unknown(name, source, problems, warnings);
+            if !is_service_link(name) {
+                let message = unknown(name);
+                problems.push(Problem { source, message });
+            }
             continue;
         };
         if ours.contains_key(plain) {
@@ -51,7 +51,10 @@ pub(super) fn read(
             problems.push(Problem { source, message });
             continue;
         }
-        match std::fs::read_to_string(value) {
+        let text = files::read(value).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| "is not text (UTF-8)".to_owned())
+        });
+        match text {
             Ok(text) => {
                 let text = text.trim_end_matches(['\n', '\r']).to_owned();
                 let source = Source::VariableFile {
@@ -64,10 +67,10 @@ pub(super) fn read(
                     source,
                 });
             }
-            Err(error) => {
+            Err(wrong) => {
                 problems.push(Problem {
                     source,
-                    message: format!("cannot read {value}: {error}"),
+                    message: format!("{value} {wrong}"),
                 });
             }
         }
@@ -98,32 +101,20 @@ fn path_of(variable_name: &str) -> Option<Vec<String>> {
     Some(path)
 }
 
-/// A wrong name in one of our sections is an error. Others are only mentioned: they may belong to somebody else.
-fn unknown(name: &str, source: Source, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
-    if is_service_link(name) {
-        return;
-    }
-    let rest = name
-        .strip_prefix(PREFIX)
-        .unwrap_or(name)
-        .to_ascii_lowercase();
-    let in_section = |section: &str| {
-        rest.strip_prefix(section)
-            .is_some_and(|rest| rest.starts_with('_'))
-    };
-    let known = SECTIONS.iter().map(|section| section.name).chain(["kinds"]);
-    let ours = known.into_iter().any(in_section);
-    let mut message = "sets nothing: there is no such key".to_owned();
-    let names = suggest::paths()
-        .map(|path| variable(&path))
-        .collect::<Vec<_>>();
-    if let Some(close) = suggest::closest(name, names.iter().map(|name| &**name)) {
-        message.push_str(&format!("; did you mean {close}?"));
-    }
-    if ours {
-        problems.push(Problem { source, message });
-    } else {
-        warnings.push(format!("{name} {message}"));
+/// Says that there is no such variable, and which one may be meant. All names with our prefix are ours: one that is
+/// misspelt at its beginning is as wrong as one that is at its end.
+fn unknown(name: &str) -> String {
+    let names: Vec<String> = suggest::paths().map(|path| variable(&path)).collect();
+    let joined = |name: &str| name.replace('_', "");
+    let same = names.iter().find(|known| joined(known) == joined(name));
+    let close = same
+        .map(|same| &**same)
+        .or_else(|| suggest::closest(name, names.iter().map(|name| &**name)));
+    match close {
+        Some(close) => format!("sets nothing: there is no such key; did you mean {close}?"),
+        None => format!(
+            "sets nothing: there is no such key, and variables that begin with {PREFIX} are the server's"
+        ),
     }
 }
 

@@ -348,9 +348,15 @@ pub(crate) struct List<T, V> {
 
 impl<T, V> Field<T> for List<T, V> {
     fn set(&self, target: &mut T, raw: &Raw) -> Result<(), String> {
-        let mut items = Vec::new();
+        let (mut items, mut wrong) = (Vec::new(), Vec::new());
         for text in list_of_texts(raw)? {
-            items.push((self.read)(&text)?);
+            match (self.read)(&text) {
+                Ok(item) => items.push(item),
+                Err(what) => wrong.push(what),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(wrong.join("; it "));
         }
         *(self.place)(target) = items;
         Ok(())

@@ -27,8 +27,12 @@ pub(super) fn read(name: &str, text: &str, problems: &mut Vec<Problem>) -> Vec<E
     let lines = Lines { name, text };
     // One error often makes others further down, so the first is told.
     if let Some(error) = errors.first() {
-        let source = lines.source(&error.span().unwrap_or_default());
-        let message = format!("not TOML: {}", error.message());
+        let span = error.span().unwrap_or_default();
+        let source = lines.source(&span);
+        let message = match error.message() {
+            "duplicate key" => format!("{} is there twice", lines.key(&span)),
+            message => format!("not TOML: {message}"),
+        };
         problems.push(Problem { source, message });
         return Vec::new();
     }
@@ -48,6 +52,24 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// The key that is written there, with the name of its table. For messages: it looks at lines, not at TOML.
+    fn key(&self, span: &Range<usize>) -> String {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let key = self.text.get(span.clone()).unwrap_or_default();
+        let mut lines = before.lines().map(str::trim).rev();
+        let own = if before.ends_with('\n') {
+            None
+        } else {
+            lines.next()
+        };
+        if own.is_some_and(|own| own.starts_with('[')) {
+            return format!("[{}{key}]", own.unwrap_or_default().trim_start_matches('['));
+        }
+        let table = lines.find_map(|line| line.strip_prefix('[')?.split(']').next());
+        let key = key.trim_matches(['"', '\'']);
+        table.map_or_else(|| key.to_owned(), |table| format!("{}.{key}", table.trim()))
+    }
+
     fn source(&self, span: &Range<usize>) -> Source {
         let before = self
             .text

@@ -81,19 +81,14 @@ impl Config {
     /// Everything that is wrong, not only the first thing.
     pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         let mut problems = Vec::new();
-        let mut warnings = Vec::new();
         let (file, mut entries) = read_file(sources, &mut problems);
-        entries.extend(environment::read(
-            &sources.environment,
-            &mut problems,
-            &mut warnings,
-        ));
+        entries.extend(environment::read(&sources.environment, &mut problems));
         entries.extend(sources.flags.iter().map(entry_of_flag));
         let config = Config::default();
         let mut loaded = Loaded {
             config,
             file,
-            warnings,
+            warnings: Vec::new(),
             sources: BTreeMap::new(),
         };
         apply(&mut loaded, &entries, &mut problems);

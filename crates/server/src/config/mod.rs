@@ -10,6 +10,7 @@ mod environment;
 pub mod exit;
 mod field;
 mod file;
+pub(crate) mod flags;
 mod items;
 mod keys;
 mod listeners;

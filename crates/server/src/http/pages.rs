@@ -14,7 +14,7 @@ use http_body_util::Full;
 use super::response::Answer;
 
 /// Where the server's own answers are.
-const RESERVED: [&str; 4] = ["/ws", "/healthz", "/readyz", "/metrics"];
+const RESERVED: [&str; 5] = ["/ws", "/ws/", "/healthz", "/readyz", "/metrics"];
 
 /// The built-in pages need nothing but themselves: their scripts and styles are files, their WebSocket is here.
 const POLICY: HeaderValue = HeaderValue::from_static(

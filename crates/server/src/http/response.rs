@@ -46,6 +46,13 @@ pub(super) fn method_not_allowed(path: &str, allow: &'static str) -> Answer {
     with_header(answer, ALLOW, HeaderValue::from_static(allow))
 }
 
+/// 204 with `Allow`: what can be done there.
+pub(super) fn options(allow: &'static str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    with_header(answer, ALLOW, HeaderValue::from_static(allow))
+}
+
 pub(super) fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
     answer.headers_mut().insert(name, value);
     answer

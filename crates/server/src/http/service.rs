@@ -16,7 +16,7 @@ use super::bearer;
 use super::client_address::{Peer, Way};
 use super::host;
 use super::origin::Seen;
-use super::response::{Answer, last_text, method_not_allowed, text, with_header};
+use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
 use crate::config::{Anonymous, HostPort, Listener, Origin};
@@ -26,6 +26,10 @@ use crate::limits::{self, ConnectionPermit, Refusal};
 const LARGE_BODY: u64 = 64 * 1024;
 /// Asked by load balancers and supervisors.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+/// What can be done with a page.
+const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
+/// What can be done with `/ws`.
+const WS_METHODS: &str = "GET, OPTIONS";
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
@@ -94,7 +98,7 @@ impl Service {
             return self.refuse(refused);
         }
         match path {
-            "/ws" => match self.upgrade(request, host.as_ref(), body) {
+            "/ws" | "/ws/" => match self.upgrade(request, host.as_ref(), body) {
                 Ok(answer) => answer,
                 Err(refused) => self.refuse(refused),
             },
@@ -143,6 +147,8 @@ impl Service {
                      own with `admin.listen`.",
                 );
             }
+            // The server as a whole.
+            "*" => Some(options(PAGE_METHODS)),
             _ => None,
         };
         let page = match page {
@@ -158,13 +164,12 @@ impl Service {
                 }
             },
         };
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return method_not_allowed(path, "GET, HEAD");
+        match request.method {
+            Method::GET | Method::HEAD if body > 0 => self.refuse(body_refused()),
+            Method::GET | Method::HEAD => page,
+            Method::OPTIONS => options(PAGE_METHODS),
+            _ => method_not_allowed(path, PAGE_METHODS),
         }
-        if body > 0 {
-            return self.refuse(body_refused());
-        }
-        page
     }
 
     fn metrics(&self) -> Answer {
@@ -191,9 +196,13 @@ impl Service {
         host: Option<&HostPort>,
         body: u64,
     ) -> Result<Answer, Refused> {
-        if request.method != Method::GET {
-            let answer = method_not_allowed("/ws", "GET");
-            return Err(Refused::new(RefusedBy::Handshake, answer));
+        match request.method {
+            Method::GET => {}
+            Method::OPTIONS => return Ok(options(WS_METHODS)),
+            _ => {
+                let answer = method_not_allowed("/ws", WS_METHODS);
+                return Err(Refused::new(RefusedBy::Handshake, answer));
+            }
         }
         if body > 0 {
             return Err(body_refused());

@@ -8,7 +8,7 @@ fn a_file_that_a_variable_names_must_be_there_and_alone() {
         .variable("ROOMCAST_LIMITS_BURST_FILE", "/nowhere/burst")
         .error();
     assert!(
-        error.starts_with("ROOMCAST_LIMITS_BURST_FILE: cannot read /nowhere/burst: "),
+        error.starts_with("ROOMCAST_LIMITS_BURST_FILE: /nowhere/burst cannot be read: "),
         "{error}"
     );
     let error = without_file()
@@ -21,8 +21,41 @@ fn a_file_that_a_variable_names_must_be_there_and_alone() {
     );
 }
 
+/// Wherever a file is named that is read whole: a pipe that nobody writes to would be waited for.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_misspelt_variable_is_an_error_where_it_is_surely_ours() {
+fn a_pipe_or_a_directory_in_place_of_a_file_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    let mode = rustix::fs::Mode::from_bits_truncate(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let cases = [
+        (&*pipe, "is not a regular file"),
+        (directory.path(), "is a directory: name a file"),
+    ];
+    for (path, wrong) in cases {
+        let path = path.to_str().unwrap();
+        for (key, expected) in [
+            (
+                "jwks_path",
+                format!("roomcast.toml:2: auth.jwks_path = {path:?} {wrong}"),
+            ),
+            (
+                "public_key_paths",
+                format!("roomcast.toml:2: auth.public_key_paths: {path:?} {wrong}"),
+            ),
+        ] {
+            let error = error_in(&format!("[auth]\n{key} = {path:?}\n"));
+            assert_eq!(error, expected);
+        }
+        let secret = without_file().variable("ROOMCAST_AUTH_HS256_SECRET_FILE", path);
+        let expected = format!("ROOMCAST_AUTH_HS256_SECRET_FILE: {path} {wrong}");
+        assert_eq!(secret.error(), expected);
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_an_error() {
     let error = without_file()
         .variable("ROOMCAST_LIMITS_BRUST", "1")
         .error();
@@ -30,11 +63,65 @@ fn a_misspelt_variable_is_an_error_where_it_is_surely_ours() {
         error,
         "ROOMCAST_LIMITS_BRUST: sets nothing: there is no such key; did you mean ROOMCAST_LIMITS_BURST?"
     );
-    let warnings = without_file().variable("ROOMCAST_BIN", "x").load().warnings;
+    for (name, meant) in [
+        ("ROOMCAST_LOGLEVEL", "ROOMCAST_LOG_LEVEL"),
+        ("ROOMCAST_SERVERLISTEN", "ROOMCAST_SERVER_LISTEN"),
+        ("ROOMCAST_LIMIT_BURST", "ROOMCAST_LIMITS_BURST"),
+        ("ROOMCAST_SERVR_SHARDS", "ROOMCAST_SERVER_SHARDS"),
+    ] {
+        let error = without_file().variable(name, "1").error();
+        let expected = format!("{name}: sets nothing: there is no such key; did you mean {meant}?");
+        assert_eq!(error, expected);
+    }
+    let error = without_file().variable("ROOMCAST_BIN", "x").error();
     assert_eq!(
-        warnings,
-        ["ROOMCAST_BIN sets nothing: there is no such key"]
+        error,
+        "ROOMCAST_BIN: sets nothing: there is no such key, and variables that begin with ROOMCAST_ are the server's"
     );
+}
+
+#[test]
+fn all_wrong_items_of_a_list_are_told() {
+    let error =
+        error_in("[server]\ntrusted_proxies = [\"10.0.0.1\", \"proxy\", \"10.0.0.0/99\"]\n");
+    assert!(
+        error.contains(
+            "\"proxy\" in it, which is not a network; it has \"10.0.0.0/99\" in it, which is not"
+        ),
+        "{error}"
+    );
+    let error = without_file()
+        .variable("ROOMCAST_SERVER_LISTEN", "8080,localhost:1,127.0.0.1:2")
+        .error();
+    assert!(
+        error.contains("\"8080\" in it") && error.contains("\"localhost:1\" in it"),
+        "{error}"
+    );
+    assert!(!error.contains("\"127.0.0.1:2\" in it"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_named() {
+    for (text, message) in [
+        (
+            "[limits]\nburst = 1\nburst = 2\n",
+            "roomcast.toml:3: limits.burst is there twice",
+        ),
+        (
+            "[limits]\nburst = 1\n[server]\n[limits]\nmax_rooms = 2\n",
+            "roomcast.toml:4: [limits] is there twice",
+        ),
+        (
+            "[server]\n\"listen\" = []\nlisten = []\n",
+            "roomcast.toml:3: server.listen is there twice",
+        ),
+        (
+            "[kinds.a.state]\nmax_speed = 1.0\nmax_speed = 2.0\n",
+            "roomcast.toml:3: kinds.a.state.max_speed is there twice",
+        ),
+    ] {
+        assert_eq!(error_in(text), message);
+    }
 }
 
 #[test]
@@ -207,11 +294,6 @@ fn a_kind_needs_a_name_that_rooms_can_have() {
 fn a_file_that_is_not_toml_is_told_with_its_line() {
     let error = error_in("[limits]\nburst 5\n");
     assert!(error.starts_with("roomcast.toml:2: not TOML: "), "{error}");
-    let error = error_in("[limits]\nburst = 5\nburst = 6\n");
-    assert!(
-        error.starts_with("roomcast.toml:3: not TOML: duplicate key"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn an_upgrade_is_required() {
     }
     let post = server.ask(&handshake("").replace("GET", "POST"));
     post.is(405, "GET");
-    assert_eq!(post.header("allow"), Some("GET"));
+    assert_eq!(post.header("allow"), Some("GET, OPTIONS"));
 }
 
 #[test]

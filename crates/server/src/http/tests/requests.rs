@@ -9,7 +9,7 @@ use crate::http::RefusedBy;
 fn unknown_paths() {
     let server = Server::start(|_| {});
     server.get("/nothing").is(404, "/ws");
-    server.get("/ws/").is(404, "/ws");
+    server.get("/ws/x").is(404, "/ws");
     server
         .ask("POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx")
         .is(404, "/ws");
@@ -19,14 +19,47 @@ fn unknown_paths() {
 fn methods() {
     let server = Server::start(|_| {});
     for path in ["/", "/healthz", "/readyz", "/metrics"] {
-        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
-            let answer = server.ask(&format!(
-                "{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"
-            ));
-            answer.is(405, "GET, HEAD");
-            assert_eq!(answer.header("allow"), Some("GET, HEAD"));
+        let ask = |method: &str| {
+            let ask =
+                format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            let mut client = server.connect();
+            client.send(ask.as_bytes());
+            String::from_utf8(client.rest()).unwrap()
+        };
+        for method in ["POST", "PUT", "DELETE", "TRACE", "BREW"] {
+            let answer = ask(method);
+            assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+            assert!(answer.contains("allow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+            assert!(answer.ends_with(&format!("{path} takes GET, HEAD, OPTIONS only.\n")));
         }
+        let whole = ask("GET");
+        let head = ask("HEAD");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.ends_with("\r\n\r\n"), "a head has no body: {head}");
+        assert!(whole.len() > head.len(), "{path}");
+        let options = ask("OPTIONS");
+        assert!(options.starts_with("HTTP/1.1 204 "), "{options}");
+        assert!(
+            options.contains("allow: GET, HEAD, OPTIONS\r\n"),
+            "{options}"
+        );
+        assert!(options.ends_with("\r\n\r\n"), "{options}");
     }
+    let options = server.ask("OPTIONS /ws HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(
+        (options.status, options.header("allow")),
+        (204, Some("GET, OPTIONS"))
+    );
+    let options = server.ask("OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert_eq!(options.status, 204);
+}
+
+#[test]
+fn the_path_of_the_web_socket_may_end_in_a_slash() {
+    let server = Server::start(|_| {});
+    let answer = server.ask(&super::harness::handshake("").replace("/ws ", "/ws/ "));
+    assert_eq!(answer.status, 101);
+    server.get("/ws/").is(426, "WebSocket");
 }
 
 #[test]
