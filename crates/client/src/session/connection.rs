@@ -78,7 +78,7 @@ impl Heartbeat {
 }
 
 impl Session {
-    /// The connection that [`link`](Session::link) asked for is open.
+    /// The connection that [`connection`](Session::connection) asked for is open.
     pub fn connected(&mut self, now: u64) {
         self.tick(now);
         if !matches!(self.phase, Phase::Connecting) {

@@ -5,7 +5,7 @@
 //!
 //! Times are milliseconds of any clock that does not go back. After every call that is given one:
 //!
-//! 1. [`Session::link`] says what is to be done with the connection. It is a level, not an edge: ask again any time.
+//! 1. [`Session::connection`] says what is to be done with the connection. It is a level, not an edge: ask again any time.
 //!    One connection at a time: before another is opened, the one before is dropped, and what still comes from it
 //!    is not passed on.
 //! 2. [`Session::poll_transmit`] gives the next message while the connection is [`Connection::Up`]: one text frame where the

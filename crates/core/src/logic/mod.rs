@@ -76,8 +76,8 @@ pub trait RoomLogic: Send {
     /// Somebody leaves; the player is still in the room.
     fn leave(&mut self, _room: &mut RoomContext<'_>, _player: PlayerNum) {}
 
-    /// Somebody's connection was lost, or is back; [`Player::connected`] says which. The player is in the room all the
-    /// while.
+    /// Somebody's connection was lost, or is back; [`Player::connected`](crate::Player::connected) says which. The player
+    /// is in the room all the while.
     fn connection(&mut self, _room: &mut RoomContext<'_>, _player: PlayerNum) {}
 
     /// Somebody acts.
