@@ -2,6 +2,7 @@
 
 use roomcast_protocol::{ErrorCode, Format};
 
+use crate::address::ShardAddress;
 use crate::identity::{Identity, TokenFault};
 use crate::settings::Compression;
 
@@ -106,7 +107,7 @@ pub enum Notice<'a> {
     /// The way to another shard is full; rooms with members there wait.
     LinkFull {
         /// The other shard.
-        shard: u16,
+        shard: ShardAddress,
     },
 }
 

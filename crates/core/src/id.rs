@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::address::ShardAddress;
 use crate::table::{Number, number};
 
 /// A connection of one shard: a slot and how often the slot was used before.
@@ -48,11 +49,11 @@ number! {
     HomeRoomId
 }
 
-/// A connection of any shard of the node.
+/// A connection of any shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnRef {
     /// The shard that it lives on.
-    pub shard: u16,
+    pub shard: ShardAddress,
     /// Its name there.
     pub conn: ConnId,
 }

@@ -3,6 +3,7 @@
 //! No sockets, no clock, no randomness: bytes, time and random numbers come in as arguments, bytes
 //! go out. So whole nodes run under a virtual clock in a test. [`Shard`] is the way in.
 
+mod address;
 mod batcher;
 mod chunk;
 mod context;
@@ -32,6 +33,7 @@ mod time;
 mod token;
 mod wheel;
 
+pub use address::{NodeNumber, ShardAddress};
 pub use batcher::BatcherLimits;
 pub use edge::{MovingConnection, Received, Written};
 pub use host::{Control, Encoding, Host, Notice};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::CloseCode;
 
+use crate::address::ShardAddress;
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
@@ -186,20 +187,19 @@ impl<H: Host, E: Engine> Shard<H, E> {
         self.edge.written(&mut self.ctx, now, conn, bytes, blocked)
     }
 
-    /// Messages for another shard; take them and hand them to its [`Shard::from_shard`] in order.
+    /// Messages for another shard of this node; take them and hand them to its [`Shard::from_shard`] in order.
     pub fn outbox(&mut self, shard: u16) -> Option<&mut Vec<ShardMessage>> {
-        self.ctx.outboxes.get_mut(usize::from(shard))
+        self.ctx.outbox(shard)
     }
 
-    /// Takes a message from another shard.
+    /// Takes a message from another shard of this node.
     pub fn from_shard(&mut self, now: Now, from: u16, message: ShardMessage) {
+        let from = ShardAddress::own(from);
         match message.0 {
             Letter::Op(op) => self.ctx.local_ops.push(op),
             Letter::Edge(message) => {
-                if let ToEdge::Deliver(delivery) = &message
-                    && let Some(outbox) = self.ctx.outboxes.get_mut(usize::from(from))
-                {
-                    outbox.push(ShardMessage(Letter::Credit(delivery.bytes)));
+                if let ToEdge::Deliver(delivery) = &message {
+                    self.ctx.post(from, Letter::Credit(delivery.bytes));
                 }
                 self.edge.apply(&mut self.ctx, now, message);
             }

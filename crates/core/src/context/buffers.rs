@@ -1,7 +1,8 @@
 //! Buffers for payloads that are used again.
 
 use super::Context;
-use crate::letter::{Letter, ShardMessage};
+use crate::address::ShardAddress;
+use crate::letter::Letter;
 
 /// Free payload buffers that a shard keeps, and the largest that it keeps, in bytes.
 const SPARE_BUFFERS: usize = 4_096;
@@ -21,11 +22,12 @@ impl<H> Context<H> {
     }
 
     /// Takes a buffer back that came from a shard, for that shard: what goes one way only would run out there.
-    pub(crate) fn recycle_for(&mut self, shard: u16, buffer: Vec<u8>) {
-        let outbox = self.outboxes.get_mut(usize::from(shard));
-        match outbox.filter(|_| shard != self.index && buffer.capacity() <= SPARE_BUFFER_SIZE) {
-            Some(outbox) => outbox.push(ShardMessage(Letter::Spare(buffer))),
-            None => self.recycle(buffer),
+    pub(crate) fn recycle_for(&mut self, shard: ShardAddress, buffer: Vec<u8>) {
+        let is_other = shard.is_own() && shard != self.own;
+        if is_other && buffer.capacity() <= SPARE_BUFFER_SIZE {
+            self.post(shard, Letter::Spare(buffer));
+        } else {
+            self.recycle(buffer);
         }
     }
 }

@@ -7,6 +7,7 @@ mod ways_out;
 
 use std::sync::Arc;
 
+use crate::address::ShardAddress;
 use crate::chunk::ChunkPool;
 use crate::direct::InboxMemory;
 use crate::host::Host;
@@ -18,7 +19,9 @@ use crate::stats::Stats;
 pub(crate) use fault::Fault;
 
 pub(crate) struct Context<H> {
-    pub(crate) index: u16,
+    /// This shard.
+    pub(crate) own: ShardAddress,
+    /// How many shards this node has.
     pub(crate) count: u16,
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Arc<Kinds>,
@@ -34,7 +37,7 @@ pub(crate) struct Context<H> {
     pub(crate) local_ops: Vec<Op>,
     /// Deliveries and answers for connections here.
     pub(crate) local_edge: Vec<ToEdge>,
-    pub(crate) outboxes: Vec<Vec<ShardMessage>>,
+    outboxes: Vec<Vec<ShardMessage>>,
     /// Bytes of deliveries on their way to each shard.
     in_transit: Vec<usize>,
     /// What inboxes take.
@@ -50,7 +53,7 @@ impl<H: Host> Context<H> {
         host: H,
     ) -> Context<H> {
         Context {
-            index,
+            own: ShardAddress::own(index),
             count,
             settings,
             kinds,

@@ -1,34 +1,52 @@
 //! The ways out of a half of a shard: to homes of rooms, and to edges with connections.
 
 use super::Context;
+use crate::address::ShardAddress;
 use crate::id::{ConnRef, NameHash};
 use crate::letter::{Delivery, Letter, Op, ShardMessage, ToEdge};
 
 impl<H> Context<H> {
+    /// The shard of this node on which a name with this hash is at home.
+    pub(crate) fn home_of(&self, hash: u64) -> ShardAddress {
+        ShardAddress::own(NameHash::home(hash, self.count))
+    }
+
+    /// What is to be sent to another shard of this node.
+    pub(crate) fn outbox(&mut self, shard: u16) -> Option<&mut Vec<ShardMessage>> {
+        self.outboxes.get_mut(usize::from(shard))
+    }
+
+    /// Sends a letter to another shard.
+    pub(crate) fn post(&mut self, to: ShardAddress, letter: Letter) {
+        if to.is_own()
+            && let Some(outbox) = self.outbox(to.shard())
+        {
+            outbox.push(ShardMessage(letter));
+        }
+    }
+
     /// Sends an operation to the home of its room.
     pub(crate) fn send_home(&mut self, op: Op) {
-        let home = NameHash::home(op.head.room.hash, self.count);
-        if home == self.index {
+        let home = self.home_of(op.head.room.hash);
+        if home == self.own {
             self.local_ops.push(op);
-        } else if let Some(outbox) = self.outboxes.get_mut(usize::from(home)) {
-            outbox.push(ShardMessage(Letter::Op(op)));
+        } else {
+            self.post(home, Letter::Op(op));
         }
     }
 
     /// Sends a delivery or an answer to the shard of a connection.
-    pub(crate) fn send_edge(&mut self, shard: u16, message: ToEdge) {
-        if shard == self.index {
+    pub(crate) fn send_edge(&mut self, shard: ShardAddress, message: ToEdge) {
+        if shard == self.own {
             self.local_edge.push(message);
             return;
         }
         if let ToEdge::Deliver(Delivery { bytes, .. }) = &message
-            && let Some(in_transit) = self.in_transit.get_mut(usize::from(shard))
+            && let Some(in_transit) = self.in_transit_to(shard)
         {
             *in_transit += bytes;
         }
-        if let Some(outbox) = self.outboxes.get_mut(usize::from(shard)) {
-            outbox.push(ShardMessage(Letter::Edge(message)));
-        }
+        self.post(shard, Letter::Edge(message));
     }
 
     /// Gives a connection the window back that a publish took.
@@ -38,7 +56,7 @@ impl<H> Context<H> {
             window: sum,
             operations,
         }) = self.local_edge.last_mut()
-            && conn.shard == self.index
+            && conn.shard == self.own
             && *last == conn.conn
         {
             *sum += window;
@@ -57,13 +75,10 @@ impl<H> Context<H> {
     }
 
     /// Whether a delivery to a shard has room on the way there.
-    pub(crate) fn link_has_room(&self, shard: u16) -> bool {
-        let in_transit = self
-            .in_transit
-            .get(usize::from(shard))
-            .copied()
-            .unwrap_or(0);
-        in_transit < self.settings.link_window.max(1)
+    pub(crate) fn link_has_room(&self, shard: ShardAddress) -> bool {
+        let in_transit = shard.is_own().then(|| usize::from(shard.shard()));
+        let in_transit = in_transit.and_then(|shard| self.in_transit.get(shard));
+        in_transit.copied().unwrap_or(0) < self.settings.link_window.max(1)
     }
 
     /// Bytes of deliveries on their way to other shards.
@@ -71,9 +86,14 @@ impl<H> Context<H> {
         self.in_transit.iter().sum()
     }
 
-    pub(crate) fn link_credit(&mut self, shard: u16, bytes: usize) {
-        if let Some(in_transit) = self.in_transit.get_mut(usize::from(shard)) {
+    pub(crate) fn link_credit(&mut self, shard: ShardAddress, bytes: usize) {
+        if let Some(in_transit) = self.in_transit_to(shard) {
             *in_transit = in_transit.saturating_sub(bytes);
         }
+    }
+
+    fn in_transit_to(&mut self, shard: ShardAddress) -> Option<&mut usize> {
+        let shard = shard.is_own().then(|| usize::from(shard.shard()))?;
+        self.in_transit.get_mut(shard)
     }
 }

@@ -137,14 +137,14 @@ impl Edge {
         };
         let (events, state) = (enter(events), enter(state));
         for exclusion in &exclusions {
-            if exclusion.conn.shard == ctx.index
+            if exclusion.conn.shard == ctx.own
                 && let Some(conn) = conns.get_mut(exclusion.conn.conn)
             {
                 conn.excluded = true;
             }
         }
         let own_ref = |conn| ConnRef {
-            shard: ctx.index,
+            shard: ctx.own,
             conn,
         };
         let (mut overflow, mut deliveries) = (false, 0);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::{Body, ErrorCode, Outgoing, mutated};
 
+use crate::address::ShardAddress;
 use crate::chunk::Chunk;
 use crate::context::{Context, Fault};
 use crate::direct::{CountedBody, DirectBody};
@@ -16,9 +17,9 @@ use crate::edge::sent::Check;
 use crate::edge::{Edge, over_state};
 use crate::engine::Epoch;
 use crate::host::Host;
-use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
 use crate::lane::Lane;
-use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient, ShardMessage};
+use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient};
 use crate::time::Now;
 
 /// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
@@ -108,7 +109,7 @@ impl Edge {
         let message = DirectMessage {
             to,
             from: ConnRef {
-                shard: ctx.index,
+                shard: ctx.own,
                 conn: id,
             },
             from_encoding: conn.encoding,
@@ -124,7 +125,7 @@ impl Edge {
             }
             Recipient::User => ctx.names.hash(to_user),
         };
-        self.send_direct(ctx, now, NameHash::home(hash, ctx.count), message);
+        self.send_direct(ctx, now, ctx.home_of(hash), message);
     }
 
     /// Answers a number that is not to be sent.
@@ -165,13 +166,13 @@ impl Edge {
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        home: u16,
+        home: ShardAddress,
         message: DirectMessage,
     ) {
-        if home == ctx.index {
+        if home == ctx.own {
             self.take_direct(ctx, now, message);
-        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
-            outbox.push(ShardMessage(Letter::Direct(Box::new(message))));
+        } else {
+            ctx.post(home, Letter::Direct(Box::new(message)));
         }
     }
 
@@ -211,7 +212,7 @@ impl Edge {
         let own = ClientId::parse(to_user).filter(|_| sessions.is_empty());
         let home = |client: ClientId| {
             let hash = ctx.names.hash(client.as_str());
-            (NameHash::home(hash, ctx.count), client)
+            (ctx.home_of(hash), client)
         };
         let sessions: Vec<_> = sessions.iter().copied().chain(own).map(home).collect();
         let copies = Receipt::Copies(sessions.len() as u32);
@@ -409,10 +410,10 @@ impl Edge {
                 request_id: message.request_id,
                 receipt,
             };
-            if message.from.shard == ctx.index {
+            if message.from.shard == ctx.own {
                 self.take_receipt(ctx, now, &receipted);
-            } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(message.from.shard)) {
-                outbox.push(ShardMessage(Letter::Receipt(receipted)));
+            } else {
+                ctx.post(message.from.shard, Letter::Receipt(receipted));
             }
             return;
         }

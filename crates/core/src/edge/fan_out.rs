@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use crate::address::ShardAddress;
 use crate::id::ClientId;
 use crate::letter::DirectMessage;
 
@@ -32,13 +33,13 @@ struct User {
 struct Waiting {
     message: DirectMessage,
     /// Those that it has still to reach, by home shard, the next one last.
-    sessions: Vec<(u16, ClientId)>,
+    sessions: Vec<(ShardAddress, ClientId)>,
 }
 
 /// A part of a message's copies: sessions that are at home on one shard.
 pub(super) struct Part<'a> {
     pub(super) message: &'a DirectMessage,
-    pub(super) home: u16,
+    pub(super) home: ShardAddress,
     pub(super) sessions: SmallVec<[ClientId; 1]>,
     /// It has reached all with this.
     pub(super) is_last: bool,
@@ -54,7 +55,7 @@ impl FanOut {
         &mut self,
         hash: u64,
         message: DirectMessage,
-        mut sessions: Vec<(u16, ClientId)>,
+        mut sessions: Vec<(ShardAddress, ClientId)>,
     ) {
         sessions.sort_unstable_by_key(|(home, _)| *home);
         let is_it = |slot: &u32| {
@@ -90,7 +91,9 @@ impl FanOut {
         if let Some(Waiting { message, sessions }) = user.messages.front_mut() {
             let cost = COPY + message.body.bytes.len();
             let most = ((*budget).min(ROUND) / cost).max(1);
-            let home = sessions.last().map_or(0, |(home, _)| *home);
+            let home = sessions
+                .last()
+                .map_or(ShardAddress::NONE, |(home, _)| *home);
             let same = sessions.iter().rev().take(most);
             let count = same.take_while(|(other, _)| *other == home).count();
             let part = sessions.drain(sessions.len() - count..).rev();

@@ -14,7 +14,7 @@ use crate::edge::sent::UNANSWERED;
 use crate::edge::session::Session;
 use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
-use crate::id::{ClientId, ConnId, NameHash};
+use crate::id::{ClientId, ConnId};
 use crate::identity::{Access, Origin};
 use crate::letter::{OpKind, Place, Resume};
 use crate::time::Now;
@@ -110,16 +110,16 @@ impl Edge {
             request_id: envelope.request_id,
             origin: conn.origin,
         };
-        let home = token.map_or(ctx.index, |token| {
-            NameHash::home(ctx.names.hash(token.client_id.as_str()), ctx.count)
+        let home = token.map_or(ctx.own, |token| {
+            ctx.home_of(ctx.names.hash(token.client_id.as_str()))
         });
-        if home == ctx.index {
+        if home == ctx.own {
             return self.greet(ctx, now, id, greeting);
         }
         // A session's rooms, inbox and connection are on one shard: so a takeover needs no agreement.
         conn.phase = Phase::Moving;
         self.moving
-            .push((id, home, MovingConnection(Box::new(greeting))));
+            .push((id, home.shard(), MovingConnection(Box::new(greeting))));
     }
 
     /// A connection whose session lives on another shard.

@@ -8,9 +8,9 @@ use crate::edge::conn::Phase;
 use crate::edge::membership::{Behind, Events};
 use crate::edge::session::{Full, Parked, Session};
 use crate::host::{Encoding, Host};
-use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, NameHash};
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
-use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, ShardMessage, UserSession};
+use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, UserSession};
 use crate::player::PlayerNum;
 use crate::settings::Settings;
 use crate::time::{Now, micros};
@@ -189,7 +189,7 @@ impl Edge {
         request: OpKind,
     ) {
         let conn = ConnRef {
-            shard: ctx.index,
+            shard: ctx.own,
             conn: id,
         };
         let head = OpHead {
@@ -222,11 +222,11 @@ impl Edge {
             session,
             present,
         };
-        let home = NameHash::home(ctx.names.hash(user_id), ctx.count);
-        if home == ctx.index {
+        let home = ctx.home_of(ctx.names.hash(user_id));
+        if home == ctx.own {
             self.note_user(ctx, now, &user);
-        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
-            outbox.push(ShardMessage(Letter::User(Box::new(user))));
+        } else {
+            ctx.post(home, Letter::User(Box::new(user)));
         }
     }
 
@@ -246,11 +246,11 @@ impl Edge {
             return;
         }
         ctx.stats.sessions_refused += 1;
-        let home = NameHash::home(ctx.names.hash(user.session.as_str()), ctx.count);
-        if home == ctx.index {
+        let home = ctx.home_of(ctx.names.hash(user.session.as_str()));
+        if home == ctx.own {
             self.refuse_session(ctx, now, user.session);
-        } else if let Some(outbox) = ctx.outboxes.get_mut(usize::from(home)) {
-            outbox.push(ShardMessage(Letter::SessionRefused(user.session)));
+        } else {
+            ctx.post(home, Letter::SessionRefused(user.session));
         }
     }
 

@@ -30,7 +30,7 @@ use crate::chunk::{Chunk, ChunkBuilder, ChunkTable};
 use crate::context::{Context, Fault};
 use crate::direct::CountedBody;
 use crate::host::{Control, Encoding, Host, Notice};
-use crate::id::{ClientId, ConnId, EdgeRoomId, NameHash};
+use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::identity::Access;
 use crate::lane::{Lane, LaneArena, Lanes, Piece};
 use crate::pool::{ConnectionPool, PoolLimits, Pooled};
@@ -455,7 +455,7 @@ fn new_client_id<H: Host>(ctx: &mut Context<H>) -> (ClientId, u64) {
     loop {
         let id = ClientId::from_random([ctx.host.random(), ctx.host.random()]);
         let hash = ctx.names.hash(id.as_str());
-        if NameHash::home(hash, ctx.count) == ctx.index {
+        if ctx.home_of(hash) == ctx.own {
             return (id, hash);
         }
     }

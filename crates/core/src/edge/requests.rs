@@ -89,7 +89,7 @@ impl Edge {
         }));
         let (encoding, window) = (conn.encoding, take_window(conn, ctx, request.held()));
         let conn = ConnRef {
-            shard: ctx.index,
+            shard: ctx.own,
             conn: id,
         };
         let (room, born, seq) = (room.reference(), now.micros, envelope.seq);
@@ -182,7 +182,7 @@ impl Edge {
         let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
         let window = take_window(conn, ctx, request.held());
         let conn = ConnRef {
-            shard: ctx.index,
+            shard: ctx.own,
             conn: id,
         };
         let (seq, request_id) = (envelope.seq, envelope.request_id);

@@ -84,7 +84,7 @@ impl Edge {
             let head = OpHead {
                 room: room.reference(),
                 conn: ConnRef {
-                    shard: ctx.index,
+                    shard: ctx.own,
                     conn: id,
                 },
                 encoding,

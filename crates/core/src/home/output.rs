@@ -3,6 +3,7 @@
 use roomcast_protocol::Outgoing;
 use smallvec::SmallVec;
 
+use crate::address::ShardAddress;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
 use crate::host::{Encoding, Host};
@@ -25,7 +26,7 @@ pub(crate) enum Via {
 /// A shard on which a room has members.
 #[derive(Debug)]
 pub(crate) struct EdgeReceivers {
-    pub(crate) shard: u16,
+    pub(crate) shard: ShardAddress,
     pub(crate) edge_room: EdgeRoomId,
     pub(crate) receivers: [u32; Encoding::COUNT],
 }
@@ -140,7 +141,7 @@ impl Output {
             encoded
         };
         let (events, state) = (finish(&mut self.events), finish(&mut self.state));
-        if edges.iter().any(|edge| edge.shard != ctx.index) {
+        if edges.iter().any(|edge| edge.shard != ctx.own) {
             for chunk in events.iter().chain(&state).flatten() {
                 ctx.pool.lend(chunk);
             }

@@ -5,6 +5,7 @@ use roomcast_protocol::{
     PresenceUpdate, presence,
 };
 
+use crate::address::ShardAddress;
 use crate::context::{Context, Fault};
 use crate::engine::{Completion, Engine};
 use crate::home::ask_logic::Asked;
@@ -27,7 +28,7 @@ const PAGE_BYTES: usize = 32 * 1024;
 
 /// Whose a room's own events are: no connection's.
 pub(super) const NOBODY: ConnRef = ConnRef {
-    shard: u16::MAX,
+    shard: ShardAddress::NONE,
     conn: ConnId::NONE,
 };
 

@@ -1,12 +1,18 @@
 //! Who gets what a room makes: shards, and how many on each in which encoding.
 
+use crate::address::ShardAddress;
 use crate::home::output::EdgeReceivers;
 use crate::home::room::Room;
 use crate::host::Encoding;
 use crate::id::EdgeRoomId;
 
 impl Room {
-    pub(super) fn add_receiver(&mut self, shard: u16, edge_room: EdgeRoomId, encoding: Encoding) {
+    pub(super) fn add_receiver(
+        &mut self,
+        shard: ShardAddress,
+        edge_room: EdgeRoomId,
+        encoding: Encoding,
+    ) {
         self.receivers[encoding.index()] += 1;
         let at = self
             .edges
@@ -27,7 +33,7 @@ impl Room {
         edge.receivers[encoding.index()] += 1;
     }
 
-    pub(super) fn remove_receiver(&mut self, shard: u16, encoding: Encoding) {
+    pub(super) fn remove_receiver(&mut self, shard: ShardAddress, encoding: Encoding) {
         let index = encoding.index();
         self.receivers[index] = self.receivers[index].saturating_sub(1);
         self.edges.retain(|edge| {
@@ -38,7 +44,7 @@ impl Room {
         });
     }
 
-    pub(super) fn edge_room(&self, shard: u16) -> EdgeRoomId {
+    pub(super) fn edge_room(&self, shard: ShardAddress) -> EdgeRoomId {
         let edge = self.edges.iter().find(|edge| edge.shard == shard);
         edge.map_or(EdgeRoomId::NONE, |edge| edge.edge_room)
     }

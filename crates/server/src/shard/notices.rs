@@ -58,7 +58,7 @@ impl Notices {
             Notice::LinkFull { shard } => {
                 warn!(
                     more,
-                    shard,
+                    ?shard,
                     "the way to a shard is full: rooms with members there wait (queues.link_window)"
                 );
             }
