@@ -59,7 +59,7 @@ pub struct ConnRef {
 }
 
 /// A client's name on the wire: 20 characters that nobody can guess (100 bits, Crockford's base 32).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId([u8; ClientId::LENGTH]);
 
 impl ClientId {

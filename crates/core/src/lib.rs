@@ -28,6 +28,7 @@ pub mod settings;
 mod shard;
 mod state_position;
 mod stats;
+pub mod store;
 mod table;
 mod time;
 mod token;

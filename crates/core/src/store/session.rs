@@ -1,0 +1,114 @@
+//! A session in the store: a record with its turn, its inbox, and whose it is.
+
+use super::NodeId;
+use crate::id::ClientId;
+
+/// A session as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Rises with each takeover: of two that want a session, one has the higher turn.
+    pub turn: u64,
+    /// The node that has the session, or had it last.
+    pub node: NodeId,
+    /// What the node has packed: the token's key, the identity, rooms, numbers sent, since when without a connection.
+    pub value: Box<[u8]>,
+}
+
+/// Takes a session over: its turn becomes one more, and its node the one that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// Whose session.
+    pub client: ClientId,
+    /// The turn that it was seen with; `None`: whatever it is. With another one nothing is taken.
+    pub turn: Option<u64>,
+    /// Who asks.
+    pub node: NodeId,
+    /// Which asking it is: one that is repeated is answered as it was before.
+    pub attempt: u64,
+}
+
+/// Writes a session's record, where its turn is not higher than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Save {
+    /// Whose session.
+    pub client: ClientId,
+    /// What is written.
+    pub record: SessionRecord,
+    /// Milliseconds after which the record ends if nothing is written.
+    pub ends_after: u64,
+}
+
+/// Ends a session, where its turn is not higher than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Whose session.
+    pub client: ClientId,
+    /// Its turn.
+    pub turn: u64,
+}
+
+/// Appends a direct message to an inbox, once for each sender and number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxAppend {
+    /// Whose inbox: nothing is done where there is no session.
+    pub to: ClientId,
+    /// Who sends.
+    pub from: ClientId,
+    /// The sender's number; 0: it has none, and a repeat is a second message.
+    pub seq: u64,
+    /// The message, packed.
+    pub message: Box<[u8]>,
+    /// Messages that the inbox keeps.
+    pub most: u32,
+    /// Bytes of messages that it keeps.
+    pub most_bytes: u32,
+}
+
+/// What became of a direct message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InboxAppended {
+    /// It is in the inbox, at this offset, now or since before; and the node that has the session.
+    Stored {
+        /// 1 for the first.
+        offset: u64,
+        /// Who has the session.
+        node: NodeId,
+    },
+    /// There is no such session.
+    NoSession,
+}
+
+/// Reads an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxRead {
+    /// Whose.
+    pub client: ClientId,
+    /// After this offset.
+    pub after: u64,
+    /// At most so many bytes of messages, but one.
+    pub most_bytes: u32,
+}
+
+/// A part of an inbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboxSlice {
+    /// Offsets and messages, in their order.
+    pub messages: Vec<(u64, Box<[u8]>)>,
+    /// The offset of the oldest that is kept; one more than the last where none is.
+    pub first: u64,
+    /// The offset of the newest.
+    pub last: u64,
+}
+
+/// A user has a session more, or one less.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    /// The user's id.
+    pub user: Box<str>,
+    /// A session that is there now.
+    pub add: Option<ClientId>,
+    /// Sessions that are gone.
+    pub remove: Vec<ClientId>,
+    /// Sessions that a user may have: one more is not added. 0 is any.
+    pub most: u32,
+}
