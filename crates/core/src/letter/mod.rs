@@ -1,0 +1,36 @@
+//! What goes from shard to shard: operations to a room's home, deliveries and answers back.
+
+mod direct;
+mod op;
+mod to_edge;
+
+pub(crate) use direct::{DirectMessage, Receipt, Receipted, Recipient, UserSession};
+pub(crate) use op::{
+    Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Resume,
+    RoomRef,
+};
+pub(crate) use to_edge::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
+
+use crate::id::ClientId;
+
+/// A message between two shards of a node. Opaque; carry it in order.
+#[derive(Debug)]
+pub struct ShardMessage(pub(crate) Letter);
+
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Op(Op),
+    Edge(ToEdge),
+    /// A direct message to a client whose id, or to a user who, is at home on the other shard.
+    Direct(Box<DirectMessage>),
+    /// What became of one.
+    Receipt(Receipted),
+    /// A user who is at home on the other shard has a session more, or one less.
+    User(Box<UserSession>),
+    /// A session at home on the other shard is one more than its user may have.
+    SessionRefused(ClientId),
+    /// Bytes of deliveries that the sender of this has taken over: the link has room again.
+    Credit(usize),
+    /// An empty buffer that came from the other shard with a publish.
+    Spare(Vec<u8>),
+}

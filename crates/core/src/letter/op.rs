@@ -1,0 +1,188 @@
+//! Operations: what a connection asks of a room, on its way to the room's home.
+
+use std::sync::Arc;
+
+use roomcast_protocol::{
+    ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
+};
+
+use crate::engine::Since;
+use crate::host::Encoding;
+use crate::id::{ClientId, ConnRef, EdgeRoomId, HomeRoomId};
+use crate::player::PlayerNum;
+use crate::state_position::StatePosition;
+
+/// What a connection asks of a room, on its way to the room's home.
+#[derive(Debug)]
+pub(crate) struct Op {
+    pub(crate) head: OpHead,
+    pub(crate) request: OpKind,
+}
+
+/// What is told with each operation: whose it is, and where its answer goes.
+#[derive(Debug)]
+pub(crate) struct OpHead {
+    pub(crate) room: RoomRef,
+    pub(crate) conn: ConnRef,
+    pub(crate) encoding: Encoding,
+    /// 0 where the home has not told it yet, [`OpHead::NEWCOMER`] where it can't be in the room.
+    pub(crate) player: PlayerNum,
+    /// Microseconds at which it was read.
+    pub(crate) born: u64,
+    /// Bytes that it takes of its connection's publish window until the home has accepted it.
+    pub(crate) window: u32,
+    /// The sender's number for it, which an error repeats; 0 for none.
+    pub(crate) seq: u64,
+    /// The client's number for the request, which its answer repeats; 0 for none.
+    pub(crate) request_id: u32,
+}
+
+impl OpHead {
+    pub(crate) const NEWCOMER: PlayerNum = PlayerNum::MAX;
+}
+
+impl OpKind {
+    /// Whether it changes who is in the room, or which connection a member has: it keeps its place among publishes.
+    pub(crate) fn comes_or_goes(&self) -> bool {
+        matches!(
+            self,
+            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Detach | OpKind::Resume(_)
+        )
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(crate) fn held(&self) -> usize {
+        let keys = |update: &PresenceUpdate<'_>| -> usize {
+            let sizes = update.keys.iter();
+            sizes
+                .map(|(key, value)| 64 + key.len() + value.as_ref().map_or(0, |v| v.len()))
+                .sum()
+        };
+        match self {
+            OpKind::Publish(publish) => publish.bytes.len(),
+            OpKind::Presence(update) => keys(update),
+            OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
+            _ => 0,
+        }
+    }
+}
+
+/// A room, by the number that its home gave it or, before that is known, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomRef {
+    pub(crate) name: Arc<str>,
+    pub(crate) hash: u64,
+    pub(crate) id: HomeRoomId,
+}
+
+#[derive(Debug)]
+pub(crate) enum OpKind {
+    Join(Box<Join>),
+    Leave(Leave),
+    /// The connection is gone, and its session is not. Not answered.
+    Detach,
+    /// The session has another connection. Answered as a join is.
+    Resume(Box<Resume>),
+    /// What comes next in the log, for a member that is behind.
+    ReadLog(ReadLog),
+    History(HistoryRequest),
+    /// The sender gives its number up.
+    Skip,
+    /// A message was refused for good before it came here, and its sender was told.
+    Refused(ErrorCode),
+    /// A numbered message of this type that its sender may not send, and the sentence that says so. One that was sent
+    /// when it was allowed gets its first answer again.
+    Forbidden(MessageType, &'static str),
+    Publish(Publish),
+    Presence(PresenceUpdate<'static>),
+    Members(MembersPage),
+    /// What is newest of the room's state, for a connection that missed some.
+    ReadState(ReadState),
+}
+
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) client_id: ClientId,
+    pub(crate) nickname: Box<str>,
+    pub(crate) presence: PresenceUpdate<'static>,
+    /// The edge's number for the room.
+    pub(crate) edge_room: EdgeRoomId,
+    /// Empty where no token names one.
+    pub(crate) user_id: Box<str>,
+    pub(crate) place: Place,
+}
+
+/// Answered with [`ToEdge::Left`], unless the connection is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leave {
+    pub(crate) gone: bool,
+    pub(crate) edge_room: EdgeRoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLog {
+    /// The offset of the last event that the member has.
+    pub(crate) after: u64,
+    pub(crate) edge_room: EdgeRoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadState {
+    /// What the connection has.
+    pub(crate) from: StatePosition,
+    pub(crate) edge_room: EdgeRoomId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MembersPage {
+    pub(crate) after: PlayerNum,
+    /// 0: as many as fit.
+    pub(crate) limit: u32,
+}
+
+/// How far a client has come in a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// The last event that it received.
+    pub(crate) since: Option<Since>,
+    /// The lowest of its numbers without an answer; 0 where it does not say.
+    pub(crate) first_seq: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Resume {
+    pub(crate) client_id: ClientId,
+    pub(crate) edge_room: EdgeRoomId,
+    pub(crate) place: Place,
+}
+
+/// A chat, an event or an action, with everything in one reused buffer.
+#[derive(Clone, Debug)]
+pub(crate) struct Publish {
+    pub(crate) message_type: MessageType,
+    /// The form in which an action was sent.
+    pub(crate) format: Format,
+    pub(crate) payload_kind: PayloadKind,
+    /// The event's name, then the payload.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) name_length: u32,
+    pub(crate) seq: u64,
+    pub(crate) ephemeral: bool,
+    pub(crate) no_echo: Option<bool>,
+}
+
+impl Publish {
+    pub(crate) fn name(&self) -> &str {
+        let name = self
+            .bytes
+            .get(..self.name_length as usize)
+            .unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes
+            .get(self.name_length as usize..)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,133 @@
+//! What a room's home says to the shards that have its members.
+
+use std::sync::Arc;
+
+use roomcast_protocol::ErrorCode;
+
+use crate::chunk::Chunk;
+use crate::host::Encoding;
+use crate::id::{ConnId, ConnRef, EdgeRoomId, HomeRoomId};
+use crate::player::PlayerNum;
+use crate::state_position::StatePosition;
+
+/// From a room's home to a shard with members.
+#[derive(Debug)]
+pub(crate) enum ToEdge {
+    Deliver(Delivery),
+    Joined(Box<Joined>),
+    /// Who joins is in the room already.
+    JoinedAgain {
+        conn: ConnId,
+        edge_room: EdgeRoomId,
+        answer: Arc<Chunk>,
+    },
+    /// A join was refused, with the error that says why.
+    JoinRefused {
+        conn: ConnId,
+        edge_room: EdgeRoomId,
+        error: Arc<Chunk>,
+        code: ErrorCode,
+    },
+    /// The connection is out of the room, with what tells it so. `asked`: answers a `leave_room`.
+    Left {
+        conn: ConnId,
+        edge_room: EdgeRoomId,
+        asked: bool,
+        farewell: Option<Arc<Chunk>>,
+    },
+    /// An answer that needs no room.
+    Answer {
+        conn: ConnId,
+        answer: Arc<Chunk>,
+        offence: Option<ErrorCode>,
+        ordered: bool,
+    },
+    /// Publishes were accepted, or refused for good: their bytes leave the connection's window.
+    Accepted {
+        conn: ConnId,
+        window: u32,
+        operations: u32,
+    },
+    /// What comes next in the log, for a member that is behind. Nothing for who is not in the room.
+    LogSlice {
+        conn: ConnId,
+        edge_room: EdgeRoomId,
+        slice: Option<Slice>,
+    },
+    /// The newest state, for a connection that missed some. Nothing for who is not in the room.
+    NewestState {
+        conn: ConnId,
+        edge_room: EdgeRoomId,
+        /// What the connection had when it asked.
+        from: StatePosition,
+        newest: Option<NewestState>,
+    },
+}
+
+/// A room's events and state of one turn, encoded once for each encoding in use.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) edge_room: EdgeRoomId,
+    pub(crate) events: Encoded,
+    pub(crate) state: Encoded,
+    /// The offset before the first of its events.
+    pub(crate) base: u64,
+    /// The room's state version with this delivery, where it carries versioned state.
+    pub(crate) version: Option<u64>,
+    /// Ranges that their senders don't get.
+    pub(crate) exclusions: Vec<Exclusion>,
+    /// Bytes that this delivery is counted with on its link.
+    pub(crate) bytes: usize,
+}
+
+pub(crate) type Encoded = [Option<Arc<Chunk>>; Encoding::COUNT];
+
+/// A range of the chunk in the sender's encoding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exclusion {
+    pub(crate) conn: ConnRef,
+    pub(crate) state_lane: bool,
+    /// The event's, where it has one.
+    pub(crate) offset: u64,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) conn: ConnId,
+    pub(crate) edge_room: EdgeRoomId,
+    pub(crate) room: HomeRoomId,
+    pub(crate) player: PlayerNum,
+    /// The room's state version.
+    pub(crate) version: u64,
+    /// The `joined` message, and what else only the joiner gets, in order.
+    pub(crate) answer: Arc<Chunk>,
+    /// What was missed, the first part of it.
+    pub(crate) slice: Slice,
+    /// Nobody asked: what the connection lacks is no longer in the log.
+    pub(crate) unasked: bool,
+    /// State follows unasked; what the connection has of it until then.
+    pub(crate) state: Option<StatePosition>,
+}
+
+/// The newest state of a room, or a part of it.
+#[derive(Debug)]
+pub(crate) struct NewestState {
+    /// What the connection has with it.
+    pub(crate) to: StatePosition,
+    /// What is to be told of it, if anything is.
+    pub(crate) state: Option<Arc<Chunk>>,
+}
+
+/// A part of a room's log, for one member.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    pub(crate) events: Option<Arc<Chunk>>,
+    /// The offset before the first of them.
+    pub(crate) after: u64,
+    /// The offset of the last of them.
+    pub(crate) to: u64,
+    /// That is the newest: what follows is delivered.
+    pub(crate) caught_up: bool,
+}
