@@ -71,6 +71,42 @@ describe("the console", { timeout: 180_000 }, () => {
     });
   });
 
+  test("shows how a room and the connection are doing, as that changes", async () => {
+    await using(async (page, { open }) => {
+      // The columns: room, members, epoch, offset, numbers without an answer.
+      const shown = async (column) => (await page.locator("#rooms tr", { hasText: "room-live" }).locator("td").nth(column).textContent()).trim();
+      const becomes = (what, column, expected) => until(`${what} to be ${expected}`, async () => (await shown(column)) === String(expected));
+      await page.fill("#room", "room-live"); // where nobody is of the other tests
+      await connect(page, "JSON");
+      assert.equal(await page.locator("#rooms-card").isVisible(), false);
+      await answers(page, "join_room", "joined");
+      await becomes("the room's members", 1, 1);
+      assert.match(await shown(2), /^[0-9a-f]{16}$/);
+
+      const other = await open();
+      await other.fill("#room", "room-live");
+      await connect(other, "Protobuf");
+      await answers(other, "join_room", "joined");
+      await becomes("the room's members", 1, 2);
+
+      const before = Number(await shown(3));
+      await answers(other, "chat", "chat");
+      await becomes("the place in the room's log", 3, before + 1);
+      await answers(page, "chat", "ack");
+      await becomes("the place in the room's log", 3, before + 2);
+      await becomes("what has no answer", 4, "none");
+
+      const frames = Number.parseInt(await page.textContent("#total"));
+      assert.doesNotMatch(await page.textContent("#facts"), /round trip/);
+      await answers(page, "ping", "pong");
+      assert.match(await page.textContent("#facts"), /round trip\d+\.\d ms/);
+      await until("two frames more", async () => Number.parseInt(await page.textContent("#total")) >= frames + 2);
+
+      await answers(other, "leave_room", "player_left");
+      await becomes("the room's members", 1, 1);
+    });
+  });
+
   test("sends what is no message too, and shows the server's answer", async () => {
     await using(async (page) => {
       await connect(page, "JSON");

@@ -149,9 +149,9 @@ describe("the SDK in a browser", { timeout: 180_000 }, () => {
       const [, html] = /^```html\n(.*?)^```$/ms.exec(readme);
       assert.match(html, /localhost:8080/);
       const said = page.waitForEvent("console", (message) => message.text().endsWith(" hello"));
-      await page.setContent(html.replace("localhost:8080", new URL(server.url).host));
+      await page.setContent(html.replaceAll("localhost:8080", new URL(server.url).host));
       await said;
-    });
+    }, { foreign: true });
   });
 
   test("a page of another origin imports it from the server", async () => {
