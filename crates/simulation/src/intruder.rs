@@ -1,20 +1,18 @@
 //! Somebody with a resume token that was good once, as from a log or a stolen disk.
 
+use roomcast_core::Access;
 use roomcast_protocol::client::{ServerBody, decode_server, encode_request};
 use roomcast_protocol::{Format, Hello, Incoming, Request, VERSION};
-use roomcast_websocket::{
-    CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
-};
 
-use crate::network::{NEVER, Read};
+use crate::network::NEVER;
+use crate::raw_client::{Heard, RawClient};
 use crate::world::World;
 
 pub(crate) struct Intruder {
     /// Whose token it is, and the connection that its client had at the time.
     victim: usize,
     victim_wire: usize,
-    wire: usize,
-    receiver: Receiver,
+    client: RawClient,
 }
 
 impl World {
@@ -30,8 +28,6 @@ impl World {
         }
         let user = peer.user;
         self.say(format_args!("somebody has a token of {victim}"));
-        let wire = self.net.open(self.now);
-        self.server.accept(wire, Format::Json);
         let token_of_user = user.map(|user| format!("{user} 9999999999999"));
         let hello = Hello {
             version: VERSION,
@@ -45,18 +41,11 @@ impl World {
         let mut message = Vec::new();
         let hello = Incoming::new(Request::Hello(Box::new(hello)));
         encode_request(Format::Json, &hello, &mut message);
-        let mut out = Vec::new();
-        frame::write_frame(&mut out, Opcode::Text, true, false, &message, Some([7; 4]));
-        let taken = self.net.client_writes(wire, self.now, &out);
-        if taken < out.len() {
-            // It does not fit the socket: nothing comes of it.
-            return self.net.client_ends(wire, self.now);
-        }
-        self.intruder = Some(Intruder {
+        let client = self.open_raw(Access::ANONYMOUS, &[message.as_slice()]);
+        self.intruder = client.map(|client| Intruder {
             victim,
             victim_wire,
-            wire,
-            receiver: Receiver::new(Role::Client, &ReceiverConfig::default()),
+            client,
         });
     }
 
@@ -76,23 +65,17 @@ impl World {
         let Some(mut intruder) = self.intruder.take() else {
             return false;
         };
-        let wire = intruder.wire;
-        let mut bytes = match self.net.wires[wire].down.read(self.now) {
-            Read::Bytes(bytes) => bytes,
-            Read::Nothing => {
+        let messages = match self.hear_raw(&mut intruder.client) {
+            Heard::Messages(messages) => messages,
+            Heard::Nothing => {
                 self.intruder = Some(intruder);
                 return false;
             }
-            Read::End => {
-                self.net.client_ends(wire, self.now);
-                return true;
-            }
+            Heard::End => return true,
         };
-        let (mut input, mut scratch) = (&mut bytes[..], Scratch::new());
         let mut done = false;
-        while let Ok(Some(event)) = intruder.receiver.receive(&mut input, &mut scratch) {
-            let Event::Text(text) = event else { continue };
-            let message = decode_server(Format::Json, text.as_bytes()).unwrap();
+        for message in messages {
+            let message = decode_server(Format::Json, message.as_bytes()).unwrap();
             if let ServerBody::Welcome(welcome) = message.body {
                 done = true;
                 let own = self.peers[intruder.victim].session.client_id();
@@ -108,14 +91,7 @@ impl World {
             self.intruder = Some(intruder);
             return true;
         }
-        let mut out = Vec::new();
-        let close = CloseFrame {
-            code: 1000,
-            reason: "",
-        };
-        frame::write_close(&mut out, Some(close), Some([7; 4]));
-        self.net.client_writes(wire, self.now, &out);
-        self.net.client_ends(wire, self.now);
+        self.close_raw(intruder.client);
         true
     }
 }

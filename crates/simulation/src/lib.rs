@@ -18,6 +18,7 @@ mod network;
 mod outsider;
 mod peer;
 mod random;
+mod raw_client;
 mod server;
 mod setup;
 mod view;

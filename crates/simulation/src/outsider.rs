@@ -3,17 +3,13 @@
 use roomcast_core::Access;
 use roomcast_protocol::Format;
 use roomcast_protocol::client::{ServerBody, decode_server};
-use roomcast_websocket::{
-    CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
-};
 
-use crate::network::Read;
+use crate::raw_client::{Heard, RawClient};
 use crate::setup::ROOMS;
 use crate::world::World;
 
 pub(crate) struct Outsider {
-    wire: usize,
-    receiver: Receiver,
+    client: RawClient,
     /// It has a token, so that there is a session for it.
     has_token: bool,
 }
@@ -48,23 +44,9 @@ impl World {
             format!(r#"{{"type":"chat","to_client_id":"{client}","seq":1,"payload":0}}"#)
         };
         self.say(format_args!("an outsider says {first} and {request}"));
-        let wire = self.net.open(self.now);
-        self.server.accept_as(wire, Format::Json, Access::NONE);
-        let mut out = Vec::new();
-        for message in [first, &request, r#"{"type":"ping"}"#] {
-            let message = message.as_bytes();
-            frame::write_frame(&mut out, Opcode::Text, true, false, message, Some([5; 4]));
-        }
-        let taken = self.net.client_writes(wire, self.now, &out);
-        if taken < out.len() {
-            // It does not fit the socket: nothing comes of it.
-            return self.net.client_ends(wire, self.now);
-        }
-        self.outsider = Some(Outsider {
-            wire,
-            receiver: Receiver::new(Role::Client, &ReceiverConfig::default()),
-            has_token,
-        });
+        let messages = [first, &request, r#"{"type":"ping"}"#].map(str::as_bytes);
+        let client = self.open_raw(Access::NONE, &messages);
+        self.outsider = client.map(|client| Outsider { client, has_token });
     }
 
     /// Reads the answers, and goes. Whether there was anything to do.
@@ -72,24 +54,20 @@ impl World {
         let Some(mut outsider) = self.outsider.take() else {
             return false;
         };
-        let wire = outsider.wire;
-        let mut bytes = match self.net.wires[wire].down.read(self.now) {
-            Read::Bytes(bytes) => bytes,
-            Read::Nothing => {
+        let messages = match self.hear_raw(&mut outsider.client) {
+            Heard::Messages(messages) => messages,
+            Heard::Nothing => {
                 self.outsider = Some(outsider);
                 return false;
             }
-            Read::End => {
+            Heard::End => {
                 self.facts.outsiders += u64::from(!outsider.has_token);
-                self.net.client_ends(wire, self.now);
                 return true;
             }
         };
-        let (mut input, mut scratch) = (&mut bytes[..], Scratch::new());
         let mut done = false;
-        while let Ok(Some(event)) = outsider.receiver.receive(&mut input, &mut scratch) {
-            let Event::Text(text) = event else { continue };
-            let message = decode_server(Format::Json, text.as_bytes()).unwrap();
+        for message in messages {
+            let message = decode_server(Format::Json, message.as_bytes()).unwrap();
             match message.body {
                 ServerBody::Error(_) => {}
                 ServerBody::Welcome(_) | ServerBody::Reconnect { .. } if outsider.has_token => {}
@@ -102,14 +80,7 @@ impl World {
             return true;
         }
         self.facts.outsiders += 1;
-        let mut out = Vec::new();
-        let close = CloseFrame {
-            code: 1000,
-            reason: "",
-        };
-        frame::write_close(&mut out, Some(close), Some([7; 4]));
-        self.net.client_writes(wire, self.now, &out);
-        self.net.client_ends(wire, self.now);
+        self.close_raw(outsider.client);
         true
     }
 }
