@@ -1,54 +1,16 @@
 //! What logs are counted with is what they take: held against an allocator that counts.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "../../core/tests/common/allocator.rs"]
+mod allocator;
+
 use std::fmt::Write;
 
+use allocator::held;
 use roomcast_core::engine::{Engine, LogId, Record, Retention};
 use roomcast_core::{ClientId, Now};
 use roomcast_engine::MemoryEngine;
 use roomcast_protocol::ErrorCode;
-
-/// The system's allocator, counting what this thread holds of it.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
-}
-
-// SAFETY: all calls go to the system's allocator as they are; the counter allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes of this thread; below 0 where it gave back what another one had taken.
-fn held() -> isize {
-    HELD.with(Cell::get)
-}
 
 fn at(ms: u64) -> Now {
     Now {
