@@ -86,6 +86,7 @@ mod clock;
 mod connection;
 mod event;
 mod log;
+mod membership;
 mod outbox;
 mod pace;
 mod receive;

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::connection::Phase;
 use super::event::{Event, SendOptions, Ticket};
+use super::membership::{invalid, not_joined};
 use super::outbox::Entry;
-use super::room::{Room, invalid, not_joined};
+use super::room::Room;
 use super::{Key, Session, Timer};
 use crate::error::{Error, code};
 use crate::message::{Action, Payload, Publish, Recipient};
