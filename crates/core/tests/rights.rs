@@ -1,4 +1,4 @@
-//! Rights end when the token ends that gave them, on any number of shards and before any timer has looked.
+//! Rights are those of the token, and end when it ends: on any number of shards, and before any timer has looked.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -28,17 +28,85 @@ fn hello(node: &mut Node, payload: Value) -> (Client, Value) {
     (client, welcome.unwrap_or_default()["payload"].take())
 }
 
-fn join(node: &mut Node, client: Client, payload: Value) {
-    let join = json!({"type": "join_room", "room_id": "chat:1", "payload": payload});
+fn join(node: &mut Node, client: Client, payload: Value) -> Value {
+    join_room(node, client, "chat:1", payload)
+}
+
+/// What `joined` says.
+fn join_room(node: &mut Node, client: Client, room: &str, payload: Value) -> Value {
+    let join = json!({"type": "join_room", "room_id": room, "payload": payload});
     node.say(client, &join.to_string());
     let got = node.messages(client);
-    assert!(got.iter().any(|it| it["type"] == "joined"), "{got:#?}");
+    let joined = got.iter().find(|it| it["type"] == "joined");
+    joined.unwrap_or_else(|| panic!("{got:#?}"))["payload"].clone()
+}
+
+fn of_type(messages: &[Value], kind: &str) -> usize {
+    messages.iter().filter(|it| it["type"] == kind).count()
 }
 
 /// A message that the shard reads in this very moment, before its timers run.
 fn at_once(node: &mut Node, client: Client, message: &Value) {
     node.receive(client, Received::Message(message.to_string().as_bytes()));
     node.settle();
+}
+
+#[test]
+fn rights_are_those_of_the_token() {
+    let mut node = setup(2);
+    let allow = |token: &str| json!({"token": token});
+    let (ann, welcome) = hello(&mut node, allow("ann join:chat:1"));
+    assert_eq!(welcome["user_id"], "ann");
+    let joined = join(&mut node, ann, json!({}));
+    assert_eq!(joined["player_id"], "ann");
+    let chat = |room: &str| json!({"type": "chat", "room_id": room, "payload": "x", "seq": 1});
+    node.say(ann, &chat("chat:1").to_string());
+    node.error(ann, "forbidden");
+    node.say(ann, r#"{"type":"history","room_id":"chat:1","payload":{}}"#);
+    node.error(ann, "forbidden");
+    node.say(ann, r#"{"type":"join_room","room_id":"chat:2"}"#);
+    node.error(ann, "forbidden");
+    join_room(&mut node, ann, "chat:2", allow("ann all:chat:2"));
+    node.say(ann, &chat("chat:2").to_string());
+    assert_eq!(of_type(&node.messages(ann), "ack"), 1);
+    // One more of the same user's sessions is the same player.
+    let (other, _) = hello(&mut node, allow("ann all:chat:2"));
+    let second = join_room(&mut node, other, "chat:2", json!({}));
+    assert_eq!(
+        (second["player_num"].as_u64(), second["total"].as_u64()),
+        (Some(1), Some(1))
+    );
+    node.messages(ann);
+    node.say(other, r#"{"type":"leave_room","room_id":"chat:2"}"#);
+    assert_eq!(of_type(&node.messages(ann), "player_left"), 0);
+    let bad = node.connect();
+    let hello = json!({"type": "hello", "payload": allow("bad")});
+    node.say(bad, &hello.to_string());
+    let got = node.drain(bad);
+    assert!(matches!(got.last(), Some(Got::Close(4502, _))), "{got:?}");
+}
+
+#[test]
+fn a_token_that_ends_closes_with_come_back_and_is_renewed_in_time() {
+    let mut node = setup(1);
+    let (ann, _) = hello(&mut node, json!({"token": "ann all:chat:1 60000"}));
+    let (bob, _) = hello(&mut node, json!({"token": "bob all:chat:1 60000"}));
+    node.pass(30_000);
+    node.say(
+        bob,
+        r#"{"type":"auth","payload":{"token":"ann all:chat:1"}}"#,
+    );
+    node.error(bob, "unauthorized");
+    node.say(
+        bob,
+        r#"{"type":"auth","payload":{"token":"bob all:chat:1 90000"}}"#,
+    );
+    node.drain(bob);
+    node.receive(ann, Received::Ping(b""));
+    node.pass(31_000);
+    let got = node.drain(ann);
+    assert!(matches!(got.last(), Some(Got::Close(4007, _))), "{got:?}");
+    assert!(node.sockets[bob].open);
 }
 
 #[test]

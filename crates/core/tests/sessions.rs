@@ -1,12 +1,12 @@
-//! Sessions: resume, takeover, acks, logs, inboxes and identity, as clients see them.
+//! Sessions: resume, takeover, acks, logs and inboxes, as clients see them.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
 use common::{Client, Got, Node, node, relay, text};
+use roomcast_core::Encoding;
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{Encoding, Received};
 use serde_json::{Value, json};
 
 /// One who said `hello`.
@@ -504,64 +504,6 @@ fn a_client_that_is_a_new_one_counts_its_direct_messages_from_1() {
     node.say(ann, &chat.to_string());
     assert_eq!(acks(&node.messages(ann)), [(1, 1)]);
     assert_eq!(chats(&node.messages(bob.client)), [(1, "psst".to_owned())]);
-}
-
-#[test]
-fn rights_are_those_of_the_token() {
-    let mut node = setup(2);
-    let allow = |token: &str| json!({"token": token});
-    let (ann, welcome) = hello(&mut node, allow("ann join:chat:1"));
-    assert_eq!(welcome["user_id"], "ann");
-    let joined = join(&mut node, ann, "chat:1");
-    assert_eq!(joined["player_id"], "ann");
-    say(&mut node, ann, "chat:1", 1, "x");
-    node.error(ann, "forbidden");
-    node.say(ann, r#"{"type":"history","room_id":"chat:1","payload":{}}"#);
-    node.error(ann, "forbidden");
-    node.say(ann, r#"{"type":"join_room","room_id":"chat:2"}"#);
-    node.error(ann, "forbidden");
-    let ask =
-        json!({"type": "join_room", "room_id": "chat:2", "payload": {"token": "ann all:chat:2"}});
-    node.say(ann, &ask.to_string());
-    node.messages(ann);
-    say(&mut node, ann, "chat:2", 1, "x");
-    assert_eq!(acks(&node.messages(ann)).len(), 1);
-    // One more of the same user's sessions is the same player.
-    let (other, _) = hello(&mut node, allow("ann all:chat:2"));
-    let second = join(&mut node, other, "chat:2");
-    assert_eq!(
-        (second["player_num"].as_u64(), second["total"].as_u64()),
-        (Some(1), Some(1))
-    );
-    node.messages(ann);
-    node.say(other, r#"{"type":"leave_room","room_id":"chat:2"}"#);
-    assert!(of_type(&node.messages(ann), "player_left").is_empty());
-    let (bad, _) = hello(&mut node, allow("bad"));
-    let got = node.drain(bad);
-    assert!(matches!(got.last(), Some(Got::Close(4502, _))), "{got:?}");
-}
-
-#[test]
-fn a_token_that_ends_closes_with_come_back_and_is_renewed_in_time() {
-    let mut node = setup(1);
-    let (ann, _) = hello(&mut node, json!({"token": "ann all:chat:1 60000"}));
-    let (bob, _) = hello(&mut node, json!({"token": "bob all:chat:1 60000"}));
-    node.pass(30_000);
-    node.say(
-        bob,
-        r#"{"type":"auth","payload":{"token":"ann all:chat:1"}}"#,
-    );
-    node.error(bob, "unauthorized");
-    node.say(
-        bob,
-        r#"{"type":"auth","payload":{"token":"bob all:chat:1 90000"}}"#,
-    );
-    node.drain(bob);
-    node.receive(ann, Received::Ping(b""));
-    node.pass(31_000);
-    let got = node.drain(ann);
-    assert!(matches!(got.last(), Some(Got::Close(4007, _))), "{got:?}");
-    assert!(node.sockets[bob].open);
 }
 
 #[test]
