@@ -40,6 +40,7 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/traffic.js" "traffic.js" "text/javascript; charset=utf-8"
     "/world.js" "world.js" "text/javascript; charset=utf-8"
     "/style.css" "style.css" "text/css; charset=utf-8"
+    "/pane.css" "pane.css" "text/css; charset=utf-8"
     "/console" "console.html" "text/html; charset=utf-8"
     "/console.css" "console.css" "text/css; charset=utf-8"
     "/console.js" "console.js" "text/javascript; charset=utf-8"
