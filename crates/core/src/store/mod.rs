@@ -10,9 +10,11 @@
 //!
 //! With a store that does not wait ([`Store::WAITS`]) nothing is submitted, and nothing of this costs anything.
 
+mod node;
 mod room;
 mod session;
 
+pub use node::{Beat, Beaten, NodeEntry};
 pub use room::{
     Append, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Release, Renew, RoomRecord,
 };
@@ -61,6 +63,8 @@ pub enum Request {
     InboxRead(InboxRead),
     /// Answered with [`Answer::Clients`]: the user's sessions after the change.
     User(UserChange),
+    /// Answered with [`Answer::Beat`].
+    Beat(Box<Beat>),
 }
 
 /// What a store says.
@@ -74,14 +78,16 @@ pub enum Answer {
     Done,
     /// The session's record, taken; `None`: there is none, or its turn is another.
     Session(Option<SessionRecord>),
-    /// Whether the record was of this turn, and is changed.
+    /// Whether it is done, now or before; else the session is another's, or has ended.
     Turn(bool),
     /// To a direct message.
     Inbox(InboxAppended),
     /// Messages of an inbox.
     InboxSlice(InboxSlice),
-    /// Clients of a user.
+    /// Clients of a user, in their order.
     Clients(Vec<ClientId>),
+    /// To a beat.
+    Beat(Beaten),
 }
 
 /// What became of an append or a renewal.
@@ -94,6 +100,9 @@ pub enum Written {
     Refused(Option<Box<Header>>),
     /// The room is pending at this store, and who asks is not settled there: ask again later. Nothing was changed.
     Unsettled,
+    /// What the renewal adds to is not there: an earlier part, or the record of its `base`. Nothing was changed: renew
+    /// with everything, from the first part.
+    Incomplete,
 }
 
 /// Why a store did not answer.

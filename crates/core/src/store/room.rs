@@ -39,7 +39,7 @@ impl Epochs {
 pub struct Header {
     /// The room's home; `None`: it was released.
     pub home: Option<HomeName>,
-    /// Rises with each claim and renewal. Who has a lower one is not the home any more.
+    /// Rises with each claim and renewal. Who has a lower one is not the home any more. Below 2^53.
     pub fence: u64,
     /// The number of the last append that is in the record.
     pub n: u64,
@@ -93,9 +93,10 @@ pub struct RoomRecord {
 
 /// Asks for a room, so as to be its home.
 ///
-/// It is given where the record's home is nobody, a lease of the same node, or `dead`; or where there is no record, or
-/// one of another store, and who asks is settled. Then home, fence (the greater of one more and the store's clock in
-/// milliseconds), this store and, if it was another or none, the new epoch are written at once.
+/// It is given where there is no record, or the record's home is nobody, a lease of the same node, or `dead`. Where there
+/// is no record, or one that is pending or of another store, who asks must also be settled. Then home, fence (the greater
+/// of one more and the store's clock in milliseconds), this store and, if it was another or none, the new epoch are
+/// written at once, and nothing is pending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The room's name.
@@ -113,9 +114,11 @@ pub struct Claim {
     pub epoch: Epoch,
     /// Milliseconds since the Unix epoch, by the claimant's clock: the time of a room without a record.
     pub timestamp: i64,
-    /// The claimant has the room still, up to this append, under this fence: where the record has both, it is not
-    /// loaded.
+    /// The claimant has the room still: the number of its last append that was confirmed, and its fence. Where the record
+    /// has that fence, and that number or the next one, which was under way, it is not loaded.
     pub has: Option<(u64, u64)>,
+    /// Milliseconds after which the record ends if nothing is written; 0: as before, and a new one does not end.
+    pub ends_after: u64,
 }
 
 /// The answer to a claim.
@@ -123,7 +126,8 @@ pub struct Claim {
 pub enum Claimed {
     /// Whoever asked is the room's home.
     Loaded(Box<RoomRecord>),
-    /// The same, and what it has is what the record has: the header has the new fence.
+    /// The same, and what it has is what the record has: the header has the new fence, and says whether the append that was
+    /// under way is in the record.
     Kept(Box<Header>),
     /// It is another's.
     Theirs(HomeName),
@@ -134,7 +138,7 @@ pub enum Claimed {
 /// Changes of a room, all or none of which are written. The header is written last.
 ///
 /// It is done where the record's store, home and fence are these and `header.n` is one more than its own; it is
-/// confirmed where `header.n` is its own. Else it is refused.
+/// confirmed where `header.n` is its own. Else it is refused. An entry of the log comes after all that the log ever had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     /// The room's name.
@@ -155,24 +159,32 @@ pub struct Append {
 
 /// A home writes its room at another store than the one that its record was of.
 ///
-/// It is done over a record that is missing, or of another store and has no higher fence, or one that is pending and
-/// has a lower fence. Where the record's `n` is `base`, the fields and log entries are added to it, else they are all
-/// that there is. Parts are written one after the other; the header comes with the last, and only then does the record
-/// count as being of this store.
+/// The fence of the header is one more than the one that the home had. It is done over a record that is missing; over one
+/// of another store that has no higher fence than the home had, nor the same one from another node; and over one of this
+/// store that is pending and has a lower fence than the header. It is confirmed where the record has the header's store,
+/// home, fence and `n`. Else it is refused.
+///
+/// Parts are written one after the other, each once the one before is confirmed. They wait beside the record, and replace
+/// it with the last: until then it is as it was. A part that has been written before is confirmed; the first one begins
+/// anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renew {
     /// The room's name.
     pub room: Arc<str>,
     /// What the header is afterwards, pending.
     pub header: Header,
-    /// The append up to which the record is taken to be the home's own; `None`: everything is here.
+    /// `None`: everything is here. Else there is one part, and it is what was changed since this append: it is added to the
+    /// record, if that has this `n` and the fence that the home had, and is [`super::Written::Incomplete`] if not.
     pub base: Option<u64>,
     /// Which part this is, from 0, and whether it is the last.
     pub part: (u32, bool),
     /// Fields.
     pub fields: Vec<(FieldKey, Option<Box<[u8]>>)>,
-    /// Entries of the log.
+    /// Entries of the log, in their order.
     pub log: Vec<Log>,
+    /// Milliseconds after which the record ends if nothing is written; 0: it does not end, or as before where something is
+    /// added.
+    pub ends_after: u64,
 }
 
 /// Gives a room up that its home has nothing more to do with.
@@ -184,6 +196,8 @@ pub struct Release {
     pub home: HomeName,
     /// The same.
     pub fence: u64,
+    /// The same. At another store nothing is done: [`super::Cause::OtherStore`].
+    pub store: StoreId,
     /// Milliseconds after which the record ends if nobody claims it; 0: at once.
     pub ends_after: u64,
 }

@@ -1,12 +1,12 @@
 //! A session in the store: a record with its turn, its inbox, and whose it is.
 
-use super::NodeId;
+use super::{NodeId, StoreId};
 use crate::id::ClientId;
 
 /// A session as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Rises with each takeover: of two that want a session, one has the higher turn.
+    /// Rises with each takeover: of two that want a session, one has the higher turn. Below 2^53.
     pub turn: u64,
     /// The node that has the session, or had it last.
     pub node: NodeId,
@@ -23,22 +23,25 @@ pub struct Take {
     pub turn: Option<u64>,
     /// Who asks.
     pub node: NodeId,
-    /// Which asking it is: one that is repeated is answered as it was before.
+    /// Which asking it is, a random number: one that is repeated is answered as it was before.
     pub attempt: u64,
 }
 
-/// Writes a session's record, where its turn is not higher than this.
+/// Writes a session's record, where there is none, its turn is lower than this, or it is the same turn of the same node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Save {
     /// Whose session.
     pub client: ClientId,
     /// What is written.
     pub record: SessionRecord,
-    /// Milliseconds after which the record ends if nothing is written.
+    /// A store that has confirmed a save or a takeover of this session by this node. If there is no record any more at that
+    /// one, the session has ended, and is not written: else a node that was stopped would bring it back.
+    pub known: Option<StoreId>,
+    /// Milliseconds after which the record ends with its inbox if nothing is written; 0: as before.
     pub ends_after: u64,
 }
 
-/// Ends a session, where its turn is not higher than this.
+/// Ends a session and its inbox, where its turn is not higher than this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Whose session.
@@ -47,7 +50,7 @@ pub struct End {
     pub turn: u64,
 }
 
-/// Appends a direct message to an inbox, once for each sender and number.
+/// Appends a direct message to an inbox. One that is numbered is not put in again while the inbox keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxAppend {
     /// Whose inbox: nothing is done where there is no session.
@@ -58,9 +61,9 @@ pub struct InboxAppend {
     pub seq: u64,
     /// The message, packed.
     pub message: Box<[u8]>,
-    /// Messages that the inbox keeps.
+    /// Messages that the inbox keeps, at least one: the newest.
     pub most: u32,
-    /// Bytes of messages that it keeps.
+    /// Bytes of messages that it keeps, but one.
     pub most_bytes: u32,
 }
 
@@ -109,6 +112,8 @@ pub struct UserChange {
     pub add: Option<ClientId>,
     /// Sessions that are gone.
     pub remove: Vec<ClientId>,
-    /// Sessions that a user may have: one more is not added. 0 is any.
+    /// Sessions that a user may have: one more is not added, once the others are removed. 0 is any.
     pub most: u32,
+    /// Milliseconds after which all are forgotten if nothing is written; 0: as before.
+    pub ends_after: u64,
 }
