@@ -144,6 +144,9 @@ pub trait Store {
     /// Submits a request. Requests about one room or one session are done in the order in which they were submitted.
     fn submit(&mut self, now: Now, ticket: Ticket, request: Request);
 
+    /// Sends what was submitted: called at the end of a turn, so that a turn is one write.
+    fn flush(&mut self) {}
+
     /// The next answer, in any order.
     fn poll(&mut self, now: Now) -> Option<(Ticket, Result<Answer, StoreError>)>;
 
