@@ -113,7 +113,8 @@ pub enum Submitted {
 /// Gives each room the order of its events, keeps the newest, and knows what was logged before.
 pub trait Engine {
     /// Opens a room's log: the one that is still there from before, or a new one. `random` names the epoch then.
-    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Opened;
+    /// `None`: open rooms take all the memory that logs may take, so that there is none for a new one.
+    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Option<Opened>;
 
     /// Submits an event. One with a `seq` is logged once, in its sender's order.
     fn submit(

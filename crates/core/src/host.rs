@@ -87,6 +87,8 @@ pub enum Notice<'a> {
     },
     /// A room of a kind that nobody configured was refused.
     UnknownKind,
+    /// A room was not opened, as those that are open take all the memory that logs may take.
+    NoLogMemory,
     /// A call of room logic took longer than its budget.
     SlowLogic {
         /// The room's kind.

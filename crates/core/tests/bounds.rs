@@ -171,6 +171,51 @@ fn one_who_joins_while_the_logic_fails_is_refused() {
 }
 
 #[test]
+fn no_room_is_opened_where_open_rooms_take_all_of_the_log_memory() {
+    let settings = Settings {
+        max_rooms: 0,
+        ..no_limits()
+    };
+    let ceiling = 64 * 1024;
+    let kinds = vec![(relay("default"), None)];
+    let mut node = node_with(8, 1, settings, kinds, || MemoryEngine::new(ceiling));
+    let join = |n: usize| format!(r#"{{"type":"join_room","room_id":"r{n}"}}"#);
+    let ann = node.connect();
+    let mut rooms = 0;
+    let error = loop {
+        node.say(ann, &join(rooms));
+        let answer = node.messages(ann);
+        let held = node.shards[0].stats().log_bytes;
+        assert!(held <= ceiling, "{held} with {rooms} rooms");
+        match text(&answer[0]["type"]).as_str() {
+            "joined" => rooms += 1,
+            _ => break answer[0].clone(),
+        }
+        assert!(rooms < 1_000, "nothing is bounded");
+    };
+    assert!(rooms > 30, "only {rooms}");
+    assert_eq!(error["room_id"], format!("r{rooms}"));
+    let error = &error["payload"];
+    assert_eq!(error["code"], "unavailable");
+    assert!(text(&error["message"]).contains("`rooms.log_memory`"));
+    assert!(error["retry_after_ms"].as_u64() > Some(0));
+    // A room that is open takes everybody.
+    let bob = node.connect();
+    node.say(bob, &join(0));
+    assert_eq!(node.types(bob)[0], "joined");
+    node.say(bob, &join(rooms));
+    node.error(bob, "unavailable");
+    // When one has closed there is room for another.
+    for n in 1..4 {
+        node.say(ann, &format!(r#"{{"type":"leave_room","room_id":"r{n}"}}"#));
+    }
+    node.messages(ann);
+    node.say(ann, &join(rooms));
+    assert_eq!(node.types(ann)[0], "joined");
+    node.assert_empty();
+}
+
+#[test]
 fn a_flood_of_direct_messages_is_refused_with_a_hint_not_stored() {
     let settings = Settings {
         event_lane: 10_000,

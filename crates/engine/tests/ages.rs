@@ -17,7 +17,7 @@ fn open(engine: &mut MemoryEngine, now: Now, room: &str, age: u64) -> LogId {
         age,
         ..Retention::default()
     };
-    engine.open(now, room, retention, 7).log
+    engine.open(now, room, retention, 7).unwrap().log
 }
 
 fn submit(engine: &mut MemoryEngine, now: Now, log: LogId) {

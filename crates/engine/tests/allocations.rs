@@ -20,7 +20,8 @@ fn at(ms: u64) -> Now {
 }
 
 fn open(engine: &mut MemoryEngine, ms: u64, name: &str) -> LogId {
-    engine.open(at(ms), name, Retention::default(), ms).log
+    let opened = engine.open(at(ms), name, Retention::default(), ms);
+    opened.unwrap().log
 }
 
 fn submit(engine: &mut MemoryEngine, ms: u64, log: LogId, sender: Option<ClientId>, seq: u64) {

@@ -167,8 +167,8 @@ impl Entry {
 }
 
 impl Engine for Truth {
-    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Opened {
-        let opened = self.inner.open(now, room, retention, random);
+    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Option<Opened> {
+        let opened = self.inner.open(now, room, retention, random)?;
         let mut ledger = self.ledger.borrow_mut();
         let epoch = opened.epoch.as_str();
         let known = ledger
@@ -189,7 +189,7 @@ impl Engine for Truth {
             "a log that goes on goes on where it was"
         );
         self.logs.insert(opened.log.0, (at, retention));
-        opened
+        Some(opened)
     }
 
     fn submit(

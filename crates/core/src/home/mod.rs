@@ -28,14 +28,14 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashTable;
 
-use crate::context::Context;
+use crate::context::{Context, Fault};
 use crate::engine::{Engine, Retention};
-use crate::host::Host;
+use crate::host::{Host, Notice};
 use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
 use crate::table::Table;
 use crate::time::Now;
-use refusals::{refuse_absent, refuse_kind};
+use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use room::Room;
 
 /// Bytes of fan-out that a room may cause in one round.
@@ -79,8 +79,8 @@ impl<E: Engine> Home<E> {
         let id = match (self.find(&op.head.room), &op.request) {
             (Some(id), _) => id,
             (None, OpKind::Join(join)) => match self.open(ctx, now, &op.head.room) {
-                Some(id) => id,
-                None => return refuse_kind(ctx, now, &op.head, join.edge_room),
+                Ok(id) => id,
+                Err(fault) => return refuse_new_room(ctx, now, &op.head, join.edge_room, fault),
             },
             (None, _) => {
                 // It was left, or closed, while this was on its way.
@@ -267,15 +267,20 @@ impl<E: Engine> Home<E> {
         ctx: &mut Context<H>,
         now: Now,
         room: &RoomRef,
-    ) -> Option<HomeRoomId> {
-        let entry = ctx.kinds.of_room(&room.name)?.clone();
+    ) -> Result<HomeRoomId, Fault<'static>> {
+        let Some(entry) = ctx.kinds.of_room(&room.name).cloned() else {
+            ctx.host.notice(Notice::UnknownKind);
+            return Err(unknown_kind());
+        };
         let retention = Retention {
             grace: ctx.settings.session_grace,
             ..entry.kind.retention
         };
-        let opened = self
-            .engine
-            .open(now, &room.name, retention, ctx.host.random());
+        let random = ctx.host.random();
+        let Some(opened) = self.engine.open(now, &room.name, retention, random) else {
+            ctx.host.notice(Notice::NoLogMemory);
+            return Err(no_memory());
+        };
         let log = opened.log.0 as usize;
         let id = self
             .rooms
@@ -287,7 +292,7 @@ impl<E: Engine> Home<E> {
         let rooms = &self.rooms;
         let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
         self.by_name.insert_unique(room.hash, id, hash_of);
-        Some(id)
+        Ok(id)
     }
 
     fn close(&mut self, now: Now, id: HomeRoomId) {

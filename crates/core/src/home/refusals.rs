@@ -3,31 +3,50 @@
 use roomcast_protocol::{ErrorCode, MessageType, mutated};
 
 use crate::context::{Context, Fault};
-use crate::host::{Host, Notice};
+use crate::host::Host;
 use crate::id::EdgeRoomId;
 use crate::letter::{Leave, Op, OpHead, OpKind, ReadLog, ReadState, ToEdge};
 use crate::time::Now;
 
+/// Milliseconds after which a room may have closed.
+const NO_MEMORY_RETRY_MS: u64 = 5_000;
+
 /// A room of this kind may not be made.
-pub(super) fn refuse_kind<H: Host>(
+pub(super) fn unknown_kind() -> Fault<'static> {
+    Fault::new(
+        ErrorCode::UnknownKind,
+        "this kind of room is not configured: the server needs a `[kinds.NAME]` for it, or `rooms.refuse_unknown_kinds = false`",
+    )
+}
+
+/// No room can be made until another one closes.
+pub(super) fn no_memory() -> Fault<'static> {
+    Fault {
+        retry_after_ms: NO_MEMORY_RETRY_MS,
+        ..Fault::new(
+            ErrorCode::Unavailable,
+            "no new room can be opened: the open rooms take all of `rooms.log_memory`; join again later",
+        )
+    }
+}
+
+/// A join that would make a room is refused.
+pub(super) fn refuse_new_room<H: Host>(
     ctx: &mut Context<H>,
     now: Now,
     op: &OpHead,
     edge_room: EdgeRoomId,
+    fault: Fault<'_>,
 ) {
-    ctx.host.notice(Notice::UnknownKind);
     let fault = Fault {
         seq: op.seq,
         request_id: op.request_id,
         request: Some(MessageType::JoinRoom),
         room: &op.room.name,
-        ..Fault::new(
-            ErrorCode::UnknownKind,
-            "this kind of room is not configured: the server needs a `[kinds.NAME]` for it, or `rooms.refuse_unknown_kinds = false`",
-        )
+        ..fault
     };
     let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-    let (conn, code) = (op.conn.conn, ErrorCode::UnknownKind);
+    let (conn, code) = (op.conn.conn, fault.code);
     ctx.accepted(op.conn, op.window);
     ctx.send_edge(
         op.conn.shard,

@@ -516,7 +516,7 @@ macro_rules! as_inner_engine {
             room: &str,
             retention: roomcast_core::engine::Retention,
             random: u64,
-        ) -> roomcast_core::engine::Opened {
+        ) -> Option<roomcast_core::engine::Opened> {
             self.inner.open(now, room, retention, random)
         }
         fn cut(&self, log: LogId) -> u64 {

@@ -26,6 +26,7 @@ const LOOKS: usize = 64;
 ///
 /// All logs together, with all that they cost, stay under a ceiling. Over it, logs go whole: those of rooms that are
 /// closed, the one closed first first; then those of open rooms, the one that was written to last the longest ago first.
+/// What an open room needs to be open can't go: where that takes all, no new room is opened.
 #[derive(Debug)]
 pub struct MemoryEngine {
     logs: slab::Slab<Box<Log>>,
@@ -159,8 +160,16 @@ impl MemoryEngine {
 
     /// Makes room under the ceiling.
     fn evict(&mut self) {
-        while self.ceiling > 0
-            && self.held > self.ceiling
+        self.make_room(0);
+    }
+
+    /// Makes room under the ceiling for so many bytes more. False: there is not enough that can go.
+    fn make_room(&mut self, more: usize) -> bool {
+        let ceiling = match self.ceiling {
+            0 => usize::MAX,
+            ceiling => ceiling,
+        };
+        while self.held.saturating_add(more) > ceiling
             && let Some((at, slot)) = self.order.pop_first()
         {
             let Some(log) = self.logs.get_mut(slot as usize) else {
@@ -187,11 +196,12 @@ impl MemoryEngine {
                 }
             });
         }
+        self.held.saturating_add(more) <= ceiling
     }
 }
 
 impl Engine for MemoryEngine {
-    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Opened {
+    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Option<Opened> {
         self.sweep(now);
         let known = self.by_name.get(room).copied();
         let slot = match known {
@@ -200,12 +210,12 @@ impl Engine for MemoryEngine {
                 if let Some(slot) = over {
                     self.remove(slot);
                 }
-                self.add(Log::new(
-                    room.into(),
-                    Epoch::from_random(random),
-                    now,
-                    retention,
-                ))
+                let epoch = Epoch::from_random(random);
+                let log = Log::new(room.into(), epoch, now, retention);
+                if !self.make_room(log.cost()) {
+                    return None;
+                }
+                self.add(log)
             }
         };
         let log = &mut self.logs[slot as usize];
@@ -217,7 +227,7 @@ impl Engine for MemoryEngine {
         };
         self.place(now, slot);
         self.evict();
-        opened
+        Some(opened)
     }
 
     fn submit(

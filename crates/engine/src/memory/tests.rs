@@ -11,7 +11,8 @@ fn at(ms: i64) -> Now {
 }
 
 fn open(engine: &mut MemoryEngine, room: &str, ms: i64) -> Opened {
-    engine.open(at(ms), room, Retention::default(), ms as u64)
+    let opened = engine.open(at(ms), room, Retention::default(), ms as u64);
+    opened.unwrap()
 }
 
 fn submit(engine: &mut MemoryEngine, log: LogId, ms: i64) -> Completion {

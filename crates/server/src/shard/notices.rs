@@ -41,6 +41,10 @@ impl Notices {
                 more,
                 "a room of a kind that is not configured was refused (rooms.refuse_unknown_kinds)"
             ),
+            Notice::NoLogMemory => warn!(
+                more,
+                "the open rooms take all memory that logs may take: no new room is opened (rooms.log_memory)"
+            ),
             Notice::SlowLogic { kind, micros } => {
                 warn!(
                     more,
@@ -80,6 +84,7 @@ fn cause(notice: &Notice<'_>) -> &'static str {
         Notice::TooManyErrors { .. } => "too_many_errors",
         Notice::RoomFull { .. } => "room_full",
         Notice::UnknownKind => "unknown_kind",
+        Notice::NoLogMemory => "no_log_memory",
         Notice::SlowLogic { .. } => "slow_logic",
         Notice::LogicPanicked { .. } => "logic_panicked",
         Notice::ShortLog { .. } => "short_log",

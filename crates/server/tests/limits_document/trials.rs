@@ -286,6 +286,28 @@ pub(crate) const TRIALS: &[Trial] = &[
         },
     },
     Trial {
+        what: "rooms that are open",
+        set: &["rooms.log_memory=1MiB", "limits.max_rooms=0"],
+        run: |tried| {
+            let mut wire = tried.open();
+            for room in 0.. {
+                let name = format!("r{room:0>100}");
+                wire.send(&format!(r#"{{"type":"join_room","room_id":"{name}"}}"#));
+                let answer = wire.until(|it| it["type"] == "joined" || it["type"] == "error");
+                if answer["type"] == "error" {
+                    assert!(room > 500, "{room}");
+                    assert_eq!(answer["room_id"], name);
+                    let refused = &answer["payload"];
+                    assert_eq!(refused["code"], "unavailable");
+                    assert!(refused["message"].as_str().unwrap().contains("log_memory"));
+                    break;
+                }
+                assert!(room < 10_000, "nothing is bounded");
+            }
+            "no new room is opened: `unavailable`"
+        },
+    },
+    Trial {
         what: "time in no room in which the client sends no message",
         set: &["pool.max_idle=100ms"],
         run: |tried| closed(&mut tried.open()),

@@ -278,7 +278,8 @@ pub(super) static ROOMS: Section = Section {
             "Memory that the logs of all rooms may take together: events, names, records of senders, and tables. \
              Beyond it whole logs are dropped. Logs of closed rooms are dropped first, the one that was closed first \
              before the others. Then come logs of open rooms, the one that was written to longest ago before the \
-             others.",
+             others. Each open room takes about 500 bytes that can't be dropped. When open rooms take all of it, \
+             no new room is opened: `unavailable`.",
             &bytes(|c| &mut c.log_memory, ("1MiB", "65536GiB"), Zero::Off),
         ),
         Key::new(
