@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::log::ALLOCATION;
+
 /// Bytes on their way to sockets: whole WebSocket frames, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
@@ -36,6 +38,11 @@ impl Chunk {
     pub(crate) fn held(&self) -> usize {
         self.bytes.capacity()
     }
+
+    /// All that it takes in a pool, in bytes: itself, its counters, and its place in a list too.
+    fn cost(&self) -> usize {
+        self.held() + size_of::<Chunk>() + 4 * size_of::<usize>() + 2 * ALLOCATION
+    }
 }
 
 const SMALLEST: usize = 128;
@@ -43,8 +50,8 @@ const LARGEST: usize = 64 * 1024;
 const STEPS: usize = 4;
 /// Four sizes a doubling: a chunk wastes at most a quarter of what it holds.
 const CLASSES: usize = STEPS * 9 + 1;
-/// Free memory that a shard keeps for reuse, in bytes.
-const KEPT: usize = 8 * 1024 * 1024;
+/// Bytes of free chunks that a shard keeps for reuse, and bytes of chunks of its own that other shards read.
+const KEPT: usize = 1024 * 1024;
 /// Chunks that are looked at for each one lent. More than one, so that those who are slow don't fill the list.
 const TRIES: usize = 3;
 
@@ -67,10 +74,18 @@ fn class_for(size: usize) -> Option<usize> {
     Some(doubling * STEPS + (size - base).div_ceil(step))
 }
 
+/// Free chunks of one size.
+#[derive(Debug, Default)]
+struct FreeList {
+    chunks: Vec<Arc<Chunk>>,
+    /// The fewest that there were since [`ChunkPool::trim`].
+    unused: usize,
+}
+
 /// Free chunks by size: the object pool of the data path.
 #[derive(Debug)]
 pub(crate) struct ChunkPool {
-    free: Vec<Vec<Arc<Chunk>>>,
+    free: Vec<FreeList>,
     kept: usize,
     /// Chunks that other shards read. This shard holds on to them, so that it is the last one to do so.
     lent: VecDeque<Arc<Chunk>>,
@@ -80,7 +95,7 @@ pub(crate) struct ChunkPool {
 impl ChunkPool {
     pub(crate) fn new() -> ChunkPool {
         ChunkPool {
-            free: (0..CLASSES).map(|_| Vec::new()).collect(),
+            free: (0..CLASSES).map(|_| FreeList::default()).collect(),
             kept: 0,
             lent: VecDeque::new(),
             lent_bytes: 0,
@@ -91,7 +106,7 @@ impl ChunkPool {
     ///
     /// Two shards that let go of a chunk at the same moment would both find the other still holding it.
     pub(crate) fn lend(&mut self, chunk: &Arc<Chunk>) {
-        self.lent_bytes += chunk.held();
+        self.lent_bytes += chunk.cost();
         self.lent.push_back(Arc::clone(chunk));
         for _ in 0..TRIES {
             let Some(oldest) = self.lent.pop_front() else {
@@ -101,9 +116,36 @@ impl ChunkPool {
                 self.lent.push_back(oldest);
                 continue;
             }
-            self.lent_bytes -= oldest.held();
+            self.lent_bytes -= oldest.cost();
             self.give_back(oldest);
         }
+    }
+
+    /// Bytes that it keeps.
+    pub(crate) fn held(&self) -> usize {
+        self.kept + self.lent_bytes
+    }
+
+    /// Frees the chunks that were not needed since the last time, and takes back what others are done with.
+    pub(crate) fn trim(&mut self) {
+        for list in &mut self.free {
+            for chunk in list.chunks.drain(..list.unused) {
+                self.kept -= chunk.cost();
+            }
+            list.chunks.shrink_to(2 * list.chunks.len());
+            list.unused = list.chunks.len();
+        }
+        for _ in 0..self.lent.len() {
+            match self.lent.pop_front() {
+                Some(chunk) if Arc::strong_count(&chunk) == 1 => {
+                    self.lent_bytes -= chunk.cost();
+                    self.give_back(chunk);
+                }
+                Some(chunk) => self.lent.push_back(chunk),
+                None => {}
+            }
+        }
+        self.lent.shrink_to(2 * self.lent.len());
     }
 
     /// An empty chunk that holds at least `size` bytes, owned by nobody else.
@@ -114,8 +156,11 @@ impl ChunkPool {
                 ..Chunk::default()
             });
         };
-        if let Some(chunk) = self.free.get_mut(class).and_then(Vec::pop) {
-            self.kept -= chunk.held();
+        if let Some(list) = self.free.get_mut(class)
+            && let Some(chunk) = list.chunks.pop()
+        {
+            list.unused = list.unused.min(list.chunks.len());
+            self.kept -= chunk.cost();
             return chunk;
         }
         Arc::new(Chunk {
@@ -130,8 +175,8 @@ impl ChunkPool {
             return;
         };
         own.bytes.clear();
-        let held = own.held();
-        if !(SMALLEST..=LARGEST).contains(&held) || self.kept + held > KEPT {
+        let (held, cost) = (own.held(), own.cost());
+        if !(SMALLEST..=LARGEST).contains(&held) || self.kept + cost > KEPT {
             return;
         }
         // A buffer that grew past its class goes to the one that it fills whole.
@@ -140,9 +185,9 @@ impl ChunkPool {
             Some(class) => class.saturating_sub(1),
             None => return,
         };
-        self.kept += held;
         if let Some(list) = self.free.get_mut(class) {
-            list.push(chunk);
+            self.kept += cost;
+            list.chunks.push(chunk);
         }
     }
 }
@@ -282,7 +327,9 @@ mod tests {
         table.release(id, &mut pool);
         assert_eq!((table.len(), pool.kept), (1, 0));
         table.release(id, &mut pool);
-        assert_eq!((table.len(), pool.kept), (0, SMALLEST));
+        assert_eq!(table.len(), 0);
+        assert_eq!(pool.take(100).held(), SMALLEST);
+        assert_eq!(pool.kept, 0);
     }
 
     #[test]
@@ -297,7 +344,8 @@ mod tests {
             if others.len() > 10 {
                 others.pop_front();
             }
-            let known: usize = pool.free.iter().map(Vec::len).sum::<usize>() + pool.lent.len();
+            let free: usize = pool.free.iter().map(|list| list.chunks.len()).sum();
+            let known = free + pool.lent.len();
             assert!(known < 40, "{known} in turn {turn}");
         }
         assert!(pool.lent.len() < 40 && pool.lent_bytes < 40 * 1_280);
@@ -312,16 +360,41 @@ mod tests {
             pool.lend(&chunk);
             held.push(chunk);
         }
-        assert!(pool.lent_bytes <= KEPT + LARGEST);
+        assert!(pool.lent_bytes <= KEPT + 2 * LARGEST);
+        drop(held);
+        pool.trim();
+        pool.trim();
+        pool.trim();
+        assert_eq!(pool.held(), 0, "and it is taken back when they are done");
     }
 
     #[test]
-    fn the_pool_keeps_a_bounded_amount() {
+    fn the_pool_keeps_a_bounded_amount_of_any_size() {
         let mut pool = ChunkPool::new();
-        let chunks: Vec<_> = (0..2 * KEPT / LARGEST)
-            .map(|_| pool.take(LARGEST))
-            .collect();
-        chunks.into_iter().for_each(|chunk| pool.give_back(chunk));
-        assert_eq!(pool.kept, KEPT);
+        for size in [1, 200, 5_000, LARGEST] {
+            let chunks: Vec<_> = (0..2 * KEPT / size.max(SMALLEST))
+                .map(|_| pool.take(size))
+                .collect();
+            chunks.into_iter().for_each(|chunk| pool.give_back(chunk));
+            assert!(pool.kept <= KEPT && pool.kept > KEPT - 2 * LARGEST);
+        }
+    }
+
+    #[test]
+    fn chunks_that_are_needed_stay_and_the_others_go() {
+        let mut pool = ChunkPool::new();
+        let use_some = |pool: &mut ChunkPool, count: usize| {
+            let taken: Vec<_> = (0..count).map(|_| pool.take(1_000)).collect();
+            taken.into_iter().for_each(|chunk| pool.give_back(chunk));
+        };
+        use_some(&mut pool, 100);
+        let most = pool.kept;
+        for _ in 0..3 {
+            use_some(&mut pool, 7);
+            pool.trim();
+        }
+        assert_eq!(pool.kept, most / 100 * 7);
+        pool.trim();
+        assert_eq!(pool.kept, 0);
     }
 }

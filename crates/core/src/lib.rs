@@ -26,6 +26,7 @@ mod pool;
 mod rate;
 pub mod settings;
 mod shard;
+mod spare;
 mod state_position;
 mod stats;
 pub mod store;

@@ -216,6 +216,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn run_timers(&mut self, now: Now) {
         self.edge.run_timers(&mut self.ctx, now);
         self.home.run_timers(&mut self.ctx, now);
+        self.ctx.trim_spares(now);
     }
 
     /// Microseconds at which the next turn has something to do; 0 where what was written or closed
@@ -224,10 +225,12 @@ impl<H: Host, E: Engine> Shard<H, E> {
         if !self.ctx.local_ops.is_empty() || !self.ctx.local_edge.is_empty() {
             return Some(0);
         }
-        [self.edge.next_wake(), self.home.next_wake()]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [
+            self.edge.next_wake(),
+            self.home.next_wake(),
+            self.ctx.next_trim(),
+        ];
+        wakes.into_iter().flatten().min()
     }
 
     /// Asks everybody to come back, each after a delay of its own within `spread_ms`.
@@ -264,6 +267,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn stats(&mut self) -> &Stats {
         (self.ctx.stats.lane_pieces, self.ctx.stats.chunks) = self.edge.waiting();
         (self.ctx.stats.parked, _) = self.edge.sessions();
+        self.ctx.stats.spare_bytes = self.ctx.spare_bytes();
         self.ctx.stats.inbox_bytes = self.ctx.inbox_memory.held();
         (self.ctx.stats.log_bytes, self.ctx.stats.logs_evicted) = self.home.log_usage();
         &self.ctx.stats

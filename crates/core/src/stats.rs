@@ -98,6 +98,8 @@ pub struct Stats {
     pub lane_pieces: usize,
     /// Gauge: chunks that those pieces share.
     pub chunks: usize,
+    /// Gauge: bytes of empty buffers that are kept for reuse.
+    pub spare_bytes: usize,
 }
 
 impl Stats {

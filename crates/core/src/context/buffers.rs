@@ -1,33 +1,57 @@
-//! Buffers for payloads that are used again.
+//! Buffers that are used again, and when those that nobody needs are freed.
 
 use super::Context;
 use crate::address::ShardAddress;
 use crate::letter::Letter;
+use crate::time::Now;
 
-/// Free payload buffers that a shard keeps, and the largest that it keeps, in bytes.
-const SPARE_BUFFERS: usize = 4_096;
-const SPARE_BUFFER_SIZE: usize = 4_096;
+/// Bytes of free payload buffers that a shard keeps, and the largest that it keeps.
+pub(super) const SPARE_PAYLOADS: usize = 512 * 1024;
+const SPARE_PAYLOAD: usize = 4_096;
+/// Bytes of free lists of exclusions that a shard keeps.
+pub(super) const SPARE_EXCLUSIONS: usize = 128 * 1024;
+/// Microseconds after which what was not used is freed.
+const UNUSED: u64 = 10_000_000;
 
 impl<H> Context<H> {
     /// A buffer for a payload; [`Context::recycle`] takes it back.
     pub(crate) fn buffer(&mut self) -> Vec<u8> {
-        self.spare_buffers.pop().unwrap_or_default()
+        self.spare_payloads.take()
     }
 
-    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.spare_buffers.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BUFFER_SIZE {
-            buffer.clear();
-            self.spare_buffers.push(buffer);
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= SPARE_PAYLOAD {
+            self.spare_payloads.give_back(buffer);
         }
     }
 
     /// Takes a buffer back that came from a shard, for that shard: what goes one way only would run out there.
     pub(crate) fn recycle_for(&mut self, shard: ShardAddress, buffer: Vec<u8>) {
         let is_other = shard.is_own() && shard != self.own;
-        if is_other && buffer.capacity() <= SPARE_BUFFER_SIZE {
+        if is_other && buffer.capacity() <= SPARE_PAYLOAD {
             self.post(shard, Letter::Spare(buffer));
         } else {
             self.recycle(buffer);
         }
+    }
+
+    /// Bytes that are kept for reuse.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.pool.held() + self.spare_payloads.held() + self.spare_exclusions.held()
+    }
+
+    /// Frees what was kept for reuse and not used for a while.
+    pub(crate) fn trim_spares(&mut self, now: Now) {
+        if now.micros >= self.trim_at && self.spare_bytes() > 0 {
+            self.trim_at = now.micros + UNUSED;
+            self.pool.trim();
+            self.spare_payloads.trim();
+            self.spare_exclusions.trim();
+        }
+    }
+
+    /// Microseconds at which [`Context::trim_spares`] has something to do.
+    pub(crate) fn next_trim(&self) -> Option<u64> {
+        (self.spare_bytes() > 0).then_some(self.trim_at)
     }
 }

@@ -15,7 +15,9 @@ use crate::id::NameHash;
 use crate::kinds::Kinds;
 use crate::letter::{Exclusion, Op, ShardMessage, ToEdge};
 use crate::settings::Settings;
+use crate::spare::SpareBuffers;
 use crate::stats::Stats;
+use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS};
 pub(crate) use fault::Fault;
 
 pub(crate) struct Context<H> {
@@ -31,8 +33,10 @@ pub(crate) struct Context<H> {
     pub(crate) stats: Stats,
     /// One encoded message, before it becomes a frame.
     scratch: Vec<u8>,
-    spare_buffers: Vec<Vec<u8>>,
-    pub(crate) spare_exclusions: Vec<Vec<Exclusion>>,
+    spare_payloads: SpareBuffers<u8>,
+    pub(crate) spare_exclusions: SpareBuffers<Exclusion>,
+    /// Microseconds at which what was kept for reuse and not used is freed.
+    trim_at: u64,
     /// Operations for rooms at home here.
     pub(crate) local_ops: Vec<Op>,
     /// Deliveries and answers for connections here.
@@ -62,8 +66,9 @@ impl<H: Host> Context<H> {
             pool: ChunkPool::new(),
             stats: Stats::default(),
             scratch: Vec::new(),
-            spare_buffers: Vec::new(),
-            spare_exclusions: Vec::new(),
+            spare_payloads: SpareBuffers::new(SPARE_PAYLOADS),
+            spare_exclusions: SpareBuffers::new(SPARE_EXCLUSIONS),
+            trim_at: 0,
             local_ops: Vec::new(),
             local_edge: Vec::new(),
             outboxes: (0..count).map(|_| Vec::new()).collect(),

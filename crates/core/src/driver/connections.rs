@@ -2,6 +2,7 @@
 
 use crate::host::Encoding;
 use crate::id::ConnId;
+use crate::log::ALLOCATION;
 
 /// A connection's socket, and how far it is. Idle, it owns no buffer.
 pub(super) struct Connection<S> {
@@ -45,6 +46,13 @@ pub(super) struct Unread {
     pub(super) start: usize,
 }
 
+impl Unread {
+    /// What it takes, in bytes.
+    fn cost(&self) -> usize {
+        self.bytes.capacity() + size_of::<Unread>() + size_of::<usize>() + 2 * ALLOCATION
+    }
+}
+
 /// The connections, each at its slot, and buffers for their unread bytes.
 pub(super) struct Connections<S> {
     table: Vec<Option<Connection<S>>>,
@@ -55,17 +63,20 @@ pub(super) struct Connections<S> {
         reason = "a box is handed out and taken back as it is"
     )]
     spare: Vec<Box<Unread>>,
+    /// Bytes that those take.
+    spare_bytes: usize,
 }
 
 impl<S> Connections<S> {
-    /// Buffers kept for reuse. Each has at most the size of a driver's read buffer, or of a newcomer's leftover.
-    const SPARE: usize = 64;
+    /// Bytes of buffers kept for reuse.
+    const SPARE: usize = 512 * 1024;
 
     pub(super) fn new() -> Connections<S> {
         Connections {
             table: Vec::new(),
             count: 0,
             spare: Vec::new(),
+            spare_bytes: 0,
         }
     }
 
@@ -105,16 +116,23 @@ impl<S> Connections<S> {
 
     /// A buffer that holds `bytes`.
     pub(super) fn keep(&mut self, bytes: &[u8]) -> Box<Unread> {
-        let mut unread = self.spare.pop().unwrap_or_default();
+        let mut unread = match self.spare.pop() {
+            Some(unread) => {
+                self.spare_bytes -= unread.cost();
+                unread
+            }
+            None => Box::default(),
+        };
         unread.bytes.extend_from_slice(bytes);
         unread
     }
 
     /// Takes a buffer back.
     pub(super) fn recycle(&mut self, mut unread: Box<Unread>) {
-        if self.spare.len() < Connections::<S>::SPARE {
+        if self.spare_bytes + unread.cost() <= Connections::<S>::SPARE {
             unread.bytes.clear();
             unread.start = 0;
+            self.spare_bytes += unread.cost();
             self.spare.push(unread);
         }
     }
@@ -128,5 +146,20 @@ mod tests {
     fn an_idle_connection_costs_little_beside_its_socket() {
         let size = size_of::<Option<Connection<u64>>>() - size_of::<u64>();
         assert!(size <= 32, "{size}");
+    }
+
+    #[test]
+    fn buffers_kept_for_reuse_take_a_bounded_number_of_bytes() {
+        let mut connections = Connections::<u64>::new();
+        for size in [10, 1_000, 64 * 1024] {
+            let unread: Vec<_> = (0..2_000)
+                .map(|_| connections.keep(&vec![b'x'; size]))
+                .collect();
+            assert_eq!(connections.spare_bytes, 0);
+            unread.into_iter().for_each(|it| connections.recycle(it));
+            let bytes: usize = connections.spare.iter().map(|it| it.cost()).sum();
+            assert_eq!(bytes, connections.spare_bytes);
+            assert!(bytes <= Connections::<u64>::SPARE && bytes > 0);
+        }
     }
 }

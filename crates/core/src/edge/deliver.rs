@@ -12,9 +12,6 @@ use crate::state_position::StatePosition;
 use crate::time::Now;
 use roomcast_protocol::mutated;
 
-/// Lists kept for the next deliveries; those of other shards come in addition.
-const SPARE_EXCLUSIONS: usize = 256;
-
 impl Edge {
     pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
         match message {
@@ -104,7 +101,7 @@ impl Edge {
             state,
             base,
             version,
-            mut exclusions,
+            exclusions,
             bytes: _,
         } = delivery;
         let Edge {
@@ -239,10 +236,7 @@ impl Edge {
         for (chunk, ..) in events.into_iter().chain(state).flatten() {
             table.release(chunk, &mut ctx.pool);
         }
-        if exclusions.capacity() > 0 && ctx.spare_exclusions.len() < SPARE_EXCLUSIONS {
-            exclusions.clear();
-            ctx.spare_exclusions.push(exclusions);
-        }
+        ctx.spare_exclusions.give_back(exclusions);
         for conn in full {
             self.slow_reader(ctx, now, conn);
         }

@@ -61,7 +61,7 @@ impl Output {
         except: Option<(ConnRef, Encoding)>,
     ) {
         if except.is_some() && self.exclusions.capacity() == 0 {
-            self.exclusions = ctx.spare_exclusions.pop().unwrap_or_default();
+            self.exclusions = ctx.spare_exclusions.take();
         }
         if via == Via::Events && self.base.is_none() {
             self.base = Some(message.offset.saturating_sub(1));

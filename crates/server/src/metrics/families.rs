@@ -307,6 +307,14 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     ),
     gauge(
+        "roomcast_spare_bytes",
+        &["shard"],
+        "Memory of empty buffers that a shard keeps for reuse. What it does not use for 10 seconds, it frees.",
+        |scrape, out| {
+            per_shard(scrape, out, |report| report.core.spare_bytes as u64);
+        },
+    ),
+    gauge(
         "roomcast_link_bytes",
         &["shard"],
         "Bytes of deliveries in flight from a shard to other shards.",

@@ -107,6 +107,20 @@ impl Tried<'_> {
         }
     }
 
+    /// A client that reads nothing, for which 200 KB wait, and the one who said that.
+    fn full(&self, room: &str) -> (Wire, Wire) {
+        let mut stalled = Wire::narrow(address(self.server), Format::Json);
+        let mut talker = self.open();
+        stalled.join(room);
+        talker.join(room);
+        let chat = format!(r#"{{"type":"chat","payload":"{}"}}"#, "x".repeat(3_000));
+        for _ in 0..70 {
+            talker.send(&chat);
+            talker.expect("chat");
+        }
+        (stalled, talker)
+    }
+
     /// A session without a connection: its client's id.
     fn parked(&self) -> String {
         let mut wire = self.open();

@@ -7,7 +7,7 @@ use roomcast_protocol::Format;
 use roomcast_server::auth::{NewToken, Signer};
 use roomcast_websocket::Opcode;
 
-use crate::common::address;
+use crate::common::{address, eventually, metric};
 use crate::wire::{Heard, Wire, masked};
 use crate::{SECRET, Trial};
 
@@ -428,6 +428,19 @@ pub(crate) const TRIALS: &[Trial] = &[
                 sender.expect("pong");
             }
             "inboxes are emptied, first those that got no message for longest"
+        },
+    },
+    Trial {
+        what: "memory that a shard keeps for its next messages",
+        set: &[SLOW[0], SLOW[1], SLOW[2]],
+        run: |tried| {
+            // Far more waits for these than may be kept.
+            let stalled: Vec<_> = (0..12).map(|n| tried.full(&format!("r{n}"))).collect();
+            drop(stalled);
+            eventually("they are gone", || tried.server.connections() == 0);
+            let kept = metric(tried.server, tried.counter);
+            assert!(kept > 512 * 1024 && kept < 4 * 1024 * 1024, "{kept}");
+            "the rest is freed at once"
         },
     },
     // === a slow reader ===
