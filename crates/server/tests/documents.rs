@@ -42,9 +42,10 @@ fn the_metrics_are_up_to_date() {
 const METRICS: &str = "\
 # Metrics
 
-`GET /metrics` answers in the Prometheus text format. By default only the loopback addresses of `server.listen` serve it.
-`server.metrics` and `admin.listen` change that ([configuration.md](configuration.md)). No metric is labelled by user or
-room.
+`GET /metrics` answers in the Prometheus text format. By default only the loopback addresses of `server.listen` serve it,
+and only to programs on this machine. A request that came by a proxy, or says so with a header such as `X-Forwarded-For`,
+gets a 404. `server.metrics` and `admin.listen` change that ([configuration.md](configuration.md)). No metric is labelled by
+user or room.
 
 A shard is one of the server's worker threads. Each shard counts by itself, and answers a scrape in the next turn of its
 event loop. If a shard takes longer than 250 ms, its numbers of an earlier scrape are shown (`roomcast_late_shards`). Words

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::{Config, Listener, Loaded};
+use super::{Config, Listener, Loaded, Metrics};
 use crate::memory::CountingAllocator;
 
 /// Addresses of other machines' ways to this one that are shown at most: a host of containers has hundreds.
@@ -44,7 +44,10 @@ pub fn banner(
             &[format!("ws://{}/ws", from_here(first.address))],
         );
     }
-    if let Some(metrics) = listeners.iter().find(|listener| listener.metrics) {
+    let mut with_metrics = listeners
+        .iter()
+        .filter(|listener| listener.metrics != Metrics::Nobody);
+    if let Some(metrics) = with_metrics.next() {
         line(
             &mut out,
             "Metrics",

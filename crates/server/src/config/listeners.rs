@@ -13,8 +13,8 @@ pub struct Listener {
     pub role: Role,
     /// Whether the pages are served.
     pub pages: bool,
-    /// Whether `/metrics` is served.
-    pub metrics: bool,
+    /// Who is served `/metrics`.
+    pub metrics: Metrics,
     /// Who is served without a token.
     pub anonymous: Anonymous,
     /// Whether only this machine can reach it.
@@ -32,6 +32,27 @@ pub enum Role {
     Admin,
 }
 
+/// Who is served `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    /// They are off.
+    Nobody,
+    /// Programs on this machine: nobody who came by a proxy, or says so.
+    Local,
+    /// Whoever can reach the listener.
+    Everybody,
+}
+
+impl Metrics {
+    fn new(asked: Option<bool>, private: bool) -> Metrics {
+        match asked {
+            Some(true) => Metrics::Everybody,
+            None if private => Metrics::Local,
+            Some(false) | None => Metrics::Nobody,
+        }
+    }
+}
+
 impl Config {
     /// The listeners to open and what each offers. `/ws`, `/healthz` and `/readyz` are on all of them.
     pub fn listeners(&self) -> Vec<Listener> {
@@ -45,7 +66,7 @@ impl Config {
                 address,
                 role: Role::Main,
                 pages: server.pages.unwrap_or(private || server.public_demo),
-                metrics: server.metrics.unwrap_or(private),
+                metrics: Metrics::new(server.metrics, private),
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
                 loopback,
                 optional: preset && address.is_ipv6(),
@@ -57,7 +78,7 @@ impl Config {
                 address,
                 role: Role::Admin,
                 pages: true,
-                metrics: true,
+                metrics: Metrics::Everybody,
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
                 loopback,
                 optional: false,

@@ -29,7 +29,7 @@ pub use crate::auth::{Anonymous, AuthSettings, Secret};
 pub use banner::{banner, own_addresses};
 pub use document::{example, reference};
 pub use ipnet::IpNet;
-pub use listeners::{Listener, Role};
+pub use listeners::{Listener, Metrics, Role};
 pub use load::{Flag, Loaded, Sources};
 pub(crate) use origin::HostPort;
 pub use origin::{AllowedOrigin, HostName, Origin};

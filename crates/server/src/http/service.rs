@@ -19,7 +19,7 @@ use super::origin::Seen;
 use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
-use crate::config::{Anonymous, HostPort, Listener, Origin};
+use crate::config::{Anonymous, HostPort, Listener, Metrics, Origin};
 use crate::limits::{self, ConnectionPermit, Refusal};
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
@@ -139,14 +139,10 @@ impl Service {
             "/healthz" => Some(text(StatusCode::OK, "ok")),
             "/readyz" if self.site.is_ready() => Some(text(StatusCode::OK, "ready")),
             "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "shutting down")),
-            "/metrics" if self.listener.metrics => Some(self.metrics()),
-            "/metrics" => {
-                return text(
-                    StatusCode::NOT_FOUND,
-                    "Metrics are off on this address: set `server.metrics = true`, or give them an address of their \
-                     own with `admin.listen`.",
-                );
-            }
+            "/metrics" => match self.refuse_metrics(request) {
+                None => Some(self.metrics()),
+                Some(sentence) => return text(StatusCode::NOT_FOUND, sentence),
+            },
             // The server as a whole.
             "*" => Some(options(PAGE_METHODS)),
             _ => None,
@@ -169,6 +165,28 @@ impl Service {
             Method::GET | Method::HEAD => page,
             Method::OPTIONS => options(PAGE_METHODS),
             _ => method_not_allowed(path, PAGE_METHODS),
+        }
+    }
+
+    /// Why this client gets no metrics.
+    fn refuse_metrics(&self, request: &request::Parts) -> Option<&'static str> {
+        let is_local = || {
+            self.site
+                .trusted
+                .peer(self.way, &request.headers)
+                .is_local()
+        };
+        match self.listener.metrics {
+            Metrics::Everybody => None,
+            Metrics::Local if is_local() => None,
+            Metrics::Local => Some(
+                "Metrics are for programs on this machine, and this request came by a proxy: set `server.metrics = \
+                 true`, or give them an address of their own with `admin.listen`.",
+            ),
+            Metrics::Nobody => Some(
+                "Metrics are off on this address: set `server.metrics = true`, or give them an address of their own \
+                 with `admin.listen`.",
+            ),
         }
     }
 

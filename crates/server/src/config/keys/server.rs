@@ -52,7 +52,8 @@ pub(super) static SERVER: Section = Section {
         ),
         Key::new(
             "metrics",
-            "Whether the addresses of `listen` serve `/metrics`.",
+            "Whether the addresses of `listen` serve `/metrics`. With \"auto\", they serve it to programs on this \
+             machine, and not to a client that came by a proxy.",
             &AutoSwitch {
                 place: |c: &mut Config| &mut c.server.metrics,
                 meaning: "on loopback while `admin.listen` is empty",

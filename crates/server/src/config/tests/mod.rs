@@ -247,28 +247,29 @@ fn what_kubernetes_puts_into_every_pod_is_not_ours() {
 
 #[test]
 fn pages_and_metrics_are_on_where_only_this_machine_can_reach_them() {
-    let offers = |tried: Try| -> Vec<(bool, bool)> {
+    use Metrics::{Everybody, Local, Nobody};
+    let offers = |tried: Try| -> Vec<(bool, Metrics)> {
         let listeners = tried.load().config.listeners();
         listeners
             .iter()
             .map(|listener| (listener.pages, listener.metrics))
             .collect()
     };
-    assert_eq!(offers(without_file()), [(true, true), (true, true)]);
+    assert_eq!(offers(without_file()), [(true, Local), (true, Local)]);
     let public = "server = { listen = [\"0.0.0.0:1\", \"127.0.0.1:1\"], public_demo = true }\n";
-    assert_eq!(offers(with_file(public)), [(true, false), (true, true)]);
+    assert_eq!(offers(with_file(public)), [(true, Nobody), (true, Local)]);
     let own = "[admin]\nlisten = [\"127.0.0.1:9090\"]";
     assert_eq!(
         offers(with_file(own)),
-        [(false, false), (false, false), (true, true)]
+        [(false, Nobody), (false, Nobody), (true, Everybody)]
     );
     assert_eq!(
         offers(with_file(&format!("{public}{own}"))),
-        [(true, false), (true, false), (true, true)]
+        [(true, Nobody), (true, Nobody), (true, Everybody)]
     );
     let asked =
         "server = { listen = [\"0.0.0.0:1\"], public_demo = true, metrics = true, pages = false }";
-    assert_eq!(offers(with_file(asked)), [(false, true)]);
+    assert_eq!(offers(with_file(asked)), [(false, Everybody)]);
 }
 
 #[test]

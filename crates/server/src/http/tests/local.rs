@@ -173,3 +173,49 @@ fn whoever_a_proxy_brings_is_no_program_on_this_machine() {
     assert_eq!(answer.status, 101);
     assert!(direct.shards.take().access.anonymous);
 }
+
+/// A name that a proxy passes on can be configured: what it brings is served then, but for what is only local.
+#[test]
+fn metrics_that_are_on_for_this_machine_are_not_for_whoever_a_proxy_brings() {
+    let asked = |server: &Server, begin: &[u8], headers: &str| {
+        let mut client = server.connect();
+        client.send(begin);
+        let ask = format!("GET /metrics HTTP/1.1\r\nhost: game.example\r\n{headers}\r\n");
+        client.send(ask.as_bytes());
+        client.answer()
+    };
+    let named = |config: &mut Config| config.server.hosts = vec!["game.example".parse().unwrap()];
+    let claims = [
+        "x-forwarded-for: 192.0.2.7\r\n",
+        "x-forwarded-for: 127.0.0.1\r\n",
+        "x-forwarded-proto: https\r\n",
+        "forwarded: for=127.0.0.1\r\n",
+        "via: 1.1 proxy\r\n",
+    ];
+    for trusted in [&[][..], &["127.0.0.1/32".parse().unwrap()]] {
+        let server = Server::start(|config| {
+            named(config);
+            config.server.trusted_proxies = trusted.to_vec();
+        });
+        assert_eq!(asked(&server, b"", "").status, 200);
+        for claim in claims {
+            asked(&server, b"", claim).is(404, "`server.metrics = true`");
+        }
+    }
+    for (what, header) in HEADERS {
+        let server = Server::start(|config| {
+            behind_proxy(config);
+            named(config);
+        });
+        let begin = [&b"\r\n\r\n\0\r\nQUIT\n"[..], header].concat();
+        let answer = asked(&server, &begin, "");
+        assert_eq!(answer.status, 404, "{what}: {answer:?}");
+    }
+    let open = Server::start(|config| {
+        named(config);
+        config.server.metrics = Some(true);
+    });
+    for claim in claims {
+        assert_eq!(asked(&open, b"", claim).status, 200);
+    }
+}
