@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) restarts: u64,
     pub(crate) restarted_at: Option<u64>,
     pub(crate) intruders: u64,
+    /// Clients that said goodbye: their names, and their last resume tokens.
+    pub(crate) gone: Vec<(String, String)>,
     /// Requests, written by hand, that were answered.
     pub(crate) answers: u64,
     /// Times that a client was told of a room whose logic has panicked.

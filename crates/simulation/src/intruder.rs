@@ -1,4 +1,4 @@
-//! Somebody with a resume token that was good once, as from a log or a stolen disk.
+//! Somebody with a resume token that was good once, as from a log or a stolen disk, or with that of another user.
 
 use roomcast_core::Access;
 use roomcast_protocol::client::{ServerBody, decode_server, encode_request};
@@ -9,10 +9,16 @@ use crate::raw_client::{Heard, RawClient};
 use crate::world::World;
 
 pub(crate) struct Intruder {
-    /// Whose token it is, and the connection that its client had at the time.
-    victim: usize,
-    victim_wire: usize,
+    token: Token,
     client: RawClient,
+}
+
+/// What somebody has come by.
+enum Token {
+    /// One that is older than the one before the newest: whose it is, and the connection that its client had then.
+    Stale { victim: usize, wire: usize },
+    /// The newest of a client with this name, who may be gone.
+    OfOther(String),
 }
 
 impl World {
@@ -28,12 +34,27 @@ impl World {
         }
         let user = peer.user;
         self.say(format_args!("somebody has a token of {victim}"));
+        let wire = victim_wire;
+        self.show(user, token, Token::Stale { victim, wire });
+    }
+
+    /// Shows the token of somebody who is gone, as another user: the name stays its user's.
+    pub(crate) fn rob(&mut self) {
+        let gone = self.facts.gone.last().cloned();
+        let (Some((name, token)), None) = (gone, &self.intruder) else {
+            return;
+        };
+        self.say(format_args!("carol has the token of {name}"));
+        self.show(Some("carol"), token, Token::OfOther(name));
+    }
+
+    fn show(&mut self, user: Option<&str>, resume_token: String, token: Token) {
         let token_of_user = user.map(|user| format!("{user} 9999999999999"));
         let hello = Hello {
             version: VERSION,
             capabilities: Vec::new(),
             token: token_of_user.map(Into::into),
-            resume_token: Some(token.into()),
+            resume_token: Some(resume_token.into()),
             positions: Vec::new(),
             inbox: None,
             first_direct_seq: None,
@@ -42,11 +63,7 @@ impl World {
         let hello = Incoming::new(Request::Hello(Box::new(hello)));
         encode_request(Format::Json, &hello, &mut message);
         let client = self.open_raw(Access::ANONYMOUS, &[message.as_slice()]);
-        self.intruder = client.map(|client| Intruder {
-            victim,
-            victim_wire,
-            client,
-        });
+        self.intruder = client.map(|client| Intruder { token, client });
     }
 
     /// Both ends have this connection, and the network between them is whole.
@@ -78,12 +95,16 @@ impl World {
             let message = decode_server(Format::Json, message.as_bytes()).unwrap();
             if let ServerBody::Welcome(welcome) = message.body {
                 done = true;
-                let own = self.peers[intruder.victim].session.client_id();
-                if self.is_alive(intruder.victim, intruder.victim_wire) {
-                    self.facts.intruders += 1;
-                    let stolen = welcome.resumed || welcome.client_id == own;
-                    assert!(!stolen, "a token that is stale opened {own}: {welcome:?}");
-                }
+                let (own, whole) = match &intruder.token {
+                    Token::Stale { victim, wire } => {
+                        let own = self.peers[*victim].session.client_id();
+                        (own, self.is_alive(*victim, *wire))
+                    }
+                    Token::OfOther(name) => (&**name, true),
+                };
+                self.facts.intruders += u64::from(whole);
+                let stolen = whole && (welcome.resumed || welcome.client_id == own);
+                assert!(!stolen, "a token of {own} is believed: {welcome:?}");
             }
         }
         if !done {

@@ -25,6 +25,9 @@ const BESIDE: usize = 6 * 1024;
 /// Bytes of one answer that lists: a page of history has records of 24 KiB, one of members has 32 KiB.
 const PAGE: usize = 48 * 1024;
 
+/// Bytes that an inbox without messages takes, at most.
+const INBOX: usize = 512;
+
 /// The time that the core is given at a millisecond of the virtual clock.
 pub(crate) fn time(now: u64) -> Now {
     Now {
@@ -294,6 +297,14 @@ impl Server {
             assert!(
                 link <= most,
                 "{link} bytes are on their way to other shards"
+            );
+            let inboxes = shard.stats().inbox_bytes;
+            let sessions = shard.connections() + shard.sessions().0;
+            // Of an inbox that was emptied its place is left.
+            let most = self.settings.inbox_memory / self.mailboxes.len() + INBOX * (sessions + 1);
+            assert!(
+                inboxes <= most,
+                "inboxes hold {inboxes} bytes, and {most} is the most"
             );
             let logs = shard.stats().log_bytes;
             // What open rooms and their members cost can't go.

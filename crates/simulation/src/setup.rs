@@ -39,6 +39,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         session_grace: 4_000 + random.below(4_000),
         goodbye_grace: 1_000,
         behind_timeout: random.pick(&[0, 0, 2_000]),
+        inbox_memory: random.pick(&[128 << 20, 128 << 20, 3_000]),
         session_key: key(random),
         ..Settings::default()
     };

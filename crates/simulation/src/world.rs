@@ -124,6 +124,7 @@ impl World {
             (55..60, _) => self.server.announce(500),
             (60..75, _) => self.intrude(who),
             (75..85, _) => self.knock(who),
+            (85..95, _) => self.rob(),
             _ => {}
         }
         if self.random.chance(self.weather.restarts) {
@@ -193,7 +194,12 @@ impl World {
                     let late = self.peers[who].late_hello && why.starts_with("taken_over: ");
                     let asked = why.starts_with("closed: ");
                     assert!(late || asked, "a client was closed: {why}");
-                    self.peers[who].begin_anew();
+                    let peer = &mut self.peers[who];
+                    if let Some(token) = peer.view.tokens.last() {
+                        let name = peer.session.client_id().to_owned();
+                        self.facts.gone.push((name, token.clone()));
+                    }
+                    peer.begin_anew();
                     busy = true;
                 }
             }

@@ -58,7 +58,9 @@ caught! {
     dropped_lane_is_not_fed
     missing_seq_is_passed_over
     mail_to_the_absent_is_dropped
+    inboxes_have_no_ceiling
     session_outlives_its_grace
+    name_goes_to_another_user
     room_outlives_its_members
     goodbye_is_forgotten
     drop_is_a_leave
@@ -71,6 +73,9 @@ caught! {
     leftover_is_not_read
     end_behind_bytes_is_missed
     slice_is_not_answered
+    failed_room_stops_recovery
+    letter_reaches_who_took_the_number
+    piece_is_of_who_took_the_number
     failed_room_keeps_its_members
     leave_of_no_member_is_not_answered
     joining_again_believes_any_epoch

@@ -59,6 +59,9 @@ impl Edge {
                 if let Some(farewell) = farewell {
                     self.push_whole(ctx, now, conn, Lane::Event, farewell, EdgeRoomId::NONE, 0);
                 }
+                if mutated!("failed_room_stops_recovery") && !asked {
+                    self.wait_for_ever(conn, edge_room);
+                }
                 if self.rooms.get(edge_room).is_some() {
                     self.out(ctx, conn, edge_room);
                     self.answered(conn, edge_room, asked);
@@ -389,6 +392,18 @@ impl Edge {
         conn.lanes.drop_where(arena, of_room, |piece| {
             table.release(piece.chunk, &mut ctx.pool)
         });
+    }
+
+    /// A fault for the simulation: a room is gone, and what the connection has asked of its log stays asked.
+    fn wait_for_ever(&mut self, id: ConnId, room: EdgeRoomId) {
+        let membership = self.conn_mut(id).and_then(|conn| conn.membership(room));
+        if let Some(membership) = membership
+            && let Events::Behind(behind) = &mut membership.events
+        {
+            behind.asked = true;
+            membership.room = EdgeRoomId::NONE;
+            self.rooms.exit(room);
+        }
     }
 
     /// The home has answered a `join_room` or `leave_room`, if it was `asked`. Who is not in the

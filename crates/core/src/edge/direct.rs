@@ -262,7 +262,7 @@ impl Edge {
             .settings
             .inbox_memory
             .div_ceil(usize::from(ctx.count.max(1)));
-        if most == 0 || ctx.inbox_memory.held() <= most {
+        if most == 0 || ctx.inbox_memory.held() <= most || mutated!("inboxes_have_no_ceiling") {
             return;
         }
         let live = self.conns.rows_mut().map(|conn| &mut conn.session);

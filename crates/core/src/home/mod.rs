@@ -27,13 +27,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashTable;
+use roomcast_protocol::mutated;
 
 use crate::context::{Context, Fault};
 use crate::engine::{Engine, Retention};
 use crate::host::{Host, Notice};
 use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
-use crate::table::Table;
+use crate::table::{Number, Table};
 use crate::time::Now;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use room::Room;
@@ -257,6 +258,11 @@ impl<E: Engine> Home<E> {
     fn find(&self, room: &RoomRef) -> Option<HomeRoomId> {
         if self.rooms.get(room.id).is_some() {
             return Some(room.id);
+        }
+        if mutated!("letter_reaches_who_took_the_number")
+            && let Some(other) = self.rooms.at(room.id.place())
+        {
+            return Some(other.id);
         }
         let is_it = |id: &HomeRoomId| self.rooms.get(*id).is_some_and(|it| it.name == room.name);
         self.by_name.find(room.hash, is_it).copied()
