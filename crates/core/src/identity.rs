@@ -28,6 +28,17 @@ impl Rights {
     pub const fn allow(self, others: Rights) -> bool {
         self.0 & others.0 == others.0
     }
+
+    /// What somebody is told who lacks one of them.
+    pub(crate) fn denied(self) -> &'static str {
+        match self {
+            Rights::JOIN => "the token does not allow joining this room",
+            Rights::PUBLISH => "the token does not allow sending to this room",
+            Rights::PRESENCE => "the token does not allow setting presence in this room",
+            Rights::HISTORY => "the token does not allow reading this room's history",
+            _ => "the token does not allow this",
+        }
+    }
 }
 
 /// The rooms that a grant is about.

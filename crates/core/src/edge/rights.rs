@@ -182,9 +182,9 @@ impl Edge {
                     return Some(Allowed { room: None, rights });
                 }
                 Ok(rights) if !rights.allow(Rights::JOIN) => {
-                    (ErrorCode::Forbidden, forbidden(Rights::JOIN))
+                    (ErrorCode::Forbidden, Rights::JOIN.denied())
                 }
-                Ok(_) => (ErrorCode::Forbidden, forbidden(Rights::PRESENCE)),
+                Ok(_) => (ErrorCode::Forbidden, Rights::PRESENCE.denied()),
                 Err(refused) => refused,
             },
         };
@@ -224,11 +224,11 @@ impl Edge {
         if needed == Rights::PUBLISH && envelope.seq > 0 && !envelope.ephemeral {
             let (allowed, request) = (Allowed::in_room(room), envelope.request);
             self.forward(ctx, now, envelope, &allowed, |_, _| {
-                OpKind::Forbidden(request, forbidden(needed))
+                OpKind::Forbidden(request, needed)
             });
             return None;
         }
-        let fault = envelope.fault(ErrorCode::Forbidden, forbidden(needed));
+        let fault = envelope.fault(ErrorCode::Forbidden, needed.denied());
         self.fault(ctx, now, envelope.id, fault);
         None
     }
@@ -403,15 +403,4 @@ fn rights_to_join<H: Host>(
     }
     (rights.of_room, rights.ends_at) = (identity.rights(room), identity.expires_at);
     Ok(rights)
-}
-
-/// What a right that is missing is told as.
-fn forbidden(rights: Rights) -> &'static str {
-    match rights {
-        Rights::JOIN => "the token does not allow joining this room",
-        Rights::PUBLISH => "the token does not allow sending to this room",
-        Rights::PRESENCE => "the token does not allow setting presence in this room",
-        Rights::HISTORY => "the token does not allow reading this room's history",
-        _ => "the token does not allow this",
-    }
 }

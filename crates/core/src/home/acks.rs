@@ -8,6 +8,7 @@ use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
+use crate::identity::Rights;
 use crate::letter::{OpHead, ToEdge};
 use crate::time::Now;
 
@@ -167,7 +168,7 @@ impl Room {
         now: Now,
         op: &OpHead,
         request: MessageType,
-        sentence: &'static str,
+        right: Rights,
     ) {
         let Some(client) = self.client_of(op) else {
             return refuse_non_member(ctx, now, op, request);
@@ -177,7 +178,7 @@ impl Room {
             return self.answer_known(ctx, now, op, request, verdict);
         }
         engine.refuse(self.log, client, op.seq, ErrorCode::Forbidden);
-        let fault = Fault::new(ErrorCode::Forbidden, sentence);
+        let fault = Fault::new(ErrorCode::Forbidden, right.denied());
         self.refuse_seq(ctx, now, op, request, fault, op.seq);
     }
 

@@ -247,8 +247,8 @@ impl Room {
             OpKind::History(request) => self.history(ctx, engine, now, &op, request),
             OpKind::Skip => self.skip(ctx, engine, now, &op),
             OpKind::Refused(code) => self.note_refusal(engine, &op, code),
-            OpKind::Forbidden(request, sentence) => {
-                self.forbid(ctx, engine, now, &op, request, sentence);
+            OpKind::Forbidden(request, right) => {
+                self.forbid(ctx, engine, now, &op, request, right);
             }
         }
         // What a slow engine holds is given back when it has completed.

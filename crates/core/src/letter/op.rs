@@ -9,6 +9,7 @@ use roomcast_protocol::{
 use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef, EdgeRoomId, HomeRoomId};
+use crate::identity::Rights;
 use crate::player::PlayerNum;
 use crate::state_position::StatePosition;
 
@@ -90,9 +91,9 @@ pub(crate) enum OpKind {
     Skip,
     /// A message was refused for good before it came here, and its sender was told.
     Refused(ErrorCode),
-    /// A numbered message of this type that its sender may not send, and the sentence that says so. One that was sent
+    /// A numbered message of this type that its sender may not send, and the right that is missing. One that was sent
     /// when it was allowed gets its first answer again.
-    Forbidden(MessageType, &'static str),
+    Forbidden(MessageType, Rights),
     Publish(Publish),
     Presence(PresenceUpdate<'static>),
     Members(MembersPage),
