@@ -168,7 +168,7 @@ impl Edge {
                     let own = exclusions
                         .iter()
                         .filter(|it| it.conn == own_ref(conn.id) && !it.state_lane);
-                    deliveries -= own.clone().count() as u64;
+                    deliveries = deliveries.saturating_sub(own.clone().count() as u64);
                     split(whole, own, push);
                 } else {
                     push(whole);
@@ -205,7 +205,7 @@ impl Edge {
                         let own = exclusions
                             .iter()
                             .filter(|it| it.conn == own_ref(conn.id) && it.state_lane);
-                        deliveries -= own.clone().count() as u64;
+                        deliveries = deliveries.saturating_sub(own.clone().count() as u64);
                         split(whole, own, push);
                     } else {
                         push(whole);
@@ -453,7 +453,7 @@ impl Edge {
 }
 
 /// Cuts ranges out of a piece. The first part is charged with all that the chunk holds: even a small part keeps the
-/// whole.
+/// whole. Another node may have given ranges that are not in the piece, or not in order: no part is longer for it.
 fn split<'a>(
     whole: Piece,
     without: impl Iterator<Item = &'a Exclusion>,
@@ -462,10 +462,11 @@ fn split<'a>(
     let (mut at, mut base) = (whole.start, whole.base());
     let mut charge = whole.charge;
     for exclusion in without {
-        if exclusion.start > at {
-            push(whole.part((at, exclusion.start), std::mem::take(&mut charge), base));
+        let start = exclusion.start.min(whole.end);
+        if start > at {
+            push(whole.part((at, start), std::mem::take(&mut charge), base));
         }
-        at = exclusion.end;
+        at = at.max(start).max(exclusion.end);
         // What comes behind an event begins after it in the log.
         if whole.lane() == Lane::Event {
             base = exclusion.offset;
@@ -473,5 +474,54 @@ fn split<'a>(
     }
     if at < whole.end {
         push(whole.part((at, whole.end), charge, base));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::ShardAddress;
+
+    /// The parts of a chunk of 100 bytes without these ranges, each with the offset before it.
+    fn parts(without: &[(u32, u32, u64)]) -> Vec<(u32, u32, u64)> {
+        let conn = ConnRef {
+            shard: ShardAddress::own(0),
+            conn: ConnId::NONE,
+        };
+        let exclusion = |(start, end, offset): &(u32, u32, u64)| Exclusion {
+            conn,
+            state_lane: false,
+            offset: *offset,
+            start: *start,
+            end: *end,
+        };
+        let without: Vec<_> = without.iter().map(exclusion).collect();
+        let whole = Piece::new((0, 100, 128), Lane::Event, EdgeRoomId::NONE, 7);
+        let mut parts = Vec::new();
+        split(whole, without.iter(), |part| {
+            parts.push((part.start, part.end, part.base()));
+        });
+        parts
+    }
+
+    #[test]
+    fn who_sent_an_event_gets_what_is_around_it() {
+        assert_eq!(parts(&[]), [(0, 100, 7)]);
+        assert_eq!(parts(&[(0, 10, 8)]), [(10, 100, 8)]);
+        assert_eq!(
+            parts(&[(10, 20, 8), (60, 100, 11)]),
+            [(0, 10, 7), (20, 60, 8)]
+        );
+    }
+
+    #[test]
+    fn ranges_that_are_not_in_the_chunk_cut_nothing_outside_it() {
+        assert_eq!(parts(&[(200, 300, 8)]), [(0, 100, 7)]);
+        assert_eq!(parts(&[(50, 300, 8)]), [(0, 50, 7)]);
+        assert_eq!(
+            parts(&[(50, 60, 8), (10, 20, 9)]),
+            [(0, 50, 7), (60, 100, 9)]
+        );
+        assert_eq!(parts(&[(60, 50, 8)]), [(0, 60, 7), (60, 100, 8)]);
     }
 }
