@@ -1,47 +1,42 @@
-// Finds short names for the private properties of the main entry, so that gzip finds more that is alike, and writes them
-// to names.json, which the build reads. The build is right without it, or with an old one: what has no name there is
-// given one. To be run after changes that add or remove many: `npm run names`, and then `npm run embed`.
-//
-// Properties of objects that are never in one class may have one name: those of an Outbox and those of a Room.
+// Finds short names for the variables and the private properties of the main entry, so that gzip finds more that is alike,
+// and writes them to names.json, which the build reads. The build is right without it, or with an old one: what has no name
+// there is given one. To be run after changes that add or remove many: `npm run names`, and then `npm run embed`. With a
+// number of seconds it takes longer and finds more: `npm run names 600`.
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { parse } from "acorn";
 import { build } from "esbuild";
 import { minify } from "terser";
-import { LETTERS, MAIN, TERSER } from "./options.mjs";
+import { MAIN } from "./options.mjs";
+import { LETTERS, namesIn, pieces } from "./rename.mjs";
 
 const SECONDS = Number(process.argv[2] ?? 60);
 const here = fileURLToPath(new URL("..", import.meta.url));
-const options = { ...MAIN, sourcemap: false };
 
-/** Names that are public, or no names at all. */
-const TAKEN = new Set(["on", "id", "as", "do", "if", "in", "is", "of"]);
+const { outputFiles } = await build({ ...MAIN.esbuild, sourcemap: false });
+const { code } = await minify(outputFiles[0].text, MAIN.terser);
+const { things, names, publicNames } = namesIn(code);
+const single = [...LETTERS];
+const pairs = single.flatMap((a) => single.slice(0, 20).map((b) => a + b));
+const POOLS = {
+  variable: single.filter((it) => !names.has(it)),
+  property: [...single, ...pairs].filter((it) => !publicNames.has(it)).slice(0, 150),
+};
+const poolOf = (it) => (it.isProperty ? POOLS.property : POOLS.variable);
 
-const groups = await owners();
-const { mangleCache } = await build({ ...options, mangleCache: {} });
-const placeholders = Object.fromEntries(Object.keys(mangleCache).map((name) => [name, `$$${name}$$`]));
-const { outputFiles } = await build({ ...options, mangleCache: placeholders });
-const { code } = await minify(outputFiles[0].text, TERSER);
-/** Code and names in turn. */
-const pieces = code.split(/\$\$(_\w+?)\$\$/);
-const uses = pieces.filter((_, at) => at % 2);
-const count = (name) => uses.filter((it) => it == name).length;
-const names = [...new Set(uses)].sort((a, b) => count(b) - count(a));
-const clash = (a, b) => !groups.has(a) || !groups.has(b) || [...groups.get(a)].some((owner) => groups.get(b).has(owner));
-const rivals = new Map(names.map((name) => [name, names.filter((other) => other != name && clash(name, other))]));
-const pool = [...LETTERS, ...[...LETTERS].flatMap((a) => [...LETTERS.slice(0, 20)].map((b) => a + b))]
-  .filter((it) => !TAKEN.has(it))
-  .slice(0, 150);
-
-const short = {};
 // It goes on from what was found before.
-for (const name of names) {
-  const free = (it) => it && !rivals.get(name).some((other) => short[other] == it);
-  short[name] = [MAIN.mangleCache[name], ...pool].find(free);
+things.sort((a, b) => b.places.length - a.places.length);
+for (const it of things) {
+  const free = (name) => name && !it.rivals.some((other) => other.now == name);
+  it.now = [MAIN.names[it.key], ...poolOf(it)].find(free);
 }
-const size = () => gzipSync(pieces.map((it, at) => (at % 2 ? short[it] : it)).join(""), { level: 9 }).length;
+const parts = pieces(code, things);
+const size = () => {
+  let text = "";
+  for (const it of parts) text += typeof it == "string" ? it : it.now;
+  return gzipSync(text, { level: 9 }).length;
+};
 
 // The same each time, but for how far it gets. A worse state is left again the sooner, the later it is.
 let seed = 1;
@@ -50,55 +45,29 @@ const random = (below) => {
   return Math.floor((seed / 0x80000000) * below);
 };
 let now = size();
-let best = { size: now, short: { ...short } };
-console.log(`${names.length} names, ${now} bytes`);
+let best = { size: now, names: things.map((it) => it.now) };
+console.log(`${things.length} names, ${now} bytes`);
 const began = Date.now();
 for (let part = 0; part < 1; part = (Date.now() - began) / (SECONDS * 1000)) {
-  const name = names[random(names.length)];
-  const next = pool[random(pool.length)];
-  const before = short[name];
+  const it = things[random(things.length)];
+  const pool = poolOf(it);
+  const next = pool[random(random(3) ? Math.min(16, pool.length) : pool.length)];
+  const before = it.now;
   if (next == before) continue;
   // Who has it takes the other one, where nobody else has that.
-  const moved = rivals.get(name).filter((other) => short[other] == next);
-  if (moved.some((it) => rivals.get(it).some((other) => other != name && short[other] == before))) continue;
-  short[name] = next;
-  for (const it of moved) short[it] = before;
+  const moved = it.rivals.filter((other) => other.now == next);
+  if (moved.some((other) => other.rivals.some((third) => third != it && third.now == before))) continue;
+  it.now = next;
+  for (const other of moved) other.now = before;
   const then = size();
   if (then <= now || random(1e6) / 1e6 < Math.exp((now - then) / (1.5 * (1 - part) + 0.01))) {
     now = then;
-    if (now < best.size) best = { size: now, short: { ...short } };
+    if (now < best.size) best = { size: now, names: things.map((it) => it.now) };
   } else {
-    short[name] = before;
-    for (const it of moved) short[it] = next;
+    it.now = before;
+    for (const other of moved) other.now = next;
   }
 }
 console.log(`${best.size} bytes`);
-const sorted = Object.fromEntries(Object.entries(best.short).sort(([a], [b]) => (a < b ? -1 : 1)));
-writeFileSync(`${here}scripts/names.json`, `${JSON.stringify(sorted, null, 2)}\n`);
-
-/** The objects that have a property: a class, those that it extends or that extend it being one; or no class's. */
-async function owners() {
-  const { outputFiles } = await build({ ...options, minify: false, mangleProps: undefined });
-  const found = new Map();
-  const roots = new Map();
-  const root = (name) => (roots.has(name) ? root(roots.get(name)) : name);
-  const add = (name, owner) => /^_/.test(name ?? "") && found.set(name, (found.get(name) ?? new Set()).add(owner));
-  const walk = (node, owner) => {
-    if (!node || typeof node != "object") return;
-    if (Array.isArray(node)) return node.forEach((it) => walk(it, owner));
-    if (node.type == "VariableDeclarator" && node.init?.type == "ClassExpression") {
-      owner = node.id.name;
-      if (node.init.superClass) roots.set(owner, node.init.superClass.name);
-    }
-    if (/^(MethodDefinition|PropertyDefinition)$/.test(node.type)) add(node.key.name, owner);
-    if (node.type == "MemberExpression" && /^(This|Super)/.test(node.object.type)) add(node.property.name, owner);
-    if (node.type == "ObjectExpression") {
-      for (const { key } of node.properties) add(key?.name, "{}");
-      for (const it of node.properties) walk(it.type == "Property" ? it.value : it, it.method ? "{}" : owner);
-      return;
-    }
-    for (const it of Object.values(node)) walk(it, owner);
-  };
-  walk(parse(outputFiles[0].text, { ecmaVersion: 2022, sourceType: "module" }), "");
-  return new Map([...found].map(([name, all]) => [name, new Set([...all].map(root))]));
-}
+const sorted = things.map((it, at) => [it.key, best.names[at]]).sort(([a], [b]) => (a < b ? -1 : 1));
+writeFileSync(`${here}scripts/names.json`, `${JSON.stringify(Object.fromEntries(sorted), null, 1)}\n`);
