@@ -253,7 +253,12 @@ impl ChunkBuilder {
 #[derive(Debug, Default)]
 pub(crate) struct ChunkTable {
     slots: slab::Slab<(Arc<Chunk>, u32)>,
+    /// The most that there were when [`ChunkTable::note`] was called, since [`ChunkTable::trim`].
+    most: usize,
 }
+
+/// Chunks that a table has places for, whatever there are.
+const PLACES: usize = 4_096;
 
 impl ChunkTable {
     /// Enters a chunk with one reference, the caller's.
@@ -280,6 +285,19 @@ impl ChunkTable {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Looks how many there are: once in each turn, when there are most.
+    pub(crate) fn note(&mut self) {
+        self.most = self.most.max(self.slots.len());
+    }
+
+    /// Frees places at the end that were not needed since the last time, as far as no chunk has one of them.
+    pub(crate) fn trim(&mut self) {
+        let needed = 2 * std::mem::take(&mut self.most).max(self.slots.len()) + PLACES;
+        if self.slots.capacity() > 2 * needed {
+            self.slots.shrink_to_fit();
+        }
     }
 }
 

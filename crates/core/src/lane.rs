@@ -107,12 +107,17 @@ impl List {
     }
 }
 
-/// The pieces of all connections of a shard. Grows to the most that ever waited at once.
+/// The pieces of all connections of a shard. Grows to the most that wait at once, and shrinks when that was long ago.
 #[derive(Debug, Default)]
 pub(crate) struct LaneArena {
     nodes: Vec<(Piece, u32)>,
     free: Vec<u32>,
+    /// The most that waited when [`LaneArena::note`] was called, since [`LaneArena::trim`].
+    most: usize,
 }
+
+/// Pieces that an arena has places for, whatever waits.
+const PLACES: usize = 4_096;
 
 impl LaneArena {
     fn push(&mut self, list: &mut List, piece: Piece) {
@@ -161,6 +166,33 @@ impl LaneArena {
     /// Pieces that wait now.
     pub(crate) fn waiting(&self) -> usize {
         self.nodes.len() - self.free.len()
+    }
+
+    /// Looks how many wait: once in each turn, when there are most.
+    pub(crate) fn note(&mut self) {
+        self.most = self.most.max(self.waiting());
+    }
+
+    /// Frees places at the end that were not needed since the last time, as far as nothing waits there.
+    pub(crate) fn trim(&mut self) {
+        let needed = 2 * std::mem::take(&mut self.most).max(self.waiting()) + PLACES;
+        if self.nodes.len() <= 2 * needed {
+            return;
+        }
+        // The first places are taken first from now on: what waits at the end goes, and nothing takes its place.
+        self.free.sort_unstable_by(|one, other| other.cmp(one));
+        let last = |nodes: &Vec<_>, at: usize, free: &[u32]| {
+            free.get(at)
+                .is_some_and(|it| *it as usize + 1 == nodes.len())
+        };
+        let mut freed = 0;
+        while self.nodes.len() > needed && last(&self.nodes, freed, &self.free) {
+            self.nodes.pop();
+            freed += 1;
+        }
+        self.free.drain(..freed);
+        self.nodes.shrink_to(2 * needed);
+        self.free.shrink_to(2 * needed);
     }
 }
 
@@ -423,5 +455,35 @@ mod tests {
         assert_eq!(chunks(&lanes, &arena), [(1, 1)]);
         assert_eq!(lanes.bytes(), 20);
         assert_eq!(arena.waiting(), 2);
+    }
+
+    #[test]
+    fn what_a_burst_took_is_given_back_and_what_waits_stays() {
+        let (mut arena, mut burst) = (LaneArena::default(), Lanes::default());
+        for _ in 0..100_000 {
+            burst.push(&mut arena, piece(Lane::Event, 1, 10));
+        }
+        // It waits at the very end.
+        let mut slow = Lanes::default();
+        slow.push(&mut arena, piece(Lane::Event, 2, 10));
+        arena.note();
+        burst.batch(&mut arena);
+        burst.advance(&mut arena, 1_000_000, |_| ());
+        arena.trim();
+        assert!(arena.nodes.len() > 100_000, "it was needed a while ago");
+        arena.trim();
+        slow.push(&mut arena, piece(Lane::Event, 3, 10));
+        slow.batch(&mut arena);
+        assert_eq!(chunks(&slow, &arena), [(2, 0), (3, 0)]);
+        slow.advance(&mut arena, 10, |_| ());
+        arena.note();
+        arena.trim();
+        assert!(arena.nodes.capacity() <= 3 * PLACES);
+        assert!(arena.free.capacity() <= 3 * PLACES);
+        assert_eq!(chunks(&slow, &arena), [(3, 0)]);
+        for n in 0..10_000 {
+            slow.push(&mut arena, piece(Lane::Control, 10 + n, 1));
+        }
+        assert_eq!(arena.waiting(), 10_001);
     }
 }

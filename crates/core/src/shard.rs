@@ -162,6 +162,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
             }
         }
         self.edge.flush_acks(&mut self.ctx, now);
+        self.edge.note_waiting();
         more |= !self.ctx.local_ops.is_empty();
         self.ctx.stats.turns_cut += u64::from(more);
         more
@@ -216,7 +217,9 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn run_timers(&mut self, now: Now) {
         self.edge.run_timers(&mut self.ctx, now);
         self.home.run_timers(&mut self.ctx, now);
-        self.ctx.trim_spares(now);
+        if self.ctx.trim_spares(now) {
+            self.edge.trim_waiting();
+        }
     }
 
     /// Microseconds at which the next turn has something to do; 0 where what was written or closed

@@ -40,14 +40,16 @@ impl<H> Context<H> {
         self.pool.held() + self.spare_payloads.held() + self.spare_exclusions.held()
     }
 
-    /// Frees what was kept for reuse and not used for a while.
-    pub(crate) fn trim_spares(&mut self, now: Now) {
-        if now.micros >= self.trim_at && self.spare_bytes() > 0 {
+    /// Frees what was kept for reuse and not used for a while. Whether it was time to look.
+    pub(crate) fn trim_spares(&mut self, now: Now) -> bool {
+        let is_time = now.micros >= self.trim_at && self.spare_bytes() > 0;
+        if is_time {
             self.trim_at = now.micros + UNUSED;
             self.pool.trim();
             self.spare_payloads.trim();
             self.spare_exclusions.trim();
         }
+        is_time
     }
 
     /// Microseconds at which [`Context::trim_spares`] has something to do.

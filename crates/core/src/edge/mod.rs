@@ -139,6 +139,18 @@ impl Edge {
         self.rooms.len()
     }
 
+    /// Looks how much waits to be written: once in each turn, before it is.
+    pub(crate) fn note_waiting(&mut self) {
+        self.arena.note();
+        self.table.note();
+    }
+
+    /// Frees what was not needed for pieces and chunks since the last time.
+    pub(crate) fn trim_waiting(&mut self) {
+        self.arena.trim();
+        self.table.trim();
+    }
+
     /// Pieces that wait in all lanes, and chunks that are held for them.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         (self.arena.waiting(), self.table.len())
