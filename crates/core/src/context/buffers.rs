@@ -1,8 +1,10 @@
 //! Buffers that are used again, and when those that nobody needs are freed.
 
+use std::collections::VecDeque;
+
 use super::Context;
 use crate::address::ShardAddress;
-use crate::letter::Letter;
+use crate::letter::{Letter, Op};
 use crate::time::Now;
 
 /// Bytes of free payload buffers that a shard keeps, and the largest that it keeps.
@@ -10,6 +12,9 @@ pub(super) const SPARE_PAYLOADS: usize = 512 * 1024;
 const SPARE_PAYLOAD: usize = 4_096;
 /// Bytes of free lists of exclusions that a shard keeps.
 pub(super) const SPARE_EXCLUSIONS: usize = 128 * 1024;
+/// Bytes of free queues of rooms that a shard keeps, and the operations of the largest that it keeps.
+pub(super) const SPARE_QUEUES: usize = 1024 * 1024;
+const SPARE_QUEUE: usize = 64;
 /// Microseconds after which what was not used is freed.
 const UNUSED: u64 = 10_000_000;
 
@@ -35,9 +40,30 @@ impl<H> Context<H> {
         }
     }
 
+    /// Queues an operation of a room, which has a queue only while operations wait.
+    pub(crate) fn enqueue(&mut self, queue: &mut VecDeque<Op>, op: Op) {
+        if queue.capacity() == 0 {
+            *queue = self.spare_queues.take().into();
+        }
+        queue.push_back(op);
+    }
+
+    /// Takes a room's queue back if nothing waits in it.
+    pub(crate) fn recycle_queue(&mut self, queue: &mut VecDeque<Op>) {
+        if queue.is_empty() {
+            let queue = std::mem::take(queue);
+            if queue.capacity() <= SPARE_QUEUE {
+                self.spare_queues.give_back(queue.into());
+            }
+        }
+    }
+
     /// Bytes that are kept for reuse.
     pub(crate) fn spare_bytes(&self) -> usize {
-        self.pool.held() + self.spare_payloads.held() + self.spare_exclusions.held()
+        self.pool.held()
+            + self.spare_payloads.held()
+            + self.spare_exclusions.held()
+            + self.spare_queues.held()
     }
 
     /// Frees what was kept for reuse and not used for a while. Whether it was time to look.
@@ -48,6 +74,7 @@ impl<H> Context<H> {
             self.pool.trim();
             self.spare_payloads.trim();
             self.spare_exclusions.trim();
+            self.spare_queues.trim();
         }
         is_time
     }

@@ -17,7 +17,7 @@ use crate::letter::{Exclusion, Op, ShardMessage, ToEdge};
 use crate::settings::Settings;
 use crate::spare::SpareBuffers;
 use crate::stats::Stats;
-use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS};
+use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS, SPARE_QUEUES};
 pub(crate) use fault::Fault;
 
 pub(crate) struct Context<H> {
@@ -35,6 +35,7 @@ pub(crate) struct Context<H> {
     scratch: Vec<u8>,
     spare_payloads: SpareBuffers<u8>,
     pub(crate) spare_exclusions: SpareBuffers<Exclusion>,
+    spare_queues: SpareBuffers<Op>,
     /// Microseconds at which what was kept for reuse and not used is freed.
     trim_at: u64,
     /// Operations for rooms at home here.
@@ -68,6 +69,7 @@ impl<H: Host> Context<H> {
             scratch: Vec::new(),
             spare_payloads: SpareBuffers::new(SPARE_PAYLOADS),
             spare_exclusions: SpareBuffers::new(SPARE_EXCLUSIONS),
+            spare_queues: SpareBuffers::new(SPARE_QUEUES),
             trim_at: 0,
             local_ops: Vec::new(),
             local_edge: Vec::new(),

@@ -92,7 +92,7 @@ impl<E: Engine> Home<E> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
-        room.pending.push_back(op);
+        ctx.enqueue(&mut room.pending, op);
         if !room.queued {
             room.queued = true;
             self.active.push_back(id);
@@ -169,7 +169,7 @@ impl<E: Engine> Home<E> {
             if room.pending.is_empty() {
                 room.queued = false;
                 room.deficit = 0;
-                room.shrink();
+                ctx.recycle_queue(&mut room.pending);
             } else {
                 self.active.push_back(id);
             }

@@ -176,7 +176,7 @@ impl Room {
             request_id: 0,
         };
         let request = OpKind::Publish(publish);
-        self.pending.push_back(Op { head, request });
+        ctx.enqueue(&mut self.pending, Op { head, request });
     }
 
     /// Sends an event of the room's own to one player, in order.

@@ -52,6 +52,7 @@ pub(crate) struct Room {
     pub(super) receivers: [u32; Encoding::COUNT],
     /// `full` presence has become `count` for the rest of the room's life.
     pub(super) counts_presence: bool,
+    /// Operations that wait. [`Context::enqueue`] gives a room its queue: an idle one has none.
     pub(super) pending: VecDeque<Op>,
     pub(super) queued: bool,
     pub(super) deficit: i64,
@@ -189,13 +190,6 @@ impl Room {
                 let mut in_flight = self.in_flight.iter();
                 in_flight.any(|(_, submission)| submission.comes_or_goes())
             }
-        }
-    }
-
-    /// An idle room holds no queue.
-    pub(super) fn shrink(&mut self) {
-        if self.pending.capacity() > 64 {
-            self.pending = VecDeque::new();
         }
     }
 

@@ -74,10 +74,10 @@ impl Room {
         if self.parts.newcomers.is_empty() && self.parts.made.is_empty() {
             return;
         }
-        let mut newcomers = std::mem::take(&mut self.parts.newcomers);
+        let newcomers = std::mem::take(&mut self.parts.newcomers);
         // All are told of the same members.
         let listed = newcomers.iter().map(|it| it.from.begun).min().unwrap_or(0);
-        for newcomer in newcomers.drain(..) {
+        for newcomer in newcomers {
             let Newcomer {
                 player,
                 conn,
@@ -97,9 +97,6 @@ impl Room {
             };
             ctx.send_edge(conn.shard, answer);
         }
-        // A room that many join keeps the memory for the next of them.
-        newcomers.shrink_to(64);
-        self.parts.newcomers = newcomers;
         for (_, _, part) in std::mem::take(&mut self.parts.made) {
             if let Some(chunk) = part.chunk {
                 ctx.pool.give_back(chunk);
