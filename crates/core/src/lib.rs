@@ -21,6 +21,7 @@ mod letter;
 pub mod log;
 mod logic;
 mod member;
+mod numbered;
 mod player;
 mod pool;
 mod rate;

@@ -116,7 +116,7 @@ impl Room {
         self.failed = true;
         self.wake_at = u64::MAX;
         self.seal(ctx);
-        for (_, member) in std::mem::take(&mut self.members) {
+        for member in std::mem::take(&mut self.members).into_values() {
             for seat in member.seats {
                 self.dismiss(ctx, now, &seat);
                 self.dismissed.push(seat.client_id);

@@ -293,15 +293,11 @@ impl Room {
                 .into_iter()
                 .collect()
         } else {
-            page(self.members.range(after.saturating_add(1)..), most)
+            page(self.members.between(after, None), most)
         };
         let last = listed.last().map_or(0, |member| member.player_num);
         let more = self.presence() != PresenceMode::None
-            && self
-                .members
-                .range(last.saturating_add(1)..)
-                .next()
-                .is_some();
+            && self.members.between(last, None).next().is_some();
         let message = Outgoing {
             room_id: &self.name,
             timestamp: self.timestamp.max(now.unix_ms),

@@ -1,6 +1,6 @@
 //! One room: its members, and the operations on it one after the other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::kinds::KindEntry;
 use crate::letter::{Op, OpHead, OpKind};
 use crate::logic::RoomLogic;
 use crate::member::Member;
+use crate::numbered::Numbered;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::table::Row;
@@ -44,7 +45,7 @@ pub(crate) struct Room {
     pub(super) epoch: Epoch,
     pub(super) offset: u64,
     pub(super) timestamp: i64,
-    pub(super) members: BTreeMap<PlayerNum, Member>,
+    pub(super) members: Numbered<Member>,
     /// Players with a user's id, by that.
     pub(super) users: HashTable<PlayerNum>,
     pub(super) next_num: PlayerNum,
@@ -113,7 +114,7 @@ impl Room {
             epoch: opened.epoch,
             offset: opened.offset,
             timestamp: now.unix_ms,
-            members: BTreeMap::new(),
+            members: Numbered::default(),
             users: HashTable::new(),
             next_num: 1,
             edges: SmallVec::new(),

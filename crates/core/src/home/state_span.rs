@@ -1,12 +1,10 @@
 //! Which players' state a message tells, and how much that is.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-
 use roomcast_protocol::{Body, Outgoing, PlayerState, Players};
 
 use crate::host::Encoding;
 use crate::member::Member;
+use crate::numbered::Numbered;
 use crate::player::PlayerNum;
 use crate::settings::Settings;
 
@@ -56,16 +54,10 @@ impl Span {
     /// Those whom it goes through.
     pub(super) fn members<'a>(
         &self,
-        members: &'a BTreeMap<PlayerNum, Member>,
+        members: &'a Numbered<Member>,
         to: Option<PlayerNum>,
     ) -> impl Iterator<Item = (&'a PlayerNum, &'a Member)> + use<'a> {
-        let to = to.map_or(Bound::Unbounded, Bound::Included);
-        // Behind the last number there is nobody.
-        let from = match self.after {
-            PlayerNum::MAX => return members.range(0..0),
-            after => Bound::Included(after + 1),
-        };
-        members.range((from, to))
+        members.between(self.after, to)
     }
 
     /// Whether it has this member's state. One that is new has the version of before.
@@ -76,7 +68,7 @@ impl Span {
 
 /// Players of a room that an encoder goes through in its table.
 pub(super) struct Listed<'a> {
-    pub(super) members: &'a BTreeMap<PlayerNum, Member>,
+    pub(super) members: &'a Numbered<Member>,
     pub(super) which: Which<'a>,
 }
 

@@ -1,8 +1,7 @@
 //! What logic sees of its room, and what it can do there.
 
-use std::collections::BTreeMap;
-
 use crate::member::Member;
+use crate::numbered::Numbered;
 use crate::player::{Player, PlayerBody, PlayerNum};
 use crate::settings::Kind;
 use crate::time::{Now, micros};
@@ -26,7 +25,7 @@ pub(crate) struct RoomParts<'a> {
     pub(crate) now: Now,
     pub(crate) name: &'a str,
     pub(crate) kind: &'a Kind,
-    pub(crate) members: &'a mut BTreeMap<PlayerNum, Member>,
+    pub(crate) members: &'a mut Numbered<Member>,
     /// Players whose state changed since the last `sync`.
     pub(crate) changed: &'a mut Vec<PlayerNum>,
     pub(crate) effects: &'a mut Vec<Effect>,

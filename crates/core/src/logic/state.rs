@@ -1,10 +1,9 @@
 //! The built-in logic of `state` rooms: `move` and `attack`; what it doesn't know is relayed.
 
-use std::collections::BTreeMap;
-
 use roomcast_protocol::{ErrorCode, GameAction, Position, Velocity};
 
 use crate::logic::{Outcome, PlayerNum, Refusal, RoomContext, RoomLogic};
+use crate::numbered::Numbered;
 use crate::settings::StateRules;
 
 /// A velocity is derived over at least this time: two moves may arrive in one packet.
@@ -15,7 +14,7 @@ const SPEED_SLACK_MS: u64 = 250;
 /// `move` sets a player's position and derives the velocity; `attack` takes health from `target_id`.
 #[derive(Debug, Default)]
 pub struct StateLogic {
-    timers: BTreeMap<PlayerNum, Timers>,
+    timers: Numbered<Timers>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -69,7 +68,7 @@ impl RoomLogic for StateLogic {
     fn wake(&mut self, room: &mut RoomContext<'_>) {
         let now = room.now_ms();
         let health = room.kind().rules.max_health;
-        for (player, timers) in &mut self.timers {
+        for (player, timers) in self.timers.iter_mut() {
             match timers.back_at {
                 Some(at) if at <= now => {
                     timers.back_at = None;
@@ -105,7 +104,7 @@ impl StateLogic {
         }
         let speed = rules.max_speed;
         let before = self.living(room, player)?;
-        let timers = self.timers.entry(player).or_default();
+        let timers = self.timers.get_or_default(player);
         let elapsed = now.saturating_sub(timers.moved_at);
         let distance = distance(before, to);
         if speed > 0.0 {
@@ -168,7 +167,7 @@ impl StateLogic {
         if victim.health <= 0 {
             return Err(refusal(ErrorCode::TargetNotFound, "the target is down"));
         }
-        let timers = self.timers.entry(player).or_default();
+        let timers = self.timers.get_or_default(player);
         if now < timers.attack_at {
             let retry_after_ms = timers.attack_at - now;
             let message = "the attack is not ready again".into();
@@ -196,7 +195,7 @@ impl StateLogic {
                 state.score = state.score.saturating_add(score_per_kill);
             }
             if respawn_after > 0 {
-                self.timers.entry(target).or_default().back_at =
+                self.timers.get_or_default(target).back_at =
                     Some(now.saturating_add(respawn_after));
                 room.wake_in(respawn_after);
             }
