@@ -1,6 +1,6 @@
 //! A room's recent events, in a ring of bytes: what a client that comes back is given.
 //!
-//! The ring grows by doubling up to its bound and then allocates nothing: an event costs what it
+//! The ring grows by half up to its bound and then allocates nothing: an event costs what it
 //! says, a header, and 16 bytes of index. An engine keeps one for each room that it knows.
 //!
 //! Ages are told by the clock that can't be set. A log does not look at it by itself: who is about to read trims it

@@ -88,6 +88,13 @@ impl<'a> Record<'a> {
         for text in texts {
             put(&length(text).to_le_bytes());
         }
+        let needed = texts.iter().fold(HEADER + self.payload.len(), |sum, text| {
+            sum + usize::from(length(text))
+        });
+        if out.capacity() - out.len() < needed {
+            // By a half, not by doubling: most rooms are small, and say little.
+            out.reserve_exact(needed.max(out.len() / 2));
+        }
         out.extend(&header);
         for text in texts {
             let length = usize::from(length(text));
