@@ -8,14 +8,14 @@ use hashbrown::HashTable;
 use crate::id::ClientId;
 use crate::time::micros;
 
-/// When a pooled connection was made and used.
+/// When a pooled connection was made and used. Packed, as each connection has one.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
 pub(crate) struct Pooled {
     pub(crate) client_id: ClientId,
     pub(crate) hash: u64,
     pub(crate) created: u64,
     pub(crate) last_used: u64,
-    pub(crate) in_use: bool,
 }
 
 /// Why a connection is reaped.
@@ -41,8 +41,8 @@ impl PoolLimits {
     }
 
     /// Whether a connection has to go, or else the time at which to look again.
-    pub(crate) fn check(&self, pooled: &Pooled, now: u64) -> Result<u64, Expiry> {
-        if pooled.in_use {
+    pub(crate) fn check(&self, pooled: &Pooled, in_use: bool, now: u64) -> Result<u64, Expiry> {
+        if in_use {
             return Ok(u64::MAX);
         }
         let idle_end = end(pooled.last_used, self.max_idle);
@@ -93,22 +93,26 @@ impl ConnectionPool {
 mod tests {
     use super::*;
 
-    fn pooled(created: u64, last_used: u64, in_use: bool) -> Pooled {
+    fn pooled(created: u64, last_used: u64) -> Pooled {
         let client_id = ClientId::from_random([1, 2]);
         Pooled {
             client_id,
             hash: 0,
             created,
             last_used,
-            in_use,
         }
+    }
+
+    #[test]
+    fn a_pooled_connection_has_44_bytes() {
+        assert_eq!(size_of::<Pooled>(), 44);
     }
 
     #[test]
     fn one_in_use_is_never_reaped() {
         let limits = PoolLimits::new(1, 1);
         assert_eq!(
-            limits.check(&pooled(0, 0, true), u64::MAX - 1),
+            limits.check(&pooled(0, 0), true, u64::MAX - 1),
             Ok(u64::MAX)
         );
     }
@@ -117,18 +121,24 @@ mod tests {
     fn idle_and_old_ones_are_reaped_just_past_their_time() {
         let limits = PoolLimits::new(300_000, 1_800_000);
         let minute = 60_000_000;
-        let idle = pooled(0, 10 * minute, false);
-        assert_eq!(limits.check(&idle, 15 * minute), Ok(15 * minute + 1));
-        assert_eq!(limits.check(&idle, 15 * minute + 1), Err(Expiry::Idle));
-        let old = pooled(0, 30 * minute, false);
-        assert_eq!(limits.check(&old, 30 * minute), Ok(30 * minute + 1));
-        assert_eq!(limits.check(&old, 30 * minute + 1), Err(Expiry::Lifetime));
+        let idle = pooled(0, 10 * minute);
+        assert_eq!(limits.check(&idle, false, 15 * minute), Ok(15 * minute + 1));
+        assert_eq!(
+            limits.check(&idle, false, 15 * minute + 1),
+            Err(Expiry::Idle)
+        );
+        let old = pooled(0, 30 * minute);
+        assert_eq!(limits.check(&old, false, 30 * minute), Ok(30 * minute + 1));
+        assert_eq!(
+            limits.check(&old, false, 30 * minute + 1),
+            Err(Expiry::Lifetime)
+        );
     }
 
     #[test]
     fn zero_switches_a_limit_off() {
         assert_eq!(
-            PoolLimits::new(0, 0).check(&pooled(0, 0, false), u64::MAX - 1),
+            PoolLimits::new(0, 0).check(&pooled(0, 0), false, u64::MAX - 1),
             Ok(u64::MAX)
         );
     }

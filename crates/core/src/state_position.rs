@@ -7,7 +7,9 @@ use roomcast_protocol::mutated;
 ///
 /// What changes while the parts are told is told in the next round, which begins where this one began: so each round
 /// comes to an end, however slow the reader is.
+/// Packed, as each membership has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub(crate) struct StatePosition {
     /// It has all that changed up to this version of the room; 0: it has nothing.
     pub(crate) since: u64,

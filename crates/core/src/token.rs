@@ -4,6 +4,8 @@
 //! resumed before (its *generation*), and whose it is. A MAC over that (HMAC-SHA-256, RFC 2104, cut to 128 bits) says
 //! that it is from here. The session itself stores the generation alone.
 
+use std::num::NonZeroU32;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -39,11 +41,12 @@ impl UserMark {
     }
 }
 
-/// Which life of a session, and how often it was resumed.
+/// Which life of a session, and how often it was resumed. Packed, as each session has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub(crate) struct SessionKey {
     pub(crate) incarnation: u64,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
 }
 
 /// What a good token says.
@@ -87,7 +90,7 @@ impl ResumeToken {
         bytes[0] = VERSION;
         bytes[1..21].copy_from_slice(self.client_id.as_str().as_bytes());
         bytes[21..29].copy_from_slice(&self.key.incarnation.to_be_bytes());
-        bytes[29..33].copy_from_slice(&self.key.generation.to_be_bytes());
+        bytes[29..33].copy_from_slice(&self.key.generation.get().to_be_bytes());
         bytes[33..41].copy_from_slice(&self.expires_at.to_be_bytes());
         bytes[41..].copy_from_slice(&self.user.0.to_be_bytes());
         bytes
@@ -102,7 +105,9 @@ impl ResumeToken {
             client_id: ClientId::parse(std::str::from_utf8(signed.get(1..21)?).ok()?)?,
             key: SessionKey {
                 incarnation: u64::from_be_bytes(number(21)?),
-                generation: u32::from_be_bytes(signed.get(29..33)?.try_into().ok()?),
+                generation: NonZeroU32::new(u32::from_be_bytes(
+                    signed.get(29..33)?.try_into().ok()?,
+                ))?,
             },
             expires_at: i64::from_be_bytes(number(33)?),
             user: UserMark(u64::from_be_bytes(number(41)?)),
@@ -125,7 +130,7 @@ mod tests {
             client_id: ClientId::from_random([3, 5]),
             key: SessionKey {
                 incarnation: u64::MAX - 7,
-                generation: 9,
+                generation: NonZeroU32::MIN.saturating_add(8),
             },
             expires_at: 1_000,
             user: UserMark::of(&[1; 32], "u7"),

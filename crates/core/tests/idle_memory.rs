@@ -72,15 +72,15 @@ fn an_idle_connection_takes_little() {
     // One test, as the allocator counts for all that run at once.
     let state = Kind::default;
     let cases = [
-        ("in no room", a_connection(0, relay("default")), 440),
+        ("in no room", a_connection(0, relay("default")), 375),
         (
             "in a relay room of 8",
             a_connection(8, relay("default")),
-            920,
+            800,
         ),
-        ("in a state room of 8", a_connection(8, state()), 990),
-        ("in a state room of 64", a_connection(64, state()), 920),
-        ("alone in a state room", a_connection(1, state()), 4_500),
+        ("in a state room of 8", a_connection(8, state()), 855),
+        ("in a state room of 64", a_connection(64, state()), 765),
+        ("alone in a state room", a_connection(1, state()), 2_370),
     ];
     for (what, held, most) in cases {
         println!("{what}: {held} bytes, at most {most}");

@@ -9,6 +9,7 @@ use crate::lane::Lanes;
 use crate::pool::Pooled;
 use crate::rate::Rate;
 use crate::table::Row;
+use crate::time::micros;
 
 /// A connection of this shard. Holds no memory of its own while it is in at most one room and
 /// nothing waits for it.
@@ -28,14 +29,13 @@ pub(super) struct Conn {
     pub(super) pooled: Pooled,
     /// Microseconds at which the last byte arrived.
     pub(super) last_seen: u64,
-    /// Microseconds between that and the next ping. Differs, so that pings spread out.
-    pub(super) ping_after: u64,
+    /// Milliseconds between that and the next ping. Differs, so that pings spread out.
+    pub(super) ping_after: u32,
     /// Microseconds at which the socket last took a byte, while it is blocked.
     pub(super) progress_at: u64,
     pub(super) messages: Rate,
-    /// Refusals by the rate limit that are no offence.
-    pub(super) refusals: Rate,
-    pub(super) offences: Rate,
+    /// Few clients make mistakes.
+    pub(super) mistakes: Option<Box<Mistakes>>,
     /// Bytes published that their rooms' homes have not taken.
     pub(super) window: u32,
     /// How many operations that is: each may be answered by an error.
@@ -45,6 +45,14 @@ pub(super) struct Conn {
     /// What outlives it.
     pub(super) session: Session,
     pub(super) lanes: Lanes,
+}
+
+/// How many requests of a client were refused lately.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes {
+    /// By the rate limit: no offence.
+    pub(super) refusals: Rate,
+    pub(super) offences: Rate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +79,28 @@ impl Conn {
         self.phase == Phase::Open && self.session.admission.is_inside()
     }
 
+    /// Microseconds between the last byte that arrived and the next ping.
+    pub(super) fn ping_after(&self) -> u64 {
+        micros(u64::from(self.ping_after))
+    }
+
+    /// Whether it is in a room, or about to be: then it is not too old for the pool.
+    pub(super) fn is_in_use(&self) -> bool {
+        !self.session.memberships.is_empty()
+    }
+
     pub(super) fn membership(&mut self, room: EdgeRoomId) -> Option<&mut Membership> {
         self.session.membership(room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_small() {
+        assert!(size_of::<Membership>() <= 88, "{}", size_of::<Membership>());
+        assert!(size_of::<Conn>() <= 296, "{}", size_of::<Conn>());
     }
 }

@@ -428,7 +428,6 @@ impl Edge {
         }
         if membership.is_over() {
             conn.session.memberships.remove(at);
-            conn.pooled.in_use = !conn.session.memberships.is_empty();
             self.rooms.exit(room);
         }
     }

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::membership::Membership;
 use crate::edge::session::Session;
-use crate::edge::{AfterClose, Edge, close_frame, may_read};
+use crate::edge::{AfterClose, Edge, close_frame, may_read, milliseconds};
 use crate::host::{Control, Host};
 use crate::id::{ConnId, EdgeRoomId};
 use crate::lane::Lane;
@@ -83,7 +83,7 @@ impl Edge {
             ctx.stats.heartbeat_timeouts += 1;
             return self.close_with(ctx, now, id, CloseCode::HeartbeatTimeout);
         }
-        match pool_limits.check(&conn.pooled, now.micros) {
+        match pool_limits.check(&conn.pooled, conn.is_in_use(), now.micros) {
             Ok(_) => {}
             Err(Expiry::Idle) => {
                 ctx.stats.pool_idle += 1;
@@ -94,7 +94,7 @@ impl Edge {
                 return self.close_with(ctx, now, id, CloseCode::MaxLifetime);
             }
         }
-        let ping_at = conn.last_seen.saturating_add(conn.ping_after);
+        let ping_at = conn.last_seen.saturating_add(conn.ping_after());
         if settings.ping_interval > 0 && now.micros >= ping_at && !conn.pinged && !conn.blocked {
             self.send_ping(ctx, now, id);
         }
@@ -103,8 +103,8 @@ impl Edge {
 
     fn send_ping<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         // Up to a thirty-second less, so that those who answer together drift apart.
-        let interval = micros(ctx.settings.ping_interval).max(1);
-        let ping_after = interval - ctx.host.random() % (interval / 32 + 1);
+        let interval = ctx.settings.ping_interval.max(1);
+        let ping_after = milliseconds(interval - ctx.host.random() % (interval / 32 + 1));
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
@@ -126,7 +126,7 @@ impl Edge {
         let settings = &ctx.settings;
         let mut due = self
             .pool_limits
-            .check(&conn.pooled, now.micros)
+            .check(&conn.pooled, conn.is_in_use(), now.micros)
             .unwrap_or(now.micros);
         if settings.pong_timeout > 0 {
             due = due.min(conn.last_seen.saturating_add(micros(settings.pong_timeout)));
@@ -134,13 +134,13 @@ impl Edge {
         if settings.ping_interval > 0 && !conn.pinged && !conn.blocked {
             due = due.min(
                 conn.last_seen
-                    .saturating_add(conn.ping_after)
+                    .saturating_add(conn.ping_after())
                     .max(now.micros + 1),
             );
         }
         // A sign of life after a ping moves the next ping; look again by then.
         if settings.ping_interval > 0 && conn.pinged {
-            due = due.min(now.micros.saturating_add(conn.ping_after));
+            due = due.min(now.micros.saturating_add(conn.ping_after()));
         }
         if conn.blocked && settings.write_timeout > 0 {
             due = due.min(

@@ -1,5 +1,7 @@
 //! `hello`: a new session, or the one of before.
 
+use std::num::NonZeroU32;
+
 use roomcast_protocol::{
     Body, CloseCode, ErrorCode, Hello, LogPosition, MessageType, Outgoing, VERSION, Welcome,
     WelcomeLimits, mutated,
@@ -175,7 +177,7 @@ impl Edge {
         let incarnation = ctx.host.random();
         let fresh = SessionKey {
             incarnation,
-            generation: 1,
+            generation: NonZeroU32::MIN,
         };
         let keeps_name = !matches!(found, Found::Nothing);
         // A new client counts from 1, whatever the one before had sent.
@@ -185,7 +187,7 @@ impl Edge {
         let (mut session, resumed, before) = match found {
             // One that began with a `welcome` that was lost is still to be told of, before it has a room.
             Found::Session(session, before) => {
-                let heard = token.is_none_or(|token| token.key.generation >= session.first);
+                let heard = token.is_none_or(|token| token.key.generation.get() >= session.first);
                 let known = heard || !session.memberships.is_empty();
                 (session, known, Some(before))
             }
@@ -214,13 +216,12 @@ impl Edge {
             (_, None) => fresh,
         };
         if session.key.is_none() {
-            session.first = key.generation;
+            session.first = key.generation.get();
         }
         session.key = (ctx.settings.session_grace > 0).then_some(key);
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
-        conn.pooled.in_use = !session.memberships.is_empty();
         conn.session = session;
         let client_id = conn.pooled.client_id;
         if !known_user {
@@ -271,7 +272,10 @@ impl Edge {
             };
         };
         let fits = session.key.is_some_and(|key| {
-            let back = key.generation.saturating_sub(token.key.generation);
+            let back = key
+                .generation
+                .get()
+                .saturating_sub(token.key.generation.get());
             let newest = back <= 1 || mutated!("token_stays_valid");
             key.incarnation == token.key.incarnation && newest
         });
@@ -301,7 +305,6 @@ impl Edge {
     ) -> Option<Session> {
         let conn = self.conn_mut(id)?;
         let mut session = std::mem::take(&mut conn.session);
-        conn.pooled.in_use = false;
         for membership in &mut session.memberships {
             if membership.stop_events()
                 && let Some(room) = self.rooms.get_mut(membership.room)

@@ -1,5 +1,7 @@
 //! What becomes of a session when its connection goes: it waits, or it ends.
 
+use std::num::NonZeroU64;
+
 use roomcast_protocol::{CloseCode, ErrorCode, MessageType, mutated};
 
 use crate::context::{Context, Fault};
@@ -67,7 +69,6 @@ impl Edge {
         };
         let (encoding, origin) = (conn.encoding, conn.origin);
         let (client_id, hash) = (conn.pooled.client_id, conn.pooled.hash);
-        conn.pooled.in_use = false;
         let mut session = std::mem::take(&mut conn.session);
         let grace = match after {
             AfterClose::Park(grace) if session.key.is_some() && !mutated!("drop_is_a_leave") => {
@@ -313,7 +314,7 @@ impl Edge {
                     membership.events = Events::Behind(Behind {
                         after,
                         asked: false,
-                        slow_since: Some(now.micros),
+                        slow_since: NonZeroU64::new(now.micros),
                     });
                     // State would wait behind the events: the newest is asked for meanwhile.
                     membership.miss_state();

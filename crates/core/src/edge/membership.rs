@@ -1,5 +1,7 @@
 //! A session's place in a room: what was asked of the room's home, and what it still owes.
 
+use std::num::NonZeroU64;
+
 use crate::edge::rights::RoomRights;
 use crate::id::EdgeRoomId;
 use crate::player::PlayerNum;
@@ -49,14 +51,16 @@ pub(super) enum Events {
     Behind(Behind),
 }
 
+/// Packed, as each membership has room for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub(super) struct Behind {
     /// The offset up to which it was given the log.
     pub(super) after: u64,
+    /// Microseconds at which it fell behind, where that was because it reads slowly.
+    pub(super) slow_since: Option<NonZeroU64>,
     /// Whether the home was asked for what comes next, and owes it.
     pub(super) asked: bool,
-    /// Microseconds at which it fell behind, where that was because it reads slowly.
-    pub(super) slow_since: Option<u64>,
 }
 
 /// What the session has of the room's state.

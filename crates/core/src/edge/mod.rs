@@ -180,14 +180,12 @@ impl Edge {
                 hash,
                 created,
                 last_used,
-                in_use: false,
             },
             last_seen: now.micros,
             ping_after,
             progress_at: now.micros,
             messages: Rate::default(),
-            refusals: Rate::default(),
-            offences: Rate::default(),
+            mistakes: None,
             window: 0,
             operations: 0,
             origin: access.origin,
@@ -396,10 +394,17 @@ impl Edge {
         // As many messages may be refused by the rate limit as may be sent: after that somebody
         // does not heed `retry_after_ms`.
         let harmless = match code {
-            ErrorCode::RateLimited => conn.refusals.take(now.micros, patience).is_ok(),
+            ErrorCode::RateLimited => {
+                let mistakes = conn.mistakes.get_or_insert_default();
+                mistakes.refusals.take(now.micros, patience).is_ok()
+            }
             code => !code.is_offence(),
         };
-        if !harmless && conn.offences.take(now.micros, quota).is_err() {
+        if harmless {
+            return;
+        }
+        let mistakes = conn.mistakes.get_or_insert_default();
+        if mistakes.offences.take(now.micros, quota).is_err() {
             ctx.host.notice(Notice::TooManyErrors { code });
             let close = match code {
                 ErrorCode::WrongFormat => CloseCode::UnsupportedData,
@@ -475,7 +480,12 @@ fn new_client_id<H: Host>(ctx: &mut Context<H>) -> (ClientId, u64) {
 
 /// Connections made in one second must not beat in one second: the first ping comes after half an
 /// interval to a whole one.
-fn first_ping<H: Host>(ctx: &mut Context<H>) -> u64 {
-    let interval = micros(ctx.settings.ping_interval).max(2);
-    interval - ctx.host.random() % (interval / 2)
+fn first_ping<H: Host>(ctx: &mut Context<H>) -> u32 {
+    let interval = ctx.settings.ping_interval.max(2);
+    milliseconds(interval - ctx.host.random() % (interval / 2))
+}
+
+/// At most 49 days.
+fn milliseconds(of: u64) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }

@@ -230,7 +230,9 @@ impl Edge {
         };
         let taken = conn.messages.take(now.micros, quota);
         // Those that were refused before come again first: only one of them passes at the time when one would.
-        taken.map_err(|wait| (wait + conn.refusals.debt(now.micros)).div_ceil(1_000))
+        let mistakes = conn.mistakes.as_ref();
+        let debt = mistakes.map_or(0, |it| it.refusals.debt(now.micros));
+        taken.map_err(|wait| (wait + debt).div_ceil(1_000))
     }
 
     fn rate_limited<H: Host>(

@@ -67,7 +67,6 @@ impl Edge {
                 let room = self.rooms.enter(name, hash);
                 let membership = Membership::new(room, allowed.rights());
                 conn.session.memberships.push(membership);
-                conn.pooled.in_use = true;
                 (room, OpHead::NEWCOMER)
             }
         };

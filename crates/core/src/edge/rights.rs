@@ -96,8 +96,8 @@ impl Allowed {
 pub(super) struct RoomRights {
     of_session: Rights,
     of_room: Rights,
-    /// When the room's token ends, in milliseconds since the Unix epoch; 0: never, or there is none.
-    ends_at: i64,
+    /// When the room's token ends, in 48 bits, as each membership has one of these: see [`RoomRights::ends_at`].
+    ends_at: [u16; 3],
 }
 
 impl RoomRights {
@@ -105,20 +105,41 @@ impl RoomRights {
         self.of_session.union(self.of_room).allow(rights) || mutated!("rights_are_not_asked")
     }
 
-    /// When the room's token ends; 0: never, or there is none.
+    /// A token that ends later is taken to end here: in the year 10889.
+    const LAST_END: i64 = (1 << 48) - 1;
+
+    fn new(of_session: Rights, of_room: Rights, ends_at: i64) -> RoomRights {
+        // A token that ended before the epoch has ended all the same.
+        let ends_at = match ends_at {
+            0 => 0,
+            ends_at => ends_at.clamp(1, RoomRights::LAST_END),
+        };
+        RoomRights {
+            of_session,
+            of_room,
+            ends_at: [
+                ends_at as u16,
+                (ends_at >> 16) as u16,
+                (ends_at >> 32) as u16,
+            ],
+        }
+    }
+
+    /// When the room's token ends, in milliseconds since the Unix epoch; 0: never, or there is none.
     pub(super) fn ends_at(self) -> i64 {
-        self.ends_at
+        let [low, middle, high] = self.ends_at.map(i64::from);
+        low | middle << 16 | high << 32
     }
 
     pub(super) fn is_over(self, unix_ms: i64) -> bool {
-        self.ends_at > 0 && unix_ms >= self.ends_at
+        self.ends_at() > 0 && unix_ms >= self.ends_at()
     }
 
     /// The session has another token, or time has passed.
     fn renew(&mut self, of_session: Rights, unix_ms: i64) {
         self.of_session = of_session;
         if self.is_over(unix_ms) {
-            (self.of_room, self.ends_at) = (Rights::NONE, 0);
+            *self = RoomRights::new(of_session, Rights::NONE, 0);
         }
     }
 }
@@ -388,12 +409,9 @@ fn rights_to_join<H: Host>(
     room: &str,
     token: Option<&str>,
 ) -> Result<RoomRights, (ErrorCode, &'static str)> {
-    let mut rights = RoomRights {
-        of_session: session.admission.rights(room),
-        ..RoomRights::default()
-    };
+    let of_session = session.admission.rights(room);
     let Some(token) = token else {
-        return Ok(rights);
+        return Ok(RoomRights::new(of_session, Rights::NONE, 0));
     };
     let identity = ctx.host.verify(now.unix_ms, token).map_err(token_fault)?;
     let user = session.user_id();
@@ -401,6 +419,9 @@ fn rights_to_join<H: Host>(
         let sentence = "the room's token names another user than this session's";
         return Err((ErrorCode::Unauthorized, sentence));
     }
-    (rights.of_room, rights.ends_at) = (identity.rights(room), identity.expires_at);
-    Ok(rights)
+    Ok(RoomRights::new(
+        of_session,
+        identity.rights(room),
+        identity.expires_at,
+    ))
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::num::NonZeroU64;
 
 use hashbrown::HashTable;
 use roomcast_protocol::mutated;
@@ -42,7 +43,7 @@ impl Session {
     /// Microseconds since which it is behind in a room because it reads slowly.
     pub(super) fn slow_since(&self) -> Option<u64> {
         let slow = |membership: &Membership| match membership.events {
-            Events::Behind(behind) => behind.slow_since,
+            Events::Behind(behind) => behind.slow_since.map(NonZeroU64::get),
             Events::None | Events::Live => None,
         };
         self.memberships.iter().filter_map(slow).min()

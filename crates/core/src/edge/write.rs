@@ -110,7 +110,7 @@ impl Edge {
         }
         // Looked at for each write: most have nothing to ask for.
         let mut memberships = conn.session.memberships.iter();
-        if memberships.any(|it| it.state == State::Stale || it.events != Events::Live) {
+        if memberships.any(|it| it.state == State::Stale || !matches!(it.events, Events::Live)) {
             self.ask_next(ctx, now, id);
         }
         Written::Done
