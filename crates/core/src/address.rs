@@ -12,6 +12,11 @@ impl NodeNumber {
     pub const OWN: NodeNumber = NodeNumber(0);
     /// No node.
     pub(crate) const NONE: NodeNumber = NodeNumber(u32::MAX);
+
+    /// Another node: of those that this process has met, the first, the second, … `count` is at least 1.
+    pub const fn met(count: u32) -> NodeNumber {
+        NodeNumber(count)
+    }
 }
 
 impl fmt::Debug for NodeNumber {
@@ -33,6 +38,11 @@ impl ShardAddress {
         node: NodeNumber::NONE,
         shard: u16::MAX,
     };
+
+    /// A shard of a node, by its number there from 0.
+    pub const fn new(node: NodeNumber, shard: u16) -> ShardAddress {
+        ShardAddress { node, shard }
+    }
 
     /// A shard of this process, by its number from 0.
     pub const fn own(shard: u16) -> ShardAddress {

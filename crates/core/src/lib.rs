@@ -24,6 +24,7 @@ mod member;
 mod numbered;
 mod player;
 mod pool;
+pub mod post;
 mod rate;
 pub mod settings;
 mod shard;

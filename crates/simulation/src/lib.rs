@@ -17,12 +17,15 @@ mod machine;
 mod network;
 mod outsider;
 mod peer;
+mod post;
 mod random;
 mod raw_client;
 mod server;
 mod setup;
 mod view;
 mod world;
+
+pub use post::{PostCounts, run_post};
 
 /// How often things happened that a simulation is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

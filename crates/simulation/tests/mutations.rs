@@ -7,12 +7,12 @@
 use std::panic::catch_unwind;
 
 use roomcast_protocol::mutation;
-use roomcast_simulation::run;
+use roomcast_simulation::{run, run_post};
 
 /// A fault that this many schedules don't find is not found.
 const MOST: u64 = 3_000;
 
-fn is_caught(name: &'static str) {
+fn is_caught(name: &'static str, run: fn(u64)) {
     mutation::set(name);
     let caught = (1..=MOST).find(|seed| catch_unwind(|| run(*seed)).is_err());
     mutation::set("");
@@ -25,18 +25,16 @@ fn is_caught(name: &'static str) {
 }
 
 macro_rules! caught {
-    ($($name:ident)*) => {
+    ($run:expr; $($name:ident)*) => {
         $(#[test]
         fn $name() {
-            is_caught(stringify!($name));
+            is_caught(stringify!($name), $run);
         })*
 
         #[test]
         fn each_fault_has_its_place_in_the_code() {
             mutation::set("");
-            (1..200).for_each(|seed| {
-                run(seed);
-            });
+            (1..200).for_each($run);
             let unknown: Vec<_> = [$(stringify!($name)),*]
                 .into_iter()
                 .filter(|name| !mutation::was_asked(name))
@@ -47,6 +45,7 @@ macro_rules! caught {
 }
 
 caught! {
+    |seed| { run(seed); };
     ack_before_append
     token_stays_valid
     refused_message_lets_in
@@ -87,4 +86,23 @@ caught! {
     client_position_follows_acks
     client_denies_what_it_sent
     client_keeps_who_left
+}
+
+mod posts {
+    use super::*;
+
+    caught! {
+        |seed| { run_post(seed); };
+        ack_of_what_did_not_come
+        missing_piece_is_passed_over
+        piece_comes_twice
+        nothing_is_sent_again
+        old_end_is_believed
+        other_link_is_believed
+        lost_link_keeps_its_letters
+        post_outlives_the_lease
+        post_has_no_bound
+        room_is_not_told
+        any_mac_is_good
+    }
 }

@@ -1,0 +1,209 @@
+//! The sending side of a link: pieces of letters, kept until the other node has acked them.
+
+use std::collections::VecDeque;
+
+use roomcast_protocol::mutated;
+
+use super::datagram::Piece;
+use super::settings::PostSettings;
+use super::{Letter, PostStats};
+
+/// Bytes that a kept piece costs beside its own.
+const AROUND_KEPT: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// Pieces without an ack, in the order of their numbers. The first has number `acked + 1`.
+    kept: VecDeque<Piece<Box<[u8]>>>,
+    bytes: usize,
+    acked: u64,
+    /// The number of the piece that is sent next.
+    next: u64,
+    /// The highest number that was ever sent.
+    sent: u64,
+    /// A letter was refused, and whoever had it waits for room.
+    wanted: bool,
+    /// When all without an ack is sent again.
+    again_at: Option<u64>,
+    /// Microseconds from sending until sending again.
+    timeout: u64,
+    pace: Pace,
+    /// The last ack that told of a gap. What follows it was sent again at once, and is not for the same ack.
+    gap_told: Option<u64>,
+}
+
+/// How much may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    All,
+    /// Nothing was acked in time: one datagram, until something is. So a channel that is back after a while does not
+    /// get everything again from everybody.
+    OneDatagram,
+    Nothing,
+}
+
+impl Outbox {
+    pub(super) fn new(settings: &PostSettings) -> Outbox {
+        Outbox {
+            kept: VecDeque::new(),
+            bytes: 0,
+            acked: 0,
+            next: 1,
+            sent: 0,
+            wanted: false,
+            again_at: None,
+            timeout: settings.again,
+            pace: Pace::All,
+            gap_told: None,
+        }
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Pieces that are kept.
+    pub(super) fn pieces(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Takes a letter. One that there is no room for is given back; where nothing is kept there is room for any.
+    pub(super) fn push(&mut self, letter: Letter, settings: &PostSettings) -> Result<(), Letter> {
+        let most = settings.most_piece();
+        let pieces = letter.bytes.len().div_ceil(most).max(1);
+        let cost = letter.bytes.len() + pieces * AROUND_KEPT;
+        let full = self.bytes + cost > settings.window && !mutated!("post_has_no_bound");
+        if full && !self.kept.is_empty() {
+            self.wanted = true;
+            return Err(letter);
+        }
+        self.bytes += cost;
+        let piece = |bytes: Box<[u8]>, continues| Piece {
+            to_shard: letter.to_shard,
+            from_shard: letter.from_shard,
+            continues,
+            bytes,
+        };
+        if pieces == 1 {
+            self.kept.push_back(piece(letter.bytes, false));
+        } else {
+            let parts = letter.bytes.chunks(most).enumerate();
+            let parts = parts.map(|(at, part)| piece(part.into(), at + 1 < pieces));
+            self.kept.extend(parts);
+        }
+        Ok(())
+    }
+
+    /// Whether there is room again for whoever was refused. Tells it once.
+    pub(super) fn has_room_again(&mut self, settings: &PostSettings) -> bool {
+        let room = self.wanted && self.bytes <= settings.window / 2;
+        self.wanted &= !room;
+        room && !mutated!("room_is_not_told")
+    }
+
+    /// Whether there is something to send now.
+    pub(super) fn is_due(&self) -> bool {
+        self.pace != Pace::Nothing && self.next <= self.last()
+    }
+
+    /// When everything is sent again.
+    pub(super) fn again_at(&self) -> Option<u64> {
+        self.again_at
+    }
+
+    /// The number of the first piece that [`Outbox::fill`] would write.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Appends pieces to a datagram until it has `most` bytes, and says whether it has taken all.
+    pub(super) fn fill(
+        &mut self,
+        now: u64,
+        most: usize,
+        out: &mut Vec<u8>,
+        stats: &mut PostStats,
+    ) -> bool {
+        if self.pace == Pace::Nothing {
+            return true;
+        }
+        let first = self.next;
+        // Below the number of kept pieces, which are in memory.
+        let skipped = (self.next - self.acked - 1) as usize;
+        for piece in self.kept.iter().skip(skipped) {
+            if out.len() + piece.length() > most {
+                break;
+            }
+            piece.write(out);
+            self.next += 1;
+        }
+        let repeated = (self.sent + 1).clamp(first, self.next) - first;
+        stats.pieces_again += repeated;
+        stats.pieces_sent += self.next - first - repeated;
+        self.sent = self.sent.max(self.next - 1);
+        if self.next > first {
+            self.again_at.get_or_insert(now + self.timeout);
+            if self.pace == Pace::OneDatagram {
+                self.pace = Pace::Nothing;
+            }
+        }
+        !self.is_due()
+    }
+
+    /// The channel has taken what was written: the time until it is sent again begins.
+    pub(super) fn taken(&mut self, now: u64) {
+        if let Some(again_at) = &mut self.again_at {
+            *again_at = now + self.timeout;
+        }
+    }
+
+    /// Sends again what has no ack, where it is time.
+    pub(super) fn time(&mut self, now: u64, settings: &PostSettings) {
+        if self.again_at.is_none_or(|at| now < at) || mutated!("nothing_is_sent_again") {
+            return;
+        }
+        self.again_at = None;
+        self.timeout = (2 * self.timeout).min(settings.again_most);
+        self.next = self.acked + 1;
+        self.pace = Pace::OneDatagram;
+        self.gap_told = None;
+    }
+
+    /// The other node has everything up to `ack`, and with `gap` something behind it that it can't use yet. `false`:
+    /// it can't have that.
+    pub(super) fn acked(
+        &mut self,
+        now: u64,
+        ack: u64,
+        gap: bool,
+        settings: &PostSettings,
+        stats: &mut PostStats,
+    ) -> bool {
+        if ack > self.sent {
+            return false;
+        }
+        if ack > self.acked {
+            let count = (ack - self.acked) as usize;
+            for piece in self.kept.drain(..count.min(self.kept.len())) {
+                self.bytes -= piece.bytes.len() + AROUND_KEPT;
+            }
+            stats.pieces_acked += count as u64;
+            self.acked = ack;
+            self.next = self.next.max(ack + 1);
+            self.timeout = settings.again;
+            self.pace = Pace::All;
+            self.again_at = (self.next > ack + 1).then_some(now + self.timeout);
+        }
+        if gap && ack == self.acked && self.gap_told != Some(ack) {
+            self.gap_told = Some(ack);
+            self.next = ack + 1;
+            self.pace = Pace::All;
+        }
+        true
+    }
+
+    fn last(&self) -> u64 {
+        self.acked + self.kept.len() as u64
+    }
+}

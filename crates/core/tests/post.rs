@@ -1,0 +1,302 @@
+//! The post between two nodes whose channel is sound: how much it sends, what it keeps, what it ignores. What it does over
+//! a channel that fails is in the simulation.
+
+use std::collections::BTreeMap;
+
+use roomcast_core::post::{
+    Letter, MOST_LETTER, NotSent, Peer, Post, PostEvent, PostKey, PostSettings, VERSIONS,
+};
+use roomcast_core::store::{HomeName, NodeId};
+use roomcast_core::{NodeNumber, Now};
+
+const MS: u64 = 1_000;
+/// Microseconds from node to node.
+const WAY: u64 = 300;
+const OTHER: NodeNumber = NodeNumber::met(1);
+
+fn now(micros: u64) -> Now {
+    Now { micros, unix_ms: 0 }
+}
+
+fn home(node: u64) -> HomeName {
+    let node = NodeId(node);
+    HomeName { node, lease: 1 }
+}
+
+fn letter(bytes: &[u8]) -> Letter {
+    Letter {
+        to_shard: 2,
+        from_shard: 1,
+        bytes: bytes.into(),
+    }
+}
+
+/// Two nodes that know each other, and the datagrams between them.
+struct Pair {
+    now: u64,
+    posts: [Post; 2],
+    under_way: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
+    /// When, from which, how many bytes.
+    sent: Vec<(u64, usize, usize)>,
+    got: [Vec<PostEvent>; 2],
+}
+
+impl Pair {
+    /// A link that is open, and has said all that it says by itself.
+    fn new(settings: &PostSettings) -> Pair {
+        let key = PostKey::new(&[3; 32]);
+        let mut posts = [(); 2].map(|()| Post::new(settings.clone(), key.clone()));
+        for (at, post) in posts.iter_mut().enumerate() {
+            let peer = Peer {
+                number: OTHER,
+                home: home(1 - at as u64),
+                version: 1,
+            };
+            post.meet(now(1), Some((home(at as u64), u64::MAX)), &[peer]);
+        }
+        let mut pair = Pair {
+            now: 1,
+            posts,
+            under_way: BTreeMap::new(),
+            sent: Vec::new(),
+            got: [Vec::new(), Vec::new()],
+        };
+        pair.until(500 * MS);
+        assert!(pair.sent.len() <= 6, "{:?}", pair.sent);
+        pair.sent.clear();
+        pair
+    }
+
+    fn until(&mut self, end: u64) {
+        loop {
+            self.work();
+            let wakes = self.posts.iter().filter_map(Post::next_wake);
+            let arrives = self.under_way.keys().next().map(|(at, _)| *at);
+            match wakes.chain(arrives).min() {
+                Some(at) if at < end => self.now = self.now.max(at),
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn work(&mut self) {
+        while let Some(first) = self.under_way.first_entry() {
+            if first.key().0 > self.now {
+                break;
+            }
+            let (to, bytes) = first.remove();
+            self.posts[to].handle(now(self.now), &bytes);
+        }
+        for at in 0..2 {
+            while let Some((node, bytes)) = self.posts[at].poll_transmit(now(self.now)) {
+                self.posts[at].taken(now(self.now), node);
+                self.sent.push((self.now, at, bytes.len()));
+                let order = self.sent.len() as u64;
+                self.under_way
+                    .insert((self.now + WAY, order), (1 - at, bytes));
+            }
+            while let Some(event) = self.posts[at].poll_event() {
+                self.got[at].push(event);
+            }
+        }
+    }
+
+    fn sent_by(&self, at: usize) -> Vec<usize> {
+        let of = self.sent.iter().filter(|(_, from, _)| *from == at);
+        of.map(|(_, _, bytes)| *bytes).collect()
+    }
+}
+
+#[test]
+fn what_comes_within_2_ms_goes_with_one_datagram() {
+    let mut pair = Pair::new(&PostSettings::default());
+    let start = pair.now;
+    // A letter each 100 µs, one way, for a second.
+    for count in 0..10_000 {
+        pair.posts[0].send(OTHER, letter(&[7; 200])).unwrap();
+        pair.until(start + (count + 1) * 100);
+    }
+    pair.until(start + 2_000 * MS);
+    assert_eq!(pair.got[1].len(), 10_000);
+    let (letters, acks) = (pair.sent_by(0), pair.sent_by(1));
+    assert!((490..=501).contains(&letters.len()), "{}", letters.len());
+    assert!((18..=22).contains(&acks.len()), "one each 50 ms: {acks:?}");
+    assert_eq!(pair.posts[0].stats().pieces_again, 0);
+    assert_eq!(pair.posts[0].kept(OTHER), 0);
+}
+
+#[test]
+fn acks_go_with_what_goes_back() {
+    let mut pair = Pair::new(&PostSettings::default());
+    let start = pair.now;
+    for count in 0..10_000 {
+        for post in &mut pair.posts {
+            post.send(OTHER, letter(&[7; 20])).unwrap();
+        }
+        pair.until(start + (count + 1) * 100);
+    }
+    let both = [pair.sent_by(0).len(), pair.sent_by(1).len()];
+    assert!(
+        both.iter().all(|sent| (490..=501).contains(sent)),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn a_first_letter_goes_at_once_and_nothing_goes_at_rest() {
+    let mut pair = Pair::new(&PostSettings::default());
+    let start = pair.now;
+    pair.until(start + 60_000 * MS);
+    assert_eq!(pair.sent, []);
+    pair.posts[0].send(OTHER, letter(b"a")).unwrap();
+    let start = pair.now;
+    pair.until(start + 60_000 * MS);
+    let expected = [(start, 0), (start + WAY + 50 * MS, 1)];
+    let sent: Vec<_> = pair.sent.iter().map(|(at, from, _)| (*at, *from)).collect();
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn a_datagram_is_bounded_and_large_letters_go_in_parts() {
+    let settings = PostSettings {
+        datagram: 1_000,
+        ..PostSettings::default()
+    };
+    let mut pair = Pair::new(&settings);
+    let large: Vec<u8> = (0..10_000u32).map(|byte| byte as u8).collect();
+    for bytes in [&b"before"[..], &large, b"", b"after"] {
+        pair.posts[0].send(OTHER, letter(bytes)).unwrap();
+    }
+    pair.until(pair.now + 1_000 * MS);
+    let bytes = pair.got[1].iter().map(|event| match event {
+        PostEvent::Letter { bytes, .. } => &bytes[..],
+        other => panic!("{other:?}"),
+    });
+    assert!(bytes.eq([&b"before"[..], &large, b"", b"after"]));
+    let sent = pair.sent_by(0);
+    assert!(sent.iter().all(|bytes| *bytes <= 1_000), "{sent:?}");
+    assert!((11..=13).contains(&sent.len()), "{sent:?}");
+    let too_large = letter(&vec![0; MOST_LETTER + 1]);
+    let refused = pair.posts[0].send(OTHER, too_large);
+    assert!(matches!(refused, Err(NotSent::TooLarge(_))));
+}
+
+#[test]
+fn a_full_window_gives_letters_back_until_there_is_room() {
+    let settings = PostSettings {
+        window: 1_000,
+        ..PostSettings::default()
+    };
+    let mut pair = Pair::new(&settings);
+    let mut taken = 0;
+    let refused = loop {
+        match pair.posts[0].send(OTHER, letter(&[1; 100])) {
+            Ok(()) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((taken, refused), (6, NotSent::Full(letter(&[1; 100]))));
+    assert!(pair.posts[0].kept(OTHER) <= 1_000);
+    pair.until(pair.now + 1_000 * MS);
+    assert_eq!(pair.got[0], [PostEvent::Room(OTHER)], "told once");
+    pair.posts[0].send(OTHER, letter(&[1; 100])).unwrap();
+    // What is larger than the window goes alone.
+    pair.until(pair.now + 1_000 * MS);
+    pair.posts[0].send(OTHER, letter(&[1; 5_000])).unwrap();
+    pair.until(pair.now + 1_000 * MS);
+    assert_eq!(pair.got[1].len(), 8);
+}
+
+#[test]
+fn what_has_no_ack_is_sent_again_ever_more_rarely_and_one_datagram_at_a_time() {
+    let settings = PostSettings {
+        datagram: 1_000,
+        ..PostSettings::default()
+    };
+    let mut pair = Pair::new(&settings);
+    let start = pair.now;
+    for _ in 0..20 {
+        pair.posts[0].send(OTHER, letter(&[1; 500])).unwrap();
+    }
+    while pair.now < start + 10_000 * MS {
+        pair.until(pair.now + MS / 4);
+        pair.under_way.clear();
+    }
+    let again: Vec<_> = pair
+        .sent
+        .iter()
+        .skip(20)
+        .map(|(at, ..)| (at - start) / MS)
+        .collect();
+    assert_eq!(again, [200, 600, 1_400, 3_000, 5_000, 7_000, 9_000]);
+    pair.until(pair.now + 5_000 * MS);
+    assert_eq!(pair.got[1].len(), 20);
+    assert_eq!(pair.posts[0].kept(OTHER), 0);
+}
+
+#[test]
+fn a_version_that_is_not_understood_is_counted_and_ignored() {
+    let mut pair = Pair::new(&PostSettings::default());
+    pair.posts[0].send(OTHER, letter(b"a")).unwrap();
+    let (_, good) = pair.posts[0].poll_transmit(now(pair.now)).unwrap();
+    for version in [0, VERSIONS.end() + 1, 255] {
+        let mut bytes = good.clone();
+        bytes[0] = version;
+        pair.posts[1].handle(now(pair.now), &bytes);
+    }
+    pair.posts[1].handle(now(pair.now), &[]);
+    pair.posts[1].handle(now(pair.now), &good[..good.len() - 1]);
+    assert_eq!(pair.posts[1].poll_event(), None);
+    let stats = pair.posts[1].stats();
+    assert_eq!((stats.unknown_version, stats.unproven), (4, 1));
+    pair.posts[1].handle(now(pair.now), &good);
+    assert!(pair.posts[1].poll_event().is_some());
+}
+
+#[test]
+fn nothing_goes_without_a_lease_and_everything_when_it_goes_on() {
+    let mut pair = Pair::new(&PostSettings::default());
+    let peer = Peer {
+        number: OTHER,
+        home: home(1),
+        version: 1,
+    };
+    let until = pair.now + 10 * MS;
+    pair.posts[0].meet(now(pair.now), Some((home(0), until)), &[peer]);
+    pair.until(until);
+    pair.posts[0].send(OTHER, letter(b"a")).unwrap();
+    pair.until(until + 100 * MS);
+    assert_eq!((pair.sent.len(), pair.posts[0].next_wake()), (0, None));
+    pair.posts[0].meet(now(pair.now), Some((home(0), u64::MAX)), &[peer]);
+    pair.until(until + 200 * MS);
+    assert_eq!(pair.got[1].len(), 1);
+    // With the lease the links are gone.
+    pair.posts[0].meet(now(pair.now), None, &[]);
+    assert_eq!(pair.posts[0].poll_event(), Some(PostEvent::Lost(OTHER)));
+    let refused = pair.posts[0].send(OTHER, letter(b"a"));
+    assert_eq!(refused, Err(NotSent::Gone(letter(b"a"))));
+}
+
+#[test]
+fn a_node_that_gives_its_link_up_takes_the_other_ones_with_it() {
+    let mut pair = Pair::new(&PostSettings::default());
+    pair.posts[1].send(OTHER, letter(b"unsent")).unwrap();
+    let again = Peer {
+        number: NodeNumber::met(2),
+        home: home(1),
+        version: 1,
+    };
+    pair.posts[0].meet(now(pair.now), Some((home(0), u64::MAX)), &[again]);
+    pair.until(pair.now + 1_000 * MS);
+    // Told once on each side; the other one has no number for the node until it is given one.
+    assert_eq!(pair.got, [(); 2].map(|()| vec![PostEvent::Lost(OTHER)]));
+    let again = Peer {
+        home: home(0),
+        ..again
+    };
+    pair.posts[1].meet(now(pair.now), Some((home(1), u64::MAX)), &[again]);
+    pair.posts[1].send(again.number, letter(b"new")).unwrap();
+    pair.until(pair.now + 3_000 * MS);
+    assert!(matches!(&pair.got[0][1..], [PostEvent::Letter { bytes, .. }] if **bytes == *b"new"));
+}
