@@ -8,10 +8,11 @@ use std::io::IoSlice;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Pace, Read};
 use roomcast_core::settings::{Compression, Kind, Mode, Settings};
 use roomcast_core::{
-    Access, BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Received, Shard,
-    ShardConfig, Written,
+    Access, BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Shard, ShardConfig,
+    ShardMessage,
 };
 use roomcast_engine::MemoryEngine;
 use roomcast_protocol::{
@@ -182,7 +183,8 @@ fn event_in_small_rooms(times: u32) {
     rooms(100, 8, times);
 }
 
-/// Rooms full of members; each of `times` turns takes an event of one of them and writes it to all of that room.
+/// Rooms full of members, on the shard's driver as it ships. Each of `times` turns reads an event of one of them and
+/// writes it to all of that room.
 fn rooms(rooms: usize, members: usize, times: u32) {
     let mut kinds = Kinds::new(false);
     kinds.insert(
@@ -205,65 +207,134 @@ fn rooms(rooms: usize, members: usize, times: u32) {
         batcher: BatcherLimits::default(),
         hash_key: [1, 2],
     };
-    let mut shard = Shard::new(config, Frames(0), MemoryEngine::default());
-    let mut now = Now {
-        micros: 1,
-        unix_ms: 1_700_000_000_000,
-    };
-    let mut conns = Vec::new();
-    let encoding = Encoding {
-        format: Format::Json,
-        deflate: false,
+    let mut driver = Driver::new(config, Pace::default(), Frames(0), MemoryEngine::default());
+    let mut clients = Clients {
+        now: Now {
+            micros: 1,
+            unix_ms: 1_700_000_000_000,
+        },
+        ..Clients::default()
     };
     for member in 0..rooms * members {
-        let conn = shard.open(now, encoding, Access::ANONYMOUS);
-        conns.push(conn);
-        let join = format!(
-            r#"{{"type":"join_room","room_id":"arena:{}"}}"#,
-            member / members
-        );
-        shard.receive(now, conn, Received::Message(join.as_bytes()));
-        turn(&mut shard, now);
+        clients.newcomer = Some(member);
+        turn(&mut driver, &mut clients);
+        let room = member / members;
+        let join = format!(r#"{{"type":"join_room","room_id":"arena:{room}"}}"#);
+        clients.say(&mut driver, member, &join);
     }
     let events: Vec<String> = (0..rooms)
         .map(|room| JSON_EVENT.replace("arena:42", &format!("arena:{room}")))
         .collect();
-    let mut delivered = 0;
+    clients.writes = 0;
     for time in 0..times as usize {
-        now.micros += 1_000;
-        now.unix_ms += 1;
+        clients.now.micros += 1_000;
+        clients.now.unix_ms += 1;
         let room = time % rooms;
-        let conn = conns[room * members + time / rooms % members];
-        shard.note_received(now, conn);
-        shard.receive(now, conn, Received::Message(events[room].as_bytes()));
-        delivered += turn(&mut shard, now);
+        let member = room * members + time / rooms % members;
+        clients.say(&mut driver, member, &events[room]);
     }
     assert_eq!(
-        delivered,
+        clients.writes,
         times as usize * members,
         "not every member got every event"
     );
 }
 
-/// What the event loop does, with sockets that take everything. Returns how many connections were written.
-fn turn(shard: &mut Shard<Frames, MemoryEngine>, now: Now) -> usize {
-    let mut written = 0;
-    while shard.run_rooms(now) {}
-    while let Some(conn) = shard.next_dirty(now) {
-        written += 1;
-        while write(shard, now, conn) == Written::More {}
-    }
-    written
+type Machine = Driver<Frames, MemoryEngine, usize>;
+
+fn turn(driver: &mut Machine, clients: &mut Clients) {
+    while driver.turn(clients.now, clients) {}
 }
 
-fn write(shard: &mut Shard<Frames, MemoryEngine>, now: Now, conn: ConnId) -> Written {
-    let mut slices = [IoSlice::new(&[]); 16];
-    let count = shard.gather(conn, &mut slices);
-    let bytes = slices[..count]
-        .iter()
-        .map(|slice| black_box(slice).len())
-        .sum();
-    shard.written(now, conn, bytes, false)
+/// Sockets that take everything. A socket is the number of its client.
+#[derive(Default)]
+struct Clients {
+    now: Now,
+    /// Who connects in the next turn.
+    newcomer: Option<usize>,
+    conns: Vec<ConnId>,
+    /// What a client has said that was not read.
+    said: Vec<u8>,
+    /// How often something was written to a socket.
+    writes: usize,
+}
+
+impl Clients {
+    /// A client's message, and the turn in which it is read.
+    fn say(&mut self, driver: &mut Machine, client: usize, message: &str) {
+        self.said.extend_from_slice(message.as_bytes());
+        driver.readable(self.conns[client], false);
+        turn(driver, self);
+    }
+}
+
+impl Outside<Frames, MemoryEngine> for Clients {
+    type Socket = usize;
+
+    fn now(&mut self) -> Now {
+        self.now
+    }
+
+    fn take_mail(
+        &mut self,
+        _: Now,
+        _: &mut Shard<Frames, MemoryEngine>,
+        mail: &mut Mail<Self::Socket>,
+    ) {
+        mail.newcomers
+            .extend(self.newcomer.take().map(|socket| Newcomer {
+                socket,
+                encoding: Encoding {
+                    format: Format::Json,
+                    deflate: false,
+                },
+                access: Access::ANONYMOUS,
+                leftover: Vec::new(),
+            }));
+    }
+
+    fn send_letters(&mut self, _: u16, _: &mut Vec<ShardMessage>) {}
+
+    fn send_connection(&mut self, _: u16, _: Moved<Self::Socket>) {}
+
+    fn attach(&mut self, conn: ConnId, _: &mut usize) -> bool {
+        self.conns.push(conn);
+        true
+    }
+
+    fn read(&mut self, _: &mut usize, input: &mut [u8]) -> Read {
+        let count = self.said.len();
+        input[..count].copy_from_slice(&self.said);
+        self.said.clear();
+        Read::Bytes(count)
+    }
+
+    /// What is read at once is one message.
+    fn next_frame<'e, 'i: 'e>(
+        &'e mut self,
+        _: &'e mut usize,
+        input: &mut &'i mut [u8],
+    ) -> Option<Frame<'e>> {
+        let message = std::mem::take(input);
+        (!message.is_empty()).then_some(Frame::Message(Format::Json, message))
+    }
+
+    fn incomplete_since(&mut self, _: &mut usize, _: u64) -> Option<u64> {
+        None
+    }
+
+    fn restart_incomplete(&mut self, _: &mut usize, _: u64) {}
+
+    fn write(&mut self, _: &mut usize, slices: &[IoSlice<'_>]) -> Option<usize> {
+        self.writes += 1;
+        Some(slices.iter().map(|slice| black_box(slice).len()).sum())
+    }
+
+    fn shut_down(&mut self, _: &mut usize) -> bool {
+        true
+    }
+
+    fn release(&mut self, _: usize) {}
 }
 
 /// A host whose frames are the server's and whose random numbers are always the same.
