@@ -62,6 +62,7 @@ install_debian_packages() {
     have git || packages+=(git)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
     have valgrind || packages+=(valgrind)
+    have redis-server || packages+=(redis-server)
     [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
     if [ ${#packages[@]} -eq 0 ]; then
         return

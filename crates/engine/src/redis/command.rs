@@ -59,7 +59,10 @@ impl Command {
 /// How requests are said to Redis. It holds the prefix of the keys.
 pub trait Commands {
     /// What is run for a request.
-    fn command(&self, request: &Request) -> Command;
+    ///
+    /// A beat is meant for one master: its key has `tag` between braces, which brings it there. Other requests have no use
+    /// for it.
+    fn command(&self, request: &Request, tag: &str) -> Command;
 
     /// What the request is answered, by the value that the script returned. Redis's own errors don't come here.
     ///

@@ -1,7 +1,32 @@
 //! Redis as the second copy of rooms and sessions: how a node reaches it, and what it says there.
+//!
+//! [`Client`] keeps one connection to each master. A [`RedisStore`] is what one shard has of it. What a request is in
+//! Redis's words is said by [`Commands`].
 
+mod backoff;
+mod client;
 mod command;
+mod config;
+mod connection;
+mod failure;
+mod identity;
+mod job;
+mod master;
+mod pipe;
+mod pubsub;
 mod resp;
+mod sentinel;
+mod slot;
+mod store;
+mod tls;
+mod topology;
+mod url;
 
+pub use client::{Client, Master};
 pub use command::{Command, Commands, Script, store_name};
+pub use config::{Login, Mode, RedisConfig, Secret, Tls};
+pub use failure::Failure;
+pub use pubsub::Subscription;
 pub use resp::{Malformed, Reader, Value, write_command, write_head, write_part};
+pub use store::RedisStore;
+pub use url::{Endpoint, UrlError};

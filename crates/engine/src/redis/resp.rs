@@ -124,6 +124,8 @@ impl Reader {
     pub const DEPTH: usize = 16;
     /// Bytes of a line: an error sentence, a number, a simple string.
     const LINE: usize = 64 * 1024;
+    /// Bytes for which there is place before a read.
+    const READ: usize = 4 * 1024;
     /// Elements of an array for which memory is taken at once. More take it as they come.
     const AHEAD: usize = 256;
 
@@ -147,6 +149,7 @@ impl Reader {
         if self.buffer.is_empty() && self.buffer.capacity() > Self::LINE {
             self.buffer = Vec::new();
         }
+        self.buffer.reserve(Self::READ);
         &mut self.buffer
     }
 

@@ -1,0 +1,9 @@
+//! How a node reaches Redis, tried with real ones.
+#![allow(clippy::expect_used, reason = "a panic is how a test fails")]
+
+mod pubsub;
+mod sentinel;
+mod server;
+mod shard;
+mod standalone;
+mod tls;
