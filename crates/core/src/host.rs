@@ -4,7 +4,9 @@ use roomcast_protocol::{ErrorCode, Format};
 
 use crate::address::ShardAddress;
 use crate::identity::{Identity, TokenFault};
+use crate::log::{Epoch, EventLog, Logged};
 use crate::settings::Compression;
+use crate::time::Now;
 
 /// What a connection understands: a format, and whether its messages may be compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,20 @@ pub enum Notice<'a> {
     },
 }
 
+/// What becomes of a room's log.
+#[derive(Clone, Copy, Debug)]
+pub enum LogNews<'a> {
+    /// It is opened: a new one, or one that goes on.
+    Opened {
+        /// The offset of its last event; 0 before the first.
+        last: u64,
+    },
+    /// An event has its place.
+    Logged(&'a Logged<'a>),
+    /// It is about to be read for somebody.
+    Read(&'a EventLog),
+}
+
 /// Given to a shard by whoever runs it.
 pub trait Host {
     /// Appends `message` as one whole WebSocket message: text for JSON, binary for Protobuf,
@@ -145,4 +161,9 @@ pub trait Host {
 
     /// Something for the log. Called as often as it happens: the host limits the rate.
     fn notice(&mut self, notice: Notice<'_>);
+
+    /// Something becomes of a room's log. Tests know from this what is true.
+    fn log_news(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {
+        let _ = (now, room, epoch, news);
+    }
 }

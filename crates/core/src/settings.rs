@@ -66,6 +66,8 @@ pub struct Settings {
     /// Bytes that the inboxes of a node may take together. Beyond it those lose their messages first that got none for
     /// longest.
     pub inbox_memory: usize,
+    /// Bytes that the logs of a node's rooms may cost together.
+    pub log_memory: usize,
     /// A reader that needs so long to catch up with its rooms is closed; 0: it may take its time.
     pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
@@ -102,6 +104,7 @@ impl Default for Settings {
             max_parked_per_origin: 10_000,
             max_user_sessions: 64,
             inbox_memory: 128 * 1024 * 1024,
+            log_memory: 256 * 1024 * 1024,
             behind_timeout: 0,
             refuse_unknown_kinds: false,
         }

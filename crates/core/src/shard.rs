@@ -14,7 +14,6 @@ use crate::address::ShardAddress;
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
-use crate::engine::Engine;
 use crate::home::Home;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, NameHash};
@@ -23,6 +22,7 @@ use crate::kinds::Kinds;
 use crate::letter::{Letter, ShardMessage, ToEdge};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::store::Store;
 use crate::time::Now;
 
 /// What a shard is made from.
@@ -43,15 +43,15 @@ pub struct ShardConfig {
 }
 
 /// One single-threaded worker of a node, without its sockets, clock and randomness.
-pub struct Shard<H, E> {
+pub struct Shard<H, S> {
     ctx: Context<H>,
     edge: Edge,
-    home: Home<E>,
+    home: Home<S>,
 }
 
-impl<H: Host, E: Engine> Shard<H, E> {
+impl<H: Host, S: Store> Shard<H, S> {
     /// A shard without connections.
-    pub fn new(config: ShardConfig, host: H, engine: E) -> Shard<H, E> {
+    pub fn new(config: ShardConfig, host: H, store: S) -> Shard<H, S> {
         let ShardConfig {
             index,
             count,
@@ -63,11 +63,12 @@ impl<H: Host, E: Engine> Shard<H, E> {
         let mut edge = Edge::new(&settings);
         edge.batcher.limits = batcher;
         let names = NameHash::new(hash_key);
+        let log_memory = settings.log_memory.div_ceil(usize::from(count.max(1)));
         let ctx = Context::new((index, count), settings, kinds, names, host);
         Shard {
             ctx,
             edge,
-            home: Home::new(engine),
+            home: Home::new(log_memory, store),
         }
     }
 
@@ -143,7 +144,7 @@ impl<H: Host, E: Engine> Shard<H, E> {
     pub fn run_rooms(&mut self, now: Now) -> bool {
         let mut budget = i64::try_from(self.ctx.settings.turn_bytes.max(1)).unwrap_or(i64::MAX);
         let mut more = self.edge.send_copies(&mut self.ctx, now);
-        self.home.begin_turn();
+        self.home.begin_turn(now);
         loop {
             let mut ops = std::mem::take(&mut self.ctx.local_ops);
             for op in ops.drain(..) {
@@ -279,5 +280,10 @@ impl<H: Host, E: Engine> Shard<H, E> {
     /// The host that was given.
     pub fn host(&mut self) -> &mut H {
         &mut self.ctx.host
+    }
+
+    /// The store that was given.
+    pub fn store(&mut self) -> &mut S {
+        self.home.store()
     }
 }

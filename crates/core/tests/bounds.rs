@@ -1,17 +1,12 @@
-//! What is held stays within its bound when another shard, the engine or a reader is stuck.
+//! What is held stays within its bound when another shard or a reader is stuck.
 
 mod common;
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use common::{Got, node, node_with, relay, text};
-use roomcast_core::engine::{Engine, LogId, Record, Submitted, Verdict};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{ClientId, LogicFactory, Now, Outcome, PlayerNum, RoomContext, RoomLogic};
-use roomcast_engine::MemoryEngine;
+use roomcast_core::{LogicFactory, Outcome, PlayerNum, RoomContext, RoomLogic};
 use roomcast_protocol::GameAction;
 
 fn no_limits() -> Settings {
@@ -56,7 +51,7 @@ fn a_room_that_ticks_makes_nothing_for_a_shard_that_is_stuck() {
     };
     let make: LogicFactory = Arc::new(|_: &str| Box::new(Ticker(0)));
     let kinds = vec![(Kind::default(), Some(make))];
-    let mut node = node_with(5, 2, settings, kinds, MemoryEngine::default);
+    let mut node = node_with(5, 2, settings, kinds);
     let members = [node.member("room"), node.member("room")];
     node.slow_links = 100;
     for _ in 0..1_000 {
@@ -78,107 +73,16 @@ fn a_room_that_ticks_makes_nothing_for_a_shard_that_is_stuck() {
     }
 }
 
-/// Completes only while the tap is open.
-struct StuckEngine {
-    inner: MemoryEngine,
-    waiting: VecDeque<(LogId, Submitted)>,
-    open: Rc<Cell<bool>>,
-}
-
-impl Engine for StuckEngine {
-    as_inner_engine!();
-
-    fn submit(
-        &mut self,
-        now: Now,
-        log: LogId,
-        sender: Option<ClientId>,
-        record: Record<'_>,
-    ) -> Submitted {
-        let submitted = self.inner.submit(now, log, sender, record);
-        self.waiting.push_back((log, submitted));
-        Submitted::Pending
-    }
-
-    fn poll(&mut self, _: Now) -> Option<(LogId, Submitted)> {
-        self.waiting.pop_front().filter(|_| self.open.get())
-    }
-}
-
-#[test]
-fn what_a_stuck_engine_holds_is_held_against_the_publish_window() {
-    let settings = Settings {
-        publish_window: 4_000,
-        control_lane: 1 << 20,
-        ..no_limits()
-    };
-    let open = Rc::new(Cell::new(true));
-    let kinds = vec![(relay("default"), None)];
-    let mut node = node_with(7, 1, settings, kinds, || StuckEngine {
-        inner: MemoryEngine::default(),
-        waiting: VecDeque::new(),
-        open: open.clone(),
-    });
-    let ann = node.connect();
-    node.send(ann, r#"{"type":"join_room","room_id":"room"}"#);
-    for _ in 0..4 {
-        node.turn();
-    }
-    open.set(false);
-    for n in 0..100 {
-        node.send(ann, &format!(r#"{{"type":"chat","payload":"{n:0>300}"}}"#));
-    }
-    for _ in 0..50 {
-        node.turn();
-    }
-    assert!(node.unread(ann) > 80, "{} are not read", node.unread(ann));
-}
-
-#[test]
-fn one_who_joins_while_the_logic_fails_is_refused() {
-    struct Fails;
-    impl RoomLogic for Fails {
-        fn action(&mut self, _: &mut RoomContext<'_>, _: PlayerNum, _: &GameAction<'_>) -> Outcome {
-            panic!("broken, as told")
-        }
-    }
-    let make: LogicFactory = Arc::new(|_: &str| Box::new(Fails));
-    let open = Rc::new(Cell::new(true));
-    let kinds = vec![(Kind::default(), Some(make))];
-    let mut node = node_with(9, 1, no_limits(), kinds, || StuckEngine {
-        inner: MemoryEngine::default(),
-        waiting: VecDeque::new(),
-        open: open.clone(),
-    });
-    let (ann, bob) = (node.connect(), node.connect());
-    node.send(ann, r#"{"type":"join_room","room_id":"room"}"#);
-    for _ in 0..4 {
-        node.turn();
-    }
-    open.set(false);
-    // The action fails at once; what came before it is still with the engine.
-    node.send(ann, r#"{"type":"game_action","payload":{"action":"fail"}}"#);
-    node.send(bob, r#"{"type":"join_room","room_id":"room"}"#);
-    for _ in 0..4 {
-        node.turn();
-    }
-    open.set(true);
-    for _ in 0..10 {
-        node.turn();
-    }
-    node.error(bob, "room_failed");
-    node.assert_empty();
-}
-
 #[test]
 fn no_room_is_opened_where_open_rooms_take_all_of_the_log_memory() {
+    let ceiling = 64 * 1024;
     let settings = Settings {
         max_rooms: 0,
+        log_memory: ceiling,
         ..no_limits()
     };
-    let ceiling = 64 * 1024;
     let kinds = vec![(relay("default"), None)];
-    let mut node = node_with(8, 1, settings, kinds, || MemoryEngine::new(ceiling));
+    let mut node = node_with(8, 1, settings, kinds);
     let join = |n: usize| format!(r#"{{"type":"join_room","room_id":"r{n}"}}"#);
     let ann = node.connect();
     let mut rooms = 0;

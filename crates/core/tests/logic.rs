@@ -7,7 +7,6 @@ use std::sync::Arc;
 use common::{Node, node, node_with, relay, text};
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::{MemberEvent, Outcome, PlayerNum, RoomContext, RoomLogic};
-use roomcast_engine::MemoryEngine;
 use roomcast_protocol::GameAction;
 use serde_json::{Value, json};
 
@@ -215,7 +214,7 @@ impl RoomLogic for Games {
 fn games(shards: u16) -> Node {
     let make = Arc::new(|_: &str| Box::<Games>::default() as Box<dyn RoomLogic>);
     let kinds = vec![(relay("games"), Some(make as roomcast_core::LogicFactory))];
-    node_with(7, shards, Settings::default(), kinds, MemoryEngine::default)
+    node_with(7, shards, Settings::default(), kinds)
 }
 
 fn events(messages: &[Value]) -> Vec<(String, Value)> {
@@ -359,7 +358,7 @@ fn logic_that_panics_when_somebody_comes_or_goes_leaves_no_membership() {
             ..Settings::default()
         };
         let kinds = vec![(relay("default"), Some(make as roomcast_core::LogicFactory))];
-        let mut node = node_with(3, 2, settings, kinds, MemoryEngine::default);
+        let mut node = node_with(3, 2, settings, kinds);
         let ann = node.connect();
         for room in 0..5 {
             node.say(
@@ -423,7 +422,7 @@ impl RoomLogic for Referee {
 fn logic_holds_names_of_events_and_refuses_what_members_send() {
     let make = Arc::new(|_: &str| Box::new(Referee) as Box<dyn RoomLogic>);
     let kinds = vec![(relay("games"), Some(make as roomcast_core::LogicFactory))];
-    let mut node = node_with(7, 2, Settings::default(), kinds, MemoryEngine::default);
+    let mut node = node_with(7, 2, Settings::default(), kinds);
     let (ann, bob) = (node.member("games:1"), node.member("games:1"));
     node.drain(ann);
     node.drain(bob);

@@ -4,12 +4,11 @@
 mod common;
 
 use common::{Client, Node, node, relay};
-use roomcast_core::engine::Engine;
 use roomcast_core::settings::Settings;
 use serde_json::Value;
 
 /// Sends a request, and returns the messages that carry its number.
-fn answers<E: Engine>(node: &mut Node<E>, client: Client, json: &str) -> Vec<Value> {
+fn answers(node: &mut Node, client: Client, json: &str) -> Vec<Value> {
     node.say(client, json);
     let (_, id) = json.rsplit_once("\"request_id\":").unwrap();
     let id: u64 = id.trim_end_matches('}').parse().unwrap();
@@ -19,7 +18,7 @@ fn answers<E: Engine>(node: &mut Node<E>, client: Client, json: &str) -> Vec<Val
 }
 
 /// The type, and of an error the code, of the one answer.
-fn answer<E: Engine>(node: &mut Node<E>, client: Client, json: &str) -> (String, String) {
+fn answer(node: &mut Node, client: Client, json: &str) -> (String, String) {
     let all = answers(node, client, json);
     assert_eq!(all.len(), 1, "{json}: {all:#?}");
     (

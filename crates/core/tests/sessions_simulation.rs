@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Client, Got, Node, Random, node_with, relay, text};
 use roomcast_core::Encoding;
 use roomcast_core::settings::Settings;
-use roomcast_engine::MemoryEngine;
 use serde_json::{Value, json};
 
 const ROOMS: [&str; 2] = ["chat:1", "chat:2"];
@@ -77,7 +76,7 @@ impl World {
         let mut kind = relay("chat");
         kind.retention.events = 10 + random.below(300) as usize;
         let kinds = vec![(kind, None)];
-        let mut node = node_with(seed, shards, settings, kinds, MemoryEngine::default);
+        let mut node = node_with(seed, shards, settings, kinds);
         node.slow_links = random.below(60);
         let people = (0..2 + random.below(3)).map(|_| Person::default());
         World {

@@ -1,5 +1,5 @@
 //! Random schedules of whole nodes under a virtual clock: several shards, slow links between them,
-//! clients that read slowly, come, go and are cut; an engine that completes at once or late.
+//! clients that read slowly, come, go and are cut.
 //!
 //! Checked of every schedule: each member sees each room's events without gap, twice or disorder
 //! and all see the same; state ends up equal for all; nothing is left when everybody is gone.
@@ -7,58 +7,12 @@
 
 mod common;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use common::{Got, Node, Random, node_with, relay, text};
-use roomcast_core::engine::{Engine, LogId, Record, Submitted, Verdict};
+use roomcast_core::Encoding;
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{ClientId, Encoding, Now};
-use roomcast_engine::MemoryEngine;
 use serde_json::Value;
-
-/// Completes after a random number of polls, in each log in order; refuses one in fifty.
-struct LateEngine {
-    inner: MemoryEngine,
-    waiting: VecDeque<(LogId, Submitted)>,
-    random: Rc<RefCell<Random>>,
-    late: bool,
-}
-
-impl Engine for LateEngine {
-    as_inner_engine!();
-
-    fn submit(
-        &mut self,
-        now: Now,
-        log: LogId,
-        sender: Option<ClientId>,
-        record: Record<'_>,
-    ) -> Submitted {
-        let mut random = self.random.borrow_mut();
-        if !self.late {
-            return self.inner.submit(now, log, sender, record);
-        }
-        let submitted = if random.below(50) == 0 {
-            Submitted::Unavailable {
-                retry_after_ms: 100,
-            }
-        } else {
-            self.inner.submit(now, log, sender, record)
-        };
-        self.waiting.push_back((log, submitted));
-        Submitted::Pending
-    }
-
-    fn poll(&mut self, _: Now) -> Option<(LogId, Submitted)> {
-        if self.random.borrow_mut().below(3) == 0 {
-            None
-        } else {
-            self.waiting.pop_front()
-        }
-    }
-}
 
 /// What one client knows of one room.
 #[derive(Default)]
@@ -169,7 +123,7 @@ impl Watcher {
 }
 
 struct Run {
-    node: Node<LateEngine>,
+    node: Node,
     random: Random,
     watchers: Vec<Watcher>,
     ids: Vec<String>,
@@ -184,8 +138,6 @@ const ROOMS: [&str; 4] = ["arena:1", "arena:2", "chat:1", "chat:2"];
 impl Run {
     fn new(seed: u64) -> Run {
         let mut random = Random(seed);
-        let shared = Rc::new(RefCell::new(Random(seed ^ 1)));
-        let late = random.below(3) == 0;
         let settings = Settings {
             messages_per_second: 0,
             max_offences: 0,
@@ -203,13 +155,7 @@ impl Run {
         arena.rules.attack_damage = 50;
         let kinds = vec![(arena, None), (relay("chat"), None)];
         let shards = 1 + random.below(3) as u16;
-        let engine = || LateEngine {
-            inner: MemoryEngine::default(),
-            waiting: VecDeque::new(),
-            random: shared.clone(),
-            late,
-        };
-        let mut node = node_with(random.next(), shards, settings, kinds, engine);
+        let mut node = node_with(random.next(), shards, settings, kinds);
         node.slow_links = random.below(60);
         Run {
             node,

@@ -1,7 +1,4 @@
-//! The engines that give a room its order of events. `memory` is the default: one node, no other process. `redis` is for
-//! several nodes.
+//! Stores: what keeps the second copy of rooms and sessions, so that many nodes are one system
+//! ([`roomcast_core::store`]). A node alone needs none.
 
-mod memory;
 pub mod redis;
-
-pub use memory::MemoryEngine;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Pace, Read};
 use roomcast_core::settings::{Compression, Kind, Mode, Settings};
+use roomcast_core::store::NoStore;
 use roomcast_core::{
     Access, BatcherLimits, ConnId, Control, Encoding, Host, Kinds, Notice, Now, Shard, ShardConfig,
     ShardMessage,
 };
-use roomcast_engine::MemoryEngine;
 use roomcast_protocol::{
     Body, Format, Limits, Outgoing, Payload, PlayerState, Position, StateSync, Velocity, decode,
     encode,
@@ -207,7 +207,7 @@ fn rooms(rooms: usize, members: usize, times: u32) {
         batcher: BatcherLimits::default(),
         hash_key: [1, 2],
     };
-    let mut driver = Driver::new(config, Pace::default(), Frames(0), MemoryEngine::default());
+    let mut driver = Driver::new(config, Pace::default(), Frames(0), NoStore);
     let mut clients = Clients {
         now: Now {
             micros: 1,
@@ -240,7 +240,7 @@ fn rooms(rooms: usize, members: usize, times: u32) {
     );
 }
 
-type Machine = Driver<Frames, MemoryEngine, usize>;
+type Machine = Driver<Frames, NoStore, usize>;
 
 fn turn(driver: &mut Machine, clients: &mut Clients) {
     while driver.turn(clients.now, clients) {}
@@ -268,19 +268,14 @@ impl Clients {
     }
 }
 
-impl Outside<Frames, MemoryEngine> for Clients {
+impl Outside<Frames, NoStore> for Clients {
     type Socket = usize;
 
     fn now(&mut self) -> Now {
         self.now
     }
 
-    fn take_mail(
-        &mut self,
-        _: Now,
-        _: &mut Shard<Frames, MemoryEngine>,
-        mail: &mut Mail<Self::Socket>,
-    ) {
+    fn take_mail(&mut self, _: Now, _: &mut Shard<Frames, NoStore>, mail: &mut Mail<Self::Socket>) {
         mail.newcomers
             .extend(self.newcomer.take().map(|socket| Newcomer {
                 socket,

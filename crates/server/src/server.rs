@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use mio::{Poll, Waker};
 use rand::TryRng as _;
 use roomcast_core::settings::Settings;
+use roomcast_core::store::NoStore;
 use roomcast_core::{Kinds, session_key};
-use roomcast_engine::MemoryEngine;
 
 use crate::auth::Authority;
 use crate::clock::Clock;
@@ -104,14 +104,9 @@ impl Server {
                 });
             };
             let index = running.threads.len() as u16;
-            running.threads.push(shard::spawn(
-                index,
-                poll,
-                mailbox,
-                &node,
-                MemoryEngine::new(self.config.log_memory.div_ceil(usize::from(count))),
-                ended,
-            )?);
+            running
+                .threads
+                .push(shard::spawn(index, poll, mailbox, &node, NoStore, ended)?);
         }
         let registry = Arc::clone(&running.registry);
         let services = Services {

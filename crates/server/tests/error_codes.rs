@@ -23,8 +23,7 @@ use wire::{Wire, masked};
 
 const FORMATS: [Format; 2] = [Format::Json, Format::Protobuf];
 
-/// The memory engine answers at once and never fails: these take one that does neither, in `crates/core/tests`
-/// (`bounds.rs` and `simulation.rs`).
+/// These take a store that answers late, or memory that is used up: `crates/core/tests` has both.
 const SENT_ELSEWHERE: [&str; 2] = ["too_many_unanswered", "unavailable"];
 
 /// A message that is refused. `first` are taken before it.

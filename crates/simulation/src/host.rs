@@ -1,13 +1,21 @@
 //! What the core asks of a shard: the frames of RFC 6455, random numbers from the seed, and tokens that name a user.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use roomcast_core::log::Epoch;
 use roomcast_core::settings::Compression;
-use roomcast_core::{Control, Encoding, Grant, Host, Identity, Notice, Rights, Rooms, TokenFault};
+use roomcast_core::{
+    Control, Encoding, Grant, Host, Identity, LogNews, Notice, Now, Rights, Rooms, TokenFault,
+};
 use roomcast_protocol::Format;
 use roomcast_websocket::{CloseFrame, Opcode, close, frame};
 
+use crate::ledger::Ledger;
 use crate::random::Random;
 
 pub(crate) struct SimHost {
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
     pub(crate) random: Random,
     pub(crate) stopwatch: u64,
     /// Microseconds that pass between two looks at it.
@@ -77,4 +85,8 @@ impl Host for SimHost {
     }
 
     fn notice(&mut self, _: Notice<'_>) {}
+
+    fn log_news(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {
+        self.ledger.borrow_mut().note(now, room, epoch, news);
+    }
 }

@@ -3,12 +3,12 @@
 use std::io::IoSlice;
 
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
+use roomcast_core::store::NoStore;
 use roomcast_core::{Access, ConnId, Encoding, Now, Shard, ShardMessage};
 use roomcast_protocol::Format;
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
 
 use crate::host::SimHost;
-use crate::ledger::Truth;
 use crate::network::Network;
 use crate::random::Random;
 
@@ -32,7 +32,7 @@ impl Poll {
     /// Tells the driver what is ready and was not. Whether anything was.
     pub(crate) fn tell(
         &mut self,
-        driver: &mut Driver<SimHost, Truth, Socket>,
+        driver: &mut Driver<SimHost, NoStore, Socket>,
         now: u64,
         net: &mut Network,
     ) -> bool {
@@ -139,14 +139,19 @@ impl Machine<'_> {
     }
 }
 
-impl Outside<SimHost, Truth> for Machine<'_> {
+impl Outside<SimHost, NoStore> for Machine<'_> {
     type Socket = Socket;
 
     fn now(&mut self) -> Now {
         self.now
     }
 
-    fn take_mail(&mut self, now: Now, shard: &mut Shard<SimHost, Truth>, mail: &mut Mail<Socket>) {
+    fn take_mail(
+        &mut self,
+        now: Now,
+        shard: &mut Shard<SimHost, NoStore>,
+        mail: &mut Mail<Socket>,
+    ) {
         if !self.has_mail {
             return;
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::settings::{Kind, Settings};
+use roomcast_core::store::NoStore;
 use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, Now, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
 
 use crate::fragile::Fragile;
 use crate::host::SimHost;
-use crate::ledger::{Ledger, Truth};
+use crate::ledger::Ledger;
 use crate::machine::{Machine, Mailbox, Poll, Socket};
 use crate::network::Network;
 use crate::random::Random;
@@ -42,7 +43,7 @@ fn moment(micros: u64) -> u64 {
 }
 
 struct Worker {
-    driver: Driver<SimHost, Truth, Socket>,
+    driver: Driver<SimHost, NoStore, Socket>,
     poll: Poll,
     /// The last turn left something to do.
     more: bool,
@@ -74,7 +75,10 @@ pub(crate) struct Setup {
 
 impl Server {
     pub(crate) fn new(setup: &Setup, ledger: &Rc<RefCell<Ledger>>, mut random: Random) -> Server {
-        let settings = Arc::new(setup.settings.clone());
+        let settings = Arc::new(Settings {
+            log_memory: setup.log_ceiling * usize::from(setup.shards),
+            ..setup.settings.clone()
+        });
         let mut kinds = Kinds::new(false);
         for kind in &setup.kinds {
             let fragile: LogicFactory = Arc::new(|_| Box::new(Fragile));
@@ -93,13 +97,13 @@ impl Server {
                 hash_key,
             };
             let host = SimHost {
+                ledger: ledger.clone(),
                 random: Random(random.next()),
                 stopwatch: 0,
                 stopwatch_step: setup.stopwatch_step,
             };
-            let engine = Truth::new(ledger.clone(), setup.log_ceiling, Random(random.next()));
             Worker {
-                driver: Driver::new(config, setup.pace, host, engine),
+                driver: Driver::new(config, setup.pace, host, NoStore),
                 poll: Poll::default(),
                 more: false,
             }

@@ -3,7 +3,6 @@
 use roomcast_core::driver::Pace;
 use roomcast_core::settings::{Kind, Mode, Settings};
 
-use crate::ledger::Temper;
 use crate::random::Random;
 use crate::server::Setup;
 
@@ -13,7 +12,6 @@ pub(crate) const ROOMS: [&str; 5] = ["chat:1", "chat:2", "arena:1", "crowd:1", "
 /// The rest of what a schedule is like.
 #[derive(Debug)]
 pub(crate) struct Weather {
-    pub(crate) temper: Temper,
     /// Of a thousand steps, in how many the server is killed.
     pub(crate) restarts: u64,
     /// Logs keep everything and the server lives.
@@ -83,18 +81,6 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         stopwatch_step: random.pick(&[1, 6_000]),
     };
     let weather = Weather {
-        temper: random.pick(&[
-            Temper::default(),
-            Temper::default(),
-            Temper {
-                delay: 60,
-                unavailable: 0,
-            },
-            Temper {
-                delay: 20,
-                unavailable: 50,
-            },
-        ]),
         restarts: if roomy { 0 } else { random.pick(&[0, 0, 8]) },
         roomy,
         latency: random.pick(&[0, 5, 40, 150]),

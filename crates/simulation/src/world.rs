@@ -9,7 +9,7 @@ use crate::Counts;
 use crate::asker::Asker;
 use crate::facts::Facts;
 use crate::intruder::Intruder;
-use crate::ledger::{Ledger, Temper};
+use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::outsider::Outsider;
 use crate::peer::{Around, Peer};
@@ -44,8 +44,7 @@ impl World {
     pub(crate) fn new(seed: u64, aloud: bool) -> World {
         let mut random = Random(seed);
         let (setup, weather) = setup::draw(&mut random);
-        let ledger = Rc::new(RefCell::new(Ledger::default()));
-        ledger.borrow_mut().temper = weather.temper;
+        let ledger = Rc::new(RefCell::new(Ledger::new(&setup.kinds)));
         let server = Server::new(&setup, &ledger, Random(random.next()));
         let net = Network {
             wires: Vec::new(),
@@ -237,7 +236,6 @@ impl World {
         self.say(format_args!("all is well"));
         self.healthy = true;
         self.wake_askers();
-        self.ledger.borrow_mut().temper = Temper::default();
         self.server.slow_links = 0;
         self.net.windows = (64_000, 64_000);
         self.net.latency = self.net.latency.min(5);

@@ -75,7 +75,6 @@ caught! {
     failed_room_stops_recovery
     letter_reaches_who_took_the_number
     piece_is_of_who_took_the_number
-    failed_room_keeps_its_members
     leave_of_no_member_is_not_answered
     joining_again_believes_any_epoch
     refusal_before_its_turn_is_lost

@@ -7,10 +7,10 @@ use roomcast_protocol::CloseCode;
 
 use super::connections::{Connection, Phase};
 use super::{Driver, Outside};
-use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::ConnId;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::time::micros;
 
 /// How long a peer may take to end its side after ours has ended, in microseconds.
@@ -60,11 +60,11 @@ impl Deadlines {
     }
 
     /// What was read from a connection is taken: where a message has begun, it is looked at again.
-    pub(super) fn watch<H, E, S, O: Outside<H, E, Socket = S>>(
+    pub(super) fn watch<H, S, K, O: Outside<H, S, Socket = K>>(
         &mut self,
         now: u64,
         outside: &mut O,
-        connection: &mut Connection<S>,
+        connection: &mut Connection<K>,
     ) {
         if self.message_timeout > 0
             && outside
@@ -105,9 +105,9 @@ impl Deadlines {
     }
 }
 
-impl<H: Host, E: Engine, S> Driver<H, E, S> {
+impl<H: Host, S: Store, K> Driver<H, S, K> {
     /// Closes connections whose message takes too long.
-    pub(super) fn end_incomplete<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    pub(super) fn end_incomplete<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         let now = self.now.micros;
         while let Some(conn) = self.deadlines.next_look(now) {
             let open = self.connections.get_mut(conn);
@@ -131,7 +131,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Goes on with all connections that are being closed.
-    pub(super) fn close<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    pub(super) fn close<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         while let Some(conn) = self.shard.next_closing() {
             let Some(connection) = self.connections.get_mut(conn) else {
                 continue;
@@ -160,7 +160,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Ends our side of a connection whose last byte is written.
-    pub(super) fn linger<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) {
+    pub(super) fn linger<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else {
             return;
         };

@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 
 use roomcast_protocol::mutated;
 
-use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::ConnId;
 use crate::shard::{Shard, ShardConfig};
+use crate::store::Store;
 use crate::time::Now;
 use closing::Deadlines;
 use connections::{Connection, Connections, Phase};
@@ -47,9 +47,9 @@ impl Default for Pace {
 }
 
 /// A shard, its connections, and what is to be done for them in which turn.
-pub struct Driver<H, E, S> {
-    shard: Shard<H, E>,
-    connections: Connections<S>,
+pub struct Driver<H, S, K> {
+    shard: Shard<H, S>,
+    connections: Connections<K>,
     pace: Pace,
     now: Now,
     /// Connections to read from in this turn, and in the next.
@@ -60,13 +60,13 @@ pub struct Driver<H, E, S> {
     /// Connections whose sockets take bytes again.
     writable: Vec<ConnId>,
     deadlines: Deadlines,
-    mail: Mail<S>,
+    mail: Mail<K>,
     input: Box<[u8]>,
 }
 
-impl<H: Host, E: Engine, S> Driver<H, E, S> {
+impl<H: Host, S: Store, K> Driver<H, S, K> {
     /// A driver of a shard without connections.
-    pub fn new(config: ShardConfig, pace: Pace, host: H, engine: E) -> Driver<H, E, S> {
+    pub fn new(config: ShardConfig, pace: Pace, host: H, store: S) -> Driver<H, S, K> {
         let deadlines = Deadlines::new(&config.settings);
         let mail = Mail {
             newcomers: Vec::new(),
@@ -74,7 +74,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
             letters: (0..config.count).map(|_| Vec::new()).collect(),
         };
         Driver {
-            shard: Shard::new(config, host, engine),
+            shard: Shard::new(config, host, store),
             connections: Connections::new(),
             pace,
             now: Now::default(),
@@ -89,12 +89,12 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// The shard.
-    pub fn shard(&self) -> &Shard<H, E> {
+    pub fn shard(&self) -> &Shard<H, S> {
         &self.shard
     }
 
     /// The shard, for orders that are no connection's.
-    pub fn shard_mut(&mut self) -> &mut Shard<H, E> {
+    pub fn shard_mut(&mut self) -> &mut Shard<H, S> {
         &mut self.shard
     }
 
@@ -104,7 +104,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// The socket of a connection that messages come from and go to. None when the connection is being closed.
-    pub fn open_socket(&mut self, conn: ConnId) -> Option<&mut S> {
+    pub fn open_socket(&mut self, conn: ConnId) -> Option<&mut K> {
         let connection = self.connections.get_mut(conn)?;
         (connection.phase == Phase::Open).then_some(&mut connection.socket)
     }
@@ -129,7 +129,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// One turn. True when there is more to do at once.
-    pub fn turn<O: Outside<H, E, Socket = S>>(&mut self, now: Now, outside: &mut O) -> bool {
+    pub fn turn<O: Outside<H, S, Socket = K>>(&mut self, now: Now, outside: &mut O) -> bool {
         self.now = now;
         self.take_mail(outside);
         self.read_listed(outside);
@@ -157,7 +157,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
         wakes.into_iter().flatten().min()
     }
 
-    fn take_mail<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    fn take_mail<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         outside.take_mail(self.now, &mut self.shard, &mut self.mail);
         let mut newcomers = std::mem::take(&mut self.mail.newcomers);
         for newcomer in newcomers.drain(..) {
@@ -171,7 +171,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
         }
     }
 
-    fn open<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, newcomer: Newcomer<S>) {
+    fn open<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, newcomer: Newcomer<K>) {
         let Newcomer {
             socket,
             encoding,
@@ -197,10 +197,10 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// A connection is here from now on.
-    fn begin<O: Outside<H, E, Socket = S>>(
+    fn begin<O: Outside<H, S, Socket = K>>(
         &mut self,
         outside: &mut O,
-        mut connection: Connection<S>,
+        mut connection: Connection<K>,
     ) {
         let conn = connection.conn;
         if !outside.attach(conn, &mut connection.socket) {
@@ -221,7 +221,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Hands what this turn made for other shards to them.
-    fn send_letters<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    fn send_letters<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         for to in 0.. {
             let Some(letters) = self.shard.outbox(to) else {
                 return;
@@ -233,7 +233,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Forgets a connection whose socket is gone, or is to be.
-    fn drop_connection<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) {
+    fn drop_connection<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, conn: ConnId) {
         let Some(connection) = self.connections.remove(conn) else {
             return;
         };

@@ -14,8 +14,8 @@ use crate::letter::ShardMessage;
 use crate::shard::Shard;
 use crate::time::Now;
 
-/// The world around a shard with the host `H` and the engine `E`.
-pub trait Outside<H, E> {
+/// The world around a shard with the host `H` and the store `S`.
+pub trait Outside<H, S> {
     /// What one connection is read from and written to, with whatever turns its bytes into messages. A driver holds
     /// one for each connection and drops it only through [`Outside::release`].
     type Socket;
@@ -24,7 +24,7 @@ pub trait Outside<H, E> {
     fn now(&mut self) -> Now;
 
     /// Puts what has come since the last turn into `mail`. What else the shard is told to do is done here.
-    fn take_mail(&mut self, now: Now, shard: &mut Shard<H, E>, mail: &mut Mail<Self::Socket>);
+    fn take_mail(&mut self, now: Now, shard: &mut Shard<H, S>, mail: &mut Mail<Self::Socket>);
 
     /// Hands letters to another shard, in order, and leaves none: that shard's [`Mail::letters`].
     fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>);

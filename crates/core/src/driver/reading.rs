@@ -5,13 +5,13 @@ use roomcast_protocol::mutated;
 use super::connections::{Connection, Phase};
 use super::{Driver, Frame, Moved, Outside, Read};
 use crate::edge::Received;
-use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::ConnId;
 use crate::shard::Shard;
+use crate::store::Store;
 use crate::time::Now;
 
-impl<H: Host, E: Engine, S> Driver<H, E, S> {
+impl<H: Host, S: Store, K> Driver<H, S, K> {
     /// Puts a connection on the list of those to read from in the next turn.
     pub(super) fn list(&mut self, conn: ConnId) {
         if let Some(connection) = self.connections.get_mut(conn)
@@ -27,7 +27,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Reads once from each connection on the list.
-    pub(super) fn read_listed<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    pub(super) fn read_listed<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         std::mem::swap(&mut self.readable, &mut self.next_readable);
         let mut readable = std::mem::take(&mut self.readable);
         for conn in readable.drain(..) {
@@ -37,7 +37,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Takes connections over from other shards, and reads from those that were not heard yet, for a while.
-    pub(super) fn hear_newcomers<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    pub(super) fn hear_newcomers<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         if self.unheard.is_empty() && self.mail.moved.is_empty() {
             return;
         }
@@ -61,7 +61,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
         }
     }
 
-    fn read_from<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) {
+    fn read_from<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, conn: ConnId) {
         if !self.read(outside, conn) {
             self.drop_connection(outside, conn);
         }
@@ -69,7 +69,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Takes those whose session lives on another shard there, with what they sent behind their `hello`.
-    fn move_away<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    fn move_away<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         while let Some((conn, shard, moving)) = self.shard.next_moving() {
             if let Some(connection) = self.connections.remove(conn) {
                 let moved = Moved { connection, moving };
@@ -79,14 +79,14 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Takes a connection over from another shard.
-    fn take_over<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, moved: Moved<S>) {
+    fn take_over<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, moved: Moved<K>) {
         let Moved { connection, moving } = moved;
         let conn = self.shard.arrive(self.now, connection.encoding, moving);
         self.begin(outside, Connection { conn, ..connection });
     }
 
     /// Takes what was left unread, or else reads once; false when the connection is gone.
-    fn read<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) -> bool {
+    fn read<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, conn: ConnId) -> bool {
         let Some(connection) = self.connections.get_mut(conn) else {
             return true;
         };
@@ -147,9 +147,9 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
 }
 
 /// Reads once, and notes whether the socket is drained.
-fn fill<H, E, S, O: Outside<H, E, Socket = S>>(
+fn fill<H, S, K, O: Outside<H, S, Socket = K>>(
     outside: &mut O,
-    connection: &mut Connection<S>,
+    connection: &mut Connection<K>,
     input: &mut [u8],
 ) -> Read {
     let read = outside.read(&mut connection.socket, input);
@@ -171,11 +171,11 @@ fn fill<H, E, S, O: Outside<H, E, Socket = S>>(
 ///
 /// Returns what is left of the input: nothing, or what comes after the message at which the shard said that it had no
 /// room for another.
-fn take<'i, H: Host, E: Engine, S, O: Outside<H, E, Socket = S>>(
-    shard: &mut Shard<H, E>,
+fn take<'i, H: Host, S: Store, K, O: Outside<H, S, Socket = K>>(
+    shard: &mut Shard<H, S>,
     now: Now,
     outside: &mut O,
-    connection: &mut Connection<S>,
+    connection: &mut Connection<K>,
     input: &'i mut [u8],
 ) -> &'i mut [u8] {
     let mut rest = input;

@@ -5,10 +5,10 @@ use std::io::IoSlice;
 use super::connections::{Connection, Phase};
 use super::{Driver, Outside};
 use crate::edge::Written;
-use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::ConnId;
 use crate::shard::Shard;
+use crate::store::Store;
 use crate::time::Now;
 
 /// Pieces handed to the socket in one call.
@@ -29,9 +29,9 @@ enum Flushed {
     Broken,
 }
 
-impl<H: Host, E: Engine, S> Driver<H, E, S> {
+impl<H: Host, S: Store, K> Driver<H, S, K> {
     /// Writes to each connection that has something to write and room in its socket.
-    pub(super) fn write<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O) {
+    pub(super) fn write<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         self.now = outside.now();
         let mut writable = std::mem::take(&mut self.writable);
         for conn in writable.drain(..) {
@@ -50,7 +50,7 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
     }
 
     /// Gives a socket what waits for it.
-    pub(super) fn flush<O: Outside<H, E, Socket = S>>(&mut self, outside: &mut O, conn: ConnId) {
+    pub(super) fn flush<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else {
             return;
         };
@@ -67,11 +67,11 @@ impl<H: Host, E: Engine, S> Driver<H, E, S> {
 }
 
 /// Gives the socket everything that waits for its connection.
-fn flush<H: Host, E: Engine, S, O: Outside<H, E, Socket = S>>(
-    shard: &mut Shard<H, E>,
+fn flush<H: Host, S: Store, K, O: Outside<H, S, Socket = K>>(
+    shard: &mut Shard<H, S>,
     now: Now,
     outside: &mut O,
-    connection: &mut Connection<S>,
+    connection: &mut Connection<K>,
 ) -> Flushed {
     let conn = connection.conn;
     loop {
@@ -99,10 +99,10 @@ fn flush<H: Host, E: Engine, S, O: Outside<H, E, Socket = S>>(
 
 /// Writes a long list of pieces at once.
 #[inline(never)]
-fn write_many<H: Host, E: Engine, S, O: Outside<H, E, Socket = S>>(
-    shard: &mut Shard<H, E>,
+fn write_many<H: Host, S: Store, K, O: Outside<H, S, Socket = K>>(
+    shard: &mut Shard<H, S>,
     outside: &mut O,
-    connection: &mut Connection<S>,
+    connection: &mut Connection<K>,
 ) -> Option<(usize, usize)> {
     let mut slices = [IoSlice::new(&[]); SLICES];
     let count = shard.gather(connection.conn, &mut slices);

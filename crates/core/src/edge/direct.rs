@@ -15,11 +15,11 @@ use crate::edge::receive::Envelope;
 use crate::edge::requests::{NO_RECIPIENT, take_window};
 use crate::edge::sent::Check;
 use crate::edge::{Edge, over_state};
-use crate::engine::Epoch;
 use crate::host::Host;
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
 use crate::lane::Lane;
 use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient};
+use crate::log::Epoch;
 use crate::time::Now;
 
 /// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what

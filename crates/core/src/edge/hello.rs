@@ -14,11 +14,11 @@ use crate::edge::conn::{Conn, Phase};
 use crate::edge::receive::Envelope;
 use crate::edge::sent::UNANSWERED;
 use crate::edge::session::Session;
-use crate::engine::{Epoch, Since};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId};
 use crate::identity::{Access, Origin};
 use crate::letter::{OpKind, Place, Resume};
+use crate::log::{Epoch, Since};
 use crate::time::Now;
 use crate::token::{ResumeToken, SessionKey, UserMark};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::direct::{CountedBody, DirectBody, InboxShare};
 use crate::edge::sent::Sent;
-use crate::engine::{Epoch, Since};
+use crate::log::{Epoch, Since};
 use crate::time::Now;
 
 /// How much an inbox keeps: messages, and bytes of them.

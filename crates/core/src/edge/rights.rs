@@ -11,11 +11,11 @@ use crate::edge::admission::token_fault;
 use crate::edge::membership::Membership;
 use crate::edge::receive::Envelope;
 use crate::edge::session::Session;
-use crate::engine::Since;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, EdgeRoomId};
 use crate::identity::Rights;
 use crate::letter::{Leave, OpKind};
+use crate::log::Since;
 use crate::time::Now;
 
 /// What a request needs of its sender, beside being let in.

@@ -3,13 +3,14 @@
 use roomcast_protocol::{Body, ErrorCode, MessageType, Outgoing};
 
 use crate::context::{Context, Fault};
-use crate::engine::{Engine, Verdict};
 use crate::home::refusals::refuse_non_member;
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::ConnRef;
 use crate::identity::Rights;
 use crate::letter::{OpHead, ToEdge};
+use crate::log::Verdict;
+use crate::logs::Logs;
 use crate::time::Now;
 
 /// An answer that waits for the end of the turn.
@@ -144,27 +145,27 @@ impl Room {
     }
 
     /// A number is given up.
-    pub(super) fn skip<H: Host, E: Engine>(
+    pub(super) fn skip<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
     ) {
         let Some(client) = self.client_of(op) else {
             return refuse_non_member(ctx, now, op, MessageType::Skip);
         };
-        match engine.skip(self.log, client, op.seq) {
+        match logs.skip(self.log, client, op.seq) {
             Verdict::Next => self.acked((op.conn, op.encoding), op.born, op.seq, 0),
             known => self.answer_known(ctx, now, op, MessageType::Skip, known),
         }
     }
 
     /// A numbered message that its sender may not send is refused, unless it was sent before.
-    pub(super) fn forbid<H: Host, E: Engine>(
+    pub(super) fn forbid<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         request: MessageType,
@@ -173,19 +174,19 @@ impl Room {
         let Some(client) = self.client_of(op) else {
             return refuse_non_member(ctx, now, op, request);
         };
-        let verdict = engine.check(self.log, client, op.seq);
+        let verdict = logs.check(self.log, client, op.seq);
         if matches!(verdict, Verdict::Logged(_) | Verdict::Refused(_)) {
             return self.answer_known(ctx, now, op, request, verdict);
         }
-        engine.refuse(self.log, client, op.seq, ErrorCode::Forbidden);
+        logs.refuse(self.log, client, op.seq, ErrorCode::Forbidden);
         let fault = Fault::new(ErrorCode::Forbidden, right.denied());
         self.refuse_seq(ctx, now, op, request, fault, op.seq);
     }
 
     /// A number was used up by a message that never came here.
-    pub(super) fn note_refusal<E: Engine>(&mut self, engine: &mut E, op: &OpHead, code: ErrorCode) {
+    pub(super) fn note_refusal(&mut self, logs: &mut Logs, op: &OpHead, code: ErrorCode) {
         if let Some(client) = self.client_of(op) {
-            engine.refuse(self.log, client, op.seq, code);
+            logs.refuse(self.log, client, op.seq, code);
         }
     }
 }

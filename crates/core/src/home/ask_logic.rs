@@ -3,13 +3,14 @@
 use roomcast_protocol::{ErrorCode, GameAction, MessageType};
 
 use crate::context::{Context, Fault};
-use crate::engine::{Engine, Verdict};
 use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ConnRef;
 use crate::letter::{OpHead, Publish, ToEdge};
+use crate::log::Verdict;
 use crate::logic::{MemberEvent, Outcome, Refusal};
+use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::time::Now;
 
@@ -29,17 +30,17 @@ impl Room {
     }
 
     /// Lets the logic have a message first. A numbered one is not given to it twice.
-    pub(super) fn ask_logic<H: Host, E: Engine>(
+    pub(super) fn ask_logic<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         publish: &Publish,
     ) -> Asked {
         let numbered = self.client_of(op).filter(|_| op.seq > 0);
         if let Some(client) = numbered {
-            match engine.check(self.log, client, op.seq) {
+            match logs.check(self.log, client, op.seq) {
                 Verdict::Next => {}
                 known => {
                     self.answer_known(ctx, now, op, publish.message_type, known);
@@ -59,9 +60,9 @@ impl Room {
         // Neither is in the log: a number that was handled is answered with the offset 0.
         match (numbered, refused) {
             (None, _) => {}
-            (Some(client), Some(code)) => engine.refuse(self.log, client, op.seq, code),
+            (Some(client), Some(code)) => logs.refuse(self.log, client, op.seq, code),
             (Some(client), None) => {
-                engine.skip(self.log, client, op.seq);
+                logs.skip(self.log, client, op.seq);
                 self.acked((op.conn, op.encoding), op.born, op.seq, 0);
             }
         }

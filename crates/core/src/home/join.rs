@@ -3,24 +3,25 @@
 use roomcast_protocol::{ErrorCode, MessageType, mutated, presence};
 
 use crate::context::{Context, Fault};
-use crate::engine::{Completion, Engine, Record, Since};
+use crate::home::append::log_unavailable;
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
 use crate::home::room::Room;
-use crate::home::submission::Submission;
 use crate::host::{Host, Notice};
 use crate::id::EdgeRoomId;
 use crate::letter::{Join, OpHead, ToEdge};
+use crate::log::{Completion, Record, Since};
+use crate::logs::{Appended, Logs};
 use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
 use crate::settings::PresenceMode;
 use crate::time::Now;
 
 impl Room {
-    pub(super) fn join<H: Host, E: Engine>(
+    pub(super) fn join<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         mut op: OpHead,
         join: Box<Join>,
@@ -41,7 +42,7 @@ impl Room {
         }
         // One more session of a player who is here: nobody comes.
         if self.player_of_user(ctx, &join.user_id).is_some() {
-            return self.joined(ctx, engine, now, op, *join, None);
+            return self.joined(ctx, logs, now, op, *join, None);
         }
         let most = self.entry.kind.max_players as usize;
         if most > 0 && self.members.len() >= most {
@@ -55,15 +56,24 @@ impl Room {
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
         match self.presence() {
-            PresenceMode::Full => self.submit(ctx, engine, now, op, Submission::Join(join)),
+            PresenceMode::Full => {
+                let presence = self.join_payload(ctx, &join);
+                let record = self.join_record(&join, &presence);
+                match self.append(ctx, logs, now, None, record) {
+                    Some(Appended::Done(completion)) => {
+                        self.joined(ctx, logs, now, op, *join, Some(completion));
+                    }
+                    _ => self.refuse_join(ctx, now, &op, join.edge_room, log_unavailable()),
+                }
+            }
             PresenceMode::Count | PresenceMode::None => {
-                self.joined(ctx, engine, now, op, *join, None);
+                self.joined(ctx, logs, now, op, *join, None);
             }
         }
     }
 
     /// The record of somebody who joins: in a room that becomes too big, the event that says so.
-    pub(super) fn join_record<'a>(&self, join: &'a Join, presence: &'a str) -> Record<'a> {
+    fn join_record<'a>(&self, join: &'a Join, presence: &'a str) -> Record<'a> {
         if self.outgrows_full_presence(self.members.len() + 1) {
             return Record {
                 message_type: MessageType::Event,
@@ -84,7 +94,7 @@ impl Room {
     }
 
     /// What the record of one who joins has as its payload.
-    pub(super) fn join_payload<H: Host>(&self, ctx: &Context<H>, join: &Join) -> String {
+    fn join_payload<H: Host>(&self, ctx: &Context<H>, join: &Join) -> String {
         let members = self.members.len() + 1;
         if self.outgrows_full_presence(members) {
             return count_json(members);
@@ -93,19 +103,15 @@ impl Room {
     }
 
     /// Somebody is in: it gets `joined`, everybody hears of it, as far as the kind tells.
-    pub(super) fn joined<H: Host, E: Engine>(
+    fn joined<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: OpHead,
         join: Join,
         completion: Option<Completion>,
     ) {
-        // While the engine was asked, its logic may have failed.
-        if self.has_failed() {
-            return self.refuse_join(ctx, now, &op, join.edge_room, failed());
-        }
         // What was said before goes to those who were there.
         self.seal(ctx);
         let seat = Seat {
@@ -137,7 +143,7 @@ impl Room {
         let fields = JoinedFields {
             offset: before,
             recovered: false,
-            repeats_possible: engine.enter(
+            repeats_possible: logs.enter(
                 self.log,
                 client_id,
                 place.first_seq,
@@ -148,7 +154,7 @@ impl Room {
         };
         self.send_joined(
             ctx,
-            engine,
+            logs,
             now,
             &op,
             (edge_room, player),

@@ -6,12 +6,13 @@ use roomcast_protocol::{Body, Joined as JoinedBody, Outgoing};
 
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
-use crate::engine::{Engine, Since};
 use crate::home::publish::{PAGE, page};
 use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::EdgeRoomId;
 use crate::letter::{Joined, OpHead, ToEdge};
+use crate::log::Since;
+use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
@@ -31,10 +32,10 @@ pub(super) struct JoinedFields {
 
 impl Room {
     /// `joined`, what was missed, and the state. What the room makes from now on is delivered, once that was all.
-    pub(super) fn send_joined<H: Host, E: Engine>(
+    pub(super) fn send_joined<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         (edge_room, player): (EdgeRoomId, PlayerNum),
@@ -50,13 +51,13 @@ impl Room {
         };
         let newest = fields.offset;
         if let Some(since) = since {
-            let reached = since.offset <= newest && self.reaches(engine, now, &since);
+            let reached = since.offset <= newest && self.reaches(logs, now, &since);
             ctx.stats.recoveries[usize::from(reached)] += 1;
             if reached {
                 (fields.recovered, fields.offset) = (true, since.offset);
             }
         }
-        let slice = self.slice(ctx, engine, now, &seat, op.born, (fields.offset, newest));
+        let slice = self.slice(ctx, logs, now, &seat, op.born, (fields.offset, newest));
         let answer = self.joined_answer(ctx, seat.encoding, op.born, player, fields);
         let joined = Joined {
             conn: op.conn.conn,

@@ -1,26 +1,26 @@
 //! Going.
 
-use roomcast_protocol::{Body, Outgoing};
+use roomcast_protocol::{Body, MessageType, Outgoing};
 
 use crate::context::Context;
-use crate::engine::{Completion, Engine};
 use crate::home::output::Via;
 use crate::home::refusals::refuse_leave;
 use crate::home::room::Room;
-use crate::home::submission::Submission;
 use crate::host::Host;
-use crate::id::ConnRef;
+use crate::id::{ClientId, ConnRef};
 use crate::letter::{Leave, OpHead, ToEdge};
+use crate::log::{Completion, Record};
+use crate::logs::{Appended, Logs};
 use crate::member::{Member, Seat};
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
 
 impl Room {
-    pub(super) fn leave<H: Host, E: Engine>(
+    pub(super) fn leave<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         mut op: OpHead,
         leave: Leave,
@@ -33,18 +33,30 @@ impl Room {
             .members
             .get(&player)
             .is_none_or(|it| it.seats.len() == 1);
+        let mut completion = None;
         // An empty room's last event has no reader.
         if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
-            self.submit(ctx, engine, now, op, Submission::Leave(leave));
-        } else {
-            self.left(ctx, engine, now, op, leave, None);
+            let client = self.client_of(&op);
+            let user = self.members.get(&player).map(|it| it.user_id.clone());
+            let record = Record {
+                message_type: MessageType::PlayerLeft,
+                client_id: client.as_ref().map_or("", ClientId::as_str),
+                player_id: user.as_deref().unwrap_or_default(),
+                player_num: player,
+                ..Record::default()
+            };
+            // Whoever leaves has left, whether or not that can be told.
+            if let Some(Appended::Done(done)) = self.append(ctx, logs, now, None, record) {
+                completion = Some(done);
+            }
         }
+        self.left(ctx, logs, now, op, leave, completion);
     }
 
-    pub(super) fn left<H: Host, E: Engine>(
+    fn left<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: OpHead,
         leave: Leave,
@@ -66,7 +78,7 @@ impl Room {
         if seat.connected {
             self.remove_receiver(op.conn.shard, seat.encoding);
         }
-        engine.exit(self.log, seat.client_id);
+        logs.exit(self.log, seat.client_id);
         self.timestamp = self.timestamp.max(now.unix_ms);
         let gone_player = if last {
             self.members.remove(&op.player)

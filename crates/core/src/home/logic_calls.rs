@@ -2,10 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use roomcast_protocol::{ErrorCode, mutated};
+use roomcast_protocol::ErrorCode;
 
 use crate::context::{Context, Fault};
-use crate::engine::Engine;
 use crate::home::room::Room;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
@@ -119,23 +118,12 @@ impl Room {
         for member in std::mem::take(&mut self.members).into_values() {
             for seat in member.seats {
                 self.dismiss(ctx, now, &seat);
-                self.dismissed.push(seat.client_id);
             }
         }
         self.users.clear();
         self.edges.clear();
         self.receivers = [0; Encoding::COUNT];
         self.syncer = StateSyncer::default();
-    }
-
-    /// Those who were put out with the room's failure are in its log no more.
-    pub(super) fn forget_dismissed<E: Engine>(&mut self, engine: &mut E) {
-        for client in self.dismissed.drain(..) {
-            if mutated!("failed_room_keeps_its_members") {
-                continue;
-            }
-            engine.exit(self.log, client);
-        }
     }
 
     /// Tells somebody that the room has failed.

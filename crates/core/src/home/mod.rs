@@ -5,6 +5,7 @@
 //! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
 
 mod acks;
+mod append;
 mod ask_logic;
 mod big_room;
 mod join;
@@ -21,7 +22,6 @@ mod room;
 mod state_parts;
 mod state_span;
 mod state_sync;
-mod submission;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -30,10 +30,12 @@ use hashbrown::HashTable;
 use roomcast_protocol::mutated;
 
 use crate::context::{Context, Fault};
-use crate::engine::{Engine, Retention};
-use crate::host::{Host, Notice};
+use crate::host::{Host, LogNews, Notice};
 use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
+use crate::log::Retention;
+use crate::logs::Logs;
+use crate::store::Store;
 use crate::table::{Number, Table};
 use crate::time::Now;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
@@ -42,12 +44,11 @@ use room::Room;
 /// Bytes of fan-out that a room may cause in one round.
 const QUANTUM: i64 = 256 * 1024;
 
-pub(crate) struct Home<E> {
-    engine: E,
+pub(crate) struct Home<S> {
+    logs: Logs,
+    store: S,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
-    /// The room for each of the engine's logs.
-    by_log: Vec<HomeRoomId>,
     /// Rooms with operations that wait, in the order in which they are served.
     active: VecDeque<HomeRoomId>,
     /// Rooms that have something to hand out before the turn ends.
@@ -57,13 +58,14 @@ pub(crate) struct Home<E> {
     turn: u64,
 }
 
-impl<E: Engine> Home<E> {
-    pub(crate) fn new(engine: E) -> Home<E> {
+impl<S: Store> Home<S> {
+    /// `log_memory`: bytes that its rooms' logs may take together; 0 is any.
+    pub(crate) fn new(log_memory: usize, store: S) -> Home<S> {
         Home {
-            engine,
+            logs: Logs::new(log_memory),
+            store,
             rooms: Table::default(),
             by_name: HashTable::new(),
-            by_log: Vec::new(),
             active: VecDeque::new(),
             unsealed: Vec::new(),
             timers: BinaryHeap::new(),
@@ -99,9 +101,14 @@ impl<E: Engine> Home<E> {
         }
     }
 
+    pub(crate) fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Begins a turn.
-    pub(crate) fn begin_turn(&mut self) {
+    pub(crate) fn begin_turn(&mut self, now: Now) {
         self.turn += 1;
+        self.logs.sweep(now);
         if self.timers.len() > 1_024 + 4 * self.rooms.len() {
             self.sweep_timers();
         }
@@ -128,7 +135,6 @@ impl<E: Engine> Home<E> {
         now: Now,
         budget: &mut i64,
     ) -> bool {
-        self.complete(ctx, now);
         // Half a lane a turn: what its members' sockets can't take at once must still fit.
         let most = match ctx.settings.event_lane / 2 {
             0 => usize::MAX,
@@ -151,21 +157,16 @@ impl<E: Engine> Home<E> {
                 continue;
             }
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
-            let mut waits = false;
             while room.deficit > 0 && room.output.handed() < most {
-                waits = room.waits_for_engine();
-                if waits {
-                    break;
-                }
                 let Some(op) = room.pending.pop_front() else {
                     break;
                 };
-                let cost = room.process(ctx, &mut self.engine, now, op);
+                let cost = room.process(ctx, &mut self.logs, now, op);
                 room.deficit -= cost;
                 *budget -= cost;
             }
             // One that is in debt from a large operation comes round again until it is not.
-            stuck = if waits { stuck + 1 } else { 0 };
+            stuck = 0;
             if room.pending.is_empty() {
                 room.queued = false;
                 room.deficit = 0;
@@ -189,7 +190,6 @@ impl<E: Engine> Home<E> {
             room.seal(ctx);
             room.send_first_states(ctx);
             room.flush_acks(ctx, now);
-            room.forget_dismissed(&mut self.engine);
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
                     room.timer_at = at;
@@ -220,24 +220,12 @@ impl<E: Engine> Home<E> {
 
     /// Bytes that logs hold, and how many went whole.
     pub(crate) fn log_usage(&self) -> (usize, u64) {
-        self.engine.usage()
+        self.logs.usage()
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        timer.into_iter().chain(self.engine.next_wake()).min()
-    }
-
-    /// Takes what a slow engine has completed since the last turn.
-    fn complete<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        while let Some((log, submitted)) = self.engine.poll(now) {
-            let id = self.by_log.get(log.0 as usize).copied();
-            let id = id.unwrap_or(HomeRoomId::NONE);
-            if let Some(room) = self.rooms.get_mut(id) {
-                room.completed(ctx, &mut self.engine, now, submitted);
-                self.mark_unsealed(id);
-            }
-        }
+        timer.into_iter().chain(self.logs.next_wake()).min()
     }
 
     fn mark_unsealed(&mut self, id: HomeRoomId) {
@@ -283,18 +271,17 @@ impl<E: Engine> Home<E> {
             ..entry.kind.retention
         };
         let random = ctx.host.random();
-        let Some(opened) = self.engine.open(now, &room.name, retention, random) else {
+        let Some(opened) = self.logs.open(now, &room.name, retention, random) else {
             ctx.host.notice(Notice::NoLogMemory);
             return Err(no_memory());
         };
-        let log = opened.log.0 as usize;
+        let news = LogNews::Opened {
+            last: opened.offset,
+        };
+        ctx.host.log_news(now, &room.name, &opened.epoch, news);
         let id = self
             .rooms
             .insert(|id| Room::new(room.name.clone(), room.hash, id, entry, opened, now));
-        if self.by_log.len() <= log {
-            self.by_log.resize(log + 1, HomeRoomId::NONE);
-        }
-        self.by_log[log] = id;
         let rooms = &self.rooms;
         let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
         self.by_name.insert_unique(room.hash, id, hash_of);
@@ -305,10 +292,7 @@ impl<E: Engine> Home<E> {
         let Some(room) = self.rooms.remove(id) else {
             return;
         };
-        self.engine.close(now, room.log);
-        if let Some(by_log) = self.by_log.get_mut(room.log.0 as usize) {
-            *by_log = HomeRoomId::NONE;
-        }
+        self.logs.close(now, room.log);
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
         }

@@ -1,21 +1,22 @@
 //! What members send: chat, events, actions, presence; and what they ask for.
 
 use roomcast_protocol::{
-    Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind,
-    PresenceUpdate, presence,
+    Body, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, PresenceUpdate, mutated,
+    presence,
 };
 
 use crate::address::ShardAddress;
 use crate::context::{Context, Fault};
-use crate::engine::{Completion, Engine};
+use crate::home::append::log_unavailable;
 use crate::home::ask_logic::Asked;
 use crate::home::output::Via;
 use crate::home::refusals::refuse_non_member;
-use crate::home::room::{MAX_UNANSWERED, Room};
-use crate::home::submission::Submission;
+use crate::home::room::Room;
 use crate::host::{Encoding, Host};
-use crate::id::{ConnId, ConnRef};
+use crate::id::{ClientId, ConnId, ConnRef};
 use crate::letter::{MembersPage, Op, OpHead, OpKind, Publish, RoomRef, ToEdge};
+use crate::log::Completion;
+use crate::logs::{Appended, Logs};
 use crate::member::Member;
 use crate::player::PlayerNum;
 use crate::settings::{Mode, PresenceMode};
@@ -33,10 +34,10 @@ pub(super) const NOBODY: ConnRef = ConnRef {
 };
 
 impl Room {
-    pub(super) fn publish<H: Host, E: Engine>(
+    pub(super) fn publish<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         mut op: OpHead,
         publish: Publish,
@@ -51,14 +52,8 @@ impl Room {
                 }
             }
         }
-        if op.seq > 0 && self.waiting_of(&op) >= MAX_UNANSWERED {
-            let sentence = "too many messages to this room are unanswered; send this one again after the next answer";
-            let fault = Fault::new(ErrorCode::TooManyUnanswered, sentence);
-            self.refuse_seq(ctx, now, &op, asked, fault, op.seq);
-            return ctx.recycle_for(op.conn.shard, publish.bytes);
-        }
         if self.asks_logic(&publish, op.conn) {
-            match self.ask_logic(ctx, engine, now, &op, &publish) {
+            match self.ask_logic(ctx, logs, now, &op, &publish) {
                 Asked::Relay => {}
                 Asked::Answered => return ctx.recycle_for(op.conn.shard, publish.bytes),
             }
@@ -67,11 +62,33 @@ impl Room {
             self.timestamp = self.timestamp.max(now.unix_ms);
             return self.published(ctx, &op, publish, None);
         }
-        self.submit(ctx, engine, now, op, Submission::Publish(publish));
+        if mutated!("ack_before_append") && op.seq > 0 {
+            self.acked((op.conn, op.encoding), op.born, op.seq, self.offset + 1);
+        }
+        let sender = self.client_of(&op);
+        let client_id = sender.as_ref().map_or("", ClientId::as_str);
+        let record = publish.record(client_id, self.entry.kind.no_echo);
+        match self.append(ctx, logs, now, sender, record) {
+            Some(Appended::Done(completion)) => {
+                return self.published(ctx, &op, publish, Some(completion));
+            }
+            Some(Appended::Known(verdict)) => self.answer_known(ctx, now, &op, asked, verdict),
+            None => {
+                let fault = Fault {
+                    seq: op.seq,
+                    request_id: op.request_id,
+                    request: Some(asked),
+                    room: &self.name,
+                    ..log_unavailable()
+                };
+                ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
+            }
+        }
+        ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 
     /// A publish has its place in the order, or needs none: it is delivered, and acked if it was logged.
-    pub(super) fn published<H: Host>(
+    fn published<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         op: &OpHead,
@@ -87,7 +104,7 @@ impl Room {
     }
 
     /// Broadcasts a publish that has its place in the order.
-    pub(super) fn deliver<H: Host>(
+    fn deliver<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         conn: ConnRef,

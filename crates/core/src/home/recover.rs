@@ -8,12 +8,12 @@ use roomcast_protocol::{
 
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
-use crate::engine::{Engine, Epoch, Since};
 use crate::home::refusals::{refuse_non_member, unread_log};
 use crate::home::room::Room;
-use crate::host::Host;
+use crate::host::{Host, LogNews};
 use crate::letter::{Joined, OpHead, ReadLog, Slice, ToEdge};
-use crate::log::{EventLog, Logged, Record};
+use crate::log::{Epoch, EventLog, Logged, Record, Since};
+use crate::logs::Logs;
 use crate::member::Seat;
 use crate::time::Now;
 use roomcast_protocol::{Limits, MessageType};
@@ -27,19 +27,32 @@ const PAGE_BYTES: usize = 24 * 1024;
 
 impl Room {
     /// Whether the log still has all that came after a place.
-    pub(super) fn reaches<E: Engine>(&self, engine: &mut E, now: Now, since: &Since) -> bool {
+    pub(super) fn reaches(&self, logs: &mut Logs, now: Now, since: &Since) -> bool {
         since.epoch == self.epoch
             && since.offset <= self.offset
-            && engine
+            && logs
                 .events(now, self.log)
                 .is_some_and(|log| log.reaches(since.offset) || mutated!("gap_is_not_told"))
     }
 
-    /// The next part of the log for one member: what came after `after`, up to `to`.
-    pub(super) fn slice<H: Host, E: Engine>(
+    /// The log, to tell somebody of it.
+    fn log<'l, H: Host>(
         &self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &'l mut Logs,
+        now: Now,
+    ) -> Option<&'l EventLog> {
+        let log = logs.events(now, self.log)?;
+        let news = LogNews::Read(log);
+        ctx.host.log_news(now, &self.name, &self.epoch, news);
+        Some(log)
+    }
+
+    /// The next part of the log for one member: what came after `after`, up to `to`.
+    pub(super) fn slice<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
         now: Now,
         seat: &Seat,
         born: u64,
@@ -51,7 +64,10 @@ impl Room {
             to: after,
             caught_up: after >= to,
         };
-        let Some(log) = engine.events(now, self.log).filter(|_| after < to) else {
+        if after >= to {
+            return slice;
+        }
+        let Some(log) = self.log(ctx, logs, now) else {
             return slice;
         };
         let most = match ctx.settings.event_lane / 2 {
@@ -84,10 +100,10 @@ impl Room {
     }
 
     /// A member that is behind asks for what comes next. Whoever asks waits for the answer: there always is one.
-    pub(super) fn read_log<H: Host, E: Engine>(
+    pub(super) fn read_log<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         read: ReadLog,
@@ -105,8 +121,8 @@ impl Room {
             epoch: self.epoch,
             offset: after,
         };
-        if self.reaches(engine, now, &place) {
-            let slice = self.slice(ctx, engine, now, &seat, op.born, (after, self.offset));
+        if self.reaches(logs, now, &place) {
+            let slice = self.slice(ctx, logs, now, &seat, op.born, (after, self.offset));
             return ToEdge::LogSlice {
                 conn: op.conn.conn,
                 edge_room,
@@ -140,10 +156,10 @@ impl Room {
     }
 
     /// Answers with a page of the log.
-    pub(super) fn history<H: Host, E: Engine>(
+    pub(super) fn history<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         request: HistoryRequest,
@@ -153,7 +169,7 @@ impl Room {
         }
         ctx.stats.history_pages += 1;
         let empty = EventLog::default();
-        let log = engine.events(now, self.log).unwrap_or(&empty);
+        let log = self.log(ctx, logs, now).unwrap_or(&empty);
         let page = Page::of(&self.name, &self.epoch, log, request, self.offset);
         let message = Outgoing {
             room_id: &self.name,

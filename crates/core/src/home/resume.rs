@@ -3,7 +3,6 @@
 use roomcast_protocol::{Body, Outgoing};
 
 use crate::context::Context;
-use crate::engine::Engine;
 use crate::home::joined::JoinedFields;
 use crate::home::output::Via;
 use crate::home::refusals::refuse_resume;
@@ -11,6 +10,7 @@ use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::ClientId;
 use crate::letter::{OpHead, Resume};
+use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
 use crate::time::Now;
@@ -39,10 +39,10 @@ impl Room {
     }
 
     /// A member's session has another connection. From here on the one before is not believed.
-    pub(super) fn resume<H: Host, E: Engine>(
+    pub(super) fn resume<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: &OpHead,
         resume: &Resume,
@@ -69,17 +69,12 @@ impl Room {
         self.timestamp = self.timestamp.max(now.unix_ms);
         let fields = JoinedFields {
             offset: self.offset,
-            repeats_possible: engine.enter(
-                self.log,
-                client,
-                place.first_seq,
-                place.since.is_some(),
-            ),
+            repeats_possible: logs.enter(self.log, client, place.first_seq, place.since.is_some()),
             ..JoinedFields::default()
         };
         self.send_joined(
             ctx,
-            engine,
+            logs,
             now,
             op,
             (edge_room, player),

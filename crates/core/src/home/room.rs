@@ -9,19 +9,19 @@ use roomcast_protocol::mutated;
 use smallvec::SmallVec;
 
 use crate::context::Context;
-use crate::engine::{Engine, Epoch, LogId, Opened};
 use crate::home::acks::Acks;
 use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::state_parts::Parts;
 use crate::home::state_sync::StateSyncer;
-use crate::home::submission::Submission;
 use crate::host::{Encoding, Host, Notice};
 use crate::id::{ClientId, ConnRef, HomeRoomId};
 use crate::kinds::KindEntry;
 use crate::letter::{Op, OpHead, OpKind};
+use crate::log::Epoch;
 use crate::logic::RoomLogic;
+use crate::logs::{LogId, Logs, Opened};
 use crate::member::Member;
 use crate::numbered::Numbered;
 use crate::player::PlayerNum;
@@ -33,8 +33,6 @@ use crate::time::Now;
 const OVERHEAD: i64 = 512;
 /// What a list of members may cost to encode, in bytes.
 const LIST: i64 = 32 * 1024;
-/// Numbered messages of one sender that may wait for a slow engine.
-pub(crate) const MAX_UNANSWERED: usize = 32;
 
 pub(crate) struct Room {
     pub(crate) name: Arc<str>,
@@ -59,8 +57,6 @@ pub(crate) struct Room {
     pub(super) deficit: i64,
     /// The turn that [`Output::handed`] counts for.
     turn: u64,
-    /// Submitted and not completed, in order; the engine is a slow one.
-    pub(super) in_flight: VecDeque<(OpHead, Submission)>,
     pub(super) output: Output,
     pub(super) acks: Acks,
     /// The log said that it is too short for those who come back; told once.
@@ -76,8 +72,6 @@ pub(crate) struct Room {
     /// The earliest timer that is set for this room.
     pub(super) timer_at: u64,
     pub(super) failed: bool,
-    /// Clients that were put out when it failed, and that its log still counts as present.
-    pub(super) dismissed: Vec<ClientId>,
 }
 
 impl Row for Room {
@@ -124,7 +118,6 @@ impl Room {
             queued: false,
             deficit: 0,
             turn: 0,
-            in_flight: VecDeque::new(),
             output: Output::default(),
             acks: Acks::default(),
             short_log: false,
@@ -137,7 +130,6 @@ impl Room {
             wake_at: u64::MAX,
             timer_at: u64::MAX,
             failed,
-            dismissed: Vec::new(),
         }
     }
 
@@ -158,10 +150,7 @@ impl Room {
 
     /// Nobody is here, nothing waits.
     pub(super) fn is_over(&self) -> bool {
-        self.members.is_empty()
-            && self.pending.is_empty()
-            && self.in_flight.is_empty()
-            && !mutated!("room_outlives_its_members")
+        self.members.is_empty() && self.pending.is_empty() && !mutated!("room_outlives_its_members")
     }
 
     /// Whether a shard with members takes no more for now. Nothing is made for the room then: no operation is done,
@@ -179,32 +168,16 @@ impl Room {
         self.link_full
     }
 
-    /// Who comes and who goes decides what the next operation may do: it waits for both.
-    pub(super) fn waits_for_engine(&self) -> bool {
-        match self.pending.front().map(|next| &next.request) {
-            // A number that is given up is one in the sender's order.
-            Some(OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..)) => {
-                !self.in_flight.is_empty()
-            }
-            Some(next) if next.comes_or_goes() => !self.in_flight.is_empty(),
-            _ => {
-                let mut in_flight = self.in_flight.iter();
-                in_flight.any(|(_, submission)| submission.comes_or_goes())
-            }
-        }
-    }
-
     /// Does what was asked for. Returns what it cost, in bytes of fan-out.
-    pub(super) fn process<H: Host, E: Engine>(
+    pub(super) fn process<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        engine: &mut E,
+        logs: &mut Logs,
         now: Now,
         op: Op,
     ) -> i64 {
         let Op { head: op, request } = op;
         let (conn, window) = (op.conn, op.window);
-        let in_flight = self.in_flight.len();
         let members = self.members.len() as i64;
         // Who comes and who goes is told to all, or it is no more than a number.
         let heard = match self.presence() {
@@ -222,9 +195,9 @@ impl Room {
             OpKind::Members(_) => LIST,
         };
         match request {
-            OpKind::Join(join) => self.join(ctx, engine, now, op, join),
-            OpKind::Leave(leave) => self.leave(ctx, engine, now, op, leave),
-            OpKind::Publish(publish) => self.publish(ctx, engine, now, op, publish),
+            OpKind::Join(join) => self.join(ctx, logs, now, op, join),
+            OpKind::Leave(leave) => self.leave(ctx, logs, now, op, leave),
+            OpKind::Publish(publish) => self.publish(ctx, logs, now, op, publish),
             OpKind::Presence(update) => self.update_presence(ctx, now, &op, &update),
             OpKind::Members(page) => self.list_members(ctx, now, &op, page),
             OpKind::ReadState(read) => {
@@ -232,22 +205,21 @@ impl Room {
                 ctx.send_edge(conn.shard, answer);
             }
             OpKind::Detach => self.detach(ctx, now, &op),
-            OpKind::Resume(resume) => self.resume(ctx, engine, now, &op, &resume),
+            OpKind::Resume(resume) => self.resume(ctx, logs, now, &op, &resume),
             OpKind::ReadLog(_)
                 if mutated!("slice_is_not_answered") && self.turn.is_multiple_of(8) => {}
             OpKind::ReadLog(read) => {
-                let answer = self.read_log(ctx, engine, now, &op, read);
+                let answer = self.read_log(ctx, logs, now, &op, read);
                 ctx.send_edge(conn.shard, answer);
             }
-            OpKind::History(request) => self.history(ctx, engine, now, &op, request),
-            OpKind::Skip => self.skip(ctx, engine, now, &op),
-            OpKind::Refused(code) => self.note_refusal(engine, &op, code),
+            OpKind::History(request) => self.history(ctx, logs, now, &op, request),
+            OpKind::Skip => self.skip(ctx, logs, now, &op),
+            OpKind::Refused(code) => self.note_refusal(logs, &op, code),
             OpKind::Forbidden(request, right) => {
-                self.forbid(ctx, engine, now, &op, request, right);
+                self.forbid(ctx, logs, now, &op, request, right);
             }
         }
-        // What a slow engine holds is given back when it has completed.
-        if window > 0 && self.in_flight.len() == in_flight {
+        if window > 0 {
             ctx.accepted(conn, window);
         }
         if self.output.is_full() {

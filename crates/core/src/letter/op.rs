@@ -6,10 +6,10 @@ use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
 };
 
-use crate::engine::Since;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::identity::Rights;
+use crate::log::{Record, Since};
 use crate::player::PlayerNum;
 use crate::state_position::StatePosition;
 
@@ -43,14 +43,6 @@ impl OpHead {
 }
 
 impl OpKind {
-    /// Whether it changes who is in the room, or which connection a member has: it keeps its place among publishes.
-    pub(crate) fn comes_or_goes(&self) -> bool {
-        matches!(
-            self,
-            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Detach | OpKind::Resume(_)
-        )
-    }
-
     /// Bytes that it holds while it waits.
     pub(crate) fn held(&self) -> usize {
         let keys = |update: &PresenceUpdate<'_>| -> usize {
@@ -185,5 +177,20 @@ impl Publish {
         self.bytes
             .get(self.name_length as usize..)
             .unwrap_or_default()
+    }
+
+    /// As a log keeps it. `silent`: whether its sender goes without it where it does not say.
+    pub(crate) fn record<'a>(&'a self, client_id: &'a str, silent: bool) -> Record<'a> {
+        Record {
+            message_type: self.message_type,
+            payload_kind: self.payload_kind,
+            format: self.format,
+            silent: self.no_echo.unwrap_or(silent),
+            client_id,
+            seq: self.seq,
+            name: self.name(),
+            payload: self.payload(),
+            ..Record::default()
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! A room's recent events, in a ring of bytes: what a client that comes back is given.
 //!
 //! The ring grows by half up to its bound and then allocates nothing: an event costs what it
-//! says, a header, and 16 bytes of index. An engine keeps one for each room that it knows.
+//! says, a header, and 16 bytes of index. [`Logs`](crate::logs::Logs) keeps one for each room.
 //!
 //! Ages are told by the clock that can't be set. A log does not look at it by itself: who is about to read trims it
 //! first ([`EventLog::trim`]), so that nobody is given an event that is older than it may be.
 
+mod place;
 mod producers;
 mod record;
 
@@ -13,6 +14,7 @@ use std::collections::VecDeque;
 
 use crate::time::Now;
 
+pub use place::{Completion, Epoch, Since};
 pub use producers::{Producers, Verdict};
 pub use record::{Logged, Record};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{NodeId, StoreId};
-use crate::engine::Epoch;
 use crate::id::ClientId;
+use crate::log::Epoch;
 use crate::player::PlayerNum;
 
 /// Whose a room is: a node, and the number of its lease, which rises whenever the node was given up. So a claim over a

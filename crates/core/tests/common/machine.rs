@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::ops::{Index, IndexMut};
 
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
-use roomcast_core::engine::Engine;
+use roomcast_core::store::Store;
 use roomcast_core::{Access, ConnId, Encoding, Now, Origin, Shard, ShardMessage};
 use roomcast_protocol::Format;
 
@@ -55,32 +55,32 @@ impl Link {
 }
 
 /// The shards, each with its driver.
-pub struct Shards<E>(pub Vec<Driver<SimHost, E, Client>>);
+pub struct Shards<S>(pub Vec<Driver<SimHost, S, Client>>);
 
-impl<E: Engine> Shards<E> {
+impl<S: Store> Shards<S> {
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Shard<SimHost, E>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Shard<SimHost, S>> {
         self.0.iter().map(|driver| driver.shard())
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard<SimHost, E>> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard<SimHost, S>> {
         self.0.iter_mut().map(|driver| driver.shard_mut())
     }
 }
 
-impl<E: Engine> Index<usize> for Shards<E> {
-    type Output = Shard<SimHost, E>;
+impl<S: Store> Index<usize> for Shards<S> {
+    type Output = Shard<SimHost, S>;
 
-    fn index(&self, index: usize) -> &Shard<SimHost, E> {
+    fn index(&self, index: usize) -> &Shard<SimHost, S> {
         self.0[index].shard()
     }
 }
 
-impl<E: Engine> IndexMut<usize> for Shards<E> {
-    fn index_mut(&mut self, index: usize) -> &mut Shard<SimHost, E> {
+impl<S: Store> IndexMut<usize> for Shards<S> {
+    fn index_mut(&mut self, index: usize) -> &mut Shard<SimHost, S> {
         self.0[index].shard_mut()
     }
 }
@@ -95,14 +95,14 @@ pub struct Machine<'a> {
     pub links: &'a mut [Link],
 }
 
-impl<E: Engine> Outside<SimHost, E> for Machine<'_> {
+impl<S: Store> Outside<SimHost, S> for Machine<'_> {
     type Socket = Client;
 
     fn now(&mut self) -> Now {
         self.now
     }
 
-    fn take_mail(&mut self, _: Now, _: &mut Shard<SimHost, E>, mail: &mut Mail<Client>) {
+    fn take_mail(&mut self, _: Now, _: &mut Shard<SimHost, S>, mail: &mut Mail<Client>) {
         let link = &mut self.links[self.index];
         for client in link.newcomers.drain(..) {
             mail.newcomers.push(Newcomer {

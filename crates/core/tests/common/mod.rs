@@ -13,13 +13,12 @@ mod machine;
 use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Pace};
-use roomcast_core::engine::Engine;
 use roomcast_core::settings::{Compression, Kind, Settings};
+use roomcast_core::store::{NoStore, Store};
 use roomcast_core::{
     BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory, Notice,
     Now, Origin, Received, Rights, Rooms, ShardConfig, TokenFault,
 };
-use roomcast_engine::MemoryEngine;
 use serde_json::Value;
 
 pub use machine::{Client, Shards, Socket};
@@ -130,8 +129,8 @@ pub enum Got {
     Close(u16, String),
 }
 
-pub struct Node<E: Engine = MemoryEngine> {
-    pub shards: Shards<E>,
+pub struct Node<S: Store = NoStore> {
+    pub shards: Shards<S>,
     links: Vec<Link>,
     pub sockets: Vec<Socket>,
     pub now: Now,
@@ -144,16 +143,26 @@ pub struct Node<E: Engine = MemoryEngine> {
 
 pub fn node(shards: u16, settings: Settings, kinds: Vec<Kind>) -> Node {
     let kinds = kinds.into_iter().map(|kind| (kind, None)).collect();
-    node_with(1, shards, settings, kinds, MemoryEngine::default)
+    node_with(1, shards, settings, kinds)
 }
 
-pub fn node_with<E: Engine>(
+pub fn node_with(
     seed: u64,
     count: u16,
     settings: Settings,
     kinds: Vec<(Kind, Option<LogicFactory>)>,
-    engine: impl Fn() -> E,
-) -> Node<E> {
+) -> Node {
+    node_on(seed, count, settings, kinds, || NoStore)
+}
+
+/// The same with a store for each shard.
+pub fn node_on<S: Store>(
+    seed: u64,
+    count: u16,
+    settings: Settings,
+    kinds: Vec<(Kind, Option<LogicFactory>)>,
+    store: impl Fn() -> S,
+) -> Node<S> {
     let mut table = Kinds::new(settings.refuse_unknown_kinds);
     for (kind, logic) in kinds {
         table.insert(kind, logic);
@@ -181,7 +190,7 @@ pub fn node_with<E: Engine>(
             read_buffer: 256 * 1024,
             ..Pace::default()
         };
-        Driver::new(config, pace, host, engine())
+        Driver::new(config, pace, host, store())
     });
     let link = |_| Link {
         newcomers: Vec::new(),
@@ -202,7 +211,7 @@ pub fn node_with<E: Engine>(
     }
 }
 
-impl<E: Engine> Node<E> {
+impl<S: Store> Node<S> {
     pub fn connect(&mut self) -> Client {
         let shard = self.sockets.len() % self.shards.len();
         self.connect_to(shard, Encoding::ALL[0])
@@ -495,63 +504,4 @@ pub fn relay(name: &str) -> Kind {
         mode: roomcast_core::settings::Mode::Relay,
         ..Kind::default()
     }
-}
-
-/// The methods of an engine that wraps another one in `inner`, but for `submit` and `poll`.
-#[macro_export]
-macro_rules! as_inner_engine {
-    () => {
-        as_inner_engine!(but enter exit);
-        fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
-            self.inner.enter(log, client, first_seq, back)
-        }
-        fn exit(&mut self, log: LogId, client: ClientId) {
-            self.inner.exit(log, client);
-        }
-    };
-    (but enter exit) => {
-        fn open(
-            &mut self,
-            now: roomcast_core::Now,
-            room: &str,
-            retention: roomcast_core::engine::Retention,
-            random: u64,
-        ) -> Option<roomcast_core::engine::Opened> {
-            self.inner.open(now, room, retention, random)
-        }
-        fn cut(&self, log: LogId) -> u64 {
-            self.inner.cut(log)
-        }
-        fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
-            self.inner.check(log, client, seq)
-        }
-        fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
-            self.inner.skip(log, client, seq)
-        }
-        fn refuse(
-            &mut self,
-            log: LogId,
-            client: ClientId,
-            seq: u64,
-            code: roomcast_protocol::ErrorCode,
-        ) {
-            self.inner.refuse(log, client, seq, code);
-        }
-        fn events(
-            &mut self,
-            now: roomcast_core::Now,
-            log: LogId,
-        ) -> Option<&roomcast_core::log::EventLog> {
-            self.inner.events(now, log)
-        }
-        fn next_wake(&self) -> Option<u64> {
-            self.inner.next_wake()
-        }
-        fn usage(&self) -> (usize, u64) {
-            self.inner.usage()
-        }
-        fn close(&mut self, now: roomcast_core::Now, log: LogId) {
-            self.inner.close(now, log);
-        }
-    };
 }

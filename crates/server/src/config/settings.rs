@@ -35,8 +35,6 @@ pub struct Config {
     pub log: Log,
     /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
     pub session_secret: Secret,
-    /// `[rooms]` `log_memory`: bytes that the logs of all rooms may cost together; 0 is any.
-    pub log_memory: usize,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,
     /// `[kinds.NAME]`: the kinds of rooms. The first one is `default`.
@@ -57,7 +55,6 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             log: Log::default(),
             session_secret: Secret::default(),
-            log_memory: 256 * 1024 * 1024,
             core: Settings::default(),
             kinds: vec![Kind::default()],
         }

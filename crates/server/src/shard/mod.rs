@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use roomcast_core::Kinds;
-use roomcast_core::engine::Engine;
 use roomcast_core::settings::Settings;
+use roomcast_core::store::Store;
 
 use crate::auth::Authority;
 use crate::clock::Clock;
@@ -43,19 +43,19 @@ pub(crate) struct Node {
 ///
 /// # Errors
 /// The thread, or the shard's random numbers, could not be had.
-pub(crate) fn spawn<E: Engine + Send + 'static>(
+pub(crate) fn spawn<S: Store + Send + 'static>(
     index: u16,
     poll: mio::Poll,
     mailbox: &Arc<Mailbox>,
     node: &Arc<Node>,
-    engine: E,
+    store: S,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let host = host::ShardHost::new(node.clock, node.authority.clone())?;
     let node = Arc::clone(node);
     let mailbox = Arc::clone(mailbox);
     let run = move || {
-        let worker = move || Worker::new(index, poll, mailbox, node, host, engine).run();
+        let worker = move || Worker::new(index, poll, mailbox, node, host, store).run();
         // A shard that panicked leaves its rooms without a home: the process has to end, and says so.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(worker));
         ended(result.is_ok());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use roomcast_core::driver::{Driver, Pace};
-use roomcast_core::engine::Engine;
+use roomcast_core::store::Store;
 use roomcast_core::{BatcherLimits, ConnId, ShardConfig};
 
 use super::Node;
@@ -23,21 +23,21 @@ const EVENTS: usize = 4 * 1024;
 const SUM_UP: u64 = 1_000_000;
 
 /// A shard's thread.
-pub(super) struct Worker<E> {
-    driver: Driver<ShardHost, E, Socket>,
+pub(super) struct Worker<S> {
+    driver: Driver<ShardHost, S, Socket>,
     world: World,
     /// Microseconds at which the log is told next what was left out of it.
     sum_up_at: u64,
 }
 
-impl<E: Engine> Worker<E> {
+impl<S: Store> Worker<S> {
     pub(super) fn new(
         index: u16,
         poll: Poll,
         mailbox: Arc<Mailbox>,
         node: Arc<Node>,
         host: ShardHost,
-        engine: E,
+        store: S,
     ) -> Self {
         let config = ShardConfig {
             index,
@@ -51,7 +51,7 @@ impl<E: Engine> Worker<E> {
             hash_key: node.hash_key,
         };
         Worker {
-            driver: Driver::new(config, Pace::default(), host, engine),
+            driver: Driver::new(config, Pace::default(), host, store),
             world: World::new(index, poll, mailbox, node),
             sum_up_at: 0,
         }

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use mio::{Interest, Poll, Token};
 use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
-use roomcast_core::engine::Engine;
+use roomcast_core::store::Store;
 use roomcast_core::{ConnId, Encoding, Now, Shard, ShardMessage};
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    fn follow<E: Engine>(&mut self, now: Now, shard: &mut Shard<ShardHost, E>, order: Order) {
+    fn follow<S: Store>(&mut self, now: Now, shard: &mut Shard<ShardHost, S>, order: Order) {
         match order {
             Order::Report(to) => {
                 let report = Report {
@@ -125,14 +125,14 @@ impl World {
     }
 }
 
-impl<E: Engine> Outside<ShardHost, E> for World {
+impl<S: Store> Outside<ShardHost, S> for World {
     type Socket = Socket;
 
     fn now(&mut self) -> Now {
         self.node.clock.now()
     }
 
-    fn take_mail(&mut self, now: Now, shard: &mut Shard<ShardHost, E>, mail: &mut Mail<Socket>) {
+    fn take_mail(&mut self, now: Now, shard: &mut Shard<ShardHost, S>, mail: &mut Mail<Socket>) {
         if !self.mailbox.has_mail() {
             return;
         }

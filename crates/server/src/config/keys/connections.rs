@@ -280,7 +280,7 @@ pub(super) static ROOMS: Section = Section {
              before the others. Then come logs of open rooms, the one that was written to longest ago before the \
              others. Each open room takes about 500 bytes that can't be dropped. When open rooms take all of it, \
              no new room is opened: `unavailable`.",
-            &bytes(|c| &mut c.log_memory, ("1MiB", "65536GiB"), Zero::Off),
+            &bytes(|c| &mut c.core.log_memory, ("1MiB", "65536GiB"), Zero::Off),
         ),
         Key::new(
             "logic_budget",

@@ -1,4 +1,5 @@
-//! The engine inside the process: order, logs and what was logged before, in memory.
+//! The logs of a shard's rooms, those of closed rooms among them: they give events their order, keep the newest, and
+//! know what was logged before.
 
 mod log;
 #[cfg(test)]
@@ -7,11 +8,11 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use roomcast_core::engine::{Engine, Epoch, LogId, Opened, Record, Retention, Submitted, Verdict};
-use roomcast_core::log::EventLog;
-use roomcast_core::{ClientId, Now};
 use roomcast_protocol::{ErrorCode, mutated};
 
+use crate::id::ClientId;
+use crate::log::{Completion, Epoch, EventLog, Record, Retention, Verdict};
+use crate::time::Now;
 use log::{Log, Ordered};
 
 /// Exits after which those of whom nothing is kept are looked for.
@@ -19,7 +20,31 @@ const EXITS: usize = 64;
 /// Logs that are looked at in one turn.
 const LOOKS: usize = 64;
 
-/// Orders events in this process's memory; each submission completes at once.
+/// Names a log that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogId(pub u32);
+
+/// Where a room's log stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Its name here.
+    pub log: LogId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The offset of its last event; 0 before the first.
+    pub offset: u64,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug)]
+pub enum Appended {
+    /// It is in the log.
+    Done(Completion),
+    /// Its number was used up before, or is not the sender's next. Never [`Verdict::Next`].
+    Known(Verdict),
+}
+
+/// The logs of a shard.
 ///
 /// A log outlives its room for its retention: whoever opens the room again meanwhile goes on with it. No event is read
 /// after its age, and its memory is given back soon after.
@@ -28,7 +53,7 @@ const LOOKS: usize = 64;
 /// closed, the one closed first first; then those of open rooms, the one that was written to last the longest ago first.
 /// What an open room needs to be open can't go: where that takes all, no new room is opened.
 #[derive(Debug)]
-pub struct MemoryEngine {
+pub struct Logs {
     logs: slab::Slab<Box<Log>>,
     by_name: HashMap<Arc<str>, u32>,
     /// By [`Log::rank`]; that of an open log may have grown since.
@@ -43,16 +68,16 @@ pub struct MemoryEngine {
     evicted: u64,
 }
 
-impl Default for MemoryEngine {
-    fn default() -> MemoryEngine {
-        MemoryEngine::new(0)
+impl Default for Logs {
+    fn default() -> Logs {
+        Logs::new(0)
     }
 }
 
-impl MemoryEngine {
-    /// An engine without rooms, whose logs cost at most `ceiling` bytes together; 0 is any.
-    pub fn new(ceiling: usize) -> MemoryEngine {
-        MemoryEngine {
+impl Logs {
+    /// None yet. All that there will be cost at most `ceiling` bytes together; 0 is any.
+    pub fn new(ceiling: usize) -> Logs {
+        Logs {
             logs: slab::Slab::new(),
             by_name: HashMap::new(),
             order: Ordered::new(),
@@ -133,8 +158,8 @@ impl MemoryEngine {
         }
     }
 
-    /// Looks at logs of which something has aged out, and ends those whose time is over.
-    fn sweep(&mut self, now: Now) {
+    /// Looks at logs of which something has aged out, and ends those whose time is over. Each turn asks.
+    pub fn sweep(&mut self, now: Now) {
         if now.micros < self.idle_until {
             return;
         }
@@ -200,8 +225,16 @@ impl MemoryEngine {
     }
 }
 
-impl Engine for MemoryEngine {
-    fn open(&mut self, now: Now, room: &str, retention: Retention, random: u64) -> Option<Opened> {
+impl Logs {
+    /// Opens a room's log: the one that is still there from before, or a new one. `random` names the epoch then.
+    /// `None`: open rooms take all the memory that logs may take, so that there is none for a new one.
+    pub fn open(
+        &mut self,
+        now: Now,
+        room: &str,
+        retention: Retention,
+        random: u64,
+    ) -> Option<Opened> {
         self.sweep(now);
         let known = self.by_name.get(room).copied();
         let slot = match known {
@@ -230,42 +263,40 @@ impl Engine for MemoryEngine {
         Some(opened)
     }
 
-    fn submit(
+    /// Appends an event. One with a `seq` is logged once, in its sender's order. `None`: there is no such log.
+    pub fn append(
         &mut self,
         now: Now,
         log: LogId,
         sender: Option<ClientId>,
-        record: Record<'_>,
-    ) -> Submitted {
+        record: &Record<'_>,
+    ) -> Option<Appended> {
         let LogId(slot) = log;
-        let submit = |log: &mut Log| (log.submit(now, sender, record), log.is_misplaced());
-        let Some((submitted, is_misplaced)) = self.change(slot, submit) else {
-            return Submitted::Unavailable { retry_after_ms: 0 };
-        };
+        let append = |log: &mut Log| (log.append(now, sender, record), log.is_misplaced());
+        let (appended, is_misplaced) = self.change(slot, append)?;
         if is_misplaced {
             self.place(now, slot);
         }
         self.evict();
-        submitted
+        Some(appended)
     }
 
-    fn poll(&mut self, now: Now) -> Option<(LogId, Submitted)> {
-        self.sweep(now);
-        None
-    }
-
-    fn next_wake(&self) -> Option<u64> {
+    /// Microseconds at which something of a log ages out: call [`Logs::sweep`] then.
+    pub fn next_wake(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
+    /// A client is in the room, and has no answer for numbers from `first_seq` on; 0 where it does not say. It may have
+    /// been there before if it is `back`. Whether what it sends again may be logged twice.
+    pub fn enter(&mut self, log: LogId, client: ClientId, first_seq: u64, back: bool) -> bool {
         let enter = |log: &mut Log| log.producers.enter(client, first_seq, back);
         let unsure = self.change(log.0, enter);
         self.evict();
         unsure.unwrap_or(false)
     }
 
-    fn exit(&mut self, log: LogId, client: ClientId) {
+    /// A client is no longer in the room.
+    pub fn exit(&mut self, log: LogId, client: ClientId) {
         self.change(log.0, |log| {
             let first = log.events.first();
             log.producers.exit(client, first);
@@ -277,40 +308,47 @@ impl Engine for MemoryEngine {
         });
     }
 
-    fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
+    /// What is to be done with a number that may not be for the log.
+    pub fn check(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.change(log.0, |log| log.producers.check(client, seq));
         self.evict();
         verdict.unwrap_or(Verdict::Next)
     }
 
-    fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
+    /// A client gives a number up.
+    pub fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.change(log.0, |log| log.producers.skip(client, seq));
         self.evict();
         verdict.unwrap_or(Verdict::Logged(0))
     }
 
-    fn refuse(&mut self, log: LogId, client: ClientId, seq: u64, code: ErrorCode) {
+    /// A number was refused for good before it came to the log.
+    pub fn refuse(&mut self, log: LogId, client: ClientId, seq: u64, code: ErrorCode) {
         self.change(log.0, |log| log.producers.refuse(client, seq, code));
         self.evict();
     }
 
-    fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog> {
+    /// The newest events of a room: none that is older than the room's retention.
+    pub fn events(&mut self, now: Now, log: LogId) -> Option<&EventLog> {
         if !mutated!("age_is_not_kept") {
             self.change(log.0, |log| log.trim(now));
         }
         self.logs.get(log.0 as usize).map(|log| &log.events)
     }
 
-    fn cut(&self, log: LogId) -> u64 {
+    /// Events of a room that went too early: [`EventLog::cut`]. It is asked after each event, and trims nothing.
+    pub fn cut(&self, log: LogId) -> u64 {
         let log = self.logs.get(log.0 as usize);
         log.map_or(0, |log| log.events.cut())
     }
 
-    fn usage(&self) -> (usize, u64) {
+    /// Bytes that logs hold, and how many logs went whole to stay under the ceiling.
+    pub fn usage(&self) -> (usize, u64) {
         (self.held, self.evicted)
     }
 
-    fn close(&mut self, now: Now, log: LogId) {
+    /// The room is empty and closed. Its log stays for its retention.
+    pub fn close(&mut self, now: Now, log: LogId) {
         let LogId(slot) = log;
         let is_empty = self.change(slot, |log| {
             log.closed_at = Some(now.micros);

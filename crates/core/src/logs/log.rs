@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use roomcast_core::engine::{Completion, Epoch, Record, Retention, Submitted, Verdict};
-use roomcast_core::log::{ALLOCATION, EventLog, Producers};
-use roomcast_core::{ClientId, Now};
 use roomcast_protocol::mutated;
+
+use super::Appended;
+use crate::id::ClientId;
+use crate::log::{ALLOCATION, Completion, Epoch, EventLog, Producers, Record, Retention, Verdict};
+use crate::time::Now;
 
 /// Logs are looked at when their times come, all of one second together.
 const TICK: u64 = 1_000_000;
@@ -64,18 +66,18 @@ impl Log {
             + self.producers.held()
     }
 
-    pub(super) fn submit(
+    pub(super) fn append(
         &mut self,
         now: Now,
         sender: Option<ClientId>,
-        record: Record<'_>,
-    ) -> Submitted {
+        record: &Record<'_>,
+    ) -> Appended {
         let numbered = sender.filter(|_| record.seq > 0);
         if let Some(client) = numbered {
             match self.producers.check(client, record.seq) {
                 Verdict::Next => {}
                 Verdict::Logged(_) if mutated!("repeat_is_logged_again") => {}
-                known => return Submitted::Known(known),
+                known => return Appended::Known(known),
             }
         }
         // The wall clock may step back; a room's time may not.
@@ -85,11 +87,11 @@ impl Log {
             unix_ms: timestamp,
             ..now
         };
-        let offset = self.events.append(&self.retention, now, &record);
+        let offset = self.events.append(&self.retention, now, record);
         if let Some(client) = numbered {
             self.producers.logged(client, offset);
         }
-        Submitted::Done(Completion { offset, timestamp })
+        Appended::Done(Completion { offset, timestamp })
     }
 
     /// Drops what is older than it may be.

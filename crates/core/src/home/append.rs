@@ -1,0 +1,60 @@
+//! What a room puts into its log.
+
+use roomcast_protocol::ErrorCode;
+
+use crate::context::{Context, Fault};
+use crate::home::room::Room;
+use crate::host::{Host, LogNews, Notice};
+use crate::id::ClientId;
+use crate::log::{Logged, Record};
+use crate::logs::{Appended, Logs};
+use crate::time::Now;
+
+impl Room {
+    /// Gives an event its place in the room's order. One with a `seq` is logged once, in its sender's order. `None`: it
+    /// can't be logged now.
+    pub(super) fn append<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        sender: Option<ClientId>,
+        record: Record<'_>,
+    ) -> Option<Appended> {
+        let appended = logs.append(now, self.log, sender, &record)?;
+        if let Appended::Done(completion) = appended {
+            self.offset = completion.offset;
+            self.timestamp = self.timestamp.max(completion.timestamp);
+            ctx.stats.events += 1;
+            let logged = Logged {
+                offset: completion.offset,
+                timestamp: completion.timestamp,
+                record,
+            };
+            let news = LogNews::Logged(&logged);
+            ctx.host.log_news(now, &self.name, &self.epoch, news);
+        }
+        self.note_short_log(ctx, logs);
+        Some(appended)
+    }
+
+    /// A log that is shorter than sessions live leaves gaps for those who come back: it is said which setting is why.
+    fn note_short_log<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs) {
+        if self.short_log || logs.cut(self.log) == 0 {
+            return;
+        }
+        self.short_log = true;
+        ctx.stats.short_logs += 1;
+        ctx.host.notice(Notice::ShortLog {
+            kind: &self.entry.kind.name,
+        });
+    }
+}
+
+/// An event can't be logged now.
+pub(super) fn log_unavailable() -> Fault<'static> {
+    Fault::new(
+        ErrorCode::Unavailable,
+        "the room's log can't be written at the moment; send this message again later",
+    )
+}
