@@ -36,6 +36,11 @@ fn random() -> f64 {
     (number >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// A number below `most`, which is not 0.
+pub(crate) fn random_below(most: usize) -> usize {
+    ((random() * most as f64) as usize).min(most.saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

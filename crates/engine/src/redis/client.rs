@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use roomcast_core::store::{Cause, StoreError, StoreId};
+use tokio::sync::watch;
 
 use super::command::Command;
 use super::config::RedisConfig;
@@ -60,6 +61,11 @@ impl Client {
             tag: Arc::clone(&entry.tag),
         };
         self.table().masters.iter().map(master).collect()
+    }
+
+    /// Changes whenever [`Client::masters`] or the store of one of them does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.topology.seen.subscribe()
     }
 
     /// The store that has a key; `None`: there is no connection to it.

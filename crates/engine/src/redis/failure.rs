@@ -13,6 +13,24 @@ pub struct Failure {
     pub said: Box<str>,
 }
 
+/// Lets a failure that lasts be told once, not with each attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Option<Box<str>>);
+
+impl Told {
+    /// Whether it is another one than the last.
+    pub(crate) fn is_new(&mut self, failure: &Failure) -> bool {
+        let is_new = self.0.as_ref() != Some(&failure.said);
+        self.0 = Some(failure.said.clone());
+        is_new
+    }
+
+    /// It has passed.
+    pub(crate) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// What the connection does after an error of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::config::RedisConfig;
 use super::connection::Connection;
-use super::failure::Failure;
+use super::failure::{Failure, Told};
 use super::identity::Info;
-use super::job::Queue;
+use super::job::{Queue, lock};
 use super::pipe::{End, Pipe};
 use super::resp::Value;
 use super::sentinel::Sentinels;
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) failure: std::sync::Mutex<Option<Failure>>,
     /// Where the master is by what a Sentinel has said last. A connection that goes elsewhere is given up.
     pub(crate) named: watch::Sender<Option<Endpoint>>,
+    /// Counts what changes at any master.
+    seen: Arc<watch::Sender<u64>>,
 }
 
 /// Where a connection goes, and who answers there.
@@ -38,13 +40,19 @@ pub(crate) struct Place {
 }
 
 impl Shared {
-    pub(crate) fn new(config: &RedisConfig) -> Arc<Self> {
+    pub(crate) fn new(config: &RedisConfig, seen: &Arc<watch::Sender<u64>>) -> Arc<Self> {
         Arc::new(Self {
             queue: Queue::new(config.queue_bytes),
             place: watch::Sender::new(None),
             failure: std::sync::Mutex::default(),
             named: watch::Sender::new(None),
+            seen: Arc::clone(seen),
         })
+    }
+
+    pub(crate) fn set_place(&self, place: Option<Place>) {
+        self.place.send_replace(place);
+        self.seen.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn store(&self) -> Option<StoreId> {
@@ -70,7 +78,7 @@ pub(crate) async fn keep(
     trouble: Trouble,
 ) {
     let mut backoff = Backoff::new();
-    let mut silent = false;
+    let mut told = Told::default();
     loop {
         let connected = tokio::select! {
             connected = connect(&mut source, &config, &shared) => connected,
@@ -79,32 +87,29 @@ pub(crate) async fn keep(
         let failure = match connected {
             Ok((connection, place)) => {
                 info!(redis = %place.endpoint, store = %format_args!("{:032x}", place.store.0), "connected to Redis");
-                silent = false;
-                *super::job::lock(&shared.failure) = None;
-                shared.place.send_replace(Some(place.clone()));
+                told.clear();
+                *lock(&shared.failure) = None;
+                shared.set_place(Some(place.clone()));
                 let mut pipe = Pipe::new(connection, &config, &shared, place, &trouble);
                 let end = pipe.serve().await;
                 if pipe.has_answered() {
                     backoff.reset();
                 }
                 drop(pipe);
-                shared.place.send_replace(None);
+                shared.set_place(None);
                 match end {
                     End::Closed => return,
                     End::Lost(failure) => failure,
                 }
             }
-            Err(failure) => {
-                shared.queue.fail(&failure.error);
-                failure
-            }
+            Err(failure) => failure,
         };
-        if !silent {
+        // Whoever waits behind what was lost asks again as well: so the order stays with whoever asks.
+        shared.queue.fail(&failure.error);
+        if told.is_new(&failure) {
             warn!("Redis: {failure}");
         }
-        // The same problem is said once, not with each attempt.
-        silent = true;
-        *super::job::lock(&shared.failure) = Some(failure);
+        *lock(&shared.failure) = Some(failure);
         trouble.notify_one();
         tokio::select! {
             () = sleep(backoff.next()) => {}

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod client;
+mod cluster;
 mod command;
 mod config;
 mod connection;

@@ -390,7 +390,7 @@ impl Asked<'_> {
         let other = store != self.place.store;
         if other {
             self.place.store = store;
-            self.shared.place.send_replace(Some(self.place.clone()));
+            self.shared.set_place(Some(self.place.clone()));
             self.outdated = self.waiting.len();
         }
         if other || unknown {

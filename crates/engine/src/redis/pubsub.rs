@@ -15,7 +15,7 @@ use super::backoff::Backoff;
 use super::client::Client;
 use super::config::{Login, Mode, RedisConfig};
 use super::connection::Connection;
-use super::failure::{Failure, Then};
+use super::failure::{Failure, Then, Told};
 use super::job::{Job, Reply, What, lock};
 use super::master::{Place, Shared, Trouble};
 use super::resp::Value;
@@ -226,7 +226,7 @@ impl Listener {
     async fn keep(self) {
         let mut places = self.shared.place.subscribe();
         let mut backoff = Backoff::new();
-        let mut silent = false;
+        let mut told = Told::default();
         loop {
             let place = match places
                 .wait_for(Option::is_some)
@@ -245,12 +245,11 @@ impl Listener {
                 },
             };
             match lost {
-                None => silent = false,
+                None => told.clear(),
                 Some(failure) => {
-                    if !silent {
+                    if told.is_new(&failure) {
                         warn!("Redis, channel of this node: {failure}");
                     }
-                    silent = true;
                     sleep(backoff.next()).await;
                 }
             }

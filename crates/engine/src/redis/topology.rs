@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use roomcast_core::store::StoreId;
 use tokio::sync::watch;
 
+use super::cluster;
 use super::config::{Mode, RedisConfig};
 use super::master::{Shared, Source, Trouble, keep};
 use super::sentinel::{self, Sentinels};
@@ -74,6 +75,8 @@ pub(crate) struct Topology {
     table: RwLock<Arc<Table>>,
     /// Counts the tables.
     pub(crate) changes: watch::Sender<u64>,
+    /// Counts them, and what changes at each master.
+    pub(crate) seen: Arc<watch::Sender<u64>>,
     /// Something may have changed.
     pub(crate) trouble: Trouble,
 }
@@ -95,6 +98,7 @@ impl Topology {
         *place = Arc::new(table);
         drop(place);
         self.changes.send_modify(|count| *count += 1);
+        self.seen.send_modify(|count| *count += 1);
     }
 
     /// Begins to reach all masters.
@@ -102,6 +106,7 @@ impl Topology {
         let topology = Arc::new(Self {
             table: RwLock::default(),
             changes: watch::Sender::new(0),
+            seen: Arc::new(watch::Sender::new(0)),
             trouble: Trouble::default(),
         });
         let sources: Vec<Source> = match &config.mode {
@@ -137,12 +142,18 @@ impl Topology {
             (shared, vec![(first, last)])
         });
         topology.replace(Table::new(masters.collect()));
+        if config.mode == Mode::Cluster {
+            tokio::spawn(cluster::follow(
+                Arc::downgrade(&topology),
+                Arc::clone(config),
+            ));
+        }
         topology
     }
 
     /// Begins to reach one master.
     pub(crate) fn reach(&self, config: &Arc<RedisConfig>, source: Source) -> Arc<Shared> {
-        let shared = Shared::new(config);
+        let shared = Shared::new(config, &self.seen);
         let task = keep(
             Arc::clone(&shared),
             Arc::clone(config),

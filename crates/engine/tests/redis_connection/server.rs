@@ -1,7 +1,7 @@
 //! A real Redis for a test, on a free port. It ends with the test.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -174,28 +174,41 @@ pub(crate) fn ask(port: u16, parts: &[&str]) -> Value {
 }
 
 fn ask_as(port: u16, password: Option<&str>, parts: &[&str]) -> Value {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let begin = Instant::now();
+    loop {
+        // A failover closes such connections too.
+        match try_ask(port, password, parts) {
+            Ok(value) => return value,
+            Err(error) if begin.elapsed() > DEADLINE => panic!("{parts:?}: {error}"),
+            Err(_) => {}
+        }
+    }
+}
+
+fn try_ask(port: u16, password: Option<&str>, parts: &[&str]) -> io::Result<Value> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(DEADLINE))?;
     let mut out = Vec::new();
     if let Some(password) = password {
         write_command(&mut out, [&b"AUTH"[..], password.as_bytes()]);
     }
     write_command(&mut out, parts.iter().map(|part| part.as_bytes()));
-    socket.write_all(&out).expect("it is written");
+    socket.write_all(&out)?;
     let mut reader = Reader::new(1 << 20);
     let mut before = usize::from(password.is_some());
     loop {
         if let Some(value) = reader.read().expect("RESP") {
             if before == 0 {
-                return value;
+                return Ok(value);
             }
             before -= 1;
             continue;
         }
         let mut bytes = [0; 4096];
-        let read = socket.read(&mut bytes).expect("an answer");
-        assert!(read > 0, "{parts:?}: Redis closed the connection");
-        reader.buffer().extend_from_slice(&bytes[..read]);
+        match socket.read(&mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => reader.buffer().extend_from_slice(&bytes[..read]),
+        }
     }
 }
 

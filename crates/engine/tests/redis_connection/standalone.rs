@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use roomcast_core::store::{Answer, Cause, StoreError, StoreId, Ticket};
 use roomcast_engine::redis::{Client, Login, Mode, Secret, Value};
+use tokio::time::timeout;
 
-use crate::server::{Server, config, wait};
+use crate::server::{DEADLINE, Server, config, wait};
 use crate::shard::{PUSH, Shard, client, key, push};
 
 async fn connected(redis: &Client) -> StoreId {
@@ -111,11 +112,17 @@ async fn a_restarted_redis_is_another_store() {
         Err(StoreError::Again(Cause::Connection))
     );
 
+    let mut changes = redis.changes();
     server.restart();
-    let other = wait("another store", || {
-        redis.masters()[0].store.filter(|other| *other != store)
-    })
-    .await;
+    let other = loop {
+        match redis.masters()[0].store {
+            Some(other) if other != store => break other,
+            _ => timeout(DEADLINE, changes.changed())
+                .await
+                .expect("a change in time")
+                .expect("a change"),
+        }
+    };
     assert_eq!(
         redis.run(push(b"{a}", Some(store))).await,
         Err(StoreError::Again(Cause::OtherStore))
