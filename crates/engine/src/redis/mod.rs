@@ -4,6 +4,7 @@
 //! Redis's words is said by [`Commands`].
 
 mod backoff;
+mod check;
 mod client;
 mod cluster;
 mod command;
@@ -23,6 +24,7 @@ mod tls;
 mod topology;
 mod url;
 
+pub use check::{Finding, Level, RIGHTS, Report, check};
 pub use client::{Client, Master};
 pub use command::{Command, Commands, Script, store_name};
 pub use config::{Login, Mode, RedisConfig, Secret, Tls};

@@ -1,6 +1,7 @@
 //! How a node reaches Redis, tried with real ones.
 #![allow(clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod check;
 mod cluster;
 mod pubsub;
 mod sentinel;
