@@ -21,6 +21,7 @@ pub mod log;
 mod logic;
 pub mod logs;
 mod member;
+pub mod node;
 mod numbered;
 mod player;
 mod pool;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use roomcast_core::node::{ClusterView, LivingNode, Own};
 use roomcast_core::post::{
-    Letter, MOST_LETTER, NotSent, Peer, Post, PostEvent, PostKey, PostSettings, VERSIONS,
+    Letter, MOST_LETTER, NotSent, Post, PostEvent, PostKey, PostSettings, VERSIONS,
 };
 use roomcast_core::store::{HomeName, NodeId};
 use roomcast_core::{NodeNumber, Now};
@@ -21,6 +22,27 @@ fn now(micros: u64) -> Now {
 fn home(node: u64) -> HomeName {
     let node = NodeId(node);
     HomeName { node, lease: 1 }
+}
+
+/// One of two nodes may act until then, and knows the other one by this number.
+fn view(node: u64, until: u64, number: NodeNumber) -> ClusterView {
+    let own = Own {
+        home: home(node),
+        links: 1,
+        until,
+    };
+    let other = LivingNode {
+        number,
+        home: home(1 - node),
+        shards: 1,
+        version: 1,
+        address: "".into(),
+    };
+    ClusterView {
+        own: Some(own),
+        living: vec![other],
+        ..ClusterView::default()
+    }
 }
 
 fn letter(bytes: &[u8]) -> Letter {
@@ -47,12 +69,7 @@ impl Pair {
         let key = PostKey::new(&[3; 32]);
         let mut posts = [(); 2].map(|()| Post::new(settings.clone(), key.clone()));
         for (at, post) in posts.iter_mut().enumerate() {
-            let peer = Peer {
-                number: OTHER,
-                home: home(1 - at as u64),
-                version: 1,
-            };
-            post.meet(now(1), Some((home(at as u64), u64::MAX)), &[peer]);
+            post.meet(now(1), &view(at as u64, u64::MAX, OTHER));
         }
         let mut pair = Pair {
             now: 1,
@@ -257,22 +274,17 @@ fn a_version_that_is_not_understood_is_counted_and_ignored() {
 #[test]
 fn nothing_goes_without_a_lease_and_everything_when_it_goes_on() {
     let mut pair = Pair::new(&PostSettings::default());
-    let peer = Peer {
-        number: OTHER,
-        home: home(1),
-        version: 1,
-    };
     let until = pair.now + 10 * MS;
-    pair.posts[0].meet(now(pair.now), Some((home(0), until)), &[peer]);
+    pair.posts[0].meet(now(pair.now), &view(0, until, OTHER));
     pair.until(until);
     pair.posts[0].send(OTHER, letter(b"a")).unwrap();
     pair.until(until + 100 * MS);
     assert_eq!((pair.sent.len(), pair.posts[0].next_wake()), (0, None));
-    pair.posts[0].meet(now(pair.now), Some((home(0), u64::MAX)), &[peer]);
+    pair.posts[0].meet(now(pair.now), &view(0, u64::MAX, OTHER));
     pair.until(until + 200 * MS);
     assert_eq!(pair.got[1].len(), 1);
     // With the lease the links are gone.
-    pair.posts[0].meet(now(pair.now), None, &[]);
+    pair.posts[0].meet(now(pair.now), &ClusterView::default());
     assert_eq!(pair.posts[0].poll_event(), Some(PostEvent::Lost(OTHER)));
     let refused = pair.posts[0].send(OTHER, letter(b"a"));
     assert_eq!(refused, Err(NotSent::Gone(letter(b"a"))));
@@ -282,21 +294,13 @@ fn nothing_goes_without_a_lease_and_everything_when_it_goes_on() {
 fn a_node_that_gives_its_link_up_takes_the_other_ones_with_it() {
     let mut pair = Pair::new(&PostSettings::default());
     pair.posts[1].send(OTHER, letter(b"unsent")).unwrap();
-    let again = Peer {
-        number: NodeNumber::met(2),
-        home: home(1),
-        version: 1,
-    };
-    pair.posts[0].meet(now(pair.now), Some((home(0), u64::MAX)), &[again]);
+    let again = NodeNumber::met(2);
+    pair.posts[0].meet(now(pair.now), &view(0, u64::MAX, again));
     pair.until(pair.now + 1_000 * MS);
     // Told once on each side; the other one has no number for the node until it is given one.
     assert_eq!(pair.got, [(); 2].map(|()| vec![PostEvent::Lost(OTHER)]));
-    let again = Peer {
-        home: home(0),
-        ..again
-    };
-    pair.posts[1].meet(now(pair.now), Some((home(1), u64::MAX)), &[again]);
-    pair.posts[1].send(again.number, letter(b"new")).unwrap();
+    pair.posts[1].meet(now(pair.now), &view(1, u64::MAX, again));
+    pair.posts[1].send(again, letter(b"new")).unwrap();
     pair.until(pair.now + 3_000 * MS);
     assert!(matches!(&pair.got[0][1..], [PostEvent::Letter { bytes, .. }] if **bytes == *b"new"));
 }

@@ -11,9 +11,9 @@ use super::inbox::{Inbox, TooLarge};
 use super::mac::{MAC, PostKey};
 use super::outbox::Outbox;
 use super::settings::PostSettings;
-use super::{Letter, Peer, PostStats};
+use super::{Letter, PostStats};
 use crate::address::NodeNumber;
-use crate::store::HomeName;
+use crate::store::{HomeName, NodeId};
 
 /// The first delay between two announcements.
 const ANNOUNCE_AGAIN: u64 = 50_000;
@@ -25,7 +25,7 @@ pub(super) struct Link {
     /// The highest number that the node had.
     last_number: NodeNumber,
     own: End,
-    /// The other end: the node's newest lease, and the newest count that was heard under it, 0 before.
+    /// The other end: that with the highest count that was heard.
     peer: End,
     /// Of what is sent.
     version: u8,
@@ -53,23 +53,24 @@ pub(super) enum Heard {
 }
 
 impl Link {
-    pub(super) fn new(own: End, peer: &Peer, now: u64, settings: &PostSettings) -> Link {
+    /// A link that waits for a number.
+    pub(super) fn new(own: End, node: NodeId, settings: &PostSettings) -> Link {
         Link {
-            number: Some(peer.number),
-            last_number: peer.number,
+            number: None,
+            last_number: NodeNumber::OWN,
             own,
             peer: End {
-                home: peer.home,
+                home: HomeName { node, lease: 0 },
                 count: 0,
             },
-            version: spoken(peer.version),
+            version: *VERSIONS.start(),
             open: false,
-            announce_at: Some(now),
+            announce_at: None,
             announce_delay: ANNOUNCE_AGAIN,
             outbox: Outbox::new(settings),
             inbox: Inbox::default(),
             under_way: false,
-            gathered_at: now,
+            gathered_at: 0,
         }
     }
 
@@ -84,24 +85,17 @@ impl Link {
         }
     }
 
-    /// Whether the node has gone and come back, as the living are told.
-    pub(super) fn is_gone(&self, peer: &Peer) -> bool {
-        let renumbered = self.number.is_some_and(|number| number < peer.number);
-        renumbered || self.peer.home.lease < peer.home.lease
+    /// Whether the node has another number now: the link is lost.
+    pub(super) fn is_before(&self, number: NodeNumber) -> bool {
+        self.number.is_some_and(|it| it < number)
     }
 
     /// The node lives. A number that it did not have before begins the next link.
-    pub(super) fn meet(&mut self, peer: &Peer, now: u64) {
-        self.version = spoken(peer.version);
-        if self.peer.home.lease < peer.home.lease {
-            self.peer = End {
-                home: peer.home,
-                count: 0,
-            };
-        }
-        if self.number.is_none() && self.last_number < peer.number {
-            self.number = Some(peer.number);
-            self.last_number = peer.number;
+    pub(super) fn meet(&mut self, number: NodeNumber, version: u32, now: u64) {
+        self.version = spoken(version);
+        if self.number.is_none() && self.last_number < number {
+            self.number = Some(number);
+            self.last_number = number;
             self.announce_at = Some(now);
             self.announce_delay = ANNOUNCE_AGAIN;
         }
@@ -109,14 +103,12 @@ impl Link {
 
     /// Takes in who sent a datagram, and to whom.
     pub(super) fn hear(&mut self, header: &Header, now: u64) -> Heard {
-        let (from, peer) = (header.from, self.peer);
-        let order = (from.home.lease, from.count).cmp(&(peer.home.lease, peer.count));
+        let order = header.from.count.cmp(&self.peer.count);
         if order.is_lt() && !mutated!("old_end_is_believed") {
             return Heard::NotOurs;
         }
-        let comes_back = from.home.lease > peer.home.lease;
-        self.peer = from;
-        if comes_back || self.open && order.is_gt() {
+        self.peer = header.from;
+        if self.open && order.is_gt() {
             return Heard::Lost;
         }
         if self.number.is_none() {
@@ -213,7 +205,8 @@ impl Link {
 }
 
 /// The version in which a node is written to.
-fn spoken(newest: u8) -> u8 {
+fn spoken(newest: u32) -> u8 {
+    let newest = u8::try_from(newest).unwrap_or(u8::MAX);
     newest.clamp(*VERSIONS.start(), *VERSIONS.end())
 }
 

@@ -22,12 +22,14 @@ pub use datagram::{MOST_DATAGRAM, VERSIONS};
 pub use mac::PostKey;
 pub use settings::PostSettings;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use roomcast_protocol::mutated;
 
 use crate::address::{NodeNumber, ShardAddress};
+use crate::node::ClusterView;
 use crate::store::{HomeName, NodeId};
 use crate::time::Now;
 use datagram::End;
@@ -74,17 +76,6 @@ pub enum NotSent {
     Gone(Letter),
     /// It has more than [`MOST_LETTER`] bytes.
     TooLarge(Letter),
-}
-
-/// Another node that lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// A number that no lost link had: the higher, the later.
-    pub number: NodeNumber,
-    /// Who it is.
-    pub home: HomeName,
-    /// The newest version of datagrams that it understands.
-    pub version: u8,
 }
 
 /// What the post has counted since it began.
@@ -161,44 +152,44 @@ impl Post {
         }
     }
 
-    /// Says which nodes live, and who this one is: its lease, and until when it may act by it. `None`: it has none.
+    /// Says which nodes live, and until when this one may act.
     ///
-    /// Links to others are lost. A node whose link was lost gets the next one once it is given a higher number; so call
-    /// this again after each [`PostEvent::Lost`] of a node that lives.
-    pub fn meet(&mut self, now: Now, own: Option<(HomeName, u64)>, living: &[Peer]) {
-        let home = own.map(|(home, _)| home);
-        self.until = own.map_or(0, |(_, until)| until);
-        let living: BTreeMap<_, _> = living
-            .iter()
-            .filter(|peer| home.is_some_and(|own| own.node != peer.home.node))
-            .map(|peer| (peer.home.node, peer))
-            .collect();
-        let another = self.own != home;
-        self.own = home;
+    /// Links to others are lost, and all of them where this node has lost its lease. A node whose link was lost gets the
+    /// next one once it has a higher number: so call this again after each [`PostEvent::Lost`], when the node agent has
+    /// been told ([`link_lost`](crate::node::NodeAgent::link_lost)).
+    pub fn meet(&mut self, now: Now, view: &ClusterView) {
+        let own = view.own.map(|own| HomeName {
+            node: own.home.node,
+            lease: own.links,
+        });
+        self.until = view.own.map_or(0, |own| own.until);
+        let another = self.own != own;
+        self.own = own;
         let nodes: Vec<_> = self.links.keys().copied().collect();
         for node in nodes {
+            let peer = view.node(node).filter(|_| own.is_some());
             let link = self.links.get(&node);
-            let stays = living.get(&node).filter(|_| home.is_some());
-            let gone = stays.is_none_or(|peer| link.is_none_or(|link| link.is_gone(peer)));
-            if another || gone {
+            let renumbered =
+                peer.is_some_and(|peer| link.is_some_and(|it| it.is_before(peer.number)));
+            if another || renumbered || peer.is_none() {
                 self.lose(node);
             }
-            if stays.is_none() {
+            if peer.is_none() {
                 self.links.remove(&node);
             }
         }
-        let Some(home) = home else { return };
-        for (node, peer) in living {
-            match self.links.get_mut(&node) {
-                Some(link) => link.meet(peer, now.micros),
-                None => {
-                    let own = End::next(home, &mut self.count);
-                    let link = Link::new(own, peer, now.micros, &self.settings);
-                    self.links.insert(node, link);
+        let Some(own) = own else { return };
+        for peer in &view.living {
+            let node = peer.home.node;
+            let link = match self.links.entry(node) {
+                Entry::Occupied(link) => link.into_mut(),
+                Entry::Vacant(none) => {
+                    let own = End::next(own, &mut self.count);
+                    none.insert(Link::new(own, node, &self.settings))
                 }
-            }
-            let link = self.links.get(&node);
-            if let Some(number) = link.and_then(|link| link.number) {
+            };
+            link.meet(peer.number, peer.version, now.micros);
+            if let Some(number) = link.number {
                 self.numbers.insert(number, node);
             }
         }

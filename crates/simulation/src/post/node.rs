@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_core::post::{Letter, NotSent, Peer, Post, PostEvent, PostKey, PostSettings};
+use roomcast_core::node::{ClusterView, LivingNode, Own};
+use roomcast_core::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings};
 use roomcast_core::store::{HomeName, NodeId};
 use roomcast_core::{NodeNumber, Now};
 
@@ -56,19 +57,29 @@ impl Node {
         let living: Vec<_> = self.living.clone();
         self.numbers
             .retain(|node, _| living.iter().any(|home| home.node == *node));
-        let peers: Vec<_> = living
-            .into_iter()
-            .map(|home| Peer {
-                number: *self.numbers.entry(home.node).or_insert_with(|| {
-                    self.met += 1;
-                    NodeNumber::met(self.met)
-                }),
-                home,
-                version: 9,
-            })
-            .collect();
-        let own = self.until.map(|until| (self.home, until));
-        self.post.meet(now, own, &peers);
+        let living = living.into_iter().map(|home| LivingNode {
+            number: *self.numbers.entry(home.node).or_insert_with(|| {
+                self.met += 1;
+                NodeNumber::met(self.met)
+            }),
+            home,
+            shards: 1,
+            version: 9,
+            address: "".into(),
+        });
+        let mut living: Vec<_> = living.filter(|it| it.home.node != self.home.node).collect();
+        living.sort_by_key(|it| it.home.node);
+        let own = self.until.map(|until| Own {
+            home: self.home,
+            links: self.home.lease,
+            until,
+        });
+        let view = ClusterView {
+            own,
+            living,
+            ..ClusterView::default()
+        };
+        self.post.meet(now, &view);
     }
 
     /// Sends a letter that says which one it is.

@@ -1,0 +1,136 @@
+//! Who lives, by what the store answered, and which number each node has here.
+
+use std::collections::BTreeMap;
+
+use super::view::LivingNode;
+use crate::address::NodeNumber;
+use crate::store::{Beaten, HomeName, NodeEntry, NodeId, StoreId};
+
+/// What is known of the other nodes.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    living: BTreeMap<NodeId, Living>,
+    dead: Vec<HomeName>,
+    /// Whether all that live, the own node too, say that they have settled, by store.
+    settled: Option<StoreId>,
+    /// Nodes that were met.
+    met: u32,
+    /// When the beat was sent whose answer is known.
+    asked_at: u64,
+}
+
+#[derive(Debug)]
+struct Living {
+    node: LivingNode,
+    /// It has an entry at the store that there is now.
+    is_here: bool,
+}
+
+impl Known {
+    /// When the store was asked.
+    pub(super) fn asked_at(&self) -> u64 {
+        self.asked_at
+    }
+
+    /// This is another store: who lived may have to come here yet.
+    pub(super) fn meet(&mut self) {
+        for living in self.living.values_mut() {
+            living.is_here = false;
+        }
+        self.dead.clear();
+        self.settled = None;
+    }
+
+    /// All links are lost.
+    pub(super) fn forget(&mut self) {
+        self.living.clear();
+        self.dead.clear();
+        self.settled = None;
+    }
+
+    /// Gives the node of this number another one. `false`: there is none.
+    pub(super) fn renumber(&mut self, number: NodeNumber) -> bool {
+        let mut living = self.living.values_mut();
+        let Some(living) = living.find(|it| it.node.number == number) else {
+            return false;
+        };
+        living.node.number = next(&mut self.met);
+        true
+    }
+
+    /// Takes an answer in. `others_may_come`: who lived at the store before counts until it has come to this one.
+    pub(super) fn learn(
+        &mut self,
+        asked_at: u64,
+        own: NodeId,
+        lease_ms: u64,
+        beaten: &Beaten,
+        others_may_come: bool,
+    ) {
+        self.asked_at = asked_at;
+        // As the store says it of its own lease.
+        let is_young = |entry: &NodeEntry| beaten.now < entry.beat.saturating_add(lease_ms);
+        let young = || beaten.nodes.iter().filter(|entry| is_young(entry));
+        let others = || young().filter(|entry| entry.home.node != own);
+        self.living.retain(|node, living| {
+            let here = others().any(|entry| entry.home.node == *node);
+            here || others_may_come && !living.is_here
+        });
+        for entry in others() {
+            self.lives(entry);
+        }
+        let gone = beaten.nodes.iter().filter(|entry| !is_young(entry));
+        let gone = gone.map(|entry| entry.home);
+        let gone = gone.filter(|home| home.node != own && !self.living.contains_key(&home.node));
+        self.dead = gone.collect();
+        let own_entry = young().find(|entry| entry.home.node == own);
+        let settled = own_entry.and_then(|entry| entry.settled);
+        self.settled = settled.filter(|store| young().all(|it| it.settled == Some(*store)));
+    }
+
+    fn lives(&mut self, entry: &NodeEntry) {
+        let met = &mut self.met;
+        let living = (self.living.entry(entry.home.node)).or_insert_with(|| Living {
+            node: LivingNode {
+                number: next(met),
+                home: entry.home,
+                shards: entry.shards,
+                version: entry.version,
+                address: entry.address.clone(),
+            },
+            is_here: true,
+        });
+        let node = &mut living.node;
+        // At one store only a node that was gone begins another lease. At the next store every node does.
+        if living.is_here && node.home != entry.home {
+            node.number = next(met);
+        }
+        living.is_here = true;
+        node.home = entry.home;
+        node.shards = entry.shards;
+        node.version = entry.version;
+        if node.address != entry.address {
+            node.address = entry.address.clone();
+        }
+    }
+
+    /// The other nodes that live, by their ids.
+    pub(super) fn living(&self) -> Vec<LivingNode> {
+        self.living.values().map(|it| it.node.clone()).collect()
+    }
+
+    /// Leases that are over.
+    pub(super) fn dead(&self) -> Vec<HomeName> {
+        self.dead.clone()
+    }
+
+    /// Whether all that live, the own node too, say that they have settled at this store.
+    pub(super) fn all_settled(&self, store: StoreId) -> bool {
+        self.settled == Some(store)
+    }
+}
+
+fn next(met: &mut u32) -> NodeNumber {
+    *met += 1;
+    NodeNumber::met(*met)
+}

@@ -1,0 +1,338 @@
+//! The node agent: keeps the node's lease at the store, and learns who lives.
+//!
+//! It *beats* once an interval, when every shard has turned since the last beat: a node whose shard hangs loses its
+//! lease. A beat that was answered lets the node act for two thirds of a lease, counted from before it was sent. The
+//! store gives a lease up after a whole one by its clock. So no node acts for a lease that is given up, while no clock
+//! of the cluster runs half as fast again as another.
+//!
+//! *Each lease has one first beat*, at one store. If that is not answered the next try is another lease, with a higher
+//! number. So a first beat that arrives late can't bring a lease back which others have seen end; and at another store
+//! nobody has seen this one end, in data that is older.
+//!
+//! It does no I/O and reads no clock.
+
+mod learn;
+mod rank;
+mod settings;
+mod view;
+
+pub use rank::{CLAIMS_UNDER_WAY, OTHERS_CLAIM_AFTER, first, rank};
+pub use settings::NodeSettings;
+pub use view::{ClusterView, LivingNode, Own};
+
+use std::sync::Arc;
+
+use roomcast_protocol::mutated;
+
+use crate::address::NodeNumber;
+use crate::store::{Beat, Beaten, HomeName, StoreError, StoreId, Ticket};
+use crate::time::{Now, micros};
+use learn::Known;
+
+/// What an agent has counted since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStats {
+    /// Beats that were sent.
+    pub beats: u64,
+    /// Beats that were answered in their time.
+    pub answered: u64,
+    /// Answers that came too late, twice, or from another store.
+    pub late: u64,
+    /// Errors instead of answers.
+    pub errors: u64,
+    /// Leases that the store had given up.
+    pub gone: u64,
+    /// Stores that were met.
+    pub stores: u64,
+}
+
+/// A beat that may be answered yet.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    ticket: Ticket,
+    at: u64,
+    home: HomeName,
+    begins: bool,
+    store: StoreId,
+}
+
+/// The agent of this node.
+#[derive(Debug)]
+pub struct NodeAgent {
+    settings: NodeSettings,
+    /// The number of the last lease that was begun, answered or not.
+    lease: u64,
+    /// The store that there is, as far as is known.
+    store: Option<StoreId>,
+    /// The store of the lease, and when it was met there first.
+    met: Option<(StoreId, u64)>,
+    own: Option<Own>,
+    /// By shard: whether it has turned since the last beat.
+    turned: Vec<bool>,
+    /// By shard: the store at which it has written all rooms that it had.
+    renewed: Vec<Option<StoreId>>,
+    beat_at: u64,
+    sent: Vec<Sent>,
+    tickets: u64,
+    known: Known,
+    view: Arc<ClusterView>,
+    /// The view is another one than was polled.
+    changed: bool,
+    stats: NodeStats,
+}
+
+impl NodeAgent {
+    /// Beats that are remembered without an answer.
+    const SENT: usize = 8;
+
+    /// An agent that has no lease yet.
+    pub fn new(settings: NodeSettings) -> NodeAgent {
+        let shards = usize::from(settings.shards);
+        NodeAgent {
+            lease: 0,
+            store: None,
+            met: None,
+            own: None,
+            turned: vec![false; shards],
+            renewed: vec![None; shards],
+            beat_at: 0,
+            sent: Vec::new(),
+            tickets: 0,
+            known: Known::default(),
+            view: Arc::new(ClusterView {
+                rank_key: settings.rank_key,
+                version: settings.version,
+                ..ClusterView::default()
+            }),
+            changed: true,
+            stats: NodeStats::default(),
+            settings,
+        }
+    }
+
+    /// Which store answers from now on.
+    pub fn store_is(&mut self, now: Now, store: StoreId) {
+        if self.store != Some(store) {
+            self.store = Some(store);
+            self.beat_at = now.micros;
+        }
+    }
+
+    /// A shard has turned.
+    pub fn turned(&mut self, shard: u16) {
+        if let Some(turned) = self.turned.get_mut(usize::from(shard)) {
+            *turned = true;
+        }
+    }
+
+    /// Shards that have not turned since the last beat: they are woken when the next one is due.
+    pub fn waits_for(&self) -> impl Iterator<Item = u16> {
+        let shards = self.turned.iter().zip(0..);
+        shards
+            .filter(|(turned, _)| !**turned)
+            .map(|(_, shard)| shard)
+    }
+
+    /// A shard has written all rooms that it had at this store, or given them up.
+    pub fn renewed(&mut self, shard: u16, store: StoreId) {
+        let here = self.met.is_some_and(|(met, _)| met == store);
+        if let Some(renewed) = self.renewed.get_mut(usize::from(shard)).filter(|_| here) {
+            *renewed = Some(store);
+        }
+    }
+
+    /// The link to a node is lost: it has another number from now on, if it lives.
+    pub fn link_lost(&mut self, number: NodeNumber) {
+        if self.known.renumber(number) {
+            let mut view = ClusterView::clone(&self.view);
+            view.living = self.known.living();
+            self.publish(view);
+        }
+    }
+
+    /// The beat that is to be sent now, if one is.
+    pub fn poll_beat(&mut self, now: Now) -> Option<(Ticket, Beat)> {
+        let store = self.store?;
+        let all = self.turned.iter().all(|turned| *turned) || mutated!("hanging_shard_beats");
+        if now.micros < self.beat_at || !all {
+            return None;
+        }
+        self.turned.fill(false);
+        let held = self
+            .own
+            .filter(|_| self.met.is_some_and(|(it, _)| it == store));
+        if held.is_none() && !(self.lease > 0 && mutated!("lease_begins_twice")) {
+            self.lease += 1;
+        }
+        let home = held.map_or(self.name(), |own| own.home);
+        // An answer to a first beat counts only until the next one.
+        let wait = if held.is_some() {
+            self.settings.interval
+        } else {
+            self.settings.lease
+        };
+        self.beat_at = now.micros.saturating_add(micros(wait));
+        // Who has never had a lease has no rooms.
+        let new = self.met.is_none();
+        let settled = new || self.renewed.iter().all(|it| *it == Some(store));
+        let settled = settled || mutated!("says_settled_too_early");
+        self.tickets += 1;
+        self.stats.beats += 1;
+        let ticket = Ticket(self.tickets);
+        if self.sent.len() == NodeAgent::SENT {
+            self.sent.remove(0);
+        }
+        self.sent.push(Sent {
+            ticket,
+            at: now.micros,
+            home,
+            begins: held.is_none(),
+            store,
+        });
+        let beat = Beat {
+            store,
+            home,
+            begins: held.is_none(),
+            lease_ms: self.settings.lease,
+            keep_ms: self.settings.keep,
+            settled: settled.then_some(store),
+            shards: self.settings.shards,
+            version: self.settings.version,
+            address: self.settings.address.clone(),
+        };
+        Some((ticket, beat))
+    }
+
+    /// A beat was answered; in any order, late, again, or not at all.
+    pub fn answered(&mut self, now: Now, ticket: Ticket, answer: Result<Beaten, StoreError>) {
+        let Some(at) = self.sent.iter().position(|sent| sent.ticket == ticket) else {
+            self.stats.late += 1;
+            return;
+        };
+        let sent = self.sent.remove(at);
+        let Ok(beaten) = answer else {
+            self.stats.errors += 1;
+            let again = now
+                .micros
+                .saturating_add(micros(self.settings.interval / 4));
+            self.beat_at = self.beat_at.min(again);
+            return;
+        };
+        let own = self.own.map(|own| own.home);
+        let current = if sent.begins { Some(self.name()) } else { own };
+        let meant = self.store == Some(sent.store) && current == Some(sent.home);
+        if !meant && !mutated!("any_answer_counts") {
+            self.stats.late += 1;
+            return;
+        }
+        self.stats.answered += 1;
+        if beaten.gone && !mutated!("gone_is_not_heard") {
+            self.gone(now, &sent);
+            return;
+        }
+        self.lease_goes_on(now, &sent);
+        self.learn(now, &sent, &beaten);
+    }
+
+    /// Microseconds at which [`NodeAgent::poll_beat`] has a beat, once all shards have turned.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.store.map(|_| self.beat_at)
+    }
+
+    /// The newest view, if it is another one than was polled before.
+    pub fn poll_view(&mut self) -> Option<Arc<ClusterView>> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.then(|| self.view.clone())
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> &NodeStats {
+        &self.stats
+    }
+
+    fn name(&self) -> HomeName {
+        HomeName {
+            node: self.settings.node,
+            lease: self.lease,
+        }
+    }
+
+    /// Others may have taken what this node had.
+    fn gone(&mut self, now: Now, sent: &Sent) {
+        self.stats.gone += 1;
+        self.own = None;
+        self.known.forget();
+        // A store does not refuse a first beat; one that does is not asked all the time.
+        let wait = if sent.begins {
+            self.settings.interval / 4
+        } else {
+            0
+        };
+        self.beat_at = now.micros.saturating_add(micros(wait));
+        let view = ClusterView {
+            own: None,
+            settled: false,
+            living: Vec::new(),
+            dead: Vec::new(),
+            ..ClusterView::clone(&self.view)
+        };
+        self.publish(view);
+    }
+
+    fn lease_goes_on(&mut self, now: Now, sent: &Sent) {
+        let from = if mutated!("lease_counts_from_its_answer") {
+            now.micros
+        } else {
+            sent.at
+        };
+        let until = from.saturating_add(self.settings.acts_for());
+        let before = self.own;
+        let until = before.map_or(until, |own| own.until.max(until));
+        self.own = Some(Own {
+            home: sent.home,
+            links: before.map_or(sent.home.lease, |own| own.links),
+            until,
+        });
+        if sent.begins {
+            self.beat_at = now.micros.saturating_add(micros(self.settings.interval));
+            if self.met.is_none_or(|(store, _)| store != sent.store) {
+                self.stats.stores += 1;
+                // Who has never had a lease has no rooms.
+                self.renewed.fill(self.met.is_none().then_some(sent.store));
+                self.met = Some((sent.store, now.micros));
+                self.known.meet();
+            }
+        }
+    }
+
+    /// Takes in who lives, where nothing newer is known.
+    fn learn(&mut self, now: Now, sent: &Sent, beaten: &Beaten) {
+        let Some((store, met_at)) = self.met else {
+            return;
+        };
+        let mut view = ClusterView::clone(&self.view);
+        view.own = self.own;
+        view.store = store;
+        if sent.at >= self.known.asked_at() || sent.begins {
+            let over = met_at.saturating_add(micros(self.settings.lease));
+            let lease = self.settings.lease;
+            let others_may_come = now.micros < over;
+            (self.known).learn(sent.at, self.settings.node, lease, beaten, others_may_come);
+            // Asked after a lease: who has come in that time is among the answer.
+            let waited = sent.at >= over || mutated!("settles_without_a_lease");
+            let all = self.known.all_settled(store) || mutated!("settles_without_the_others");
+            view.settled = waited && all;
+            view.living = self.known.living();
+            view.dead = self.known.dead();
+            view.asked_at = sent.at;
+            let versions = view.living.iter().map(|node| node.version);
+            view.version = versions.fold(self.settings.version, u32::min);
+        }
+        self.publish(view);
+    }
+
+    fn publish(&mut self, view: ClusterView) {
+        self.view = Arc::new(view);
+        self.changed = true;
+    }
+}

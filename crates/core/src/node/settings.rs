@@ -1,0 +1,52 @@
+//! Who a node is, and how long its lease lasts.
+
+use roomcast_protocol::mutated;
+
+use crate::store::NodeId;
+use crate::time::micros;
+
+/// Times in milliseconds.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// This node: random, drawn when its process starts.
+    pub node: NodeId,
+    /// How many shards it has.
+    pub shards: u16,
+    /// The newest version of letters that it understands.
+    pub version: u32,
+    /// Where other nodes reach it; empty: nowhere.
+    pub address: Box<str>,
+    /// How long the store keeps a lease that is not renewed: the same on all nodes.
+    pub lease: u64,
+    /// From one beat to the next.
+    pub interval: u64,
+    /// How long the store keeps the entries of nodes that are gone.
+    pub keep: u64,
+    /// The same on all nodes, and a secret: for [`rank`](super::rank).
+    pub rank_key: u64,
+}
+
+impl NodeSettings {
+    /// The usual times.
+    pub fn new(node: NodeId, shards: u16) -> NodeSettings {
+        NodeSettings {
+            node,
+            shards,
+            version: 1,
+            address: "".into(),
+            lease: 3_000,
+            interval: 1_000,
+            keep: 24 * 3_600_000,
+            rank_key: 0,
+        }
+    }
+
+    /// Microseconds for which a beat lets the node act.
+    pub(super) fn acts_for(&self) -> u64 {
+        let lease = micros(self.lease);
+        if mutated!("acts_for_a_whole_lease") {
+            return lease;
+        }
+        lease / 3 * 2
+    }
+}

@@ -1,0 +1,90 @@
+//! What a node's shards know of the cluster.
+
+use super::rank::{OTHERS_CLAIM_AFTER, first};
+use crate::address::NodeNumber;
+use crate::store::{HomeName, NodeId, StoreId};
+
+/// The cluster as a node knows it. It is made anew when something changes; who has one keeps it as long as it likes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// This node, while it has a lease. `None`: it is home of nothing.
+    pub own: Option<Own>,
+    /// The store at which the lease was begun. Where it is another than before, rooms are written there.
+    pub store: StoreId,
+    /// Whether rooms may be claimed that are of another store or have no record, and pending ones appended to: no living
+    /// node can have a newer copy that it has yet to write.
+    pub settled: bool,
+    /// The other living nodes, by their ids.
+    pub living: Vec<LivingNode>,
+    /// Leases of nodes that are gone: their entries are older than a lease by the store's clock.
+    pub dead: Vec<HomeName>,
+    /// Microseconds at which the store was asked for all that.
+    pub asked_at: u64,
+    /// The oldest version of letters that a living node has.
+    pub version: u32,
+    /// The same on all nodes, for [`rank`](super::rank).
+    pub rank_key: u64,
+}
+
+/// A node's own lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// What its rooms name as their home.
+    pub home: HomeName,
+    /// Rises when the lease was lost, and with it all links. A lease that is begun at another store keeps them.
+    pub links: u64,
+    /// Microseconds from which on the node may not act, by its own clock.
+    pub until: u64,
+}
+
+/// Another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivingNode {
+    /// Its number here: another one after each loss of the link to it.
+    pub number: NodeNumber,
+    /// The node and its lease.
+    pub home: HomeName,
+    /// How many shards it has.
+    pub shards: u16,
+    /// The newest version of letters that it understands.
+    pub version: u32,
+    /// Where it can be reached; empty: nowhere.
+    pub address: Box<str>,
+}
+
+impl ClusterView {
+    /// Who this node is, where it may act at this moment of its clock.
+    pub fn acts(&self, micros: u64) -> Option<HomeName> {
+        let own = self.own.filter(|own| micros < own.until);
+        own.map(|own| own.home)
+    }
+
+    /// Another node that lives.
+    pub fn node(&self, node: NodeId) -> Option<&LivingNode> {
+        let at = self.living.binary_search_by_key(&node, |it| it.home.node);
+        at.ok().and_then(|at| self.living.get(at))
+    }
+
+    /// The same, by its number.
+    pub fn numbered(&self, number: NodeNumber) -> Option<&LivingNode> {
+        self.living.iter().find(|node| node.number == number)
+    }
+
+    /// Whether a room may be claimed over this home, which a record named at `named_at` (microseconds).
+    ///
+    /// A home that was seen to be gone is gone for good. One that has no entry at all has begun since, or is gone for
+    /// long: only a later look can tell.
+    pub fn is_dead(&self, home: HomeName, named_at: u64) -> bool {
+        let lives = self.node(home.node).is_some();
+        let looked_since = self.asked_at > named_at;
+        !lives && (self.dead.contains(&home) || looked_since)
+    }
+
+    /// Milliseconds that this node waits before it claims a room that nobody has.
+    pub fn claims_after(&self, room: &str) -> u64 {
+        let own = self.own.map(|own| own.home.node);
+        let others = self.living.iter().map(|node| node.home.node);
+        let first = first(self.rank_key, room, others.chain(own));
+        if first == own { 0 } else { OTHERS_CLAIM_AFTER }
+    }
+}
