@@ -1,4 +1,5 @@
 //! Stores: what keeps the second copy of rooms and sessions, so that many nodes are one system
 //! ([`roomcast_core::store`]). A node alone needs none.
 
+pub mod model;
 pub mod redis;

@@ -138,7 +138,7 @@ pub enum Claimed {
 /// Changes of a room, all or none of which are written. The header is written last.
 ///
 /// It is done where the record's store, home and fence are these and `header.n` is one more than its own; it is
-/// confirmed where `header.n` is its own. Else it is refused. An entry of the log comes after all that the log ever had.
+/// confirmed where `header.n` is its own and it is not pending. Else it is refused. An entry of the log comes after all that the log ever had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     /// The room's name.
@@ -147,7 +147,7 @@ pub struct Append {
     pub header: Header,
     /// Whether the home is settled at this store.
     pub settled: bool,
-    /// Fields that have changed; `None`: that are gone.
+    /// Fields that have changed, each once; `None`: that are gone.
     pub fields: Vec<(FieldKey, Option<Box<[u8]>>)>,
     /// An entry of the log, if there are events.
     pub log: Option<Log>,
@@ -161,8 +161,8 @@ pub struct Append {
 ///
 /// The fence of the header is one more than the one that the home had. It is done over a record that is missing; over one
 /// of another store that has no higher fence than the home had, nor the same one from another node; and over one of this
-/// store that is pending and has a lower fence than the header. It is confirmed where the record has the header's store,
-/// home, fence and `n`. Else it is refused.
+/// store that is pending and has a lower fence than the header. It is confirmed where the record has this header. Else it
+/// is refused.
 ///
 /// Parts are written one after the other, each once the one before is confirmed. They wait beside the record, and replace
 /// it with the last: until then it is as it was. A part that has been written before is confirmed; the first one begins

@@ -1,0 +1,175 @@
+//! Sessions with their inboxes, and the sessions of a user.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use roomcast_core::ClientId;
+use roomcast_core::store::{
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, UserChange,
+};
+
+use super::{Model, ends, has_ended};
+
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) record: SessionRecord,
+    /// Which asking took it last.
+    attempt: Option<u64>,
+    inbox: VecDeque<Message>,
+    /// The offset of the newest message that there ever was.
+    last: u64,
+    ends: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Message {
+    offset: u64,
+    from: ClientId,
+    seq: u64,
+    bytes: Box<[u8]>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct User {
+    clients: BTreeSet<ClientId>,
+    ends: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn has_ended(&self, now_ms: u64) -> bool {
+        has_ended(self.ends, now_ms)
+    }
+
+    fn bytes(&self) -> usize {
+        self.inbox.iter().map(|it| it.bytes.len()).sum()
+    }
+}
+
+impl Model {
+    pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Option<SessionRecord> {
+        let session = self.live_session(now_ms, &take.client)?;
+        let record = &mut session.record;
+        let again = session.attempt == Some(take.attempt) && record.node == take.node;
+        if !again {
+            if take.turn.is_some_and(|it| it != record.turn) {
+                return None;
+            }
+            record.turn += 1;
+            record.node = take.node;
+            session.attempt = Some(take.attempt);
+        }
+        Some(session.record.clone())
+    }
+
+    pub(super) fn save(&mut self, now_ms: u64, save: &Save) -> bool {
+        let store = self.store;
+        let new = &save.record;
+        let Some(session) = self.live_session(now_ms, &save.client) else {
+            if save.known == Some(store) {
+                return false;
+            }
+            let session = Session {
+                record: new.clone(),
+                attempt: None,
+                inbox: VecDeque::new(),
+                last: 0,
+                ends: ends(now_ms, save.ends_after, None),
+            };
+            self.sessions.insert(save.client, session);
+            return true;
+        };
+        let old = &session.record;
+        if old.turn > new.turn || (old.turn == new.turn && old.node != new.node) {
+            return false;
+        }
+        session.record = new.clone();
+        session.ends = ends(now_ms, save.ends_after, session.ends);
+        true
+    }
+
+    pub(super) fn end(&mut self, now_ms: u64, end: &End) -> bool {
+        let session = self.live_session(now_ms, &end.client);
+        if session.is_some_and(|it| it.record.turn > end.turn) {
+            return false;
+        }
+        self.sessions.remove(&end.client);
+        true
+    }
+
+    pub(super) fn inbox_append(&mut self, now_ms: u64, append: &InboxAppend) -> InboxAppended {
+        let Some(session) = self.live_session(now_ms, &append.to) else {
+            return InboxAppended::NoSession;
+        };
+        let node = session.record.node;
+        let same = |it: &&Message| it.seq == append.seq && it.from == append.from;
+        if let Some(known) = session.inbox.iter().find(same).filter(|it| it.seq > 0) {
+            let offset = known.offset;
+            return InboxAppended::Stored { offset, node };
+        }
+        session.last += 1;
+        let offset = session.last;
+        session.inbox.push_back(Message {
+            offset,
+            from: append.from,
+            seq: append.seq,
+            bytes: append.message.clone(),
+        });
+        while session.inbox.len() > 1
+            && (session.inbox.len() > append.most as usize
+                || session.bytes() > append.most_bytes as usize)
+        {
+            session.inbox.pop_front();
+        }
+        InboxAppended::Stored { offset, node }
+    }
+
+    pub(super) fn inbox_read(&mut self, now_ms: u64, read: &InboxRead) -> InboxSlice {
+        let Some(session) = self.live_session(now_ms, &read.client) else {
+            return InboxSlice {
+                first: 1,
+                ..InboxSlice::default()
+            };
+        };
+        let mut bytes = 0;
+        let mut messages = Vec::new();
+        for message in session.inbox.iter().filter(|it| it.offset > read.after) {
+            bytes += message.bytes.len();
+            if !messages.is_empty() && bytes > read.most_bytes as usize {
+                break;
+            }
+            messages.push((message.offset, message.bytes.clone()));
+        }
+        let last = session.last;
+        InboxSlice {
+            messages,
+            first: session.inbox.front().map_or(last + 1, |it| it.offset),
+            last,
+        }
+    }
+
+    pub(super) fn user(&mut self, now_ms: u64, change: &UserChange) -> Vec<ClientId> {
+        self.users.retain(|_, it| !has_ended(it.ends, now_ms));
+        let user = self.users.entry(change.user.clone()).or_default();
+        for client in &change.remove {
+            user.clients.remove(client);
+        }
+        if let Some(client) = change.add
+            && (change.most == 0 || user.clients.len() < change.most as usize)
+        {
+            user.clients.insert(client);
+        }
+        user.ends = ends(now_ms, change.ends_after, user.ends);
+        let clients: Vec<_> = user.clients.iter().copied().collect();
+        if clients.is_empty() {
+            self.users.remove(&change.user);
+        }
+        clients
+    }
+
+    fn live_session(&mut self, now_ms: u64, client: &ClientId) -> Option<&mut Session> {
+        let has_ended = self.sessions.get(client)?.has_ended(now_ms);
+        if has_ended {
+            self.sessions.remove(client);
+        }
+        self.sessions.get_mut(client)
+    }
+}

@@ -1,0 +1,8 @@
+//! What several tests of this crate share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test uses its part of the harness"
+)]
+
+pub mod history;
