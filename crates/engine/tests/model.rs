@@ -37,7 +37,7 @@ fn check(before: &Content, after: &Content, request: &Request, answer: &Answer, 
     }
     match (request, answer) {
         (Request::Append(it), Answer::Written(Written::Confirmed)) => {
-            let now = header(after, &it.room).unwrap();
+            let now = header(after, &it.room).expect("a record");
             assert_eq!((now.n, now.home), (it.header.n, it.header.home));
             assert_eq!((now.fence, now.store), (it.header.fence, store));
             assert!(!now.pending);
@@ -54,7 +54,7 @@ fn check(before: &Content, after: &Content, request: &Request, answer: &Answer, 
             }
         }
         (Request::Claim(it), Answer::Claim(Claimed::Loaded(_) | Claimed::Kept(_))) => {
-            let now = header(after, &it.room).unwrap();
+            let now = header(after, &it.room).expect("a record");
             assert_eq!((now.home, now.store), (Some(it.home), store));
             assert!(!now.pending);
             match header(before, &it.room) {

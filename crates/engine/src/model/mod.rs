@@ -98,6 +98,18 @@ impl Model {
         room.filter(|it| !it.has_ended(now_ms)).map(Room::record)
     }
 
+    /// When a room's record ends, milliseconds since the Unix epoch; `None`: never, or there is none.
+    pub fn room_ends(&self, now_ms: u64, name: &str) -> Option<u64> {
+        let room = self.rooms.get(name);
+        room.filter(|it| !it.has_ended(now_ms))?.ends
+    }
+
+    /// The same of a session's record.
+    pub fn session_ends(&self, now_ms: u64, client: &ClientId) -> Option<u64> {
+        let session = self.sessions.get(client);
+        session.filter(|it| !it.has_ended(now_ms))?.ends
+    }
+
     /// What it has of a session, whoever has it.
     pub fn session(&self, now_ms: u64, client: &ClientId) -> Option<&SessionRecord> {
         let session = self.sessions.get(client);

@@ -18,7 +18,7 @@ pub(super) struct Room {
     header: Header,
     fields: BTreeMap<FieldKey, Box<[u8]>>,
     log: Entries,
-    ends: Option<u64>,
+    pub(super) ends: Option<u64>,
 }
 
 /// What was written of a renewal, up to a part.
@@ -48,10 +48,9 @@ impl Room {
             last: *last,
             events: Arc::clone(events),
         };
-        let field = |(key, value): (&FieldKey, &Box<[u8]>)| (*key, value.clone());
         RoomRecord {
             header: self.header.clone(),
-            fields: self.fields.iter().map(field).collect(),
+            fields: self.fields.clone().into_iter().collect(),
             log: self.log.kept.iter().map(log).collect(),
         }
     }

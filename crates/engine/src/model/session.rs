@@ -17,7 +17,7 @@ pub(super) struct Session {
     inbox: VecDeque<Message>,
     /// The offset of the newest message that there ever was.
     last: u64,
-    ends: Option<u64>,
+    pub(super) ends: Option<u64>,
 }
 
 #[derive(Clone, Debug)]

@@ -82,7 +82,7 @@ impl Histories {
                 None => self.beat(model, c),
             },
             37 => {
-                return Step::Full(c[1] % 3 == 0);
+                return Step::Full(c[1].is_multiple_of(3));
             }
             38 => return Step::Dump,
             _ => {
@@ -134,7 +134,7 @@ impl Histories {
         if c[2] > 220 || header.home.is_none() {
             header.home = Some(home(c[2]));
         }
-        if c[2] == 7 {
+        if c[2] % 16 == 7 {
             header.home = None;
         }
         match c[3] % 16 {
@@ -176,7 +176,7 @@ impl Histories {
 
     fn renew(&mut self, model: &Model, now_ms: u64, c: [u8; 8]) -> Request {
         if let Some(before) = &self.renewal
-            && c[1] % 4 != 0
+            && !c[1].is_multiple_of(4)
         {
             let mut next = before.clone();
             let part = match c[2] % 8 {
@@ -184,7 +184,8 @@ impl Histories {
                 1 => before.part.0 + 2,
                 _ => before.part.0 + 1,
             };
-            next.part = (part, c[3] % 3 == 0);
+            next.part = (part, c[3].is_multiple_of(3));
+            next.header.fence += u64::from(c[4] % 8 == 7);
             next.log = logs(u64::from(part) * 10, c);
             next.fields = fields(c);
             self.renewal = (!next.part.1).then(|| next.clone());
@@ -206,6 +207,10 @@ impl Histories {
             .epochs
             .ended
             .insert(0, (header.epochs.current, header.offset));
+        if c[6] % 4 == 3 {
+            let more = (0..Epochs::KEPT as u64).map(|it| (Epoch::from_random(it), it));
+            header.epochs.ended.extend(more);
+        }
         header.epochs.ended.truncate(Epochs::KEPT);
         header.epochs.current = self.epoch();
         let base = match c[5] % 6 {
@@ -250,7 +255,7 @@ impl Histories {
                 Some(home) if c[2] < 200 => home,
                 _ => home(c[2]),
             },
-            fence: header.fence - u64::from(c[3] % 8 == 0),
+            fence: header.fence - u64::from(c[3].is_multiple_of(8)),
             store: store(model, c[4]),
             ends_after: after(c[6]),
         })
@@ -316,7 +321,7 @@ impl Histories {
         let remove = (0..c[3] % 3).map(|it| client(u64::from(c[4]) + u64::from(it)));
         Request::User(UserChange {
             user: USERS[usize::from(c[1]) % USERS.len()].into(),
-            add: (c[2] % 4 != 0).then(|| client(u64::from(c[2]))),
+            add: (!c[2].is_multiple_of(4)).then(|| client(u64::from(c[2]))),
             remove: remove.collect(),
             most: u32::from(c[5] % 3),
             ends_after: after(c[6]),
@@ -327,9 +332,9 @@ impl Histories {
         Request::Beat(Box::new(Beat {
             store: store(model, c[4]),
             home: home(c[2]),
-            begins: c[3] % 3 == 0,
-            lease_ms: if c[5] % 4 == 0 { 0 } else { LONG },
-            keep_ms: if c[6] % 8 == 0 { 0 } else { 2 * LONG },
+            begins: c[3].is_multiple_of(3),
+            lease_ms: if c[5].is_multiple_of(4) { 0 } else { LONG },
+            keep_ms: if c[6].is_multiple_of(8) { 0 } else { 2 * LONG },
             settled: (c[7] & 1 == 0).then(|| model.store()),
             shards: u16::from(c[6]),
             version: u32::from(c[7]) << 20,
@@ -339,7 +344,7 @@ impl Histories {
 
     fn epoch(&self) -> Epoch {
         match self.steps % 5 {
-            0 => Epoch::parse("short").unwrap(),
+            0 => Epoch::parse("short").expect("it is one"),
             _ => Epoch::from_random(self.steps.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
         }
     }
@@ -402,7 +407,7 @@ fn fields(c: [u8; 8]) -> Vec<(FieldKey, Option<Box<[u8]>>)> {
             1 | 2 => FieldKey::Member(u32::from(c[i as usize] % 3) + 1),
             _ => FieldKey::Sender(client(u64::from(c[i as usize]))),
         };
-        let value = c[i as usize + 1] % 4 != 0;
+        let value = !c[i as usize + 1].is_multiple_of(4);
         (key, value.then(|| bytes(&c, usize::from(c[5] % 90))))
     };
     let mut fields: Vec<_> = (0..c[7] % 4).map(field).collect();

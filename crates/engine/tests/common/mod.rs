@@ -6,3 +6,5 @@
 )]
 
 pub mod history;
+pub mod redis_client;
+pub mod redis_server;

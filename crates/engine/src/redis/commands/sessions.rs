@@ -1,0 +1,150 @@
+//! Sessions, their inboxes, and the sessions of a user.
+
+use roomcast_core::ClientId;
+use roomcast_core::store::{
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, UserChange,
+};
+
+use super::{
+    Command, ScriptCommands, Value, command, node_text, number, parse_node, parse_number, scripts,
+    store_name,
+};
+
+impl ScriptCommands {
+    pub(super) fn take(&self, take: &Take) -> Command {
+        let args = vec![
+            take.turn.map_or_else(Vec::new, number),
+            node_text(take.node),
+            format!("{:016x}", take.attempt).into(),
+        ];
+        command(
+            &scripts::TAKE,
+            None,
+            [self.keys.session(&take.client)],
+            args,
+        )
+    }
+
+    pub(super) fn save(&self, save: &Save) -> Command {
+        let args = vec![
+            number(save.record.turn),
+            node_text(save.record.node),
+            save.record.value.to_vec(),
+            save.known.map_or_else(String::new, store_name).into(),
+            number(save.ends_after),
+        ];
+        command(&scripts::SAVE, None, self.session_keys(&save.client), args)
+    }
+
+    pub(super) fn end(&self, end: &End) -> Command {
+        let args = vec![number(end.turn)];
+        command(&scripts::END, None, self.session_keys(&end.client), args)
+    }
+
+    pub(super) fn inbox_append(&self, append: &InboxAppend) -> Command {
+        let name = match append.seq {
+            0 => String::new(),
+            seq => format!("{}{seq:x}", append.from.as_str()),
+        };
+        let args = vec![
+            name.into(),
+            append.message.to_vec(),
+            number(append.most.into()),
+            number(append.most_bytes.into()),
+        ];
+        let keys = self.session_keys(&append.to);
+        command(&scripts::INBOX_APPEND, None, keys, args)
+    }
+
+    pub(super) fn inbox_read(&self, read: &InboxRead) -> Command {
+        let args = vec![number(read.after), number(read.most_bytes.into())];
+        let keys = self.session_keys(&read.client);
+        command(&scripts::INBOX_READ, None, keys, args)
+    }
+
+    pub(super) fn user(&self, change: &UserChange) -> Command {
+        let client = |it: &ClientId| it.as_str().as_bytes().to_vec();
+        let mut args = vec![
+            change.add.as_ref().map_or_else(Vec::new, client),
+            number(change.most.into()),
+            number(change.ends_after),
+        ];
+        args.extend(change.remove.iter().map(client));
+        let script = match change.add {
+            Some(_) => &scripts::USER,
+            None => &scripts::USER_FREES,
+        };
+        command(script, None, [self.keys.user(&change.user)], args)
+    }
+
+    fn session_keys(&self, client: &ClientId) -> [Vec<u8>; 2] {
+        [self.keys.session(client), self.keys.inbox(client)]
+    }
+}
+
+pub(super) fn taken(value: Value) -> Option<Option<SessionRecord>> {
+    let parts = match value {
+        Value::Nil => return Some(None),
+        Value::Array(parts) => parts,
+        _ => return None,
+    };
+    let [turn, node, Value::Bytes(value)] = <[Value; 3]>::try_from(parts).ok()? else {
+        return None;
+    };
+    Some(Some(SessionRecord {
+        turn: parse_number(&turn)?,
+        node: parse_node(&node)?,
+        value: value.into(),
+    }))
+}
+
+pub(super) fn stored(value: Value) -> Option<InboxAppended> {
+    match value {
+        Value::Nil => Some(InboxAppended::NoSession),
+        Value::Array(parts) => match &parts[..] {
+            [offset, node] => Some(InboxAppended::Stored {
+                offset: parse_number(offset)?,
+                node: parse_node(node)?,
+            }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+pub(super) fn slice(value: Value) -> Option<InboxSlice> {
+    let Value::Array(parts) = value else {
+        return None;
+    };
+    let mut parts = parts.into_iter();
+    let last = parse_number(&parts.next()?)?;
+    let first = match parts.next()?.as_str()? {
+        "" => last.checked_add(1)?,
+        id => entry_offset(id)?,
+    };
+    let mut messages = Vec::new();
+    while let Some(id) = parts.next() {
+        let Value::Bytes(message) = parts.next()? else {
+            return None;
+        };
+        messages.push((entry_offset(id.as_str()?)?, message.into()));
+    }
+    Some(InboxSlice {
+        messages,
+        first,
+        last,
+    })
+}
+
+pub(super) fn clients(value: Value) -> Option<Vec<ClientId>> {
+    let parts = value.as_array()?.iter();
+    let mut clients: Vec<_> = parts
+        .map(|it| ClientId::parse(it.as_str()?))
+        .collect::<Option<_>>()?;
+    clients.sort_unstable();
+    Some(clients)
+}
+
+fn entry_offset(id: &str) -> Option<u64> {
+    id.strip_suffix("-0")?.parse().ok()
+}

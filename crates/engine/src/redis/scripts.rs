@@ -1,0 +1,65 @@
+//! The scripts. Each is one change of one room, session or user, all of which is done or nothing.
+//!
+//! The first line says how a script runs. Without `allow-oom` one is refused before it begins if Redis lacks memory, and so
+//! has changed nothing; what only frees memory, and what keeps leases, runs all the same.
+
+use super::Script;
+
+macro_rules! script {
+    ($name:ident, $file:literal, $first_line:literal) => {
+        pub(super) static $name: Script = Script {
+            name: $file,
+            template: concat!(
+                $first_line,
+                "\n",
+                include_str!(concat!("scripts/", $file, ".lua"))
+            ),
+        };
+    };
+}
+
+script!(CLAIM, "claim", "#!lua");
+script!(APPEND, "append", "#!lua");
+script!(RENEW, "renew", "#!lua");
+script!(RELEASE, "release", "#!lua flags=allow-oom");
+script!(TAKE, "take", "#!lua flags=allow-oom");
+script!(SAVE, "save", "#!lua");
+script!(END, "end", "#!lua flags=allow-oom");
+script!(INBOX_APPEND, "inbox_append", "#!lua");
+script!(INBOX_READ, "inbox_read", "#!lua flags=no-writes");
+script!(USER, "user", "#!lua");
+script!(BEAT, "beat", "#!lua flags=allow-oom");
+
+// The same, where only something goes away.
+script!(APPEND_FREES, "append", "#!lua flags=allow-oom");
+script!(USER_FREES, "user", "#!lua flags=allow-oom");
+
+/// All of them.
+pub static SCRIPTS: [&Script; 13] = [
+    &CLAIM,
+    &APPEND,
+    &APPEND_FREES,
+    &RENEW,
+    &RELEASE,
+    &TAKE,
+    &SAVE,
+    &END,
+    &INBOX_APPEND,
+    &INBOX_READ,
+    &USER,
+    &USER_FREES,
+    &BEAT,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_script_is_for_one_store() {
+        for script in SCRIPTS {
+            assert!(script.template.contains(Script::STORE), "{}", script.name);
+            assert!(script.template.starts_with("#!lua"), "{}", script.name);
+        }
+    }
+}

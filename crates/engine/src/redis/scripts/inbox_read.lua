@@ -1,0 +1,15 @@
+-- KEYS: session, inbox. ARGV: after this offset, most bytes, but one message.
+-- Answers {newest offset, oldest entry's id or "", then offset and message of each}. In the text of the script stands
+-- the store: @STORE@.
+local last = redis.call('HGET', KEYS[1], 'o')
+if not last then return {'0', ''} end
+local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local answer = {last, first and first[1] or ''}
+local bytes = 0
+for i, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-0', '+')) do
+  bytes = bytes + #entry[2][4]
+  if i > 1 and bytes > tonumber(ARGV[2]) then break end
+  answer[#answer + 1] = entry[1]
+  answer[#answer + 1] = entry[2][4]
+end
+return answer

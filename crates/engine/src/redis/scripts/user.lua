@@ -1,0 +1,10 @@
+-- KEYS: the user's clients. ARGV: one more or "", most of them or 0, milliseconds until the end or 0, then those that are
+-- gone. Answers who is there. In the text of the script stands the store: @STORE@.
+for i = 4, #ARGV, 1000 do
+  redis.call('SREM', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+end
+if ARGV[1] ~= '' and (ARGV[2] == '0' or redis.call('SCARD', KEYS[1]) < tonumber(ARGV[2])) then
+  redis.call('SADD', KEYS[1], ARGV[1])
+end
+if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return redis.call('SMEMBERS', KEYS[1])

@@ -1,0 +1,207 @@
+//! The scripts at a Redis that dies, changes its name, and has large rooms.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::history::{client, home};
+use common::redis_client::RedisClient;
+use common::redis_server::RedisServer;
+use roomcast_core::log::Epoch;
+use roomcast_core::store::{
+    Answer, Append, Cause, Claim, Claimed, FieldKey, Header, Log, Renew, Request, RoomRecord,
+    StoreError, StoreId, Written,
+};
+use roomcast_engine::redis::{Commands, Value};
+
+type Changes = Vec<(FieldKey, Option<Box<[u8]>>)>;
+
+fn claim(of: u8) -> Claim {
+    Claim {
+        room: "room".into(),
+        home: home(of),
+        store: StoreId::default(),
+        dead: None,
+        settled: true,
+        epoch: Epoch::from_random(u64::from(of)),
+        timestamp: 5,
+        has: None,
+        ends_after: 1_000_000,
+    }
+}
+
+fn at(redis: &RedisClient, claim: Claim) -> Claim {
+    Claim {
+        store: redis.store,
+        ..claim
+    }
+}
+
+fn loaded(redis: &mut RedisClient, claim: Claim) -> RoomRecord {
+    let claim = at(redis, claim);
+    match redis.apply(&Request::Claim(claim)) {
+        Ok(Answer::Claim(Claimed::Loaded(record))) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn append(header: &Header, fields: Changes) -> Append {
+    let last = header.offset + 2;
+    Append {
+        room: "room".into(),
+        header: Header {
+            n: header.n + 1,
+            offset: last,
+            ..header.clone()
+        },
+        settled: true,
+        fields,
+        log: Some(Log {
+            last,
+            events: b"two events"[..].into(),
+        }),
+        first: 0,
+        ends_after: 0,
+    }
+}
+
+fn confirmed(redis: &mut RedisClient, append: &Append) {
+    let answer = redis.apply(&Request::Append(Arc::new(append.clone())));
+    assert_eq!(answer, Ok(Answer::Written(Written::Confirmed)));
+}
+
+#[test]
+fn a_redis_that_comes_back_is_another_store() {
+    let mut server = RedisServer::start();
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let record = loaded(&mut redis, claim(0));
+    assert_eq!(record.log, []);
+    let first = append(&record.header, vec![(FieldKey::State, Some([1].into()))]);
+    confirmed(&mut redis, &first);
+    let command = redis
+        .commands
+        .command(&Request::Append(Arc::new(first.clone())), "");
+    let text = command.script.text(redis.store);
+    let hash = redis.ask(&[b"SCRIPT", b"LOAD", text.as_bytes()]);
+    server.save();
+    server.kill();
+    server.start_again();
+
+    let old = redis.store;
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    assert_ne!(redis.store, old);
+    let unknown = redis.ask(&[b"EVALSHA", hash.as_bytes().unwrap(), b"1", b"x"]);
+    assert!(matches!(unknown, Value::Error(it) if it.starts_with("NOSCRIPT")));
+    let late = Request::Append(Arc::new(append(&first.header, Vec::new())));
+    assert_eq!(
+        redis.apply(&late),
+        Err(StoreError::Again(Cause::OtherStore))
+    );
+
+    let theirs = redis.apply(&Request::Claim(at(&redis, claim(1))));
+    assert_eq!(theirs, Ok(Answer::Claim(Claimed::Theirs(home(0)))));
+    let over_the_dead = Claim {
+        dead: Some(home(0)),
+        ..at(&redis, claim(1))
+    };
+    let unsettled = Claim {
+        settled: false,
+        ..over_the_dead.clone()
+    };
+    let answer = redis.apply(&Request::Claim(unsettled));
+    assert_eq!(answer, Ok(Answer::Claim(Claimed::Unsettled)));
+    let again = loaded(&mut redis, over_the_dead);
+    assert_eq!(again.header.epochs.current, Epoch::from_random(1));
+    assert_eq!(again.header.epochs.ended[..], [(Epoch::from_random(0), 2)]);
+    assert_eq!(again.fields, [(FieldKey::State, [1].into())]);
+    assert_eq!(again.log.as_slice(), first.log.as_slice());
+
+    server.kill();
+    server.start_empty();
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let record = loaded(&mut redis, claim(2));
+    assert_eq!((record.header.n, record.header.offset), (0, 0));
+}
+
+#[test]
+fn a_redis_that_was_demoted_claims_nothing_under_its_old_name() {
+    let server = RedisServer::with_options(&["--enable-debug-command", "local"]);
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let record = loaded(&mut redis, claim(0));
+    let renamed = redis.ask(&[b"DEBUG", b"CHANGE-REPL-ID"]);
+    assert_eq!(renamed.as_str(), Some("OK"));
+
+    // The process knows the old name's scripts still.
+    let answer = redis.apply(&Request::Claim(at(&redis, claim(0))));
+    assert_eq!(answer, Err(StoreError::Again(Cause::OtherStore)));
+    let append = append(&record.header, Vec::new());
+    redis.meet();
+    let answer = redis.apply(&Request::Append(Arc::new(append)));
+    assert_eq!(answer, Err(StoreError::Again(Cause::OtherStore)));
+    let record = loaded(&mut redis, claim(0));
+    assert_eq!(record.header.store, redis.store);
+}
+
+#[test]
+fn what_is_left_of_a_log_is_not_the_next_ones() {
+    let server = RedisServer::start();
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let log = redis.commands.keys().log("room");
+    redis.ask(&[b"XADD", &log, b"900-0", b"e", b"old"]);
+    let record = loaded(&mut redis, claim(0));
+    assert_eq!(record.log, []);
+    confirmed(&mut redis, &append(&record.header, Vec::new()));
+}
+
+#[test]
+fn a_room_of_thousands_is_written_and_loaded() {
+    let server = RedisServer::start();
+    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let header = loaded(&mut redis, claim(0)).header;
+    let member = |it: u32| (FieldKey::Member(it), Some(Box::from(it.to_be_bytes())));
+    let first = append(&header, (1..=9_000).map(member).collect());
+    confirmed(&mut redis, &first);
+    let gone = |it: u32| (FieldKey::Member(it), None);
+    let second = append(&first.header, (1..=4_500).map(gone).collect());
+    confirmed(&mut redis, &second);
+    let record = loaded(&mut redis, claim(0));
+    assert_eq!(record.fields.len(), 4_500);
+    assert_eq!(
+        record.fields[0],
+        (FieldKey::Member(4_501), 4_501_u32.to_be_bytes().into())
+    );
+    assert_eq!(record.log.len(), 2);
+
+    // The same again at an empty one, in parts.
+    assert_eq!(redis.ask(&[b"FLUSHALL"]).as_str(), Some("OK"));
+    let header = Header {
+        fence: record.header.fence + 1,
+        pending: true,
+        ..record.header.clone()
+    };
+    for part in 0..3 {
+        let members = part * 3_000 + 1..=(part + 1) * 3_000;
+        let mut fields: Changes = members.map(member).collect();
+        fields.push((FieldKey::Sender(client(part.into())), Some([7].into())));
+        let log = |it: u32| Log {
+            last: u64::from(part * 1_000 + it + 1),
+            events: b"one"[..].into(),
+        };
+        let renew = Renew {
+            room: "room".into(),
+            header: header.clone(),
+            base: None,
+            part: (part, part == 2),
+            fields,
+            log: (0..1_000).map(log).collect(),
+            ends_after: 1_000_000,
+        };
+        let answer = redis.apply(&Request::Renew(Arc::new(renew)));
+        assert_eq!(answer, Ok(Answer::Written(Written::Confirmed)));
+        let keys = redis.ask(&[b"DBSIZE"]);
+        assert_eq!(keys, Value::Int(2), "beside the record, then in its place");
+    }
+    let record = loaded(&mut redis, claim(0));
+    assert_eq!((record.fields.len(), record.log.len()), (9_003, 3_000));
+    assert_eq!(record.header.epochs, header.epochs);
+}
