@@ -11,7 +11,7 @@ use roomcast_core::store::{HomeName, NodeId};
 use roomcast_core::{NodeNumber, Now};
 
 const MS: u64 = 1_000;
-/// Microseconds from node to node.
+/// Microseconds from node to node, usually.
 const WAY: u64 = 300;
 const OTHER: NodeNumber = NodeNumber::met(1);
 
@@ -56,11 +56,14 @@ fn letter(bytes: &[u8]) -> Letter {
 /// Two nodes that know each other, and the datagrams between them.
 struct Pair {
     now: u64,
+    way: u64,
     posts: [Post; 2],
     under_way: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
     /// When, from which, how many bytes.
     sent: Vec<(u64, usize, usize)>,
     got: [Vec<PostEvent>; 2],
+    /// Which of `sent` the channel loses.
+    lose: Vec<usize>,
 }
 
 impl Pair {
@@ -73,10 +76,12 @@ impl Pair {
         }
         let mut pair = Pair {
             now: 1,
+            way: WAY,
             posts,
             under_way: BTreeMap::new(),
             sent: Vec::new(),
             got: [Vec::new(), Vec::new()],
+            lose: Vec::new(),
         };
         pair.until(500 * MS);
         assert!(pair.sent.len() <= 6, "{:?}", pair.sent);
@@ -110,8 +115,11 @@ impl Pair {
                 self.posts[at].taken(now(self.now), node);
                 self.sent.push((self.now, at, bytes.len()));
                 let order = self.sent.len() as u64;
+                if self.lose.contains(&(self.sent.len() - 1)) {
+                    continue;
+                }
                 self.under_way
-                    .insert((self.now + WAY, order), (1 - at, bytes));
+                    .insert((self.now + self.way, order), (1 - at, bytes));
             }
             while let Some(event) = self.posts[at].poll_event() {
                 self.got[at].push(event);
@@ -303,4 +311,35 @@ fn a_node_that_gives_its_link_up_takes_the_other_ones_with_it() {
     pair.posts[1].send(again, letter(b"new")).unwrap();
     pair.until(pair.now + 3_000 * MS);
     assert!(matches!(&pair.got[0][1..], [PostEvent::Letter { bytes, .. }] if **bytes == *b"new"));
+}
+
+#[test]
+fn a_slow_channel_is_not_sent_everything_twice() {
+    let mut pair = Pair::new(&PostSettings::default());
+    pair.way = 400 * MS;
+    let start = pair.now;
+    for count in 0..1_000 {
+        pair.posts[0].send(OTHER, letter(&[7; 200])).unwrap();
+        pair.until(start + (count + 1) * 10 * MS);
+    }
+    pair.until(start + 20_000 * MS);
+    assert_eq!(pair.got[1].len(), 1_000);
+    let again = pair.posts[0].stats().pieces_again;
+    // Some, until the first ack that tells how long the way is.
+    assert!(again < 200, "{again} of 1,000");
+}
+
+#[test]
+fn what_is_lost_twice_comes_while_more_is_sent() {
+    let mut pair = Pair::new(&PostSettings::default());
+    let start = pair.now;
+    // The first one, and the one that goes back to it after the second one and its ack.
+    pair.lose = vec![0, 3];
+    for count in 0..300 {
+        pair.posts[0].send(OTHER, letter(&[7; 20])).unwrap();
+        pair.until(start + (count + 1) * 10 * MS);
+    }
+    assert_eq!(pair.sent[2].1, 1, "an ack that tells of a gap");
+    assert!(pair.sent[3].2 > pair.sent[0].2, "goes back");
+    assert!(pair.got[1].len() > 290, "{}", pair.got[1].len());
 }

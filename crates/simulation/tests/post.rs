@@ -16,7 +16,7 @@ fn each_letter_comes_once_in_order_over_its_own_link() {
         println!("{:?}", run_post(seed));
         return;
     }
-    let most = if cfg!(debug_assertions) { 40 } else { 5_000 };
+    let most = if cfg!(debug_assertions) { 40 } else { 2_000 };
     let schedules = variable("ROOMCAST_SCHEDULES").unwrap_or(most);
     let mut counts = PostCounts::default();
     for seed in 1..=schedules {

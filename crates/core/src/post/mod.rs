@@ -16,6 +16,7 @@ mod inbox;
 mod link;
 mod mac;
 mod outbox;
+mod round_trip;
 mod settings;
 
 pub use datagram::{MOST_DATAGRAM, VERSIONS};

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use roomcast_protocol::mutated;
 
 use super::datagram::Piece;
+use super::round_trip::RoundTrip;
 use super::settings::PostSettings;
 use super::{Letter, PostStats};
 
@@ -25,8 +26,11 @@ pub(super) struct Outbox {
     wanted: bool,
     /// When all without an ack is sent again.
     again_at: Option<u64>,
+    /// That is for the datagram that the channel is about to take.
+    again_is_new: bool,
     /// Microseconds from sending until sending again.
     timeout: u64,
+    round_trip: RoundTrip,
     pace: Pace,
     /// The last ack that told of a gap. What follows it was sent again at once, and is not for the same ack.
     gap_told: Option<u64>,
@@ -52,7 +56,9 @@ impl Outbox {
             sent: 0,
             wanted: false,
             again_at: None,
+            again_is_new: false,
             timeout: settings.again,
+            round_trip: RoundTrip::default(),
             pace: Pace::All,
             gap_told: None,
         }
@@ -142,8 +148,16 @@ impl Outbox {
         stats.pieces_again += repeated;
         stats.pieces_sent += self.next - first - repeated;
         self.sent = self.sent.max(self.next - 1);
+        if repeated > 0 {
+            self.round_trip.again();
+        } else if self.next > first {
+            self.round_trip.sent(now, self.sent);
+        }
         if self.next > first {
-            self.again_at.get_or_insert(now + self.timeout);
+            if self.again_at.is_none() {
+                self.again_at = Some(now + self.timeout);
+                self.again_is_new = true;
+            }
             if self.pace == Pace::OneDatagram {
                 self.pace = Pace::Nothing;
             }
@@ -153,7 +167,8 @@ impl Outbox {
 
     /// The channel has taken what was written: the time until it is sent again begins.
     pub(super) fn taken(&mut self, now: u64) {
-        if let Some(again_at) = &mut self.again_at {
+        let new = std::mem::take(&mut self.again_is_new);
+        if let Some(again_at) = self.again_at.as_mut().filter(|_| new) {
             *again_at = now + self.timeout;
         }
     }
@@ -168,6 +183,7 @@ impl Outbox {
         self.next = self.acked + 1;
         self.pace = Pace::OneDatagram;
         self.gap_told = None;
+        self.round_trip.again();
     }
 
     /// The other node has everything up to `ack`, and with `gap` something behind it that it can't use yet. `false`:
@@ -191,7 +207,11 @@ impl Outbox {
             stats.pieces_acked += count as u64;
             self.acked = ack;
             self.next = self.next.max(ack + 1);
-            self.timeout = settings.again;
+            // Else it stays as long as it has become: an ack of what was sent twice does not say when it was.
+            if let Some(wait) = self.round_trip.acked(now, ack) {
+                let most = settings.again_most.max(settings.again);
+                self.timeout = wait.clamp(settings.again, most);
+            }
             self.pace = Pace::All;
             self.again_at = (self.next > ack + 1).then_some(now + self.timeout);
         }

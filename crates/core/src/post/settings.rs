@@ -11,7 +11,8 @@ pub struct PostSettings {
     pub ack_delay: u64,
     /// So many bytes of letters are acked at once.
     pub ack_bytes: usize,
-    /// Until what has no ack is sent again. It doubles each time up to `again_most`.
+    /// Until what has no ack is sent again, at least: longer where acks take longer. It doubles each time up to
+    /// `again_most`.
     pub again: u64,
     /// The longest such time, and the longest between two announcements to a node that doesn't answer.
     pub again_most: u64,
