@@ -3,6 +3,8 @@
 
 use std::hash::Hasher;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use siphasher::sip::SipHasher13;
 
 use crate::store::NodeId;
@@ -12,6 +14,18 @@ pub const OTHERS_CLAIM_AFTER: u64 = 300;
 
 /// Claims of a node that are under way at most.
 pub const CLAIMS_UNDER_WAY: usize = 64;
+
+/// The key for [`rank`], from the [session key](crate::session_key) that all nodes of a cluster have.
+pub fn rank_key(session_key: &[u8; 32]) -> u64 {
+    let mut derived =
+        Hmac::<Sha256>::new_from_slice(session_key).expect("HMAC takes a key of any length");
+    derived.update(b"rank:");
+    let bytes = derived.finalize().into_bytes();
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
 
 /// The nodes in the order in which they claim a room. All nodes of a cluster have the same `key`, which clients don't
 /// know: else they could aim their rooms at one node.
@@ -79,7 +93,9 @@ mod tests {
         // Nodes of several versions agree on it.
         assert_eq!(rank(7, "chat:42", nodes()), ORDER.map(NodeId));
         assert_eq!(first(7, "chat:42", []), None);
+        assert_eq!(rank_key(&[7; 32]), KEY);
     }
 
+    const KEY: u64 = 0x1540_b3af_e128_6428;
     const ORDER: [u64; 5] = [14, 3, 92, 65, 15];
 }
