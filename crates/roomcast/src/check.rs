@@ -1,15 +1,19 @@
-//! `roomcast check`: the settings without the server.
+//! `roomcast check`: the settings without the server; or a Redis.
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use roomcast_engine::redis::{self, RedisConfig, Secret};
 use roomcast_server::config::{self, Config, Loaded, Problems, exit};
 
-use crate::cli::{CheckArgs, Settings};
+use crate::cli::{CheckArgs, RedisArgs, Settings};
 
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     if args.defaults {
         return print(&config::example());
+    }
+    if !args.redis.urls.is_empty() {
+        return check_redis(&args.redis);
     }
     let loaded = match load(&args.settings) {
         Ok(loaded) => loaded,
@@ -24,6 +28,42 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     eprintln!("roomcast: the settings are right ({file})");
     print(&loaded.report())
+}
+
+/// Says what Roomcast lacks at a Redis, one line for each finding.
+fn check_redis(args: &RedisArgs) -> ExitCode {
+    let mut config = match RedisConfig::new(&args.urls, args.mode.clone()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("roomcast: {error}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if let Some(file) = &args.password_file {
+        config.login.password = Some(Secret::File(file.clone()));
+    }
+    config.tls.ca.clone_from(&args.ca);
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("roomcast: no event loop: {error}");
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    let report = runtime.block_on(redis::check(&config));
+    let lines: String = report
+        .findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect();
+    let printed = print(&lines);
+    match report.is_usable() {
+        true => printed,
+        false => ExitCode::from(exit::FAILURE),
+    }
 }
 
 /// Reads the settings; what is wrong with them goes to standard error.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use roomcast_engine::redis::{Login, Mode};
 use roomcast_server::config::{Flag, Sources, exit};
 
 /// A self-hosted real-time server for multiplayer games and live apps.
@@ -28,7 +29,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Check the settings, and print what is in effect and where each value comes from. Opens nothing.
+    /// Check the settings, and print what is in effect and where each value comes from. Opens nothing. With --redis: say
+    /// what Roomcast lacks at a Redis.
     Check(CheckArgs),
     /// Ask a running server whether it is alive: for containers, which have no curl.
     Healthcheck(HealthcheckArgs),
@@ -78,6 +80,39 @@ pub(crate) struct CheckArgs {
     /// Print a roomcast.toml with every key, its meaning and its default instead.
     #[arg(long)]
     pub(crate) defaults: bool,
+    #[command(flatten)]
+    pub(crate) redis: RedisArgs,
+}
+
+/// A Redis that is looked at.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Redis")]
+pub(crate) struct RedisArgs {
+    /// Look at this Redis instead, and write to a key that is deleted again: redis://user:password@host:6379/0,
+    /// rediss:// with TLS, unix:///path; may be given several times.
+    #[arg(long = "redis", value_name = "URL", conflicts_with = "defaults")]
+    pub(crate) urls: Vec<String>,
+    /// What the URLs are: standalone, cluster, or sentinel:NAME with the name of the master.
+    #[arg(long = "redis-mode", value_name = "MODE", requires = "urls", default_value = "standalone", value_parser = redis_mode)]
+    pub(crate) mode: Mode,
+    /// Read the password from the first line of this file.
+    #[arg(long = "redis-password-file", value_name = "FILE", requires = "urls")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Trust certificates that are signed by those in this file (PEM) [default: those that this machine trusts].
+    #[arg(long = "redis-ca", value_name = "FILE", requires = "urls")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+fn redis_mode(text: &str) -> Result<Mode, String> {
+    match text.split_once(':') {
+        None if text == "standalone" => Ok(Mode::Standalone),
+        None if text == "cluster" => Ok(Mode::Cluster),
+        Some(("sentinel", master)) if !master.is_empty() => Ok(Mode::Sentinel {
+            master: master.to_owned(),
+            login: Login::default(),
+        }),
+        _ => Err("it should be standalone, cluster, or sentinel:NAME".to_owned()),
+    }
 }
 
 /// `roomcast healthcheck`
@@ -238,6 +273,7 @@ Examples:
   roomcast --listen 0.0.0.0:8080 --public-demo    for every device in this network
   roomcast --set limits.max_message=16KiB         with one setting changed
   roomcast check --defaults > roomcast.toml       a file with every setting, to change
+  roomcast check --redis redis://localhost        what Roomcast lacks at a Redis
   ROOMCAST_LOG_LEVEL=debug roomcast               a setting from the environment
   roomcast token --user u7 --room chat:42         a token that says who a client is
 

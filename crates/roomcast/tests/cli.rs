@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -120,6 +121,69 @@ fn check_prints_what_is_in_effect_and_where_it_is_from() {
         stderr(&output),
         "roomcast: the settings are right (roomcast.toml)\n"
     );
+}
+
+#[test]
+fn a_redis_that_is_not_there_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = format!("redis://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let output = run(&["check", "--redis", &free]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    assert!(
+        text.starts_with("error: 127.0.0.1:")
+            && text.contains("Check the address")
+            && !text.contains(".."),
+        "{text}"
+    );
+
+    for (args, expected) in [
+        (["--redis", "localhost"], "begin with redis://"),
+        (["--redis", "redis://localhost:port"], "from 1 to 65535"),
+    ] {
+        let output = run(&["check", args[0], args[1]]);
+        assert_eq!(output.status.code(), Some(78));
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    for args in [
+        &["check", "--redis-mode", "cluster"][..],
+        &["check", "--redis", &free, "--redis-mode", "sentinel:"],
+    ] {
+        assert_eq!(run(args).status.code(), Some(64), "{args:?}");
+    }
+}
+
+#[test]
+fn a_redis_is_looked_at() {
+    let directory = directory();
+    let socket = directory.path().join("redis.sock");
+    let mut redis = Command::new("redis-server")
+        .current_dir(directory.path())
+        .args(["--port", "0", "--save", "", "--unixsocket"])
+        .arg(&socket)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(redis.stdout.take().unwrap()).lines();
+    let ready = lines
+        .map_while(Result::ok)
+        .any(|line| line.contains("eady to accept connections"));
+    let url = format!("unix://{}", socket.display());
+    let output = run(&["check", "--redis", &url]);
+    redis.kill().unwrap();
+    redis.wait().unwrap();
+    assert!(ready);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in [
+        "It is Redis",
+        "warning: ",
+        "It saves nothing",
+        "all rights that are needed",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]

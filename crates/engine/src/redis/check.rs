@@ -89,7 +89,7 @@ pub async fn check(config: &RedisConfig) -> Report {
             report.add(
                 Level::Error,
                 Some(&endpoint),
-                format!("It could not be looked at: {failure}."),
+                unreachable("Redis", &failure),
             );
         }
     }
@@ -186,7 +186,15 @@ fn unreachable(what: &str, failure: &Failure) -> String {
         }
         _ => "",
     };
-    format!("This {what} can't be used: {failure}.{hint}")
+    // The endpoint is told with each finding.
+    let said = failure
+        .said
+        .split_once(": ")
+        .map_or(&*failure.said, |(_, said)| said);
+    format!(
+        "This {what} can't be used: {}.{hint}",
+        said.trim_end_matches('.')
+    )
 }
 
 async fn check_master(

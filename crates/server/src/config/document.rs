@@ -209,6 +209,7 @@ too.
 |---|---|
 | `roomcast check` | checks the configuration and prints what is in effect, and where each value comes from |
 | `roomcast check --defaults` | prints a `roomcast.toml` with every key, its meaning and its default |
+| `roomcast check --redis URL` | connects to a Redis and says what Roomcast would lack there: version, rights, eviction, persistence. Roomcast itself cannot use Redis yet |
 
 ## Values
 

@@ -79,6 +79,7 @@ pub(super) async fn lacking(
         false => PUBSUB,
     };
     let mut problems = Vec::new();
+    let mut forbidden = Vec::new();
     for command in COMMANDS.iter().chain(others) {
         let parts: Vec<String> = command
             .iter()
@@ -91,29 +92,45 @@ pub(super) async fn lacking(
         let Value::Error(text) = connection.ask(&parts).await? else {
             continue;
         };
-        let problem = explain(&text, &parts, names);
-        if let Some(problem) = problem
-            && !problems.contains(&problem)
-        {
-            problems.push(problem);
+        match explain(&text, &parts, names) {
+            Some(Lacking::Command(name)) if !forbidden.contains(&name) => forbidden.push(name),
+            Some(Lacking::Other(problem)) if !problems.contains(&problem) => problems.push(problem),
+            _ => {}
         }
+    }
+    if !forbidden.is_empty() {
+        let rights: Vec<_> = forbidden
+            .iter()
+            .map(|name| format!("+{}", name.to_lowercase()))
+            .collect();
+        let (names, rights) = (forbidden.join(", ").replace('|', " "), rights.join(" "));
+        problems.push(format!(
+            "The user may not run these: {names}. Give it what it lacks: {rights}"
+        ));
     }
     Ok(problems)
 }
 
+/// What an error says that is lacking.
+enum Lacking {
+    /// A command, with its first argument behind `|` where that is a command of its own.
+    Command(String),
+    /// A sentence.
+    Other(String),
+}
+
 /// `None`: the error is not about rights. It follows from one before.
-fn explain(text: &str, parts: &[&str], names: &Names) -> Option<String> {
+fn explain(text: &str, parts: &[&str], names: &Names) -> Option<Lacking> {
     let name = match parts {
         [command @ ("SCRIPT" | "CLUSTER"), sub, ..] => format!("{command}|{sub}"),
         [command, ..] => (*command).to_owned(),
         [] => return None,
     };
-    let right = name.to_lowercase();
-    let name = name.replace('|', " ");
     if text.starts_with("ERR unknown command") {
-        return Some(format!(
-            "It has no command {name}: it was renamed, or forbidden. Roomcast needs it."
-        ));
+        let name = name.replace('|', " ");
+        let problem =
+            format!("It has no command {name}: it was renamed, or forbidden. Roomcast needs it.");
+        return Some(Lacking::Other(problem));
     }
     if !text.starts_with("NOPERM") {
         return None;
@@ -123,19 +140,11 @@ fn explain(text: &str, parts: &[&str], names: &Names) -> Option<String> {
             .map_or(name, |(prefix, _)| prefix)
             .to_owned()
     };
-    if text.contains("key") && !text.contains("command") {
-        return Some(format!(
-            "The user may not use the keys of Roomcast. Give it the right ~{}*.",
-            prefix(&names.key)
-        ));
-    }
-    if text.contains("channel") && !text.contains("command") {
-        return Some(format!(
-            "The user may not use the channels of Roomcast. Give it the right &{}*.",
-            prefix(&names.channel)
-        ));
-    }
-    Some(format!(
-        "The user may not run {name}. Give it the right +{right}."
-    ))
+    let (what, right) = match text {
+        _ if text.contains("command") => return Some(Lacking::Command(name)),
+        _ if text.contains("channel") => ("channels", format!("&{}*", prefix(&names.channel))),
+        _ => ("keys", format!("~{}*", prefix(&names.key))),
+    };
+    let problem = format!("The user may not use the {what} of Roomcast. Give it the right {right}");
+    Some(Lacking::Other(problem))
 }
