@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::history::{client, home};
 use common::redis_client::RedisClient;
-use common::redis_server::RedisServer;
+use common::redis_server::Server;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{Answer, Append, Claim, Claimed, FieldKey, Header, Log, Request};
 use roomcast_engine::redis::{Commands, Value};
@@ -22,8 +22,8 @@ const UNDER_WAY: usize = 50;
 const KEPT: u64 = 256;
 
 fn main() {
-    let server = RedisServer::start();
-    let mut redis = RedisClient::connect(&server.socket(), "cost:");
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "cost:");
     println!("{}", version(&mut redis));
     for events in [1, 8] {
         let micros = cost(&mut redis, events);

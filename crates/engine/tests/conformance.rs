@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use common::history::{CLIENTS, Data, Histories, ROOMS, Step, USERS, client, home};
 use common::redis_client::RedisClient;
-use common::redis_server::RedisServer;
+use common::redis_server::Server;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use roomcast_core::log::Epoch;
@@ -30,19 +30,19 @@ struct Pair {
 
 #[test]
 fn scripts_and_model_answer_alike() {
-    let server = RedisServer::with_options(&["--enable-debug-command", "local"]);
+    let server = Server::start(["--enable-debug-command", "local"]);
     compare(&server, 300);
 }
 
 #[test]
 fn a_cluster_answers_like_the_model() {
-    let server = RedisServer::cluster(&["--enable-debug-command", "local"]);
+    let server = Server::cluster(&["--enable-debug-command", "local"]);
     compare(&server, 60);
 }
 
 /// In a cluster a script may use the keys that it names, all of one slot, and no other.
-fn compare(server: &RedisServer, histories: u32) {
-    let redis = RedisClient::connect(&server.socket(), PREFIX);
+fn compare(server: &Server, histories: u32) {
+    let redis = RedisClient::connect(server.port, PREFIX);
     let pair = RefCell::new(Pair {
         model: Model::new(redis.store),
         dumped: (Model::new(redis.store), Vec::new()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::history::{client, home};
 use common::redis_client::RedisClient;
-use common::redis_server::RedisServer;
+use common::redis_server::Server;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
     Answer, Append, Cause, Claim, Claimed, FieldKey, Header, Log, Renew, Request, RoomRecord,
@@ -72,8 +72,8 @@ fn confirmed(redis: &mut RedisClient, append: &Append) {
 
 #[test]
 fn a_redis_that_comes_back_is_another_store() {
-    let mut server = RedisServer::start();
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let mut server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
     let record = loaded(&mut redis, claim(0));
     assert_eq!(record.log, []);
     let first = append(&record.header, vec![(FieldKey::State, Some([1].into()))]);
@@ -83,12 +83,11 @@ fn a_redis_that_comes_back_is_another_store() {
         .command(&Request::Append(Arc::new(first.clone())), "");
     let text = command.script.text(redis.store);
     let hash = redis.ask(&[b"SCRIPT", b"LOAD", text.as_bytes()]);
-    server.save();
-    server.kill();
-    server.start_again();
+    server.ask("SAVE");
+    server.restart();
 
     let old = redis.store;
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let mut redis = RedisClient::connect(server.port, "test:");
     assert_ne!(redis.store, old);
     let unknown = redis.ask(&[b"EVALSHA", hash.as_bytes().unwrap(), b"1", b"x"]);
     assert!(matches!(unknown, Value::Error(it) if it.starts_with("NOSCRIPT")));
@@ -116,17 +115,16 @@ fn a_redis_that_comes_back_is_another_store() {
     assert_eq!(again.fields, [(FieldKey::State, [1].into())]);
     assert_eq!(again.log.as_slice(), first.log.as_slice());
 
-    server.kill();
-    server.start_empty();
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    server.restart_empty();
+    let mut redis = RedisClient::connect(server.port, "test:");
     let record = loaded(&mut redis, claim(2));
     assert_eq!((record.header.n, record.header.offset), (0, 0));
 }
 
 #[test]
 fn a_redis_that_was_demoted_claims_nothing_under_its_old_name() {
-    let server = RedisServer::with_options(&["--enable-debug-command", "local"]);
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let server = Server::start(["--enable-debug-command", "local"]);
+    let mut redis = RedisClient::connect(server.port, "test:");
     let record = loaded(&mut redis, claim(0));
     let renamed = redis.ask(&[b"DEBUG", b"CHANGE-REPL-ID"]);
     assert_eq!(renamed.as_str(), Some("OK"));
@@ -144,8 +142,8 @@ fn a_redis_that_was_demoted_claims_nothing_under_its_old_name() {
 
 #[test]
 fn what_is_left_of_a_log_is_not_the_next_ones() {
-    let server = RedisServer::start();
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
     let log = redis.commands.keys().log("room");
     redis.ask(&[b"XADD", &log, b"900-0", b"e", b"old"]);
     let record = loaded(&mut redis, claim(0));
@@ -155,8 +153,8 @@ fn what_is_left_of_a_log_is_not_the_next_ones() {
 
 #[test]
 fn a_room_of_thousands_is_written_and_loaded() {
-    let server = RedisServer::start();
-    let mut redis = RedisClient::connect(&server.socket(), "test:");
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
     let header = loaded(&mut redis, claim(0)).header;
     let member = |it: u32| (FieldKey::Member(it), Some(Box::from(it.to_be_bytes())));
     let first = append(&header, (1..=9_000).map(member).collect());

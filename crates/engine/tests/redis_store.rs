@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::history::{client, home};
-use common::redis_server::RedisServer;
+use common::redis_server::Server;
 use roomcast_core::Now;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
     Answer, Append, Cause, Claim, Claimed, End, FieldKey, Header, Log, Release, Request, Save,
     SessionRecord, Store as _, StoreError, StoreId, Take, Ticket, Written,
 };
-use roomcast_engine::redis::{Client, Mode, RedisConfig, RedisStore, ScriptCommands};
+use roomcast_engine::redis::{Client, RedisStore, ScriptCommands};
 use tokio::sync::Notify;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,9 +26,8 @@ struct Shard {
 }
 
 impl Shard {
-    fn new(server: &RedisServer) -> Shard {
-        let url = format!("redis://{}", server.address());
-        let config = RedisConfig::new(&[url], Mode::Standalone).expect("a URL");
+    fn new(server: &Server) -> Shard {
+        let config = server.config();
         let commands = ScriptCommands::new(&config.prefix);
         let redis = Client::start(config);
         let woken = Arc::new(Notify::new());
@@ -122,7 +121,7 @@ fn append(header: &Header) -> Append {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_goes_from_one_home_to_the_next() {
-    let mut server = RedisServer::start();
+    let mut server = Server::start([""; 0]);
     let mut shard = Shard::new(&server);
     let store = shard.meets(None).await;
     let Ok(Answer::Claim(Claimed::Loaded(new))) = shard.ask(claim(store, 0, None)).await else {
@@ -169,8 +168,7 @@ async fn a_room_goes_from_one_home_to_the_next() {
     assert_eq!(record.log, entries);
 
     // Redis comes back without anything: what was meant for the old one is not done.
-    server.kill();
-    server.start_empty();
+    server.restart_empty();
     let other = shard.meets(Some(store)).await;
     let late = shard.ask(claim(store, 1, None)).await;
     assert_eq!(late, Err(StoreError::Again(Cause::OtherStore)));
@@ -182,7 +180,7 @@ async fn a_room_goes_from_one_home_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_taken_once() {
-    let server = RedisServer::start();
+    let server = Server::start([""; 0]);
     let mut shard = Shard::new(&server);
     let store = shard.meets(None).await;
     let save = |turn, known| {

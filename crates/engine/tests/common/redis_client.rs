@@ -1,8 +1,7 @@
 //! A connection to a Redis that asks one thing after the other: scripts by their text, and anything else.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use roomcast_core::store::{Answer, Cause, Request, StoreError, StoreId};
@@ -12,15 +11,16 @@ use roomcast_engine::redis::{Commands, Reader, ScriptCommands, Value, write_comm
 const MOST: usize = 64 << 20;
 
 pub struct RedisClient {
-    stream: UnixStream,
+    stream: TcpStream,
     reader: Reader,
     pub commands: ScriptCommands,
     pub store: StoreId,
 }
 
 impl RedisClient {
-    pub fn connect(socket: &Path, prefix: &str) -> RedisClient {
-        let stream = UnixStream::connect(socket).expect("the server is there");
+    pub fn connect(port: u16, prefix: &str) -> RedisClient {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server is there");
+        stream.set_nodelay(true).expect("an option");
         let patience = Some(Duration::from_secs(20));
         stream.set_read_timeout(patience).expect("a time");
         let mut client = RedisClient {

@@ -1,160 +1,250 @@
-//! A real Redis for tests: a process of its own, on loopback and a Unix socket, in a directory that goes away with it.
+//! A real Redis for a test, on a free port. It ends with the test.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use roomcast_engine::redis::{Mode, Reader, RedisConfig, Value, write_command};
 use tempfile::TempDir;
 
-/// How long a test waits for what takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// No test waits longer than this for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A `redis-server`, or another program that takes its options (`REDIS_SERVER`). It ends when it is dropped.
-pub struct RedisServer {
-    process: Option<Child>,
-    directory: TempDir,
-    port: u16,
-    options: Vec<String>,
+pub(crate) struct Server {
+    child: Option<Child>,
+    dir: TempDir,
+    pub(crate) port: u16,
+    args: Vec<String>,
+    ready: &'static str,
 }
 
-impl RedisServer {
-    /// An empty one, that saves nothing by itself.
-    pub fn start() -> RedisServer {
-        RedisServer::with_options(&[])
+impl Server {
+    /// Starts one with these arguments beside the usual ones.
+    pub(crate) fn start<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Self {
+        Self::start_in(
+            TempDir::new().expect("a directory"),
+            args,
+            "Ready to accept connections",
+        )
     }
 
-    /// The same with more options, such as `["--maxmemory", "10mb"]`.
-    pub fn with_options(options: &[&str]) -> RedisServer {
-        // Another process may take the port before the server does.
-        for _ in 0..5 {
-            let mut server = RedisServer {
-                process: None,
-                directory: tempfile::tempdir().expect("a directory"),
-                port: free_port(),
-                options: options.iter().map(|it| it.to_string()).collect(),
-            };
+    /// A Sentinel, whose configuration file is this.
+    pub(crate) fn sentinel(config: &str) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        fs::write(dir.path().join("sentinel.conf"), config).expect("it is written");
+        Self::start_in(dir, ["sentinel.conf", "--sentinel"], "+monitor")
+    }
+
+    fn start_in<S: Into<String>>(
+        dir: TempDir,
+        args: impl IntoIterator<Item = S>,
+        ready: &'static str,
+    ) -> Self {
+        let args = args.into_iter().map(Into::into).collect();
+        let mut server = Self {
+            child: None,
+            dir,
+            port: 0,
+            args,
+            ready,
+        };
+        // Another test may take a port between these two steps: then there is another one.
+        for _ in 0..10 {
+            server.port = free_port();
             if server.run() {
                 return server;
             }
         }
-        panic!(
-            "redis-server does not start; is it installed? `./test install` does that on Debian"
-        );
+        panic!("Redis does not start");
     }
 
-    /// A Redis Cluster of this one master, which has all slots.
-    pub fn cluster(options: &[&str]) -> RedisServer {
+    /// A Redis Cluster of one master that has all slots.
+    pub(crate) fn cluster(args: &[&str]) -> Self {
         let bus = free_port().to_string();
         let its = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-        let server = RedisServer::with_options(&[&its, options].concat());
-        assert_eq!(server.ask("CLUSTER ADDSLOTSRANGE 0 16383"), "+OK");
+        let server = Self::start([&its, args].concat());
+        server.ask("CLUSTER ADDSLOTSRANGE 0 16383");
         // It takes writes some time after it has found all slots to be there.
-        let deadline = Instant::now() + PATIENCE;
-        while server.ask("SET slots there") != "+OK" {
-            assert!(Instant::now() < deadline, "the cluster does not begin");
+        let begin = Instant::now();
+        while let Value::Error(error) = server.ask("SET slots there") {
+            assert!(begin.elapsed() < DEADLINE, "{error}");
         }
         server
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+    /// Starts it again on its port, without anything.
+    pub(crate) fn restart_empty(&mut self) {
+        let _ = fs::remove_file(self.path().join("dump.rdb"));
+        self.restart();
     }
 
-    /// The Unix socket on which it listens too.
-    pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
+    /// Starts it again on its port, with what it has saved.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        assert!(self.run(), "Redis starts again");
     }
 
-    /// Where its files are.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Keeps all that it has as its dump, in place of the one before.
-    pub fn save(&self) {
-        assert_eq!(self.ask("SAVE"), "+OK");
-    }
-
-    /// Ends it at once: what was not saved is lost, and connections break.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().expect("redis-server can be killed");
-            process.wait().expect("redis-server ends");
-        }
-    }
-
-    /// Starts it again after [`RedisServer::kill`], at the same address, with what its dump has.
-    pub fn start_again(&mut self) {
-        assert!(self.process.is_none());
-        assert!(self.run(), "redis-server does not start again");
-    }
-
-    /// The same with nothing.
-    pub fn start_empty(&mut self) {
-        let _ = std::fs::remove_file(self.directory.path().join("dump.rdb"));
-        self.start_again();
-    }
-
-    /// The number of its process, for signals; `None` while it does not run.
-    pub fn process_id(&self) -> Option<u32> {
-        self.process.as_ref().map(Child::id)
-    }
-
-    /// Asks something, without spaces within its words: the first line of the answer.
-    pub fn ask(&self, command: &str) -> String {
-        let mut stream = UnixStream::connect(self.socket()).expect("the server is there");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
-        write!(stream, "{command}\r\n").expect("the server reads");
-        let mut line = String::new();
-        BufReader::new(stream)
-            .read_line(&mut line)
-            .expect("the server answers");
-        line.trim_end().into()
-    }
-
-    /// Whether it could begin to listen.
     fn run(&mut self) -> bool {
-        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
-        let mut command = Command::new(program);
+        let mut command = Command::new("redis-server");
         command
-            .args(["--port", &self.port.to_string()])
-            .args(["--bind", "127.0.0.1", "--unixsocket"])
-            .arg(self.socket())
-            .args(["--dir".as_ref(), self.directory.path().as_os_str()])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .args(&self.options)
+            .current_dir(self.dir.path())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let Ok(mut process) = command.spawn() else {
-            return false;
-        };
-        let output = process.stdout.take().expect("it is piped");
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let listens = lines.any(|it| it.contains("Ready to accept connections"));
-        if listens {
-            // So that it is never held up by a full pipe. The thread ends with the server.
-            std::thread::spawn(move || lines.for_each(drop));
-            self.process = Some(process);
-        } else {
-            let _ = process.kill();
-            let _ = process.wait();
+            .stdout(Stdio::piped());
+        let mut args = self.args.clone();
+        if args.first().is_some_and(|arg| arg.ends_with(".conf")) {
+            command.arg(args.remove(0));
         }
-        listens
+        match args.iter().any(|arg| arg.starts_with("--tls")) {
+            true => command.args(["--port", "0", "--tls-port"]),
+            false => command.arg("--port"),
+        };
+        command.arg(self.port.to_string());
+        if !args.iter().any(|arg| arg == "--sentinel") {
+            command.args(["--save", "", "--dir", "."]);
+        }
+        let mut child = command
+            .args(["--bind", "127.0.0.1"])
+            .args(args)
+            .spawn()
+            .expect("redis-server is installed");
+        let out = child.stdout.take().expect("it is piped");
+        self.child = Some(child);
+        let (sender, receiver) = mpsc::channel();
+        let ready = self.ready;
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if line.contains(ready) {
+                    let _ = sender.send(());
+                }
+            }
+        });
+        // Ends early where the process ends.
+        receiver.recv_timeout(DEADLINE).is_ok()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGSTOP, SIGCONT.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Settings for it, with short timeouts.
+    pub(crate) fn config(&self) -> RedisConfig {
+        config(&[self.url()], Mode::Standalone)
+    }
+
+    /// Asks it for something, over a connection of its own.
+    pub(crate) fn ask(&self, line: &str) -> Value {
+        ask(self.port, &line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// The same, with a password.
+    pub(crate) fn ask_as(&self, password: &str, line: &str) -> Value {
+        ask_as(
+            self.port,
+            Some(password),
+            &line.split(' ').collect::<Vec<_>>(),
+        )
+    }
+
+    /// The same; the answer is text.
+    pub(crate) fn text(&self, line: &str) -> String {
+        match self.ask(line) {
+            Value::Bytes(bytes) => String::from_utf8(bytes).expect("text"),
+            other => panic!("{line}: {other:?}"),
+        }
     }
 }
 
-impl Drop for RedisServer {
+impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("it has an address").port()
+pub(crate) fn config(urls: &[String], mode: Mode) -> RedisConfig {
+    let mut config = RedisConfig::new(urls, mode).expect("URLs");
+    config.connect_timeout = Duration::from_millis(500);
+    config.response_timeout = Duration::from_millis(500);
+    config
+}
+
+pub(crate) fn ask(port: u16, parts: &[&str]) -> Value {
+    ask_as(port, None, parts)
+}
+
+fn ask_as(port: u16, password: Option<&str>, parts: &[&str]) -> Value {
+    let begin = Instant::now();
+    loop {
+        // A failover closes such connections too.
+        match try_ask(port, password, parts) {
+            Ok(value) => return value,
+            Err(error) if begin.elapsed() > DEADLINE => panic!("{parts:?}: {error}"),
+            Err(_) => {}
+        }
+    }
+}
+
+fn try_ask(port: u16, password: Option<&str>, parts: &[&str]) -> io::Result<Value> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(DEADLINE))?;
+    let mut out = Vec::new();
+    if let Some(password) = password {
+        write_command(&mut out, [&b"AUTH"[..], password.as_bytes()]);
+    }
+    write_command(&mut out, parts.iter().map(|part| part.as_bytes()));
+    socket.write_all(&out)?;
+    let mut reader = Reader::new(1 << 20);
+    let mut before = usize::from(password.is_some());
+    loop {
+        if let Some(value) = reader.read().expect("RESP") {
+            if before == 0 {
+                return Ok(value);
+            }
+            before -= 1;
+            continue;
+        }
+        let mut bytes = [0; 4096];
+        match socket.read(&mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => reader.buffer().extend_from_slice(&bytes[..read]),
+        }
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Tries until something is there.
+pub(crate) async fn wait<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = attempt() {
+            return found;
+        }
+        assert!(begin.elapsed() < DEADLINE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -5,6 +5,8 @@ mod check;
 mod cluster;
 mod pubsub;
 mod sentinel;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "../common/redis_server.rs"]
 mod server;
 mod shard;
 mod standalone;
