@@ -169,6 +169,16 @@ impl ChunkPool {
         })
     }
 
+    /// A chunk of these bytes, which another node has sent.
+    pub(crate) fn copy(&mut self, bytes: &[u8], born: u64, messages: u32) -> Arc<Chunk> {
+        let mut chunk = self.take(bytes.len());
+        if let Some(own) = Arc::get_mut(&mut chunk) {
+            (own.born, own.messages) = (born, messages);
+            own.bytes.extend_from_slice(bytes);
+        }
+        chunk
+    }
+
     /// Takes a chunk back if nobody else holds it.
     pub(crate) fn give_back(&mut self, mut chunk: Arc<Chunk>) {
         let Some(own) = Arc::get_mut(&mut chunk) else {

@@ -57,22 +57,25 @@ impl DirectBody {
         self.seq > 0 && !self.ephemeral
     }
 
-    /// As it is sent on.
-    pub(crate) fn body(&self) -> Body<'_> {
-        let (name, data) = self
+    /// The event's name, and the payload.
+    pub(crate) fn name_and_payload(&self) -> (&str, &[u8]) {
+        let (name, payload) = self
             .bytes
             .split_at_checked(self.name_length as usize)
             .unwrap_or_default();
+        (std::str::from_utf8(name).unwrap_or_default(), payload)
+    }
+
+    /// As it is sent on.
+    pub(crate) fn body(&self) -> Body<'_> {
+        let (name, data) = self.name_and_payload();
         let payload = Payload {
             kind: self.payload_kind,
             data,
         };
         match self.message_type {
             MessageType::Chat => Body::Chat(payload),
-            _ => Body::Event {
-                name: std::str::from_utf8(name).unwrap_or_default(),
-                payload,
-            },
+            _ => Body::Event { name, payload },
         }
     }
 }

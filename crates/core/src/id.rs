@@ -37,6 +37,10 @@ impl Number for ConnId {
     fn place(self) -> u32 {
         self.slot()
     }
+
+    fn uses(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 number! {

@@ -29,6 +29,16 @@ impl Rights {
         self.0 & others.0 == others.0
     }
 
+    /// As a number, one bit each.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The reverse of [`Rights::bits`]. Those that are not known here allow nothing.
+    pub(crate) const fn from_bits(bits: u8) -> Rights {
+        Rights(bits & Rights::ALL.0)
+    }
+
     /// What somebody is told who lacks one of them.
     pub(crate) fn denied(self) -> &'static str {
         match self {

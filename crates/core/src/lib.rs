@@ -37,7 +37,6 @@ mod table;
 mod time;
 mod token;
 mod wheel;
-#[allow(dead_code, reason = "what is written with it comes next")]
 pub mod wire;
 
 pub use address::{NodeNumber, ShardAddress};

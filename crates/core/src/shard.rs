@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Now;
+use crate::wire::{self, Reader, WireError};
 
 /// What a shard is made from.
 #[derive(Clone, Debug)]
@@ -196,8 +197,34 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// Takes a message from another shard of this node.
     pub fn from_shard(&mut self, now: Now, from: u16, message: ShardMessage) {
-        let from = ShardAddress::own(from);
-        match message.0 {
+        self.take(now, ShardAddress::own(from), message.0);
+    }
+
+    /// Takes letters from a shard of another node, as [`write_letter`](crate::wire::write_letter) wrote them. Returns how
+    /// many of them are of a newer version, and were skipped.
+    ///
+    /// # Errors
+    /// The rest of them can't be read. The link is of no more use: what follows would come without them.
+    pub fn from_node(
+        &mut self,
+        now: Now,
+        from: ShardAddress,
+        letters: &[u8],
+    ) -> Result<u32, WireError> {
+        let mut bytes = Reader::new(letters);
+        let mut unknown = 0;
+        while !bytes.is_empty() {
+            let mut at = self.ctx.receiving(now, from.node());
+            match wire::letter::read(&mut bytes, &mut at)? {
+                Some(letter) => self.take(now, from, letter),
+                None => unknown += 1,
+            }
+        }
+        Ok(unknown)
+    }
+
+    fn take(&mut self, now: Now, from: ShardAddress, letter: Letter) {
+        match letter {
             Letter::Op(op) => self.ctx.local_ops.push(op),
             Letter::Edge(message) => {
                 if let ToEdge::Deliver(delivery) = &message {

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 pub(crate) trait Number: Copy + Eq + Debug {
     fn new(place: u32, uses: u32) -> Self;
     fn place(self) -> u32;
+    fn uses(self) -> u32;
 }
 
 /// A row, which knows its own number.
@@ -111,6 +112,10 @@ macro_rules! number {
 
             fn place(self) -> u32 {
                 self.place
+            }
+
+            fn uses(self) -> u32 {
+                self.uses
             }
         }
     };

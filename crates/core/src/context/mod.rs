@@ -3,6 +3,7 @@
 mod buffers;
 mod encode;
 mod fault;
+mod ways_in;
 mod ways_out;
 
 use std::sync::Arc;

@@ -126,7 +126,9 @@ impl Sent {
                 }
             }
             Receipt::Copies(0) => (*left, *failed) = (0, Some(ErrorCode::RecipientNotFound)),
-            Receipt::Copies(copies) => *left += i32::try_from(copies).unwrap_or(i32::MAX),
+            Receipt::Copies(copies) => {
+                *left = left.saturating_add(i32::try_from(copies).unwrap_or(i32::MAX));
+            }
         }
         if *left != 0 {
             return None;

@@ -1,5 +1,56 @@
 //! What leaves a node as bytes: letters to other nodes, and what a store keeps.
 
+#[allow(
+    dead_code,
+    reason = "what a store keeps is written with the rest of it"
+)]
 mod bytes;
+pub(crate) mod letter;
+mod values;
 
+pub(crate) use bytes::Reader;
 pub use bytes::WireError;
+
+use crate::address::{NodeNumber, ShardAddress};
+use crate::chunk::ChunkPool;
+use crate::id::NameHash;
+use crate::letter::ShardMessage;
+use crate::spare::SpareBuffers;
+use crate::time::Now;
+use letter::{Receiving, Sending};
+
+/// Appends a letter for a shard of another node. [`Shard::from_node`](crate::Shard::from_node) reads it there; several
+/// may follow one another. What is only for shards of the own node is left out.
+pub fn write_letter(now: Now, to: ShardAddress, letter: &ShardMessage, out: &mut Vec<u8>) {
+    let now = now.micros;
+    letter::write(Sending { to, now }, &letter.0, out);
+}
+
+/// Reads letters as a shard does that another node sends them to, and appends them as they are known here. How many are
+/// not known. For fuzzing.
+///
+/// # Errors
+/// They are not letters.
+#[doc(hidden)]
+pub fn rewrite_letters(letters: &[u8], out: &mut Vec<u8>) -> Result<u32, WireError> {
+    let now = 1 << 50;
+    // As if this node had sent them to itself: what it reads is its own, and may be written.
+    let own = ShardAddress::own(0);
+    let mut at = Receiving {
+        from: NodeNumber::OWN,
+        own,
+        now,
+        names: &NameHash::new([0, 0]),
+        pool: &mut ChunkPool::new(),
+        buffers: &mut SpareBuffers::new(0),
+    };
+    let mut bytes = Reader::new(letters);
+    let mut unknown = 0;
+    while !bytes.is_empty() {
+        match letter::read(&mut bytes, &mut at)? {
+            Some(letter) => letter::write(Sending { to: own, now }, &letter, out),
+            None => unknown += 1,
+        }
+    }
+    Ok(unknown)
+}

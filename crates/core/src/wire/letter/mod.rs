@@ -1,0 +1,199 @@
+//! Letters between nodes. Between shards of one node they are moved as they are, and nothing of this is used.
+//!
+//! # Form
+//! A letter is its format ([`FORMAT`]), its kind, and a body with its length before it. Letters may follow one another.
+//! These three never change, so that a letter of which nothing else is known can be skipped.
+//!
+//! # Nodes of adjacent versions
+//! A node sends only what the oldest version among the living nodes knows. So that a mistake costs one letter and not the
+//! link, what is not known is skipped: a letter of another format or kind, one with a value that is not known (such as an
+//! error code), and in a body the fields that come behind the known ones.
+//!
+//! **To add a field**, write it at the end of its letter's body, and read it with a default for an older node that has
+//! written none (`if body.is_empty()`). It may hold a list or a frame of its own. **To add a letter**, give it a new kind.
+//! No field is taken away, changes its meaning or gets another place while nodes of the version before may live. What can't
+//! be done so needs a new format, which is sent when no older node lives. Before a version is released that other nodes
+//! may meet, anything may change; `crates/core/tests/vectors/letters.txt` shows what does.
+//!
+//! # Whose numbers
+//! A number that a home or an edge gave means something to that one, and to the other that it was given to. In a letter
+//!
+//! - a [`ConnRef`](crate::ConnRef) is of the sender's node. Its shard and its number are written, and the reader puts the
+//!   sender's [`NodeNumber`] to them. So a letter can't name a connection of a third node;
+//! - a [`ConnId`](crate::ConnId) alone is of the shard that the letter goes to, whether it is in what a home says or in a
+//!   range that its sender does not get. Ranges of others' connections are not written;
+//! - an `EdgeRoomId` is the edge's that asks or is told, a `HomeRoomId` the home's, from whichever side it comes. They go
+//!   as they are.
+//!
+//! A room's hash is not written: each node has its own key. Times are written as ages, since each node has its own clock;
+//! the time on the way is not in them.
+
+mod direct;
+mod op;
+#[cfg(test)]
+mod tests;
+mod to_edge;
+
+use super::bytes::{Reader, WireError, Writer};
+use crate::address::{NodeNumber, ShardAddress};
+use crate::chunk::ChunkPool;
+use crate::id::{ConnId, ConnRef, NameHash};
+use crate::letter::Letter;
+use crate::spare::SpareBuffers;
+
+/// The format of all letters.
+pub(crate) const FORMAT: u8 = 1;
+
+/// The kinds of letters. Never changed or used again.
+mod kind {
+    pub(super) const JOIN: u8 = 1;
+    pub(super) const LEAVE: u8 = 2;
+    pub(super) const DETACH: u8 = 3;
+    pub(super) const RESUME: u8 = 4;
+    pub(super) const READ_LOG: u8 = 5;
+    pub(super) const HISTORY: u8 = 6;
+    pub(super) const SKIP: u8 = 7;
+    pub(super) const REFUSED: u8 = 8;
+    pub(super) const FORBIDDEN: u8 = 9;
+    pub(super) const PUBLISH: u8 = 10;
+    pub(super) const PRESENCE: u8 = 11;
+    pub(super) const MEMBERS: u8 = 12;
+    pub(super) const READ_STATE: u8 = 13;
+
+    pub(super) const DELIVER: u8 = 32;
+    pub(super) const JOINED: u8 = 33;
+    pub(super) const JOINED_AGAIN: u8 = 34;
+    pub(super) const JOIN_REFUSED: u8 = 35;
+    pub(super) const LEFT: u8 = 36;
+    pub(super) const ANSWER: u8 = 37;
+    pub(super) const ACCEPTED: u8 = 38;
+    pub(super) const LOG_SLICE: u8 = 39;
+    pub(super) const NEWEST_STATE: u8 = 40;
+
+    pub(super) const DIRECT: u8 = 64;
+    pub(super) const RECEIPT: u8 = 65;
+    pub(super) const USER: u8 = 66;
+    pub(super) const SESSION_REFUSED: u8 = 67;
+    pub(super) const CREDIT: u8 = 68;
+}
+
+/// Where letters go, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    /// The shard, of another node, as this node numbers it.
+    pub(crate) to: ShardAddress,
+    /// Microseconds.
+    pub(crate) now: u64,
+}
+
+/// Where letters have come, and what is needed to take them.
+pub(crate) struct Receiving<'a> {
+    /// The node that has sent them, as this one numbers it.
+    pub(crate) from: NodeNumber,
+    /// The shard that they are for.
+    pub(crate) own: ShardAddress,
+    /// Microseconds.
+    pub(crate) now: u64,
+    pub(crate) names: &'a NameHash,
+    pub(crate) pool: &'a mut ChunkPool,
+    /// Empty buffers for payloads.
+    pub(crate) buffers: &'a mut SpareBuffers<u8>,
+}
+
+/// Appends a letter. What is only for a shard of the own node is left out.
+pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
+    let Some(kind) = kind_of(letter) else {
+        return;
+    };
+    let mut out = Writer::new(out);
+    out.u8(FORMAT);
+    out.u8(kind);
+    out.framed(|out| match letter {
+        Letter::Op(it) => op::write(out, sending, it),
+        Letter::Edge(message) => to_edge::write(out, sending, message),
+        Letter::Direct(message) => direct::write_message(out, sending, message),
+        Letter::Receipt(receipt) => direct::write_receipt(out, receipt),
+        Letter::User(user) => direct::write_user(out, user),
+        Letter::SessionRefused(client) => out.client(*client),
+        Letter::Credit(bytes) => out.size(*bytes),
+        Letter::Spare(_) => {}
+    });
+}
+
+fn kind_of(letter: &Letter) -> Option<u8> {
+    Some(match letter {
+        Letter::Op(it) => op::kind_of(&it.request),
+        Letter::Edge(message) => to_edge::kind_of(message),
+        Letter::Direct(_) => kind::DIRECT,
+        Letter::Receipt(_) => kind::RECEIPT,
+        Letter::User(_) => kind::USER,
+        Letter::SessionRefused(_) => kind::SESSION_REFUSED,
+        Letter::Credit(_) => kind::CREDIT,
+        Letter::Spare(_) => return None,
+    })
+}
+
+/// Reads the next letter; `None`: it is one that is not known here, and was skipped.
+///
+/// # Errors
+/// It is not whole, or not what any version writes: nothing behind it can be read.
+pub(crate) fn read(
+    bytes: &mut Reader<'_>,
+    at: &mut Receiving<'_>,
+) -> Result<Option<Letter>, WireError> {
+    let (format, kind) = (bytes.u8()?, bytes.u8()?);
+    let mut body = bytes.framed()?;
+    if format != FORMAT {
+        return Ok(None);
+    }
+    let letter = match kind {
+        kind::JOIN..=kind::READ_STATE => op::read(kind, &mut body, at).map(Letter::Op),
+        kind::DELIVER..=kind::NEWEST_STATE => to_edge::read(kind, &mut body, at).map(Letter::Edge),
+        kind::DIRECT => direct::read_message(&mut body, at).map(|it| Letter::Direct(Box::new(it))),
+        kind::RECEIPT => direct::read_receipt(&mut body).map(Letter::Receipt),
+        kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),
+        kind::SESSION_REFUSED => body.client().map(Letter::SessionRefused),
+        kind::CREDIT => body.varint().map(Letter::Credit),
+        _ => return Ok(None),
+    };
+    match letter {
+        Ok(letter) => Ok(Some(letter)),
+        Err(WireError::Unknown) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Sending {
+    /// How long ago it was.
+    fn age(self, born: u64) -> u64 {
+        self.now.saturating_sub(born)
+    }
+
+    /// A connection of this node. One of another would be taken for another connection there: it is written as none.
+    fn own_conn(self, out: &mut Writer<'_>, conn: ConnRef) {
+        debug_assert!(conn.shard.is_own(), "{conn:?} in a letter to {:?}", self.to);
+        let id = if conn.shard.is_own() {
+            conn.conn
+        } else {
+            ConnId::NONE
+        };
+        out.varint(conn.shard.shard());
+        out.number(id);
+    }
+}
+
+impl Receiving<'_> {
+    /// When it was.
+    fn born(&self, age: u64) -> u64 {
+        self.now.saturating_sub(age)
+    }
+
+    /// A connection of the node that has sent the letter.
+    fn their_conn(&self, bytes: &mut Reader<'_>) -> Result<ConnRef, WireError> {
+        let shard = bytes.varint()?;
+        Ok(ConnRef {
+            shard: ShardAddress::new(self.from, shard),
+            conn: bytes.number()?,
+        })
+    }
+}

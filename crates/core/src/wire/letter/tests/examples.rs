@@ -1,0 +1,341 @@
+//! One letter of each kind, as a cluster sends them.
+
+use std::sync::Arc;
+
+use roomcast_protocol::{
+    ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
+};
+
+use super::{READER, SENDER};
+use crate::chunk::{Chunk, ChunkPool};
+use crate::direct::DirectBody;
+use crate::host::Encoding;
+use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, HomeRoomId, NameHash};
+use crate::identity::Rights;
+use crate::letter::{
+    Delivery, DirectMessage, Exclusion, Join, Joined, Leave, Letter, MembersPage, NewestState, Op,
+    OpHead, OpKind, Place, Publish, ReadLog, ReadState, Receipt, Receipted, Recipient, Resume,
+    RoomRef, Slice, ToEdge, UserSession,
+};
+use crate::log::{Epoch, Since};
+use crate::state_position::StatePosition;
+use crate::table::Number;
+
+/// Microseconds at which all letters are written and read.
+pub(super) const NOW: u64 = 1_000_000_000_000;
+pub(super) const HASH_KEY: [u64; 2] = [1, 2];
+
+pub(super) fn examples() -> Vec<(&'static str, Letter)> {
+    let ops = ops();
+    let ops = ops.map(|(name, request)| (name, op(request)));
+    let to_edge = to_edge().map(|(name, message)| (name, Letter::Edge(message)));
+    ops.into_iter().chain(to_edge).chain(others()).collect()
+}
+
+fn client(number: u64) -> ClientId {
+    ClientId::from_random([number, 0])
+}
+
+fn conn(place: u32) -> ConnId {
+    ConnId::new(place, 2)
+}
+
+fn edge_room() -> EdgeRoomId {
+    EdgeRoomId::new(210, 1)
+}
+
+fn chunk(text: &str) -> Arc<Chunk> {
+    ChunkPool::new().copy(text.as_bytes(), NOW - 300, 1)
+}
+
+fn place() -> Place {
+    Place {
+        since: Some(Since {
+            epoch: Epoch::parse("0123456789abcdef").unwrap(),
+            offset: 1_000,
+        }),
+        first_seq: 12,
+    }
+}
+
+fn presence() -> PresenceUpdate<'static> {
+    let status = ("status".into(), Some("\"away\"".into()));
+    PresenceUpdate {
+        keys: vec![status, ("typing".into(), None)],
+    }
+}
+
+fn position() -> StatePosition {
+    StatePosition {
+        since: 700,
+        begun: 710,
+        cursor: 64,
+    }
+}
+
+fn op(request: OpKind) -> Letter {
+    let name = "chat:42";
+    let is_publish = matches!(request, OpKind::Publish(_));
+    let head = OpHead {
+        room: RoomRef {
+            name: name.into(),
+            hash: NameHash::new(HASH_KEY).hash(name),
+            id: HomeRoomId::new(150, 3),
+        },
+        conn: ConnRef {
+            shard: SENDER,
+            conn: conn(5_000),
+        },
+        encoding: Encoding::ALL[1],
+        player: match request {
+            OpKind::Join(_) => OpHead::NEWCOMER,
+            _ => 7,
+        },
+        born: NOW - 40,
+        window: 300,
+        seq: if is_publish { 12 } else { 0 },
+        request_id: 0,
+    };
+    Letter::Op(Op { head, request })
+}
+
+fn ops() -> [(&'static str, OpKind); 13] {
+    let join = Join {
+        client_id: client(1),
+        nickname: "Ann".into(),
+        presence: presence(),
+        edge_room: edge_room(),
+        user_id: "user-1".into(),
+        place: Place::default(),
+    };
+    let leave = Leave {
+        gone: false,
+        edge_room: edge_room(),
+    };
+    let resume = Resume {
+        client_id: client(1),
+        edge_room: edge_room(),
+        place: place(),
+    };
+    let read_log = ReadLog {
+        after: 1_000,
+        edge_room: edge_room(),
+    };
+    let history = HistoryRequest {
+        before: 0,
+        after: Some(1_000),
+        limit: 50,
+    };
+    let publish = Publish {
+        message_type: MessageType::Event,
+        format: Format::Json,
+        payload_kind: PayloadKind::Json,
+        bytes: format!("draw\"{}\"", "x".repeat(126)).into_bytes(),
+        name_length: 4,
+        seq: 12,
+        ephemeral: false,
+        no_echo: Some(true),
+    };
+    let read_state = ReadState {
+        from: position(),
+        edge_room: edge_room(),
+    };
+    [
+        ("join", OpKind::Join(Box::new(join))),
+        ("leave", OpKind::Leave(leave)),
+        ("detach", OpKind::Detach),
+        ("resume", OpKind::Resume(Box::new(resume))),
+        ("read_log", OpKind::ReadLog(read_log)),
+        ("history", OpKind::History(history)),
+        ("skip", OpKind::Skip),
+        ("refused", OpKind::Refused(ErrorCode::TooLarge)),
+        (
+            "forbidden",
+            OpKind::Forbidden(MessageType::Chat, Rights::PUBLISH),
+        ),
+        ("publish", OpKind::Publish(publish)),
+        ("presence", OpKind::Presence(presence())),
+        (
+            "members",
+            OpKind::Members(MembersPage {
+                after: 100,
+                limit: 20,
+            }),
+        ),
+        ("read_state", OpKind::ReadState(read_state)),
+    ]
+}
+
+fn to_edge() -> [(&'static str, ToEdge); 9] {
+    let (conn, edge_room) = (conn(5_000), edge_room());
+    let slice = || Slice {
+        events: Some(chunk("missed")),
+        after: 1_000,
+        to: 1_004,
+        caught_up: true,
+    };
+    let event = "e".repeat(200);
+    let delivery = Delivery {
+        edge_room,
+        events: [Some(chunk(&event)), None, None, None],
+        state: [None, None, None, None],
+        base: 1_004,
+        version: None,
+        exclusions: Vec::new(),
+        bytes: event.len(),
+    };
+    let joined = Joined {
+        conn,
+        edge_room,
+        room: HomeRoomId::new(150, 3),
+        player: 7,
+        version: 710,
+        answer: chunk("joined"),
+        slice: slice(),
+        unasked: false,
+        state: Some(position()),
+    };
+    [
+        ("deliver", ToEdge::Deliver(delivery)),
+        ("joined", ToEdge::Joined(Box::new(joined))),
+        (
+            "joined_again",
+            ToEdge::JoinedAgain {
+                conn,
+                edge_room,
+                answer: chunk("joined"),
+            },
+        ),
+        (
+            "join_refused",
+            ToEdge::JoinRefused {
+                conn,
+                edge_room,
+                error: chunk("error"),
+                code: ErrorCode::RoomFull,
+            },
+        ),
+        (
+            "left",
+            ToEdge::Left {
+                conn,
+                edge_room,
+                asked: true,
+                farewell: Some(chunk("left")),
+            },
+        ),
+        (
+            "answer",
+            ToEdge::Answer {
+                conn,
+                answer: chunk("answer"),
+                offence: Some(ErrorCode::NotInRoom),
+                ordered: false,
+            },
+        ),
+        (
+            "accepted",
+            ToEdge::Accepted {
+                conn,
+                window: 300,
+                operations: 1,
+            },
+        ),
+        (
+            "log_slice",
+            ToEdge::LogSlice {
+                conn,
+                edge_room,
+                slice: Some(slice()),
+            },
+        ),
+        (
+            "newest_state",
+            ToEdge::NewestState {
+                conn,
+                edge_room,
+                from: position(),
+                newest: Some(NewestState {
+                    to: StatePosition::at(720),
+                    state: Some(chunk("sync")),
+                }),
+            },
+        ),
+    ]
+}
+
+fn others() -> Vec<(&'static str, Letter)> {
+    let exclusion = |state_lane, start| Exclusion {
+        conn: ConnRef {
+            shard: READER,
+            conn: conn(5_000),
+        },
+        state_lane,
+        offset: 1_005,
+        start,
+        end: start + 4,
+    };
+    let delivery = Delivery {
+        edge_room: edge_room(),
+        events: [None, Some(chunk("packed json")), None, None],
+        state: [None, None, Some(chunk("protobuf")), None],
+        base: 1_004,
+        version: Some(711),
+        exclusions: vec![exclusion(false, 0), exclusion(true, 4)],
+        bytes: 19,
+    };
+    let body = |message_type, to_user: &str, name_length, bytes: &str| DirectBody {
+        message_type,
+        payload_kind: PayloadKind::Text,
+        from: client(1),
+        to_user: to_user.into(),
+        seq: 3,
+        ephemeral: false,
+        bytes: bytes.as_bytes().into(),
+        name_length,
+    };
+    let direct = |to, body| {
+        Letter::Direct(Box::new(DirectMessage {
+            to,
+            from: ConnRef {
+                shard: SENDER,
+                conn: conn(5_000),
+            },
+            from_encoding: Encoding::ALL[0],
+            born: NOW - 40,
+            window: 300,
+            request_id: 9,
+            body: Arc::new(body),
+        }))
+    };
+    let event = body(MessageType::Event, "", 4, "wavehello");
+    let to_user = body(MessageType::Chat, "user-2", 0, "hello");
+    let receipt = |receipt| {
+        Letter::Receipt(Receipted {
+            sender: client(1),
+            seq: 3,
+            request: MessageType::Event,
+            request_id: 9,
+            receipt,
+        })
+    };
+    let user = UserSession {
+        user_id: "user-1".into(),
+        session: client(1),
+        present: true,
+    };
+    vec![
+        ("deliver_without", Letter::Edge(ToEdge::Deliver(delivery))),
+        ("direct", direct(Recipient::client(client(2)), event)),
+        ("direct_to_user", direct(Recipient::User, to_user)),
+        ("stored", receipt(Receipt::Stored(77))),
+        (
+            "failed",
+            receipt(Receipt::Failed(ErrorCode::RecipientNotFound)),
+        ),
+        ("copies", receipt(Receipt::Copies(3))),
+        ("user", Letter::User(Box::new(user))),
+        ("session_refused", Letter::SessionRefused(client(1))),
+        ("credit", Letter::Credit(70_000)),
+    ]
+}
