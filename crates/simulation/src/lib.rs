@@ -15,6 +15,7 @@ mod intruder;
 mod ledger;
 mod machine;
 mod network;
+mod nodes;
 mod outsider;
 mod peer;
 mod post;
@@ -25,6 +26,7 @@ mod setup;
 mod view;
 mod world;
 
+pub use nodes::{NodesCounts, run_nodes};
 pub use post::{PostCounts, run_post};
 
 /// How often things happened that a simulation is for.

@@ -7,7 +7,7 @@
 use std::panic::catch_unwind;
 
 use roomcast_protocol::mutation;
-use roomcast_simulation::{run, run_post};
+use roomcast_simulation::{run, run_nodes, run_post};
 
 /// A fault that this many schedules don't find is not found.
 const MOST: u64 = 3_000;
@@ -103,5 +103,22 @@ mod posts {
         post_has_no_bound
         room_is_not_told
         any_mac_is_good
+    }
+}
+
+mod nodes {
+    use super::*;
+
+    caught! {
+        |seed| { run_nodes(seed); };
+        hanging_shard_beats
+        lease_begins_twice
+        says_settled_too_early
+        any_answer_counts
+        gone_is_not_heard
+        lease_counts_from_its_answer
+        acts_for_a_whole_lease
+        settles_without_a_lease
+        settles_without_the_others
     }
 }

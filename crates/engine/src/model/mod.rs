@@ -92,6 +92,11 @@ impl Model {
         })
     }
 
+    /// What nodes have said of themselves, by node.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
+        self.nodes.values()
+    }
+
     /// What it has of a room, whoever is its home.
     pub fn room(&self, now_ms: u64, name: &str) -> Option<RoomRecord> {
         let room = self.rooms.get(name);
