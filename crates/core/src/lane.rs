@@ -120,6 +120,8 @@ pub(crate) struct LaneArena {
 const PLACES: usize = 4_096;
 
 impl LaneArena {
+    // Inlined, it makes the caller's loop worse: each delivery costs 22 instructions more.
+    #[inline(never)]
     fn push(&mut self, list: &mut List, piece: Piece) {
         let node = match self.free.pop() {
             Some(node) => {
@@ -248,6 +250,8 @@ impl Lanes {
     }
 
     /// Queues a piece, whose reference to its chunk the lane takes over.
+    // As a call it costs each delivery 9 instructions more.
+    #[inline(always)]
     pub(crate) fn push(&mut self, arena: &mut LaneArena, piece: Piece) {
         let charge = self.charge(piece.lane());
         *charge = charge.saturating_add(piece.charge);
@@ -260,6 +264,8 @@ impl Lanes {
     }
 
     /// Puts what waits in the order in which it is sent, behind what is being sent.
+    // As a call it costs each write 6 instructions more.
+    #[inline(always)]
     pub(crate) fn batch(&mut self, arena: &mut LaneArena) {
         if self.sending.is_empty() {
             arena.append(&mut self.sending, &mut self.control);
@@ -284,6 +290,8 @@ impl Lanes {
 
     /// The socket took `bytes` of the batch; calls `done` for each piece that is through, which
     /// then owns the piece's reference.
+    // As a call it costs each delivery 39 instructions more.
+    #[inline(always)]
     pub(crate) fn advance(
         &mut self,
         arena: &mut LaneArena,

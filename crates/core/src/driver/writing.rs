@@ -67,6 +67,8 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
 }
 
 /// Gives the socket everything that waits for its connection.
+// As a call it costs each write 16 instructions more.
+#[inline(always)]
 fn flush<H: Host, S: Store, K, O: Outside<H, S, Socket = K>>(
     shard: &mut Shard<H, S>,
     now: Now,

@@ -37,6 +37,8 @@ impl Edge {
     }
 
     /// Fills `slices` with what is to be sent next; returns how many it filled.
+    // As a call it costs each write 25 instructions more.
+    #[inline(always)]
     pub(crate) fn gather<'a>(&'a mut self, id: ConnId, slices: &mut [IoSlice<'a>]) -> usize {
         let Edge {
             conns,
