@@ -68,6 +68,11 @@ pub struct Settings {
     pub inbox_memory: usize,
     /// Bytes that the logs of a node's rooms may cost together.
     pub log_memory: usize,
+    /// Bytes of a room, and of all rooms of a shard, that may wait for a store to confirm what was done before them.
+    /// Beyond that operations wait. Never off.
+    pub unconfirmed: (usize, usize),
+    /// How long an operation may wait because of a store before it is refused.
+    pub patience: u64,
     /// A reader that needs so long to catch up with its rooms is closed; 0: it may take its time.
     pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
@@ -105,6 +110,8 @@ impl Default for Settings {
             max_user_sessions: 64,
             inbox_memory: 128 * 1024 * 1024,
             log_memory: 256 * 1024 * 1024,
+            unconfirmed: (1024 * 1024, 64 * 1024 * 1024),
+            patience: 2_000,
             behind_timeout: 0,
             refuse_unknown_kinds: false,
         }

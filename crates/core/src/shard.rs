@@ -20,6 +20,7 @@ use crate::id::{ConnId, NameHash};
 use crate::identity::Access;
 use crate::kinds::Kinds;
 use crate::letter::{Letter, ShardMessage, ToEdge};
+use crate::node::ClusterView;
 use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::store::Store;
@@ -163,6 +164,7 @@ impl<H: Host, S: Store> Shard<H, S> {
                 break;
             }
         }
+        self.home.flush_store();
         self.edge.flush_acks(&mut self.ctx, now);
         self.edge.note_waiting();
         more |= !self.ctx.local_ops.is_empty();
@@ -309,6 +311,11 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// The host that was given.
     pub fn host(&mut self) -> &mut H {
         &mut self.ctx.host
+    }
+
+    /// The cluster as this node knows it from now on. While the node has no lease, nothing is asked of the store.
+    pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
+        self.ctx.cluster = cluster;
     }
 
     /// The store that was given.

@@ -92,6 +92,18 @@ pub struct Stats {
     pub log_bytes: usize,
     /// Logs that went whole to stay under the ceiling of all of them.
     pub logs_evicted: u64,
+    /// Requests to the store about rooms, and those of them that were made again.
+    pub store_requests: [u64; 2],
+    /// Rooms that were given up because the store had another home for them.
+    pub rooms_lost: u64,
+    /// Times that a room took no more operations, as too much of it waited for the store.
+    pub store_waits: u64,
+    /// Operations that were refused because they had waited for the store for too long.
+    pub impatient: u64,
+    /// Fields and entries of records that could not be read, and were passed over.
+    pub records_unread: u64,
+    /// Gauge: bytes that wait for the store to confirm what was done before them.
+    pub unconfirmed_bytes: usize,
     /// Microseconds from reading what caused a message to having written it, for each written piece.
     pub latency: Histogram,
     /// Gauge: pieces that wait in all lanes.

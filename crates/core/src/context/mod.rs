@@ -3,6 +3,7 @@
 mod buffers;
 mod encode;
 mod fault;
+mod hold;
 mod ways_in;
 mod ways_out;
 
@@ -15,11 +16,14 @@ use crate::host::Host;
 use crate::id::NameHash;
 use crate::kinds::Kinds;
 use crate::letter::{Exclusion, Op, ShardMessage, ToEdge};
+use crate::node::ClusterView;
 use crate::settings::Settings;
 use crate::spare::SpareBuffers;
 use crate::stats::Stats;
 use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS, SPARE_QUEUES};
 pub(crate) use fault::Fault;
+use hold::Holding;
+pub(crate) use hold::Said;
 
 pub(crate) struct Context<H> {
     /// This shard.
@@ -28,6 +32,8 @@ pub(crate) struct Context<H> {
     pub(crate) count: u16,
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Arc<Kinds>,
+    /// The cluster as this node knows it: nothing of it where there is no store.
+    pub(crate) cluster: Arc<ClusterView>,
     pub(crate) names: NameHash,
     pub(crate) host: H,
     pub(crate) pool: ChunkPool,
@@ -43,6 +49,7 @@ pub(crate) struct Context<H> {
     pub(crate) local_ops: Vec<Op>,
     /// Deliveries and answers for connections here.
     pub(crate) local_edge: Vec<ToEdge>,
+    holding: Holding,
     outboxes: Vec<Vec<ShardMessage>>,
     /// Bytes of deliveries on their way to each shard.
     in_transit: Vec<usize>,
@@ -63,6 +70,7 @@ impl<H: Host> Context<H> {
             count,
             settings,
             kinds,
+            cluster: Arc::default(),
             names,
             host,
             pool: ChunkPool::new(),
@@ -74,6 +82,7 @@ impl<H: Host> Context<H> {
             trim_at: 0,
             local_ops: Vec::new(),
             local_edge: Vec::new(),
+            holding: Holding::default(),
             outboxes: (0..count).map(|_| Vec::new()).collect(),
             in_transit: vec![0; usize::from(count)],
             inbox_memory: Arc::default(),

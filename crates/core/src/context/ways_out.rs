@@ -37,6 +37,10 @@ impl<H> Context<H> {
 
     /// Sends a delivery or an answer to the shard of a connection.
     pub(crate) fn send_edge(&mut self, shard: ShardAddress, message: ToEdge) {
+        if self.holding.on {
+            self.holding.said.push((shard, message));
+            return;
+        }
         if shard == self.own {
             self.local_edge.push(message);
             return;
@@ -51,12 +55,18 @@ impl<H> Context<H> {
 
     /// Gives a connection the window back that a publish took.
     pub(crate) fn accepted(&mut self, conn: ConnRef, window: u32) {
+        let last = if self.holding.on {
+            let last = self.holding.said.last_mut();
+            last.filter(|(to, _)| *to == conn.shard).map(|(_, it)| it)
+        } else {
+            let own = conn.shard == self.own;
+            self.local_edge.last_mut().filter(|_| own)
+        };
         if let Some(ToEdge::Accepted {
             conn: last,
             window: sum,
             operations,
-        }) = self.local_edge.last_mut()
-            && conn.shard == self.own
+        }) = last
             && *last == conn.conn
         {
             *sum += window;

@@ -10,7 +10,7 @@ use crate::lane::{Lane, Piece};
 use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
 use crate::state_position::StatePosition;
 use crate::time::Now;
-use roomcast_protocol::mutated;
+use roomcast_protocol::{CloseCode, mutated};
 
 impl Edge {
     pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
@@ -86,6 +86,9 @@ impl Edge {
                 operations,
             } => {
                 self.accepted(ctx, conn, window, operations);
+            }
+            ToEdge::ComeBack { conn } => {
+                self.close_with(ctx, now, conn, CloseCode::Reconnect);
             }
             ToEdge::NewestState {
                 conn,

@@ -9,7 +9,7 @@ use crate::home::joined::JoinedFields;
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::EdgeRoomId;
-use crate::letter::{Join, OpHead, ToEdge};
+use crate::letter::{Join, OpHead, Resume, ToEdge};
 use crate::log::{Completion, Record, Since};
 use crate::logs::{Appended, Logs};
 use crate::member::{Member, Seat};
@@ -32,6 +32,14 @@ impl Room {
         }
         if self.has_failed() {
             return self.refuse_join(ctx, now, &op, join.edge_room, failed());
+        }
+        if self.is_orphan(&join) {
+            let resume = Resume {
+                client_id: join.client_id,
+                edge_room: join.edge_room,
+                place: join.place,
+            };
+            return self.resume(ctx, logs, now, &op, &resume);
         }
         if let Err(code) = presence::merge("", &join.presence, &ctx.settings.message) {
             let fault = Fault::new(
@@ -180,15 +188,8 @@ impl Room {
         let player = self.next_num;
         self.next_num = self.next_num.saturating_add(1);
         let presence = presence::merge("", &join.presence, &ctx.settings.message);
-        if !join.user_id.is_empty() {
-            let hash = ctx.names.hash(&join.user_id);
-            let members = &self.members;
-            let hash_of = |player: &PlayerNum| {
-                let user = members.get(player).map_or("", |member| &member.user_id);
-                ctx.names.hash(user)
-            };
-            self.users.insert_unique(hash, player, hash_of);
-        }
+        self.touch(player);
+        self.add_user(ctx, player, &join.user_id);
         let member = Member {
             seats: smallvec::smallvec![seat],
             user_id: join.user_id,
@@ -203,8 +204,31 @@ impl Room {
         player
     }
 
+    /// A player is this user, where it is one.
+    pub(super) fn add_user<H: Host>(&mut self, ctx: &Context<H>, player: PlayerNum, user: &str) {
+        if user.is_empty() {
+            return;
+        }
+        let members = &self.members;
+        let hash_of = |player: &PlayerNum| {
+            let user = members.get(player).map_or("", |member| &member.user_id);
+            ctx.names.hash(user)
+        };
+        let hash = ctx.names.hash(user);
+        self.users.insert_unique(hash, player, hash_of);
+    }
+
+    /// Whether the session has a seat here, and was lost since.
+    fn is_orphan(&self, join: &Join) -> bool {
+        let gate = self.gate.as_ref();
+        let player = gate.and_then(|gate| gate.orphans.get(&join.client_id));
+        let member = player.and_then(|player| self.members.get(player));
+        member.is_some_and(|member| member.user_id == join.user_id)
+    }
+
     /// Whether the player had a connection already.
     fn add_seat(&mut self, player: PlayerNum, seat: Seat) -> bool {
+        self.touch(player);
         let Some(member) = self.members.get_mut(&player) else {
             return true;
         };

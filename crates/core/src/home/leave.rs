@@ -7,7 +7,7 @@ use crate::home::output::Via;
 use crate::home::refusals::refuse_leave;
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::id::{ClientId, ConnRef};
+use crate::id::ClientId;
 use crate::letter::{Leave, OpHead, ToEdge};
 use crate::log::{Completion, Record};
 use crate::logs::{Appended, Logs};
@@ -22,12 +22,27 @@ impl Room {
         ctx: &mut Context<H>,
         logs: &mut Logs,
         now: Now,
-        mut op: OpHead,
+        op: OpHead,
         leave: Leave,
     ) {
-        let Some(player) = self.player_of(&op) else {
-            return refuse_leave(ctx, now, &op, leave);
-        };
+        let player = self.player_of(&op);
+        let client = self.client_of(&op);
+        match player.zip(client) {
+            Some(who) => self.depart(ctx, logs, now, op, leave, who),
+            None => refuse_leave(ctx, now, &op, leave),
+        }
+    }
+
+    /// A session's seat ends, and its player goes with the last one.
+    pub(super) fn depart<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        mut op: OpHead,
+        leave: Leave,
+        (player, client): (PlayerNum, ClientId),
+    ) {
         op.player = player;
         let last = self
             .members
@@ -36,11 +51,10 @@ impl Room {
         let mut completion = None;
         // An empty room's last event has no reader.
         if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
-            let client = self.client_of(&op);
             let user = self.members.get(&player).map(|it| it.user_id.clone());
             let record = Record {
                 message_type: MessageType::PlayerLeft,
-                client_id: client.as_ref().map_or("", ClientId::as_str),
+                client_id: client.as_str(),
                 player_id: user.as_deref().unwrap_or_default(),
                 player_num: player,
                 ..Record::default()
@@ -50,7 +64,7 @@ impl Room {
                 completion = Some(done);
             }
         }
-        self.left(ctx, logs, now, op, leave, completion);
+        self.left(ctx, logs, now, op, leave, (client, completion));
     }
 
     fn left<H: Host>(
@@ -60,7 +74,7 @@ impl Room {
         now: Now,
         op: OpHead,
         leave: Leave,
-        completion: Option<Completion>,
+        (client, completion): (ClientId, Option<Completion>),
     ) {
         let last = self
             .members
@@ -70,7 +84,7 @@ impl Room {
             self.with_logic(ctx, now, |logic, room| logic.leave(room, op.player));
         }
         self.seal(ctx);
-        let Some(seat) = self.take_seat(op.player, op.conn) else {
+        let Some(seat) = self.take_seat(op.player, client) else {
             // The room has failed meanwhile: everybody was told, and this is the answer.
             return refuse_leave(ctx, now, &op, leave);
         };
@@ -152,9 +166,10 @@ impl Room {
         self.note_changes();
     }
 
-    pub(super) fn take_seat(&mut self, player: PlayerNum, conn: ConnRef) -> Option<Seat> {
+    fn take_seat(&mut self, player: PlayerNum, client: ClientId) -> Option<Seat> {
+        self.touch(player);
         let seats = &mut self.members.get_mut(&player)?.seats;
-        let at = seats.iter().position(|seat| seat.conn == conn)?;
+        let at = seats.iter().position(|seat| seat.client_id == client)?;
         Some(seats.remove(at))
     }
 

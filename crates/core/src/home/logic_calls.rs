@@ -96,7 +96,7 @@ impl Room {
     /// The time that logic asked for has come.
     pub(super) fn wake<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         if self.wake_at <= now.micros {
-            if self.waits_for_link(ctx) {
+            if self.waits_for_link(ctx) || self.is_shut(ctx) {
                 let tick = micros(self.entry.kind.tick.max(1));
                 self.wake_at = now.micros.saturating_add(tick);
                 return;
@@ -115,6 +115,10 @@ impl Room {
         self.failed = true;
         self.wake_at = u64::MAX;
         self.seal(ctx);
+        let players: Vec<_> = self.members.iter().map(|(player, _)| *player).collect();
+        for player in players {
+            self.touch(player);
+        }
         for member in std::mem::take(&mut self.members).into_values() {
             for seat in member.seats {
                 self.dismiss(ctx, now, &seat);

@@ -8,6 +8,7 @@ mod acks;
 mod append;
 mod ask_logic;
 mod big_room;
+mod gate;
 mod join;
 mod joined;
 mod leave;
@@ -15,6 +16,7 @@ mod logic_calls;
 mod output;
 mod publish;
 mod receivers;
+mod record;
 mod recover;
 mod refusals;
 mod resume;
@@ -22,9 +24,10 @@ mod room;
 mod state_parts;
 mod state_span;
 mod state_sync;
+mod store;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use hashbrown::HashTable;
 use roomcast_protocol::mutated;
@@ -35,11 +38,12 @@ use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Retention;
 use crate::logs::Logs;
-use crate::store::Store;
+use crate::store::{Store, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use room::Room;
+use store::half_a_lane;
 
 /// Bytes of fan-out that a room may cause in one round.
 const QUANTUM: i64 = 256 * 1024;
@@ -47,6 +51,13 @@ const QUANTUM: i64 = 256 * 1024;
 pub(crate) struct Home<S> {
     logs: Logs,
     store: S,
+    /// Rooms that have asked the store for something.
+    tickets: HashMap<Ticket, HomeRoomId>,
+    next_ticket: u64,
+    /// Rooms that have something to say that need not wait for the store any more, and whether the turn was too short
+    /// for that.
+    letting_out: Vec<HomeRoomId>,
+    let_out_cut: bool,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
     /// Rooms with operations that wait, in the order in which they are served.
@@ -64,6 +75,10 @@ impl<S: Store> Home<S> {
         Home {
             logs: Logs::new(log_memory),
             store,
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            letting_out: Vec::new(),
+            let_out_cut: false,
             rooms: Table::default(),
             by_name: HashTable::new(),
             active: VecDeque::new(),
@@ -81,6 +96,14 @@ impl<S: Store> Home<S> {
     pub(crate) fn enqueue<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
         let id = match (self.find(&op.head.room), &op.request) {
             (Some(id), _) => id,
+            (None, OpKind::Join(_) | OpKind::Leave(_) | OpKind::Resume(_))
+                if S::WAITS && ctx.kinds.of_room(&op.head.room.name).is_some() =>
+            {
+                match self.claim(ctx, now, &op.head.room) {
+                    Some(id) => id,
+                    None => return,
+                }
+            }
             (None, OpKind::Join(join)) => match self.open(ctx, now, &op.head.room) {
                 Ok(id) => id,
                 Err(fault) => return refuse_new_room(ctx, now, &op.head, join.edge_room, fault),
@@ -103,6 +126,13 @@ impl<S: Store> Home<S> {
 
     pub(crate) fn store(&mut self) -> &mut S {
         &mut self.store
+    }
+
+    /// Sends what the store was asked.
+    pub(crate) fn flush_store(&mut self) {
+        if S::WAITS {
+            self.store.flush();
+        }
     }
 
     /// Begins a turn.
@@ -135,11 +165,10 @@ impl<S: Store> Home<S> {
         now: Now,
         budget: &mut i64,
     ) -> bool {
-        // Half a lane a turn: what its members' sockets can't take at once must still fit.
-        let most = match ctx.settings.event_lane / 2 {
-            0 => usize::MAX,
-            most => most,
-        };
+        if S::WAITS {
+            self.hear(ctx, now);
+        }
+        let most = half_a_lane(ctx);
         let (mut stuck, mut cut) = (0, false);
         while *budget > 0 && stuck < self.active.len() {
             let Some(id) = self.active.pop_front() else {
@@ -156,14 +185,31 @@ impl<S: Store> Home<S> {
                 stuck += 1;
                 continue;
             }
+            if S::WAITS && room.is_shut(ctx) {
+                if room.note_patience(ctx) {
+                    self.mark_unsealed(id);
+                }
+                self.active.push_back(id);
+                stuck += 1;
+                continue;
+            }
+            if S::WAITS {
+                ctx.hold();
+            }
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
             while room.deficit > 0 && room.output.handed() < most {
+                if S::WAITS && room.is_shut(ctx) {
+                    break;
+                }
                 let Some(op) = room.pending.pop_front() else {
                     break;
                 };
                 let cost = room.process(ctx, &mut self.logs, now, op);
                 room.deficit -= cost;
                 *budget -= cost;
+            }
+            if S::WAITS {
+                room.speak(ctx, &self.logs);
             }
             // One that is in debt from a large operation comes round again until it is not.
             stuck = 0;
@@ -176,7 +222,8 @@ impl<S: Store> Home<S> {
             }
             self.mark_unsealed(id);
         }
-        (*budget <= 0 || cut) && !self.active.is_empty()
+        let let_out_cut = std::mem::take(&mut self.let_out_cut);
+        (*budget <= 0 || cut) && !self.active.is_empty() || let_out_cut
     }
 
     /// Hands out what the rooms have made in this turn, and closes those that are empty.
@@ -186,10 +233,17 @@ impl<S: Store> Home<S> {
                 continue;
             };
             room.unsealed = false;
+            if S::WAITS {
+                ctx.hold();
+            }
             room.flush_state(ctx, now);
             room.seal(ctx);
             room.send_first_states(ctx);
             room.flush_acks(ctx, now);
+            if S::WAITS {
+                room.speak(ctx, &self.logs);
+                room.write(ctx, &mut self.logs, now);
+            }
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
                     room.timer_at = at;
@@ -197,8 +251,13 @@ impl<S: Store> Home<S> {
                 }
                 _ => {}
             }
-            if room.is_over() {
-                self.close(now, id);
+            match room.is_over() {
+                true if !S::WAITS || room.is_nobodys() => self.close(now, id),
+                true => self.release(id),
+                false => {}
+            }
+            if S::WAITS {
+                self.ask(ctx, now, id);
             }
         }
     }
@@ -212,7 +271,15 @@ impl<S: Store> Home<S> {
             self.timers.pop();
             if let Some(room) = self.rooms.get_mut(id) {
                 room.timer_at = u64::MAX;
+                if S::WAITS {
+                    ctx.hold();
+                    room.end_orphans(ctx, &mut self.logs, now);
+                }
                 room.wake(ctx, now);
+                if S::WAITS {
+                    room.speak(ctx, &self.logs);
+                    self.look(ctx, now, id);
+                }
                 self.mark_unsealed(id);
             }
         }
@@ -225,7 +292,8 @@ impl<S: Store> Home<S> {
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        timer.into_iter().chain(self.logs.next_wake()).min()
+        let others = [self.logs.next_wake(), self.store.next_wake()];
+        timer.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn mark_unsealed(&mut self, id: HomeRoomId) {
@@ -282,19 +350,27 @@ impl<S: Store> Home<S> {
         let id = self
             .rooms
             .insert(|id| Room::new(room.name.clone(), room.hash, id, entry, opened, now));
-        let rooms = &self.rooms;
-        let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
-        self.by_name.insert_unique(room.hash, id, hash_of);
+        self.enter_name(room.hash, id);
         Ok(id)
     }
 
+    fn enter_name(&mut self, hash: u64, id: HomeRoomId) {
+        let rooms = &self.rooms;
+        let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
+        self.by_name.insert_unique(hash, id, hash_of);
+    }
+
     fn close(&mut self, now: Now, id: HomeRoomId) {
-        let Some(room) = self.rooms.remove(id) else {
-            return;
-        };
-        self.logs.close(now, room.log);
+        if let Some(room) = self.remove(id) {
+            self.logs.close(now, room.log);
+        }
+    }
+
+    fn remove(&mut self, id: HomeRoomId) -> Option<Room> {
+        let room = self.rooms.remove(id)?;
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
         }
+        Some(room)
     }
 }

@@ -1,8 +1,8 @@
 //! What members send: chat, events, actions, presence; and what they ask for.
 
 use roomcast_protocol::{
-    Body, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind, PresenceUpdate, mutated,
-    presence,
+    Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind,
+    PresenceUpdate, mutated, presence,
 };
 
 use crate::address::ShardAddress;
@@ -52,6 +52,12 @@ impl Room {
                 }
             }
         }
+        if op.seq > 0 && self.has_too_many(op.conn) {
+            let sentence = "too many messages to this room are unanswered; send this one again after the next answer";
+            let fault = Fault::new(ErrorCode::TooManyUnanswered, sentence);
+            self.refuse_seq(ctx, now, &op, asked, fault, op.seq);
+            return ctx.recycle_for(op.conn.shard, publish.bytes);
+        }
         if self.asks_logic(&publish, op.conn) {
             match self.ask_logic(ctx, logs, now, &op, &publish) {
                 Asked::Relay => {}
@@ -87,6 +93,12 @@ impl Room {
         ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 
+    /// Whether as many numbered messages of a sender as may be wait for the store.
+    fn has_too_many(&self, conn: ConnRef) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_some_and(|gate| !gate.may_number(conn))
+    }
+
     /// A publish has its place in the order, or needs none: it is delivered, and acked if it was logged.
     fn published<H: Host>(
         &mut self,
@@ -96,6 +108,9 @@ impl Room {
         completion: Option<Completion>,
     ) {
         if let Some(completion) = completion.filter(|_| publish.seq > 0) {
+            if let Some(gate) = &mut self.gate {
+                gate.note_numbered(op.conn);
+            }
             let to = (op.conn, op.encoding);
             self.acked(to, op.born, publish.seq, completion.offset);
         }
@@ -178,7 +193,14 @@ impl Room {
             ephemeral: false,
             no_echo: None,
         };
-        let head = OpHead {
+        let head = self.own_head(now);
+        let request = OpKind::Publish(publish);
+        ctx.enqueue(&mut self.pending, Op { head, request });
+    }
+
+    /// Of what nobody has asked for.
+    pub(super) fn own_head(&self, now: Now) -> OpHead {
+        OpHead {
             room: RoomRef {
                 name: self.name.clone(),
                 hash: self.hash,
@@ -191,9 +213,7 @@ impl Room {
             window: 0,
             seq: 0,
             request_id: 0,
-        };
-        let request = OpKind::Publish(publish);
-        ctx.enqueue(&mut self.pending, Op { head, request });
+        }
     }
 
     /// Sends an event of the room's own to one player, in order.
@@ -263,6 +283,9 @@ impl Room {
             }
         }
         member.presence_version = self.syncer.next_version();
+        if let Some(gate) = &mut self.gate {
+            gate.members.insert(player);
+        }
         if mode != PresenceMode::Full {
             return;
         }

@@ -8,8 +8,8 @@ use crate::home::output::Via;
 use crate::home::refusals::refuse_resume;
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::id::ClientId;
-use crate::letter::{OpHead, Resume};
+use crate::id::{ClientId, EdgeRoomId};
+use crate::letter::{Leave, OpHead, Resume};
 use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -56,6 +56,10 @@ impl Room {
         let Some(member) = self.members.get_mut(&player) else {
             return;
         };
+        if let Some(gate) = &mut self.gate {
+            gate.orphans.remove(&client);
+            gate.members.insert(player);
+        }
         let was_connected = member.connected();
         let Some(seat) = member.seat_of(client) else {
             return;
@@ -69,6 +73,7 @@ impl Room {
         self.timestamp = self.timestamp.max(now.unix_ms);
         let fields = JoinedFields {
             offset: self.offset,
+            request_id: op.request_id,
             repeats_possible: logs.enter(self.log, client, place.first_seq, place.since.is_some()),
             ..JoinedFields::default()
         };
@@ -82,6 +87,28 @@ impl Room {
         );
         if !was_connected {
             self.tell_connection(ctx, now, op.born, player);
+        }
+    }
+
+    /// Seats whose sessions have not come back in time end, as those do that leave.
+    pub(super) fn end_orphans<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
+        let Some(gate) = self
+            .gate
+            .as_mut()
+            .filter(|it| it.orphans_until <= now.micros)
+        else {
+            return;
+        };
+        gate.orphans_until = u64::MAX;
+        let mut orphans: Vec<_> = std::mem::take(&mut gate.orphans).into_iter().collect();
+        orphans.sort_unstable_by_key(|(client, player)| (*player, *client));
+        for (client, player) in orphans {
+            let head = self.own_head(now);
+            let leave = Leave {
+                gone: true,
+                edge_room: EdgeRoomId::NONE,
+            };
+            self.depart(ctx, logs, now, head, leave, (player, client));
         }
     }
 

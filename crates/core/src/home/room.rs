@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::context::Context;
 use crate::home::acks::Acks;
+use crate::home::gate::{Gate, Phase};
 use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
@@ -62,6 +63,8 @@ pub(crate) struct Room {
     /// The log said that it is too short for those who come back; told once.
     pub(super) short_log: bool,
     pub(super) unsealed: bool,
+    /// Where a store has the room too.
+    pub(super) gate: Option<Box<Gate>>,
     /// A shard with members takes no more for now; counted once, until it does.
     link_full: bool,
     pub(super) syncer: StateSyncer,
@@ -122,6 +125,7 @@ impl Room {
             acks: Acks::default(),
             short_log: false,
             unsealed: false,
+            gate: None,
             link_full: false,
             syncer: StateSyncer::default(),
             parts: Parts::default(),
@@ -150,7 +154,21 @@ impl Room {
 
     /// Nobody is here, nothing waits.
     pub(super) fn is_over(&self) -> bool {
-        self.members.is_empty() && self.pending.is_empty() && !mutated!("room_outlives_its_members")
+        self.members.is_empty()
+            && self.pending.is_empty()
+            && self.gate.as_ref().is_none_or(|gate| gate.may_end())
+            && !mutated!("room_outlives_its_members")
+    }
+
+    /// It is empty, and this node never was its home.
+    pub(super) fn is_nobodys(&self) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_none_or(|gate| gate.phase == Phase::Opening)
+    }
+
+    /// Whether it takes no more operations for now, because of the store.
+    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>) -> bool {
+        self.gate.as_mut().is_some_and(|gate| gate.is_shut(ctx))
     }
 
     /// Whether a shard with members takes no more for now. Nothing is made for the room then: no operation is done,
@@ -259,7 +277,8 @@ impl Room {
 
     /// When this room wants to be looked at next.
     pub(super) fn next_timer(&self) -> Option<u64> {
-        let at = self.wake_at.min(self.syncer.due_at());
+        let store = self.gate.as_ref().map_or(u64::MAX, |gate| gate.due_at());
+        let at = self.wake_at.min(self.syncer.due_at()).min(store);
         (at != u64::MAX).then_some(at)
     }
 

@@ -48,6 +48,10 @@ pub(crate) enum ToEdge {
         window: u32,
         operations: u32,
     },
+    /// What was said to this connection of a room is lost with the room's home: it has to come back, and ask again.
+    ComeBack {
+        conn: ConnId,
+    },
     /// What comes next in the log, for a member that is behind. Nothing for who is not in the room.
     LogSlice {
         conn: ConnId,
@@ -62,6 +66,35 @@ pub(crate) enum ToEdge {
         from: StatePosition,
         newest: Option<NewestState>,
     },
+}
+
+impl ToEdge {
+    /// Bytes that it holds while it waits, and the connection that it is for; none where it is for all in the room.
+    pub(crate) fn held(&self) -> (usize, Option<ConnId>) {
+        let chunk = |chunk: &Option<Arc<Chunk>>| chunk.as_ref().map_or(0, |it| it.held());
+        let slice = |slice: &Slice| chunk(&slice.events);
+        let (bytes, conn) = match self {
+            ToEdge::Deliver(delivery) => {
+                let chunks = delivery.events.iter().chain(&delivery.state);
+                (chunks.map(chunk).sum(), None)
+            }
+            ToEdge::Joined(it) => (it.answer.held() + slice(&it.slice), Some(it.conn)),
+            ToEdge::JoinedAgain { conn, answer, .. } | ToEdge::Answer { conn, answer, .. } => {
+                (answer.held(), Some(*conn))
+            }
+            ToEdge::JoinRefused { conn, error, .. } => (error.held(), Some(*conn)),
+            ToEdge::Left { conn, farewell, .. } => (chunk(farewell), Some(*conn)),
+            ToEdge::Accepted { conn, .. } | ToEdge::ComeBack { conn } => (0, Some(*conn)),
+            ToEdge::LogSlice {
+                conn, slice: it, ..
+            } => (it.as_ref().map_or(0, slice), Some(*conn)),
+            ToEdge::NewestState { conn, newest, .. } => {
+                let state = newest.as_ref().map_or(0, |it| chunk(&it.state));
+                (state, Some(*conn))
+            }
+        };
+        (bytes + size_of::<ToEdge>(), conn)
+    }
 }
 
 /// A room's events and state of one turn, encoded once for each encoding in use.

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use crate::time::Now;
 
 pub use place::{Completion, Epoch, Since};
+pub(crate) use producers::{Answer, Producer};
 pub use producers::{Producers, Verdict};
 pub use record::{Logged, Record};
 
@@ -184,6 +185,12 @@ impl EventLog {
         self.dropped = self.dropped.wrapping_add(self.bytes.len() as u32);
         self.bytes = VecDeque::new();
         self.entries = VecDeque::new();
+    }
+
+    /// The event with this offset was the last one of which anything is known: the next one comes behind it.
+    pub(crate) fn begin_after(&mut self, offset: u64) {
+        self.clear();
+        self.last = offset;
     }
 
     /// Where an event begins in the ring, which holds less than 4 GiB.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use roomcast_protocol::{ErrorCode, mutated};
 
 use crate::id::ClientId;
@@ -36,6 +36,8 @@ pub struct Producers {
     held: usize,
     /// How many of them are not in the room.
     absent: usize,
+    /// Who has changed since a store was told last; nothing where there is none.
+    changed: Option<Box<HashSet<ClientId, own_bits::Hash>>>,
 }
 
 mod own_bits {
@@ -61,26 +63,28 @@ mod own_bits {
     }
 }
 
-#[derive(Debug, Default)]
-struct Producer {
+/// What is known of one client's numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Producer {
     /// The highest number that was used up, with all below it.
-    last: u64,
+    pub(crate) last: u64,
     /// Of the last ones, the newest at the end.
-    answers: VecDeque<Answer>,
+    pub(crate) answers: VecDeque<Answer>,
     /// Numbers above the next one that were refused for good before they came here.
-    ahead: Vec<(u64, ErrorCode)>,
+    pub(crate) ahead: Vec<(u64, ErrorCode)>,
     /// The number whose absence the client was told of.
-    reported_gap: u64,
+    pub(crate) reported_gap: u64,
     /// Numbers below this may have been logged before it was known here: the client may have had no chance to hear so.
-    unsure: u64,
+    pub(crate) unsure: u64,
     /// The offset of its last event.
-    offset: u64,
+    pub(crate) offset: u64,
     /// It is in the room, so that it is not forgotten.
-    present: bool,
+    pub(crate) present: bool,
 }
 
+/// What became of a number that was used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     Logged(u64),
     Refused(ErrorCode),
 }
@@ -103,7 +107,44 @@ impl Producers {
 
     /// Memory that they hold, in bytes.
     pub fn held(&self) -> usize {
-        self.clients.allocation_size() + self.held
+        let changed = self.changed.as_ref();
+        let changed = changed.map_or(0, |it| it.allocation_size() + size_of_val(&**it));
+        self.clients.allocation_size() + self.held + changed
+    }
+
+    /// From here on it is known who has changed.
+    pub(crate) fn track(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// Whether anybody has changed since [`Producers::take_changed`].
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.as_ref().is_some_and(|it| !it.is_empty())
+    }
+
+    /// Who has changed since the last time, with what is known of each now: nothing of who was forgotten.
+    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = (ClientId, Option<&Producer>)> {
+        let changed = self.changed.as_mut().map(|it| std::mem::take(&mut **it));
+        let known = &self.clients;
+        let changed = changed.into_iter().flatten();
+        changed.map(|client| (client, known.get(&client).map(|it| &**it)))
+    }
+
+    /// Takes in what a store has of a client. `present`: it is in the room.
+    pub(crate) fn load(&mut self, client: ClientId, producer: Producer, present: bool) {
+        self.absent += usize::from(!present);
+        self.held += producer.held();
+        let producer = Producer {
+            present,
+            ..producer
+        };
+        self.clients.insert(client, Box::new(producer));
+    }
+
+    fn note(&mut self, client: ClientId) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(client);
+        }
     }
 
     /// Changes one that is known, and counts it anew. Nothing else changes one.
@@ -117,6 +158,7 @@ impl Producers {
         let result = change(known);
         self.held = self.held + known.held() - held;
         self.absent = self.absent + usize::from(present) - usize::from(known.present);
+        self.note(*client);
         Some(result)
     }
 
@@ -138,12 +180,16 @@ impl Producers {
     fn insert(&mut self, client: ClientId, producer: Producer) {
         self.held += producer.held();
         self.clients.insert(client, Box::new(producer));
+        self.note(client);
     }
 
     fn retain(&mut self, mut keep: impl FnMut(&mut Producer) -> bool) {
         (self.held, self.absent) = (0, 0);
-        self.clients.retain(|_, known| {
+        self.clients.retain(|client, known| {
             let keep = keep(known);
+            if let Some(changed) = self.changed.as_mut().filter(|_| !keep) {
+                changed.insert(*client);
+            }
             self.held += if keep { known.held() } else { 0 };
             self.absent += usize::from(keep && !known.present);
             keep

@@ -7,7 +7,9 @@ use roomcast_protocol::mutated;
 
 use super::Appended;
 use crate::id::ClientId;
-use crate::log::{ALLOCATION, Completion, Epoch, EventLog, Producers, Record, Retention, Verdict};
+use crate::log::{
+    ALLOCATION, Completion, Epoch, EventLog, Logged, Producers, Record, Retention, Verdict,
+};
 use crate::time::Now;
 
 /// Logs are looked at when their times come, all of one second together.
@@ -92,6 +94,21 @@ impl Log {
             self.producers.logged(client, offset);
         }
         Appended::Done(Completion { offset, timestamp })
+    }
+
+    /// Takes in an event that was logged before, at the time that it says. One that does not come behind the last one
+    /// ends what was there: there would be a gap.
+    pub(super) fn load(&mut self, now: Now, event: &Logged<'_>) {
+        if event.offset != self.events.last() + 1 {
+            self.events.begin_after(event.offset.saturating_sub(1));
+        }
+        let age = u64::try_from(now.unix_ms.saturating_sub(event.timestamp)).unwrap_or(0);
+        let at = Now {
+            micros: now.micros.saturating_sub(age.saturating_mul(1_000)),
+            unix_ms: event.timestamp,
+        };
+        self.events.append(&self.retention, at, &event.record);
+        self.trim(now);
     }
 
     /// Drops what is older than it may be.

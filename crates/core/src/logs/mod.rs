@@ -11,7 +11,7 @@ use std::sync::Arc;
 use roomcast_protocol::{ErrorCode, mutated};
 
 use crate::id::ClientId;
-use crate::log::{Completion, Epoch, EventLog, Record, Retention, Verdict};
+use crate::log::{Completion, Epoch, EventLog, Logged, Producer, Record, Retention, Verdict};
 use crate::time::Now;
 use log::{Log, Ordered};
 
@@ -23,6 +23,11 @@ const LOOKS: usize = 64;
 /// Names a log that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(pub u32);
+
+impl LogId {
+    /// Names no log.
+    pub(crate) const NONE: LogId = LogId(u32::MAX);
+}
 
 /// Where a room's log stands.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +266,88 @@ impl Logs {
         self.place(now, slot);
         self.evict();
         Some(opened)
+    }
+
+    /// A log that a store has is taken in, to be filled with what it has. Changes of its senders are noted from here on.
+    /// `None`: as with [`Logs::open`].
+    pub(crate) fn load(
+        &mut self,
+        now: Now,
+        room: &str,
+        retention: Retention,
+        epoch: Epoch,
+    ) -> Option<LogId> {
+        self.sweep(now);
+        if let Some(slot) = self.by_name.get(room).copied() {
+            self.remove(slot);
+        }
+        let mut log = Log::new(room.into(), epoch, now, retention);
+        log.producers.track();
+        if !self.make_room(log.cost()) {
+            return None;
+        }
+        let slot = self.add(log);
+        self.place(now, slot);
+        Some(LogId(slot))
+    }
+
+    /// An event of a log that is loaded, which was logged at the time that it says.
+    pub(crate) fn load_event(&mut self, now: Now, log: LogId, event: &Logged<'_>) {
+        let LogId(slot) = log;
+        self.change(slot, |log| log.load(now, event));
+        self.place(now, slot);
+        self.evict();
+    }
+
+    /// All events of a log are loaded, and this is the offset of its last one.
+    pub(crate) fn load_offset(&mut self, log: LogId, offset: u64) {
+        self.change(log.0, |log| {
+            if log.events.last() != offset {
+                log.events.begin_after(offset);
+            }
+        });
+    }
+
+    /// A sender of a log that is loaded; `present`: it is in the room.
+    pub(crate) fn load_sender(
+        &mut self,
+        log: LogId,
+        client: ClientId,
+        sender: Producer,
+        present: bool,
+    ) {
+        self.change(log.0, |log| log.producers.load(client, sender, present));
+        self.evict();
+    }
+
+    /// Whether senders have changed since [`Logs::take_changed`].
+    pub(crate) fn has_changed(&self, log: LogId) -> bool {
+        let log = self.logs.get(log.0 as usize);
+        log.is_some_and(|log| log.producers.has_changed())
+    }
+
+    /// Calls `each` with the senders that have changed since the last time: nothing of one that was forgotten.
+    pub(crate) fn take_changed(
+        &mut self,
+        log: LogId,
+        mut each: impl FnMut(ClientId, Option<&Producer>),
+    ) {
+        self.change(log.0, |log| {
+            for (client, sender) in log.producers.take_changed() {
+                each(client, sender);
+            }
+        });
+    }
+
+    /// Whether it keeps nothing that anybody could ask for.
+    pub(crate) fn is_bare(&self, log: LogId) -> bool {
+        let log = self.logs.get(log.0 as usize);
+        log.is_none_or(|log| log.events.is_empty() && log.producers.is_empty())
+    }
+
+    /// A store has it, or another home: it is not kept.
+    pub(crate) fn forget(&mut self, log: LogId) {
+        self.remove(log.0);
     }
 
     /// Appends an event. One with a `seq` is logged once, in its sender's order. `None`: there is no such log.

@@ -28,7 +28,7 @@ use crate::id::ClientId;
 use crate::time::Now;
 
 /// A node for all the others: random, drawn when the process starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
 /// Which store it is that answers, told apart by what does not survive a loss of writes: for Redis a hash of its run id

@@ -11,7 +11,7 @@ use crate::player::PlayerNum;
 
 /// Whose a room is: a node, and the number of its lease, which rises whenever the node was given up. So a claim over a
 /// node that is gone spares the rooms that it has claimed since it came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HomeName {
     /// The node.
     pub node: NodeId,

@@ -6,6 +6,7 @@
 )]
 mod bytes;
 pub(crate) mod letter;
+pub(crate) mod room;
 mod values;
 
 pub(crate) use bytes::Reader;

@@ -20,6 +20,7 @@ pub(super) fn kind_of(message: &ToEdge) -> u8 {
         ToEdge::Accepted { .. } => kind::ACCEPTED,
         ToEdge::LogSlice { .. } => kind::LOG_SLICE,
         ToEdge::NewestState { .. } => kind::NEWEST_STATE,
+        ToEdge::ComeBack { .. } => kind::COME_BACK,
     }
 }
 
@@ -80,6 +81,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             out.varint(*window);
             out.varint(*operations);
         }
+        ToEdge::ComeBack { conn } => out.number(*conn),
         ToEdge::LogSlice {
             conn,
             edge_room,
@@ -154,6 +156,9 @@ pub(super) fn read(
             conn: bytes.number()?,
             window: bytes.varint()?,
             operations: bytes.varint()?,
+        },
+        kind::COME_BACK => ToEdge::ComeBack {
+            conn: bytes.number()?,
         },
         kind::LOG_SLICE => {
             let (conn, edge_room) = (bytes.number()?, bytes.number()?);

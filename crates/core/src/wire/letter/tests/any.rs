@@ -158,20 +158,20 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 27 {
+        match self.u64() % 28 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
             }
-            nth @ 13..22 => Letter::Edge(self.message(nth - 13)),
-            22 => Letter::Direct(Box::new(self.direct())),
-            23 => Letter::Receipt(self.receipt()),
-            24 => Letter::User(Box::new(UserSession {
+            nth @ 13..23 => Letter::Edge(self.message(nth - 13)),
+            23 => Letter::Direct(Box::new(self.direct())),
+            24 => Letter::Receipt(self.receipt()),
+            25 => Letter::User(Box::new(UserSession {
                 user_id: self.text().into(),
                 session: self.client(),
                 present: self.bool(),
             })),
-            25 => Letter::SessionRefused(self.client()),
+            26 => Letter::SessionRefused(self.client()),
             _ => Letter::Credit(self.u64() as usize),
         }
     }
@@ -306,6 +306,7 @@ impl Draw {
                 edge_room,
                 slice: self.maybe(Draw::slice),
             },
+            8 => ToEdge::ComeBack { conn },
             _ => ToEdge::NewestState {
                 conn,
                 edge_room,

@@ -166,7 +166,7 @@ fn ops() -> [(&'static str, OpKind); 13] {
     ]
 }
 
-fn to_edge() -> [(&'static str, ToEdge); 9] {
+fn to_edge() -> [(&'static str, ToEdge); 10] {
     let (conn, edge_room) = (conn(5_000), edge_room());
     let slice = || Slice {
         events: Some(chunk("missed")),
@@ -241,6 +241,7 @@ fn to_edge() -> [(&'static str, ToEdge); 9] {
                 operations: 1,
             },
         ),
+        ("come_back", ToEdge::ComeBack { conn }),
         (
             "log_slice",
             ToEdge::LogSlice {

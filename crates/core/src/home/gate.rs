@@ -1,0 +1,368 @@
+//! What a room says waits here until the store has confirmed what was done before it.
+//!
+//! Everything passes in its order. One append of a room is under way; what is done meanwhile goes with the next one, and
+//! what is said meanwhile waits for that. Where nothing is unconfirmed, all goes out at once.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use roomcast_protocol::mutated;
+
+use crate::context::{Context, Said};
+use crate::host::Host;
+use crate::id::{ClientId, ConnRef};
+use crate::letter::ToEdge;
+use crate::player::PlayerNum;
+use crate::store::{Append, Epochs, HomeName, Request, StoreId, Ticket};
+use crate::time::{Now, micros};
+
+/// Milliseconds after which what the store did not answer is asked again: the first time, and at most.
+const RETRY: (u64, u64) = (20, 1_000);
+/// Numbered messages of one sender that may wait for the store.
+const UNANSWERED: u32 = 32;
+
+/// Where a room stands with the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is claimed: nothing is known of it yet.
+    Opening,
+    /// It is at home here.
+    Open,
+    /// It is empty and given up: nothing is done with it any more.
+    Releasing,
+}
+
+/// What a record says of whose the room is, as this home knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Tenure {
+    pub(super) home: HomeName,
+    pub(super) fence: u64,
+    pub(super) store: StoreId,
+    pub(super) epochs: Epochs,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+struct Asked {
+    request: Request,
+    /// `None`: it is not under way, and made again at `retry_at`.
+    ticket: Option<Ticket>,
+    tries: u32,
+    retry_at: u64,
+}
+
+/// Why something is left that need not wait for the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing is.
+    Nothing,
+    /// The way to a shard is full.
+    ForLink,
+    /// It is enough for this turn.
+    ForTurn,
+}
+
+/// Something that was said.
+#[derive(Debug)]
+struct Waiting {
+    /// The append that it waits for.
+    n: u64,
+    bytes: usize,
+    said: Said,
+}
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) phase: Phase,
+    pub(super) tenure: Option<Tenure>,
+    /// Whose the room was when it was claimed last.
+    pub(super) theirs: Option<HomeName>,
+    asked: Option<Asked>,
+    /// The last append that was made, and the last one that was confirmed.
+    pub(super) made: u64,
+    pub(super) confirmed: u64,
+    /// The offset of the last event that is in an append.
+    pub(super) appended: u64,
+    /// Members that changed since the last append was made.
+    pub(super) members: BTreeSet<PlayerNum>,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of what waits.
+    bytes: usize,
+    /// Bytes that receivers were handed in a turn, and which turn it was.
+    handed: (u64, usize),
+    /// Numbered messages without an answer, by sender: of the append under way, and of the next.
+    unanswered: [HashMap<ConnRef, u32>; 2],
+    /// Nothing was written for so long that the record may end; and when it will be so.
+    pub(super) is_stale: bool,
+    pub(super) stale_at: u64,
+    /// Seats whose sessions have not come back since the room was loaded, and when they end.
+    pub(super) orphans: HashMap<ClientId, PlayerNum>,
+    pub(super) orphans_until: u64,
+    /// When an operation that waits has waited for too long.
+    pub(super) patience_until: u64,
+    /// It took no more operations; counted once, until it does.
+    was_full: bool,
+}
+
+impl Gate {
+    pub(super) fn new() -> Gate {
+        Gate {
+            phase: Phase::Opening,
+            tenure: None,
+            theirs: None,
+            asked: None,
+            made: 0,
+            confirmed: 0,
+            appended: 0,
+            members: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            handed: (0, 0),
+            unanswered: Default::default(),
+            is_stale: false,
+            stale_at: u64::MAX,
+            orphans: HashMap::new(),
+            orphans_until: u64::MAX,
+            patience_until: u64::MAX,
+            was_full: false,
+        }
+    }
+
+    /// Whether no more operations may be done for now.
+    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>) -> bool {
+        if self.phase != Phase::Open {
+            return true;
+        }
+        let (room, shard) = ctx.settings.unconfirmed;
+        let full = self.bytes >= room.max(1)
+            || ctx.stats.unconfirmed_bytes >= shard.max(1) && self.bytes > 0;
+        if full && !self.was_full {
+            ctx.stats.store_waits += 1;
+        }
+        self.was_full = full;
+        full
+    }
+
+    /// Whether something is asked of the store.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether nothing waits, for the store or to go out.
+    fn is_idle(&self) -> bool {
+        self.asked.is_none() && self.waiting.is_empty()
+    }
+
+    /// Whether an empty room may end: all that was said is out, or the room was never opened.
+    pub(super) fn may_end(&self) -> bool {
+        match self.phase {
+            Phase::Opening => true,
+            Phase::Open => self.is_idle() || mutated!("released_before_confirmed"),
+            Phase::Releasing => false,
+        }
+    }
+
+    /// Something is to be asked. [`Gate::begin_asking`] says when.
+    pub(super) fn ask(&mut self, request: Request) {
+        self.asked = Some(Asked {
+            request,
+            ticket: None,
+            tries: 0,
+            retry_at: 0,
+        });
+    }
+
+    /// Whether something is to be asked now.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        let due = |it: &Asked| it.ticket.is_none() && it.retry_at <= now.micros;
+        self.asked.as_ref().is_some_and(due)
+    }
+
+    /// The same question in other words, the next time that it is asked.
+    pub(super) fn ask_this(&mut self, request: Request) {
+        if let Some(asked) = self.asked.as_mut().filter(|it| it.ticket.is_none()) {
+            asked.request = request;
+        }
+    }
+
+    /// The request whose time has come. It is under way with this ticket from here on.
+    pub(super) fn begin_asking(&mut self, now: Now, ticket: Ticket) -> Option<(Request, bool)> {
+        if !self.is_due(now) {
+            return None;
+        }
+        let asked = self.asked.as_mut()?;
+        if mutated!("append_repeated_with_another_n")
+            && asked.tries > 0
+            && let Request::Append(append) = &mut asked.request
+        {
+            Arc::make_mut(append).header.n += 1;
+        }
+        asked.ticket = Some(ticket);
+        asked.tries += 1;
+        Some((asked.request.clone(), asked.tries > 1))
+    }
+
+    /// What was asked with this ticket, if its answer is waited for.
+    pub(super) fn asked_with(&self, ticket: Ticket) -> Option<&Request> {
+        let asked = self.asked.as_ref()?;
+        (asked.ticket == Some(ticket)).then_some(&asked.request)
+    }
+
+    /// The request was answered for good.
+    pub(super) fn answered(&mut self) {
+        self.asked = None;
+    }
+
+    /// The request is to be made again after a while, which `random` spreads. It may be another one, where the one before
+    /// was not done.
+    pub(super) fn retry(&mut self, now: Now, random: u64, other: Option<Request>) {
+        let Some(asked) = &mut self.asked else {
+            return;
+        };
+        let (first, most) = RETRY;
+        let delay = (first << asked.tries.min(16)).min(most);
+        let delay = delay / 2 + random % (delay / 2 + 1);
+        asked.ticket = None;
+        asked.retry_at = now.micros.saturating_add(micros(delay));
+        if let Some(other) = other {
+            asked.request = other;
+        }
+    }
+
+    /// When the room is to be looked at because of the store.
+    pub(super) fn due_at(&self) -> u64 {
+        let waits = self.asked.as_ref().filter(|it| it.ticket.is_none());
+        let retry = waits.map_or(u64::MAX, |it| it.retry_at);
+        let stale = if self.is_stale {
+            u64::MAX
+        } else {
+            self.stale_at
+        };
+        retry
+            .min(stale)
+            .min(self.orphans_until)
+            .min(self.patience_until)
+    }
+
+    /// Takes in what was said. `changed`: something was done that no append has.
+    pub(super) fn say<H: Host>(&mut self, ctx: &mut Context<H>, changed: bool) {
+        let n = self.made + u64::from(changed);
+        let free = self.waiting.is_empty() && n <= self.confirmed;
+        if free {
+            let said: Vec<_> = ctx.let_go().collect();
+            for (shard, message) in said {
+                ctx.send_edge(shard, message);
+            }
+            return;
+        }
+        let mut bytes = 0;
+        let waiting = &mut self.waiting;
+        let mut early = Vec::new();
+        for said in ctx.let_go() {
+            let answers = matches!(said.1, ToEdge::Answer { ordered: false, .. });
+            if mutated!("ack_before_confirm") && answers {
+                early.push(said);
+                continue;
+            }
+            let (held, _) = said.1.held();
+            bytes += held;
+            waiting.push_back(Waiting {
+                n,
+                bytes: held,
+                said,
+            });
+        }
+        self.bytes += bytes;
+        ctx.stats.unconfirmed_bytes += bytes;
+        for (shard, message) in early {
+            ctx.send_edge(shard, message);
+        }
+        if mutated!("gate_lets_one_overtake") && self.waiting.len() % 8 == 7 {
+            self.let_out_last(ctx);
+        }
+    }
+
+    fn let_out_last<H: Host>(&mut self, ctx: &mut Context<H>) {
+        if let Some(Waiting { bytes, said, .. }) = self.waiting.pop_back() {
+            self.bytes -= bytes;
+            ctx.stats.unconfirmed_bytes -= bytes;
+            ctx.send_edge(said.0, said.1);
+        }
+    }
+
+    /// Lets out what need not wait any more, as much as receivers can take in a turn.
+    pub(super) fn let_out<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        turn: u64,
+        most: usize,
+    ) -> Left {
+        if self.handed.0 != turn {
+            self.handed = (turn, 0);
+        }
+        while let Some(first) = self.waiting.front() {
+            if first.n > self.confirmed {
+                return Left::Nothing;
+            }
+            let (shard, message) = &first.said;
+            if matches!(message, ToEdge::Deliver(_)) {
+                if !ctx.link_has_room(*shard) {
+                    return Left::ForLink;
+                }
+                if self.handed.1 >= most {
+                    return Left::ForTurn;
+                }
+                self.handed.1 += first.bytes;
+            }
+            let Some(Waiting { bytes, said, .. }) = self.waiting.pop_front() else {
+                break;
+            };
+            self.bytes -= bytes;
+            ctx.stats.unconfirmed_bytes -= bytes;
+            ctx.send_edge(said.0, said.1);
+        }
+        if self.waiting.capacity() > 64 {
+            self.waiting = VecDeque::new();
+        }
+        Left::Nothing
+    }
+
+    /// Drops all that waits. Whom it was for.
+    pub(super) fn drop_all<H: Host>(&mut self, ctx: &mut Context<H>) -> Vec<ConnRef> {
+        ctx.stats.unconfirmed_bytes -= std::mem::take(&mut self.bytes);
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let conns = waiting.filter_map(|it| {
+            let (shard, message) = it.said;
+            let (_, conn) = message.held();
+            conn.map(|conn| ConnRef { shard, conn })
+        });
+        conns.collect()
+    }
+
+    /// The next append has all that was done until now, the event with this offset among it.
+    pub(super) fn append(&mut self, append: Arc<Append>, offset: u64, stale_at: u64) {
+        self.made += 1;
+        self.appended = offset;
+        self.members.clear();
+        (self.is_stale, self.stale_at) = (false, stale_at);
+        self.unanswered[0] = std::mem::take(&mut self.unanswered[1]);
+        self.ask(Request::Append(append));
+    }
+
+    /// The append that is under way is confirmed.
+    pub(super) fn append_confirmed(&mut self) {
+        self.answered();
+        self.confirmed = self.made;
+        self.unanswered[0].clear();
+    }
+
+    /// Whether a sender may have one more numbered message without an answer.
+    pub(super) fn may_number(&self, conn: ConnRef) -> bool {
+        let of = |part: &HashMap<ConnRef, u32>| part.get(&conn).copied().unwrap_or(0);
+        self.unanswered.iter().map(of).sum::<u32>() < UNANSWERED
+    }
+
+    pub(super) fn note_numbered(&mut self, conn: ConnRef) {
+        *self.unanswered[1].entry(conn).or_default() += 1;
+    }
+}

@@ -1,0 +1,253 @@
+//! A room and its record in the store: what has changed goes into an append, and a record that was loaded becomes a room.
+
+use std::sync::Arc;
+
+use roomcast_protocol::mutated;
+
+use crate::context::Context;
+use crate::home::gate::{Phase, Tenure};
+use crate::home::publish::NOBODY;
+use crate::home::room::Room;
+use crate::host::{Host, LogNews};
+use crate::log::Retention;
+use crate::logs::Logs;
+use crate::member::{Member, Seat};
+use crate::player::{PlayerBody, PlayerNum};
+use crate::store::{Append, FieldKey, Header, Log, NodeId, RoomRecord};
+use crate::time::{Now, micros};
+use crate::wire::room::{
+    EventWriter, PackedMember, PackedSeat, read_events, read_member, read_sender, write_member,
+    write_sender,
+};
+
+/// Milliseconds for which a record is kept that nothing is written to. A room that is open writes in less.
+pub(super) const KEPT: u64 = 24 * 3_600_000;
+
+impl Room {
+    /// A member has changed, in what its record has of it.
+    pub(super) fn touch(&mut self, player: PlayerNum) {
+        if let Some(gate) = &mut self.gate {
+            gate.members.insert(player);
+        }
+    }
+
+    /// Whether something was done that no append has.
+    pub(super) fn has_changed(&self, logs: &Logs) -> bool {
+        self.gate.as_ref().is_some_and(|gate| {
+            gate.phase == Phase::Open
+                && (gate.appended != self.offset
+                    || !gate.members.is_empty()
+                    || gate.is_stale
+                    || logs.has_changed(self.log))
+        })
+    }
+
+    /// What was said since [`Context::hold`] goes on its way, or waits.
+    pub(super) fn speak<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs) {
+        let changed = self.has_changed(logs);
+        if let Some(gate) = &mut self.gate {
+            gate.say(ctx, changed);
+        }
+    }
+
+    /// Puts what has changed into the next append, unless one is under way.
+    pub(super) fn write<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
+        if !self.has_changed(logs) {
+            return;
+        }
+        let (Some(gate), Some(own)) = (&mut self.gate, &ctx.cluster.own) else {
+            return;
+        };
+        let Some(tenure) = gate.tenure.as_ref().filter(|_| !gate.is_asking()) else {
+            return;
+        };
+        let mut fields = Vec::new();
+        for player in &gate.members {
+            let member = self.members.get(player);
+            let packed = member.map(|member| pack_member(member, own.home.node));
+            fields.push((FieldKey::Member(*player), packed));
+        }
+        logs.take_changed(self.log, |client, sender| {
+            let packed = sender.map(|sender| {
+                let mut out = Vec::new();
+                write_sender(&mut out, sender);
+                out.into_boxed_slice()
+            });
+            if !mutated!("append_lacks_senders") {
+                fields.push((FieldKey::Sender(client), packed));
+            }
+        });
+        let (mut events, mut any, mut first) = (EventWriter::new(), false, self.offset + 1);
+        if let Some(log) = logs.events(now, self.log) {
+            first = log.first();
+            log.after(gate.appended, |event| {
+                any = true;
+                events.push(&event);
+                true
+            });
+        }
+        let append = Append {
+            room: self.name.clone(),
+            header: Header {
+                home: Some(tenure.home),
+                fence: tenure.fence,
+                n: gate.made + 1,
+                store: tenure.store,
+                pending: false,
+                epochs: tenure.epochs.clone(),
+                offset: self.offset,
+                next_player: self.next_num,
+                timestamp: self.timestamp,
+                counts_presence: self.counts_presence,
+            },
+            settled: ctx.cluster.settled,
+            fields,
+            log: any.then(|| Log {
+                last: self.offset,
+                events: events.finish().into(),
+            }),
+            first,
+            ends_after: KEPT,
+        };
+        let stale_at = now.micros.saturating_add(micros(KEPT / 3));
+        gate.append(Arc::new(append), self.offset, stale_at);
+    }
+
+    /// Becomes what a record says. `None`: logs have no memory left for it.
+    pub(super) fn load<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        record: RoomRecord,
+    ) -> Option<()> {
+        let RoomRecord {
+            header,
+            fields,
+            log,
+        } = record;
+        let retention = self.retention(ctx);
+        let grace = retention.grace;
+        self.log = logs.load(now, &self.name, retention, header.epochs.current)?;
+        let mut unread = 0;
+        for entry in log {
+            let read = read_events(&entry.events, entry.last, |event| {
+                logs.load_event(now, self.log, &event);
+            });
+            unread += u64::from(read.is_err());
+        }
+        logs.load_offset(self.log, header.offset);
+        self.epoch = header.epochs.current;
+        self.offset = header.offset;
+        self.timestamp = header.timestamp.max(now.unix_ms);
+        self.next_num = header.next_player.max(1);
+        self.counts_presence = header.counts_presence;
+        let news = LogNews::Opened {
+            last: header.offset,
+        };
+        ctx.host.log_news(now, &self.name, &self.epoch, news);
+        let mut senders = Vec::new();
+        for (key, bytes) in fields {
+            let read = match key {
+                FieldKey::Member(player) => read_member(&bytes).map(|packed| {
+                    if !mutated!("load_forgets_members") {
+                        self.load_member(ctx, player, packed);
+                    }
+                }),
+                FieldKey::Sender(client) => {
+                    read_sender(&bytes).map(|sender| senders.push((client, sender)))
+                }
+                FieldKey::State => Ok(()),
+            };
+            unread += u64::from(read.is_err());
+        }
+        ctx.stats.records_unread += unread;
+        let gate = self.gate.as_mut()?;
+        if mutated!("load_forgets_senders") {
+            senders.clear();
+        }
+        for (client, sender) in senders {
+            let present = gate.orphans.contains_key(&client);
+            logs.load_sender(self.log, client, sender, present);
+        }
+        // What its sessions knew of is as old as the record, at least.
+        let gone_for = u64::try_from(now.unix_ms.saturating_sub(header.timestamp)).unwrap_or(0);
+        let left = micros(grace.saturating_sub(gone_for));
+        if !gate.orphans.is_empty() {
+            gate.orphans_until = now.micros.saturating_add(left);
+        }
+        (gate.made, gate.confirmed) = (header.n, header.n);
+        gate.appended = header.offset;
+        gate.answered();
+        gate.stale_at = now.micros.saturating_add(micros(KEPT / 3));
+        gate.tenure = header.home.map(|home| Tenure {
+            home,
+            fence: header.fence,
+            store: header.store,
+            epochs: header.epochs,
+        });
+        gate.phase = Phase::Open;
+        self.greet_loaded(ctx, now);
+        Some(())
+    }
+
+    /// How much is kept of the log.
+    pub(super) fn retention<H: Host>(&self, ctx: &Context<H>) -> Retention {
+        Retention {
+            grace: ctx.settings.session_grace,
+            ..self.entry.kind.retention
+        }
+    }
+
+    fn load_member<H: Host>(&mut self, ctx: &Context<H>, player: PlayerNum, packed: PackedMember) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        let seats = packed.seats.iter().map(|seat| Seat {
+            conn: NOBODY,
+            encoding: seat.encoding,
+            client_id: seat.client_id,
+            connected: false,
+        });
+        let member = Member {
+            seats: seats.collect(),
+            user_id: packed.user_id,
+            nickname: packed.nickname,
+            presence: packed.presence,
+            presence_version: 0,
+            body: PlayerBody::default(),
+            body_version: 0,
+            changed: false,
+        };
+        if member.seats.is_empty() {
+            return;
+        }
+        for seat in &member.seats {
+            gate.orphans.insert(seat.client_id, player);
+        }
+        self.add_user(ctx, player, &member.user_id);
+        self.members.insert(player, member);
+    }
+
+    /// Logic begins anew: it is told of all who are here.
+    fn greet_loaded<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        let players: Vec<_> = self.members.iter().map(|(player, _)| *player).collect();
+        for player in players {
+            self.note_newcomer(player);
+            self.with_logic(ctx, now, |logic, room| logic.join(room, player));
+        }
+        self.note_changes();
+    }
+}
+
+fn pack_member(member: &Member, own: NodeId) -> Box<[u8]> {
+    let mut out = Vec::new();
+    let texts = (&*member.user_id, &*member.nickname, &*member.presence);
+    let seats = member.seats.iter().map(|seat| PackedSeat {
+        client_id: seat.client_id,
+        encoding: seat.encoding,
+        node: own,
+    });
+    write_member(&mut out, texts, seats);
+    out.into()
+}

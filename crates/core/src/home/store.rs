@@ -1,0 +1,395 @@
+//! A home with a store: it claims rooms before it opens them, writes what they do, and releases those that are empty.
+
+use std::sync::Arc;
+
+use roomcast_protocol::{MessageType, mutated};
+
+use crate::context::{Context, Fault};
+use crate::home::Home;
+use crate::home::append::log_unavailable;
+use crate::home::gate::{Gate, Left, Phase};
+use crate::home::publish::NOBODY;
+use crate::home::record::KEPT;
+use crate::home::refusals::refuse_new_room;
+use crate::home::room::Room;
+use crate::host::{Host, Notice};
+use crate::id::{ConnRef, HomeRoomId};
+use crate::letter::{Op, OpKind, RoomRef, ToEdge};
+use crate::log::Epoch;
+use crate::logs::{LogId, Opened};
+use crate::node::Own;
+use crate::store::{
+    Answer, Append, Cause, Claim, Claimed, HomeName, Release, Request, Store, StoreError, Ticket,
+    Written,
+};
+use crate::time::{Now, micros};
+
+/// Milliseconds after which an operation that was refused for lack of patience may be tried again.
+const TRY_AGAIN: u64 = 200;
+
+impl<S: Store> Home<S> {
+    /// A room that somebody asks for is made, and claimed. Its operations wait until it is loaded.
+    pub(super) fn claim<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        room: &RoomRef,
+    ) -> Option<HomeRoomId> {
+        let entry = ctx.kinds.of_room(&room.name)?.clone();
+        let epoch = Epoch::from_random(ctx.host.random());
+        let opened = Opened {
+            log: LogId::NONE,
+            epoch,
+            offset: 0,
+        };
+        let (name, hash) = (&room.name, room.hash);
+        let id = self
+            .rooms
+            .insert(|id| Room::new(name.clone(), hash, id, entry, opened, now));
+        self.enter_name(hash, id);
+        let room = self.rooms.get_mut(id)?;
+        let mut gate = Gate::new();
+        gate.ask(claim_of(ctx, now, room, None));
+        room.gate = Some(Box::new(gate));
+        self.mark_unsealed(id);
+        Some(id)
+    }
+
+    /// Takes what the store has answered.
+    pub(super) fn hear<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some((ticket, result)) = self.store.poll(now) {
+            // One that was answered before has no ticket any more.
+            let Some(id) = self.tickets.remove(&ticket) else {
+                continue;
+            };
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            let gate = room.gate.as_ref();
+            let Some(asked) = gate.and_then(|gate| gate.asked_with(ticket)) else {
+                continue;
+            };
+            match (asked, result) {
+                (Request::Claim(_), Ok(Answer::Claim(claimed))) => {
+                    self.claimed(ctx, now, id, claimed);
+                }
+                (Request::Append(append), Ok(Answer::Written(written))) => {
+                    let append = append.clone();
+                    self.written(ctx, now, id, &append, written);
+                }
+                (Request::Append(append), Err(StoreError::Again(Cause::OtherStore))) => {
+                    // It is known which one it is: what this one has may be less.
+                    let store = append.header.store;
+                    if ctx.cluster.store == store {
+                        self.ask_again(ctx, now, id, None);
+                    } else {
+                        self.lose(ctx, now, id);
+                    }
+                }
+                (Request::Release(_), Ok(Answer::Done)) => self.drop_room(ctx, now, id),
+                _ => self.ask_again(ctx, now, id, None),
+            }
+            self.mark_unsealed(id);
+        }
+        self.let_out(ctx);
+    }
+
+    /// Lets out what rooms have said, as far as it may go. What is left follows in later turns.
+    fn let_out<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let most = half_a_lane(ctx);
+        for id in std::mem::take(&mut self.letting_out) {
+            let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
+            let Some(gate) = gate else {
+                continue;
+            };
+            match gate.let_out(ctx, self.turn, most) {
+                Left::Nothing => self.mark_unsealed(id),
+                Left::ForLink => self.letting_out.push(id),
+                Left::ForTurn => {
+                    self.let_out_cut = true;
+                    self.letting_out.push(id);
+                }
+            }
+        }
+    }
+
+    fn claimed<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        claimed: Claimed,
+    ) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        match claimed {
+            Claimed::Loaded(record) => {
+                ctx.hold();
+                let loaded = room.load(ctx, &mut self.logs, now, *record);
+                room.speak(ctx, &self.logs);
+                if loaded.is_none() {
+                    ctx.host.notice(Notice::NoLogMemory);
+                    room.refuse_waiting(ctx, now, u64::MAX);
+                    self.ask_again(ctx, now, id, None);
+                }
+            }
+            Claimed::Theirs(home) => {
+                if let Some(gate) = &mut room.gate {
+                    gate.theirs = Some(home);
+                }
+                self.ask_again(ctx, now, id, None);
+            }
+            // It has nothing, so that it is never told that it has all.
+            Claimed::Unsettled | Claimed::Kept(_) => self.ask_again(ctx, now, id, None),
+        }
+    }
+
+    fn written<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        append: &Append,
+        written: Written,
+    ) {
+        match written {
+            Written::Refused(_) if !mutated!("refused_room_goes_on") => self.lose(ctx, now, id),
+            Written::Confirmed | Written::Refused(_) => {
+                let room = self.rooms.get_mut(id);
+                if let Some(gate) = room.and_then(|it| it.gate.as_mut()) {
+                    gate.append_confirmed();
+                    self.letting_out.push(id);
+                }
+            }
+            Written::Unsettled | Written::Incomplete => {
+                let append = Append {
+                    settled: ctx.cluster.settled,
+                    ..append.clone()
+                };
+                let request = Request::Append(Arc::new(append));
+                self.ask_again(ctx, now, id, Some(request));
+            }
+        }
+    }
+
+    /// The store did not do it, or did not say so.
+    fn ask_again<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        other: Option<Request>,
+    ) {
+        let random = ctx.host.random();
+        if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
+            gate.retry(now, random, other);
+        }
+    }
+
+    /// Submits what the room has to ask, if its time has come.
+    pub(super) fn ask<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        let acts = |own: &Own| now.micros < own.until;
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(gate) = room.gate.as_ref().filter(|it| it.is_due(now)) else {
+            return;
+        };
+        let theirs = gate.theirs;
+        // As the cluster is known now: nothing depends on what an earlier one said.
+        let claim = room.is_nobodys().then(|| claim_of(ctx, now, room, theirs));
+        let Some(gate) = &mut room.gate else {
+            return;
+        };
+        if !ctx.cluster.own.as_ref().is_some_and(acts) {
+            return gate.retry(now, ctx.host.random(), None);
+        }
+        if let Some(claim) = claim {
+            gate.ask_this(claim);
+        }
+        let ticket = Ticket(self.next_ticket);
+        if let Some((request, again)) = gate.begin_asking(now, ticket) {
+            self.next_ticket += 1;
+            self.tickets.insert(ticket, id);
+            ctx.stats.store_requests[usize::from(again)] += 1;
+            self.store.submit(now, ticket, request);
+        }
+    }
+
+    /// An empty room is given up.
+    pub(super) fn release(&mut self, id: HomeRoomId) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let age = room.entry.kind.retention.age;
+        let ends_after = match self.logs.is_bare(room.log) {
+            true => 0,
+            false if age == 0 => KEPT,
+            false => age,
+        };
+        let name = room.name.clone();
+        let Some(gate) = &mut room.gate else {
+            return;
+        };
+        let Some(tenure) = &gate.tenure else {
+            return;
+        };
+        let release = Release {
+            room: name,
+            home: tenure.home,
+            fence: tenure.fence,
+            store: tenure.store,
+            ends_after,
+        };
+        gate.phase = Phase::Releasing;
+        gate.ask(Request::Release(release));
+    }
+
+    /// The room has another home, or its record is gone. What it did since the last append that was confirmed is not
+    /// done, and nobody was told of it: all who wait for an answer come back and ask again.
+    fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        ctx.stats.rooms_lost += 1;
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let waiting = room.gate.as_mut().map(|gate| gate.drop_all(ctx));
+        let mut conns = waiting.unwrap_or_default();
+        let seats = room.members.iter().flat_map(|(_, it)| &it.seats);
+        conns.extend(seats.filter(|it| it.connected).map(|it| it.conn));
+        self.drop_room(ctx, now, id);
+        let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
+        conns.sort_unstable_by_key(key);
+        conns.dedup();
+        for ConnRef { shard, conn } in conns {
+            ctx.send_edge(shard, ToEdge::ComeBack { conn });
+        }
+    }
+
+    /// It is not at home here any more. Who has asked for it meanwhile claims it anew.
+    fn drop_room<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        let Some(mut room) = self.remove(id) else {
+            return;
+        };
+        self.logs.forget(room.log);
+        let pending = std::mem::take(&mut room.pending);
+        for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
+            self.enqueue(ctx, now, op);
+        }
+    }
+
+    /// Looks at a room whose time has come.
+    pub(super) fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(gate) = &mut room.gate else {
+            return;
+        };
+        if gate.phase != Phase::Open {
+            room.wake_at = u64::MAX;
+        }
+        gate.is_stale |= gate.stale_at <= now.micros;
+        if gate.patience_until <= now.micros {
+            gate.patience_until = u64::MAX;
+            if gate.is_shut(ctx) {
+                room.lose_patience(ctx, now);
+            }
+        }
+    }
+}
+
+/// What a receiver's socket can't take at once must still fit its lane: so many bytes go out in a turn.
+pub(super) fn half_a_lane<H: Host>(ctx: &Context<H>) -> usize {
+    match ctx.settings.event_lane / 2 {
+        0 => usize::MAX,
+        most => most,
+    }
+}
+
+fn claim_of<H: Host>(ctx: &Context<H>, now: Now, room: &Room, theirs: Option<HomeName>) -> Request {
+    let cluster = &ctx.cluster;
+    Request::Claim(Claim {
+        room: room.name.clone(),
+        home: cluster.own.map_or_else(HomeName::default, |own| own.home),
+        store: cluster.store,
+        dead: theirs.filter(|home| cluster.dead.contains(home)),
+        settled: cluster.settled,
+        epoch: room.epoch,
+        timestamp: now.unix_ms,
+        has: None,
+        ends_after: KEPT,
+    })
+}
+
+impl Room {
+    /// The gate is shut: it is noted until when those wait who do not wait for ever.
+    pub(super) fn note_patience<H: Host>(&mut self, ctx: &Context<H>) -> bool {
+        let oldest = self.pending.iter().filter(|op| may_be_refused(op));
+        let oldest = oldest.map(|op| op.head.born).min();
+        match (&mut self.gate, oldest) {
+            (Some(gate), Some(oldest)) if gate.patience_until == u64::MAX => {
+                gate.patience_until = oldest.saturating_add(micros(ctx.settings.patience));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn lose_patience<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        let limit = now.micros.saturating_sub(micros(ctx.settings.patience));
+        self.refuse_waiting(ctx, now, limit);
+        self.note_patience(ctx);
+    }
+
+    /// Refuses what was asked before `limit`, in microseconds. None of it was done.
+    fn refuse_waiting<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, limit: u64) {
+        for op in std::mem::take(&mut self.pending) {
+            if op.head.born > limit || !may_be_refused(&op) {
+                self.pending.push_back(op);
+                continue;
+            }
+            ctx.stats.impatient += 1;
+            let Op { head, request } = op;
+            let fault = Fault {
+                retry_after_ms: TRY_AGAIN,
+                ..log_unavailable()
+            };
+            let asked = match request {
+                OpKind::Join(join) => {
+                    refuse_new_room(ctx, now, &head, join.edge_room, fault);
+                    continue;
+                }
+                OpKind::Publish(publish) => {
+                    ctx.recycle_for(head.conn.shard, publish.bytes);
+                    publish.message_type
+                }
+                OpKind::Presence(_) => MessageType::Presence,
+                OpKind::Members(_) => MessageType::Members,
+                _ => MessageType::History,
+            };
+            let fault = Fault {
+                seq: head.seq,
+                request_id: head.request_id,
+                request: Some(asked),
+                room: &self.name,
+                ..fault
+            };
+            ctx.accepted(head.conn, head.window);
+            ctx.refuse(head.conn, head.encoding, head.born, now.unix_ms, fault);
+        }
+    }
+}
+
+/// Whether somebody waits for it who is told when it takes too long. Who leaves, and who comes back, does so at last.
+fn may_be_refused(op: &Op) -> bool {
+    let asks = matches!(
+        op.request,
+        OpKind::Join(_)
+            | OpKind::Publish(_)
+            | OpKind::Presence(_)
+            | OpKind::Members(_)
+            | OpKind::History(_)
+    );
+    asks && op.head.conn != NOBODY
+}

@@ -1,0 +1,425 @@
+//! What a store keeps of a room: members, senders, and the events of an append. Each begins with the number of its format,
+//! which rises when an older version could misread it; what a newer version adds behind is passed over.
+
+use std::collections::VecDeque;
+
+use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind};
+
+use super::WireError;
+use super::bytes::{Reader, Writer};
+use crate::host::Encoding;
+use crate::id::ClientId;
+use crate::log::{Answer, Logged, Producer, Record};
+use crate::store::NodeId;
+
+/// The format of a member, of a sender, and of events.
+const FORMAT: u8 = 1;
+/// Bytes that an item takes at least.
+const LEAST: usize = 2;
+
+/// A member, as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackedMember {
+    pub(crate) user_id: Box<str>,
+    pub(crate) nickname: Box<str>,
+    pub(crate) presence: Box<str>,
+    pub(crate) seats: Vec<PackedSeat>,
+}
+
+/// A seat of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackedSeat {
+    pub(crate) client_id: ClientId,
+    pub(crate) encoding: Encoding,
+    /// Where its session was when this was written.
+    pub(crate) node: NodeId,
+}
+
+fn begin(bytes: &[u8]) -> Result<Reader<'_>, WireError> {
+    let mut reader = Reader::new(bytes);
+    match reader.u8()? {
+        FORMAT => Ok(reader),
+        other => Err(WireError::Format(other)),
+    }
+}
+
+fn read_client(reader: &mut Reader<'_>) -> Result<ClientId, WireError> {
+    ClientId::parse(reader.text()?).ok_or(WireError::Text)
+}
+
+pub(crate) fn write_member(
+    out: &mut Vec<u8>,
+    (user_id, nickname, presence): (&str, &str, &str),
+    seats: impl ExactSizeIterator<Item = PackedSeat>,
+) {
+    let mut out = Writer::new(out);
+    out.u8(FORMAT);
+    for text in [user_id, nickname, presence] {
+        out.text(text);
+    }
+    out.size(seats.len());
+    for seat in seats {
+        out.framed(|out| {
+            out.text(seat.client_id.as_str());
+            out.u8(seat.encoding.index() as u8);
+            out.u64(seat.node.0);
+        });
+    }
+}
+
+pub(crate) fn read_member(bytes: &[u8]) -> Result<PackedMember, WireError> {
+    let mut reader = begin(bytes)?;
+    Ok(PackedMember {
+        user_id: reader.text()?.into(),
+        nickname: reader.text()?.into(),
+        presence: reader.text()?.into(),
+        seats: reader.list(LEAST, |reader| {
+            let mut seat = reader.framed()?;
+            let client_id = read_client(&mut seat)?;
+            let encoding = Encoding::ALL.get(usize::from(seat.u8()?));
+            Ok(PackedSeat {
+                client_id,
+                encoding: *encoding.ok_or(WireError::Unknown)?,
+                node: NodeId(seat.u64()?),
+            })
+        })?,
+    })
+}
+
+/// What an answer was: logged, or an error.
+const LOGGED: u8 = 0;
+const REFUSED: u8 = 1;
+
+pub(crate) fn write_sender(out: &mut Vec<u8>, sender: &Producer) {
+    let mut out = Writer::new(out);
+    out.u8(FORMAT);
+    out.varint(sender.last);
+    out.varint(sender.unsure);
+    out.varint(sender.offset);
+    out.size(sender.answers.len());
+    for answer in &sender.answers {
+        match answer {
+            Answer::Logged(offset) => {
+                out.u8(LOGGED);
+                out.varint(*offset);
+            }
+            Answer::Refused(code) => {
+                out.u8(REFUSED);
+                out.text(code.as_str());
+            }
+        }
+    }
+    out.size(sender.ahead.len());
+    for (seq, code) in &sender.ahead {
+        out.varint(*seq);
+        out.text(code.as_str());
+    }
+}
+
+pub(crate) fn read_sender(bytes: &[u8]) -> Result<Producer, WireError> {
+    let mut reader = begin(bytes)?;
+    let (last, unsure, offset) = (reader.varint()?, reader.varint()?, reader.varint()?);
+    let answers = reader.list(LEAST, |reader| match reader.u8()? {
+        LOGGED => reader.varint().map(Answer::Logged),
+        REFUSED => read_code(reader).map(Answer::Refused),
+        _ => Err(WireError::Unknown),
+    })?;
+    if answers.len() as u64 > last {
+        return Err(WireError::Range);
+    }
+    let ahead = reader.list(LEAST, |reader| Ok((reader.varint()?, read_code(reader)?)))?;
+    Ok(Producer {
+        last,
+        unsure,
+        offset,
+        answers: VecDeque::from(answers),
+        ahead,
+        ..Producer::default()
+    })
+}
+
+fn read_code(reader: &mut Reader<'_>) -> Result<ErrorCode, WireError> {
+    ErrorCode::from_name(reader.text()?).ok_or(WireError::Unknown)
+}
+
+/// Writes the events of an entry of a log, one after the other.
+pub(crate) struct EventWriter {
+    out: Vec<u8>,
+    timestamp: i64,
+}
+
+impl EventWriter {
+    pub(crate) fn new() -> EventWriter {
+        let mut out = Vec::new();
+        Writer::new(&mut out).u8(FORMAT);
+        EventWriter { out, timestamp: 0 }
+    }
+
+    /// The next one: its offset is one more than that of the one before.
+    pub(crate) fn push(&mut self, event: &Logged<'_>) {
+        let Record {
+            message_type,
+            payload_kind,
+            format,
+            silent,
+            client_id,
+            player_id,
+            player_num,
+            seq,
+            name,
+            payload,
+        } = event.record;
+        let since = event.timestamp.wrapping_sub(self.timestamp);
+        self.timestamp = event.timestamp;
+        Writer::new(&mut self.out).framed(|out| {
+            out.u8(message_type.number());
+            out.u8(payload_kind as u8);
+            out.flags([silent, format == Format::Protobuf]);
+            out.signed(since);
+            for text in [client_id, player_id, name] {
+                out.text(text);
+            }
+            out.varint(player_num);
+            out.varint(seq);
+            out.bytes(payload);
+        });
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+}
+
+/// Calls `each` for the events of an entry whose last one has the offset `last`, in their order.
+pub(crate) fn read_events(
+    bytes: &[u8],
+    last: u64,
+    mut each: impl FnMut(Logged<'_>),
+) -> Result<(), WireError> {
+    let all = begin(bytes)?;
+    // Where it begins is only known when all were counted.
+    let (mut counting, mut count) = (all, 0);
+    while !counting.is_empty() {
+        counting.framed()?;
+        count += 1;
+    }
+    let mut offset = last.checked_sub(count).ok_or(WireError::Range)?;
+    let (mut reader, mut timestamp) = (all, 0);
+    while !reader.is_empty() {
+        let mut event = reader.framed()?;
+        offset += 1;
+        let record = read_record(&mut event, &mut timestamp)?;
+        each(Logged {
+            offset,
+            timestamp,
+            record,
+        });
+    }
+    Ok(())
+}
+
+fn read_record<'a>(event: &mut Reader<'a>, timestamp: &mut i64) -> Result<Record<'a>, WireError> {
+    let message_type = MessageType::from_number(event.u8()?.into()).ok_or(WireError::Unknown)?;
+    let payload_kind = match event.u8()? {
+        1 => PayloadKind::Json,
+        2 => PayloadKind::Text,
+        3 => PayloadKind::Bytes,
+        _ => return Err(WireError::Unknown),
+    };
+    let [silent, protobuf] = event.flags()?;
+    *timestamp = timestamp.wrapping_add(event.signed()?);
+    Ok(Record {
+        message_type,
+        payload_kind,
+        format: if protobuf {
+            Format::Protobuf
+        } else {
+            Format::Json
+        },
+        silent,
+        client_id: event.text()?,
+        player_id: event.text()?,
+        name: event.text()?,
+        player_num: event.varint()?,
+        seq: event.varint()?,
+        payload: event.bytes()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn client(number: u64) -> ClientId {
+        ClientId::from_random([number, 7])
+    }
+
+    fn member(packed: &PackedMember) -> Vec<u8> {
+        let mut out = Vec::new();
+        let texts = (&*packed.user_id, &*packed.nickname, &*packed.presence);
+        write_member(&mut out, texts, packed.seats.iter().copied());
+        out
+    }
+
+    fn sender(sender: &Producer) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_sender(&mut out, sender);
+        out
+    }
+
+    /// Offset, time, number and payload.
+    type Event = (u64, i64, u64, Vec<u8>);
+
+    fn events(bytes: &[u8], last: u64) -> Result<Vec<Event>, WireError> {
+        let mut all = Vec::new();
+        read_events(bytes, last, |it| {
+            let record = it.record;
+            all.push((it.offset, it.timestamp, record.seq, record.payload.to_vec()));
+        })?;
+        Ok(all)
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Bytes as the first version wrote them. Whatever comes later reads them.
+    #[test]
+    fn the_first_format_is_read_for_ever() {
+        let packed = PackedMember {
+            user_id: "ann".into(),
+            nickname: "Ann".into(),
+            presence: "{}".into(),
+            seats: vec![PackedSeat {
+                client_id: ClientId::parse("0123456789abcdefghjk").unwrap(),
+                encoding: Encoding::ALL[2],
+                node: NodeId(0x0102_0304),
+            }],
+        };
+        let golden = "0103616e6e03416e6e027b7d011e14303132333435363738396162636465666768\
+                      6a6b020403020100000000";
+        assert_eq!(hex(&member(&packed)), golden.replace(' ', ""));
+        let known = Producer {
+            last: 300,
+            unsure: 5,
+            offset: 9,
+            answers: [Answer::Logged(9), Answer::Refused(ErrorCode::TooLarge)].into(),
+            ahead: vec![(302, ErrorCode::Forbidden)],
+            ..Producer::default()
+        };
+        let golden = "01ac0205090200090109746f6f5f6c6172676501ae0209666f7262696464656e";
+        assert_eq!(hex(&sender(&known)), golden);
+        let mut writer = EventWriter::new();
+        for (timestamp, seq) in [(1_000, 1), (999, 2)] {
+            writer.push(&Logged {
+                offset: 0,
+                timestamp,
+                record: Record {
+                    message_type: MessageType::GameAction,
+                    payload_kind: PayloadKind::Bytes,
+                    format: Format::Protobuf,
+                    silent: true,
+                    client_id: "c",
+                    player_id: "p",
+                    player_num: 300,
+                    seq,
+                    name: "n",
+                    payload: b"xy",
+                },
+            });
+        }
+        let bytes = writer.finish();
+        let golden = "0111030303d00f01630170016eac0201027879100303030101630170016eac0202027879";
+        assert_eq!(hex(&bytes), golden);
+        let xy = || b"xy".to_vec();
+        assert_eq!(
+            events(&bytes, 7),
+            Ok(vec![(6, 1_000, 1, xy()), (7, 999, 2, xy())])
+        );
+        assert_eq!(events(&bytes, 1), Err(WireError::Range));
+    }
+
+    #[test]
+    fn what_a_newer_version_adds_is_passed_over_and_its_format_is_not_guessed_at() {
+        let packed = PackedMember {
+            user_id: "".into(),
+            nickname: "".into(),
+            presence: "".into(),
+            seats: Vec::new(),
+        };
+        let mut bytes = member(&packed);
+        bytes.push(9);
+        assert_eq!(read_member(&bytes), Ok(packed));
+        bytes[0] = 2;
+        assert_eq!(read_member(&bytes), Err(WireError::Format(2)));
+        assert_eq!(events(&bytes, 1), Err(WireError::Format(2)));
+    }
+
+    fn code() -> impl Strategy<Value = ErrorCode> {
+        (0..ErrorCode::ALL.len()).prop_map(|at| ErrorCode::ALL[at])
+    }
+
+    fn answer() -> impl Strategy<Value = Answer> {
+        prop_oneof![
+            any::<u64>().prop_map(Answer::Logged),
+            code().prop_map(Answer::Refused)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn members_come_back(
+            texts in [".{0,40}", ".{0,40}", ".{0,40}"],
+            seats in vec((any::<u64>(), 0..Encoding::COUNT, any::<u64>()), 0..5),
+        ) {
+            let [user_id, nickname, presence] = texts.map(String::into_boxed_str);
+            let seats = seats.into_iter().map(|(name, encoding, node)| PackedSeat {
+                client_id: client(name),
+                encoding: Encoding::ALL[encoding],
+                node: NodeId(node),
+            });
+            let packed = PackedMember { user_id, nickname, presence, seats: seats.collect() };
+            prop_assert_eq!(read_member(&member(&packed)), Ok(packed));
+        }
+
+        #[test]
+        fn senders_come_back(
+            numbers in [32..u64::MAX, 0..u64::MAX, 0..u64::MAX],
+            answers in vec(answer(), 0..=32),
+            ahead in vec((any::<u64>(), code()), 0..=32),
+        ) {
+            let [last, unsure, offset] = numbers;
+            let known = Producer { last, unsure, offset, answers: answers.into(), ahead, ..Producer::default() };
+            prop_assert_eq!(read_sender(&sender(&known)), Ok(known));
+        }
+
+        #[test]
+        fn events_come_back(
+            all in vec((any::<i64>(), any::<u64>(), vec(any::<u8>(), 0..300)), 0..10),
+            before in 0..u64::MAX / 2,
+        ) {
+            let mut writer = EventWriter::new();
+            for (timestamp, seq, payload) in &all {
+                let record = Record { seq: *seq, payload, ..Record::default() };
+                writer.push(&Logged { offset: 0, timestamp: *timestamp, record });
+            }
+            let told = all.into_iter().zip(before + 1..).map(|((timestamp, seq, payload), offset)| {
+                (offset, timestamp, seq, payload)
+            });
+            let told: Vec<_> = told.collect();
+            prop_assert_eq!(events(&writer.finish(), before + told.len() as u64), Ok(told));
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd_to_read(bytes in vec(any::<u8>(), 0..200), last in any::<u64>()) {
+            let _ = read_member(&bytes);
+            let _ = read_sender(&bytes);
+            let _ = read_events(&bytes, last, |_| {});
+        }
+    }
+}
