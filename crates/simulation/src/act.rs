@@ -127,6 +127,13 @@ impl Peer {
         let _ = self.session.presence(around.now, room, keys);
     }
 
+    /// Shows something in each room.
+    pub(crate) fn show_all(&mut self, around: &mut Around<'_>) {
+        for room in self.view.joined.clone() {
+            self.show(room, around);
+        }
+    }
+
     fn ephemeral(&mut self, room: &str, around: &mut Around<'_>) {
         let payload = Payload::text("typing");
         // Now, or not at all.

@@ -29,21 +29,29 @@ pub(crate) struct Log {
     pub(crate) epoch: String,
     /// All events, those that are no longer kept among them: the first has the offset 1.
     pub(crate) entries: Vec<Entry>,
+    /// The newest event that anybody was told of.
+    told: u64,
 }
 
 /// All logs that there ever were.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) logs: Vec<Log>,
+    /// A store has what is logged.
+    stored: bool,
+    /// Logs keep everything.
+    roomy: bool,
     /// How much is kept of the log of each kind of room.
     kept: BTreeMap<String, Retention>,
 }
 
 impl Ledger {
-    pub(crate) fn new(kinds: &[Kind]) -> Ledger {
+    pub(crate) fn new(kinds: &[Kind], stored: bool, roomy: bool) -> Ledger {
         let kept = kinds.iter().map(|kind| (kind.name.clone(), kind.retention));
         Ledger {
             logs: Vec::new(),
+            stored,
+            roomy,
             kept: kept.collect(),
         }
     }
@@ -56,21 +64,58 @@ impl Ledger {
         match news {
             LogNews::Opened { last } => {
                 if known.is_none() {
+                    self.check_new(room);
                     self.logs.push(Log {
                         room: room.to_owned(),
                         epoch: epoch.to_owned(),
                         entries: Vec::new(),
+                        told: 0,
                     });
                 }
-                let newest = self.logs[at].entries.len() as u64;
-                assert_eq!(last, newest, "a log that goes on goes on where it was");
+                let log = &mut self.logs[at];
+                let newest = log.entries.len() as u64;
+                if self.stored {
+                    // What was not confirmed, nobody was told of.
+                    assert!(
+                        (log.told..=newest).contains(&last),
+                        "{last} of {newest}, and {} was told",
+                        log.told
+                    );
+                    log.entries.truncate(last as usize);
+                } else {
+                    assert_eq!(last, newest, "a log that goes on goes on where it was");
+                }
             }
             LogNews::Logged(event) => {
                 let entries = &mut self.logs[at].entries;
+                let record = &event.record;
+                let again = |it: &&Entry| it.seq == record.seq && it.from == record.client_id;
+                if self.roomy && record.seq > 0 {
+                    let before = entries.iter().find(again);
+                    assert!(
+                        before.is_none(),
+                        "{room}: {event:?} was logged before: {before:?}"
+                    );
+                }
                 entries.push(Entry::of(now, event));
                 assert_eq!(event.offset, entries.len() as u64, "offsets count");
             }
             LogNews::Read(log) => self.check_read(now, at, log),
+        }
+    }
+
+    /// A room begins anew only where nothing was kept of it.
+    fn check_new(&self, room: &str) {
+        let before = self.newest(room).filter(|_| self.stored && self.roomy);
+        let events = before.map_or(0, |log| log.entries.len());
+        assert_eq!(events, 0, "{room} has another log, and nothing ended it");
+    }
+
+    /// Somebody was told of this event.
+    pub(crate) fn told(&mut self, room: &str, epoch: &str, offset: u64) {
+        let log = self.logs.iter_mut().rev().find(|it| it.is(room, epoch));
+        if let Some(log) = log {
+            log.told = log.told.max(offset);
         }
     }
 

@@ -12,6 +12,7 @@ mod facts;
 mod fragile;
 mod host;
 mod intruder;
+mod leaving;
 mod ledger;
 mod machine;
 mod network;
@@ -23,6 +24,7 @@ mod random;
 mod raw_client;
 mod server;
 mod setup;
+mod store;
 mod view;
 mod world;
 

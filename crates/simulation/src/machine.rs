@@ -1,20 +1,26 @@
 //! What a shard of the server runs on: sockets with edges as a poll has them, mailboxes, a clock that stands still.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
-use roomcast_core::store::NoStore;
+use roomcast_core::store::Store;
 use roomcast_core::{Access, ConnId, Encoding, Now, Shard, ShardMessage};
 use roomcast_protocol::Format;
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
 
 use crate::host::SimHost;
+use crate::leaving::Leaving;
+use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::random::Random;
+use crate::store::Cloud;
 
 pub(crate) struct Socket {
     wire: usize,
     receiver: Receiver,
+    leaving: Leaving,
 }
 
 /// The sockets that a shard polls.
@@ -30,9 +36,9 @@ struct Polled {
 
 impl Poll {
     /// Tells the driver what is ready and was not. Whether anything was.
-    pub(crate) fn tell(
+    pub(crate) fn tell<S: Store>(
         &mut self,
-        driver: &mut Driver<SimHost, NoStore, Socket>,
+        driver: &mut Driver<SimHost, S, Socket>,
         now: u64,
         net: &mut Network,
     ) -> bool {
@@ -105,7 +111,12 @@ pub(crate) struct Machine<'a> {
     pub(crate) scratch: &'a mut Scratch,
     pub(crate) random: &'a mut Random,
     pub(crate) max_message: usize,
+    /// Where there is a store: what it has, and what is true.
+    pub(crate) store: Option<Stored>,
 }
+
+/// A store, and what is told of what it has.
+pub(crate) type Stored = (Rc<RefCell<Cloud>>, Rc<RefCell<Ledger>>);
 
 impl Machine<'_> {
     /// Somebody new, with what came behind its handshake.
@@ -128,6 +139,7 @@ impl Machine<'_> {
             socket: Socket {
                 wire,
                 receiver: Receiver::new(Role::Server, &config),
+                leaving: Leaving::default(),
             },
             encoding: Encoding {
                 format,
@@ -139,19 +151,14 @@ impl Machine<'_> {
     }
 }
 
-impl Outside<SimHost, NoStore> for Machine<'_> {
+impl<S: Store> Outside<SimHost, S> for Machine<'_> {
     type Socket = Socket;
 
     fn now(&mut self) -> Now {
         self.now
     }
 
-    fn take_mail(
-        &mut self,
-        now: Now,
-        shard: &mut Shard<SimHost, NoStore>,
-        mail: &mut Mail<Socket>,
-    ) {
+    fn take_mail(&mut self, now: Now, shard: &mut Shard<SimHost, S>, mail: &mut Mail<Socket>) {
         if !self.has_mail {
             return;
         }
@@ -222,6 +229,10 @@ impl Outside<SimHost, NoStore> for Machine<'_> {
     fn write(&mut self, socket: &mut Socket, slices: &[IoSlice<'_>]) -> Option<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         let taken = self.net.server_writes(socket.wire, self.ms, &bytes);
+        if let Some((cloud, ledger)) = &self.store {
+            let (cloud, mut ledger) = (cloud.borrow(), ledger.borrow_mut());
+            socket.leaving.look(&bytes[..taken], &cloud, &mut ledger);
+        }
         if taken < bytes.len() {
             let mut polled = self.poll.0.iter_mut();
             let polled = polled.find(|it| it.wire == socket.wire).unwrap();

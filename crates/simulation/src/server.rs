@@ -15,9 +15,10 @@ use roomcast_websocket::Scratch;
 use crate::fragile::Fragile;
 use crate::host::SimHost;
 use crate::ledger::Ledger;
-use crate::machine::{Machine, Mailbox, Poll, Socket};
+use crate::machine::{Machine, Mailbox, Poll, Socket, Stored};
 use crate::network::Network;
 use crate::random::Random;
+use crate::store::{Cloud, SimStore};
 
 /// Milliseconds since the Unix epoch at which the virtual clock begins.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -42,8 +43,24 @@ fn moment(micros: u64) -> u64 {
     micros.saturating_sub(1_000_000).div_ceil(1_000)
 }
 
+/// A shard's driver, without or with a store.
+enum Shard {
+    Alone(Driver<SimHost, NoStore, Socket>),
+    Stored(Driver<SimHost, SimStore, Socket>),
+}
+
+/// Does the same with either.
+macro_rules! with {
+    ($shard:expr, $driver:ident => $does:expr) => {
+        match $shard {
+            Shard::Alone($driver) => $does,
+            Shard::Stored($driver) => $does,
+        }
+    };
+}
+
 struct Worker {
-    driver: Driver<SimHost, NoStore, Socket>,
+    driver: Shard,
     poll: Poll,
     /// The last turn left something to do.
     more: bool,
@@ -56,6 +73,7 @@ pub(crate) struct Server {
     settings: Arc<Settings>,
     log_ceiling: usize,
     random: Random,
+    stored: Option<Stored>,
     /// Of a thousand times that there is mail, how often it is taken later.
     pub(crate) slow_links: u64,
 }
@@ -74,7 +92,13 @@ pub(crate) struct Setup {
 }
 
 impl Server {
-    pub(crate) fn new(setup: &Setup, ledger: &Rc<RefCell<Ledger>>, mut random: Random) -> Server {
+    pub(crate) fn new(
+        setup: &Setup,
+        ledger: &Rc<RefCell<Ledger>>,
+        cloud: Option<&Rc<RefCell<Cloud>>>,
+        mut random: Random,
+    ) -> Server {
+        let cluster = cloud.map(|cloud| cloud.borrow_mut().next_node());
         let settings = Arc::new(Settings {
             log_memory: setup.log_ceiling * usize::from(setup.shards),
             ..setup.settings.clone()
@@ -102,8 +126,17 @@ impl Server {
                 stopwatch: 0,
                 stopwatch_step: setup.stopwatch_step,
             };
+            let driver = match cloud.zip(cluster.clone()) {
+                None => Shard::Alone(Driver::new(config, setup.pace, host, NoStore)),
+                Some((cloud, cluster)) => {
+                    let store = SimStore::new(cloud);
+                    let mut driver = Driver::new(config, setup.pace, host, store);
+                    driver.shard_mut().set_cluster(cluster);
+                    Shard::Stored(driver)
+                }
+            };
             Worker {
-                driver: Driver::new(config, setup.pace, host, NoStore),
+                driver,
                 poll: Poll::default(),
                 more: false,
             }
@@ -117,6 +150,7 @@ impl Server {
             settings,
             log_ceiling: setup.log_ceiling,
             random,
+            stored: cloud.map(|cloud| (cloud.clone(), ledger.clone())),
             slow_links: setup.slow_links,
         }
     }
@@ -152,7 +186,9 @@ impl Server {
     fn check_rest(&mut self, now: u64, net: &Network) {
         for Worker { driver, poll, .. } in &mut self.workers {
             for (conn, wire, _) in poll.polled() {
-                let open = driver.open_socket(conn).is_some() && driver.shard().may_read(conn);
+                let open = with!(driver, it => {
+                    it.open_socket(conn).is_some() && it.shard().may_read(conn)
+                });
                 assert!(
                     !open || !net.wires[wire].up.is_readable(now),
                     "a shard sleeps, and what a client has sent waits"
@@ -166,8 +202,8 @@ impl Server {
         let at = time(now);
         let has_mail = self.has_mail(index, now);
         let Worker { driver, poll, more } = &mut self.workers[index];
-        let ready = poll.tell(driver, now, net);
-        let late = driver.next_wake().is_some_and(|wake| wake <= at.micros);
+        let ready = with!(driver, it => poll.tell(it, now, net));
+        let late = with!(driver, it => it.next_wake()).is_some_and(|wake| wake <= at.micros);
         if !(*more || has_mail || ready || late) {
             return false;
         }
@@ -182,8 +218,9 @@ impl Server {
             scratch: &mut self.scratch,
             random: &mut self.random,
             max_message: self.settings.max_message,
+            store: self.stored.clone(),
         };
-        *more = driver.turn(at, &mut machine);
+        *more = with!(driver, it => it.turn(at, &mut machine));
         self.look(index, now, net);
         true
     }
@@ -205,7 +242,7 @@ impl Server {
     fn look(&mut self, index: usize, now: u64, net: &mut Network) {
         let Worker { driver, poll, .. } = &mut self.workers[index];
         for (conn, wire, full) in poll.polled() {
-            if driver.open_socket(conn).is_none() {
+            if with!(driver, it => it.open_socket(conn).is_none()) {
                 let wire = &mut net.wires[wire];
                 wire.released_at = wire.released_at.min(now);
             }
@@ -213,7 +250,7 @@ impl Server {
                 continue;
             }
             let mut slices = [IoSlice::new(&[]); 512];
-            let count = driver.shard_mut().gather(conn, &mut slices);
+            let count = with!(driver, it => it.shard_mut().gather(conn, &mut slices));
             // What was begun is finished: a page of history may be larger than these small lanes.
             let begun = slices[0].len();
             assert!(
@@ -238,7 +275,12 @@ impl Server {
     }
 
     /// The process is killed.
-    pub(crate) fn kill(self, now: u64, net: &mut Network) {
+    pub(crate) fn kill(mut self, now: u64, net: &mut Network) {
+        for worker in &mut self.workers {
+            if let Shard::Stored(driver) = &mut worker.driver {
+                driver.shard_mut().store().kill();
+            }
+        }
         for wire in 0..net.wires.len() {
             if net.wires[wire].server_open {
                 net.cut_now(wire, now);
@@ -249,7 +291,8 @@ impl Server {
 
     /// Milliseconds at which there is something to do.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
-        let wakes = self.workers.iter().filter_map(|it| it.driver.next_wake());
+        let wakes = self.workers.iter();
+        let wakes = wakes.filter_map(|it| with!(&it.driver, driver => driver.next_wake()));
         let slow = self.mailboxes.iter().map(|mailbox| mailbox.slow_until);
         wakes.map(moment).chain(slow).filter(|due| *due > now).min()
     }
@@ -258,13 +301,10 @@ impl Server {
     pub(crate) fn counts(&mut self) -> (usize, usize, usize) {
         let mut counts = (0, 0, 0);
         for worker in &mut self.workers {
-            let shard = worker.driver.shard_mut();
-            let (parked, users) = shard.sessions();
-            counts = (
-                counts.0 + shard.connections(),
-                counts.1 + parked,
-                counts.2 + users,
-            );
+            let (connections, (parked, users)) = with!(&worker.driver, it => {
+                (it.shard().connections(), it.shard().sessions())
+            });
+            counts = (counts.0 + connections, counts.1 + parked, counts.2 + users);
         }
         counts
     }
@@ -272,7 +312,7 @@ impl Server {
     /// Rooms at home here, and those that connections are in.
     pub(crate) fn rooms(&mut self) -> (usize, usize) {
         let workers = self.workers.iter_mut();
-        let rooms = workers.map(|it| it.driver.shard().rooms());
+        let rooms = workers.map(|it| with!(&it.driver, driver => driver.shard().rooms()));
         rooms.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
     }
 
@@ -280,8 +320,7 @@ impl Server {
     pub(crate) fn held(&mut self) -> (usize, usize, usize) {
         let mut held = (0, 0, 0);
         for worker in &mut self.workers {
-            let shard = worker.driver.shard_mut();
-            let stats = shard.stats();
+            let stats = with!(&mut worker.driver, it => it.shard_mut().stats());
             held = (
                 held.0 + stats.lane_pieces,
                 held.1 + stats.chunks,
@@ -294,23 +333,28 @@ impl Server {
     /// Every queue that can be seen from here is within its bound.
     pub(crate) fn check_bounds(&mut self) {
         for worker in &mut self.workers {
-            let shard = worker.driver.shard_mut();
-            let link = shard.link_bytes();
+            let link = with!(&worker.driver, it => it.shard().link_bytes());
             // A round of a room's fan-out goes over it.
             let most = self.settings.link_window + 512 * 1024;
             assert!(
                 link <= most,
                 "{link} bytes are on their way to other shards"
             );
-            let inboxes = shard.stats().inbox_bytes;
-            let sessions = shard.connections() + shard.sessions().0;
+            let inboxes = with!(&mut worker.driver, it => it.shard_mut().stats()).inbox_bytes;
+            let sessions = with!(&worker.driver, it => {
+                it.shard().connections() + it.shard().sessions().0
+            });
             // Of an inbox that was emptied its place is left.
             let most = self.settings.inbox_memory / self.mailboxes.len() + INBOX * (sessions + 1);
             assert!(
                 inboxes <= most,
                 "inboxes hold {inboxes} bytes, and {most} is the most"
             );
-            let logs = shard.stats().log_bytes;
+            let stats = with!(&mut worker.driver, it => it.shard_mut().stats());
+            let most = self.settings.unconfirmed.1 + 512 * 1024;
+            let held = stats.unconfirmed_bytes;
+            assert!(held <= most, "{held} bytes wait for the store");
+            let logs = stats.log_bytes;
             // What open rooms and their members cost can't go.
             let most = self.log_ceiling + 16 * 1024;
             assert!(
@@ -323,6 +367,8 @@ impl Server {
     /// A sum over all shards.
     pub(crate) fn count(&mut self, of: impl Fn(&roomcast_core::Stats) -> u64) -> u64 {
         let workers = self.workers.iter_mut();
-        workers.map(|it| of(it.driver.shard_mut().stats())).sum()
+        workers
+            .map(|it| of(with!(&mut it.driver, driver => driver.shard_mut().stats())))
+            .sum()
     }
 }

@@ -5,6 +5,7 @@ use roomcast_core::settings::{Kind, Mode, Settings};
 
 use crate::random::Random;
 use crate::server::Setup;
+use crate::store::Temper;
 
 /// The rooms that there are: two of a kind, and one of each other kind.
 pub(crate) const ROOMS: [&str; 5] = ["chat:1", "chat:2", "arena:1", "crowd:1", "quiet:1"];
@@ -14,6 +15,8 @@ pub(crate) const ROOMS: [&str; 5] = ["chat:1", "chat:2", "arena:1", "crowd:1", "
 pub(crate) struct Weather {
     /// Of a thousand steps, in how many the server is killed.
     pub(crate) restarts: u64,
+    /// How the way to the store is, where there is one.
+    pub(crate) store: Option<Temper>,
     /// Logs keep everything and the server lives.
     pub(crate) roomy: bool,
     pub(crate) latency: u64,
@@ -39,6 +42,8 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         behind_timeout: random.pick(&[0, 0, 2_000]),
         inbox_memory: random.pick(&[128 << 20, 128 << 20, 3_000]),
         session_key: key(random),
+        unconfirmed: random.pick(&[(1_500, 6_000), (1 << 20, 64 << 20)]),
+        patience: random.pick(&[300, 2_000]),
         ..Settings::default()
     };
     let events = random.pick(&[4, 12, 40, 300]);
@@ -80,8 +85,19 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         },
         stopwatch_step: random.pick(&[1, 6_000]),
     };
+    let store = random.chance(400).then(|| Temper {
+        delay: random.pick(&[0, 2, 20, 100]),
+        loses: random.pick(&[0, 50, 200]),
+        loses_answer: random.pick(&[0, 50, 200]),
+        doubles: random.pick(&[0, 200]),
+    });
     let weather = Weather {
-        restarts: if roomy { 0 } else { random.pick(&[0, 0, 8]) },
+        restarts: if roomy && store.is_none() {
+            0
+        } else {
+            random.pick(&[0, 0, 8])
+        },
+        store,
         roomy,
         latency: random.pick(&[0, 5, 40, 150]),
         windows: random.pick(&[(300, 3_000), (2_000, 20_000), (64_000, 64_000)]),

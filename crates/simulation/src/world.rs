@@ -15,7 +15,8 @@ use crate::outsider::Outsider;
 use crate::peer::{Around, Peer};
 use crate::random::Random;
 use crate::server::{Server, Setup};
-use crate::setup::{self, Weather};
+use crate::setup::{self, ROOMS, Weather};
+use crate::store::{Cloud, Temper};
 
 /// Steps of a schedule.
 const STEPS: usize = 200;
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub(crate) net: Network,
     pub(crate) server: Server,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
+    pub(crate) cloud: Option<Rc<RefCell<Cloud>>>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) askers: Vec<Asker>,
     pub(crate) intruder: Option<Intruder>,
@@ -44,8 +46,14 @@ impl World {
     pub(crate) fn new(seed: u64, aloud: bool) -> World {
         let mut random = Random(seed);
         let (setup, weather) = setup::draw(&mut random);
-        let ledger = Rc::new(RefCell::new(Ledger::new(&setup.kinds)));
-        let server = Server::new(&setup, &ledger, Random(random.next()));
+        let stored = weather.store.is_some();
+        let ledger = Ledger::new(&setup.kinds, stored, weather.roomy);
+        let ledger = Rc::new(RefCell::new(ledger));
+        let cloud = weather.store.map(|temper| {
+            let cloud = Cloud::new(temper, Random(random.next()));
+            Rc::new(RefCell::new(cloud))
+        });
+        let server = Server::new(&setup, &ledger, cloud.as_ref(), Random(random.next()));
         let net = Network {
             wires: Vec::new(),
             random: Random(random.next()),
@@ -68,6 +76,7 @@ impl World {
             net,
             server,
             ledger,
+            cloud,
             peers,
             askers,
             intruder: None,
@@ -129,6 +138,15 @@ impl World {
         if self.random.chance(self.weather.restarts) {
             self.restart();
         }
+        if let Some(cloud) = &self.cloud {
+            let mut cloud = cloud.borrow_mut();
+            match self.random.below(1_000) {
+                // A client gives an answer up that takes longer than a few seconds.
+                0..15 => cloud.pause(self.now, self.random.below(1_000)),
+                15..25 => cloud.take_away(self.now, self.random.pick(&ROOMS)),
+                _ => {}
+            }
+        }
     }
 
     /// The server is killed and started again, with the secret of before or another one.
@@ -141,7 +159,9 @@ impl World {
         if self.random.chance(400) {
             self.setup.settings.session_key = setup::key(&mut self.random);
         }
-        let server = Server::new(&self.setup, &self.ledger, Random(self.random.next()));
+        let random = Random(self.random.next());
+        let cloud = self.cloud.as_ref();
+        let server = Server::new(&self.setup, &self.ledger, cloud, random);
         std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
         (self.intruder, self.outsider) = (None, None);
     }
@@ -236,6 +256,11 @@ impl World {
         self.say(format_args!("all is well"));
         self.healthy = true;
         self.wake_askers();
+        if let Some(cloud) = &self.cloud {
+            let mut cloud = cloud.borrow_mut();
+            cloud.temper = Temper::default();
+            cloud.resume();
+        }
         self.server.slow_links = 0;
         self.net.windows = (64_000, 64_000);
         self.net.latency = self.net.latency.min(5);
@@ -248,6 +273,13 @@ impl World {
         // Longer than anybody who is gone without a word is missed, and remembered.
         let settings = &self.setup.settings;
         self.pass(settings.pong_timeout + settings.session_grace + 12_000);
+        if self.cloud.is_some() {
+            // A home hears that it is none any more when it writes.
+            for who in 0..self.peers.len() {
+                self.with(who, Peer::show_all);
+            }
+            self.pass(2_000);
+        }
         let mut waits = 0;
         while let Some(why) = self.unsettled() {
             waits += 1;

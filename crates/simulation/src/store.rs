@@ -1,0 +1,296 @@
+//! The store of the nodes: the model of one, behind a way that delays, loses and repeats.
+//!
+//! Each request arrives after a while, in its room's order. It may be lost on the way, its answer may be lost or come
+//! twice, and all may pause. What a node that is killed has sent may arrive all the same, and late.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use roomcast_core::Now;
+use roomcast_core::log::Epoch;
+use roomcast_core::node::{ClusterView, Own};
+use roomcast_core::store::{
+    Answer, Cause, Claim, Claimed, FieldKey, HomeName, NodeId, Release, Request, Store, StoreError,
+    StoreId, Ticket, Written,
+};
+use roomcast_engine::model::Model;
+
+use crate::random::Random;
+use crate::server::time;
+
+const STORE: StoreId = StoreId(1);
+/// Milliseconds for which what another node releases is kept.
+const KEPT: u64 = 24 * 3_600_000;
+
+/// How the way to the store is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Temper {
+    /// Milliseconds that a request, and an answer, takes at most.
+    pub(crate) delay: u64,
+    /// Of a thousand requests, how many don't arrive, how many answers don't, and how many come twice.
+    pub(crate) loses: u64,
+    pub(crate) loses_answer: u64,
+    pub(crate) doubles: u64,
+}
+
+/// A room's epoch, as the ledger names it.
+type Place = (String, String);
+
+/// The store, and what was confirmed by it.
+pub(crate) struct Cloud {
+    model: Model,
+    pub(crate) temper: Temper,
+    random: Random,
+    /// Microseconds before which nothing arrives and nothing is answered.
+    paused_until: u64,
+    /// Requests of nodes that are gone, by the time at which they arrive.
+    strays: Vec<(u64, Request)>,
+    /// The newest offset of each log that is in a record.
+    confirmed: BTreeMap<Place, u64>,
+    /// Players of whom an append has ever said something.
+    players: BTreeSet<(String, u32)>,
+    nodes: u64,
+    /// Rooms whose homes were told that they are not.
+    pub(crate) refused: u64,
+}
+
+impl Cloud {
+    pub(crate) fn new(temper: Temper, random: Random) -> Cloud {
+        Cloud {
+            model: Model::new(STORE),
+            temper,
+            random,
+            paused_until: 0,
+            strays: Vec::new(),
+            confirmed: BTreeMap::new(),
+            players: BTreeSet::new(),
+            nodes: 0,
+            refused: 0,
+        }
+    }
+
+    /// The cluster as the next node knows it: all before it are gone.
+    pub(crate) fn next_node(&mut self) -> Arc<ClusterView> {
+        let home = |node| HomeName {
+            node: NodeId(node),
+            lease: 1,
+        };
+        let dead = (1..=self.nodes).map(home).collect();
+        self.nodes += 1;
+        Arc::new(ClusterView {
+            own: Some(Own {
+                home: home(self.nodes),
+                links: 0,
+                until: u64::MAX,
+            }),
+            store: STORE,
+            settled: true,
+            dead,
+            ..ClusterView::default()
+        })
+    }
+
+    /// Nothing arrives for so many milliseconds.
+    pub(crate) fn pause(&mut self, now: u64, ms: u64) {
+        self.paused_until = time(now + ms).micros;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.paused_until = 0;
+    }
+
+    /// Another node takes a room from its home, and gives it up.
+    pub(crate) fn take_away(&mut self, now: u64, room: &str) {
+        let now = time(now);
+        let Some(record) = self.model.room(now.unix_ms as u64, room) else {
+            return;
+        };
+        let thief = HomeName {
+            node: NodeId(1_000_000),
+            lease: 1,
+        };
+        let room: Arc<str> = room.into();
+        let claim = Claim {
+            room: room.clone(),
+            home: thief,
+            store: STORE,
+            dead: record.header.home,
+            settled: true,
+            epoch: Epoch::from_random(self.random.next()),
+            timestamp: now.unix_ms,
+            has: None,
+            ends_after: 0,
+        };
+        let claimed = self.apply(now, &Request::Claim(claim));
+        let Ok(Answer::Claim(Claimed::Loaded(record))) = claimed else {
+            panic!("a room that is given up is not given: {claimed:?}");
+        };
+        let release = Release {
+            room,
+            home: thief,
+            fence: record.header.fence,
+            store: STORE,
+            ends_after: KEPT,
+        };
+        let _ = self.apply(now, &Request::Release(release));
+    }
+
+    /// The newest offset of a log that is in the store.
+    pub(crate) fn confirmed(&self, room: &str, epoch: &str) -> u64 {
+        let place = (room.to_owned(), epoch.to_owned());
+        self.confirmed.get(&place).copied().unwrap_or(0)
+    }
+
+    /// The same of any of a room's logs.
+    pub(crate) fn confirmed_in(&self, room: &str) -> u64 {
+        let logs = self.confirmed.iter().filter(|((name, _), _)| name == room);
+        logs.map(|(_, offset)| *offset).max().unwrap_or(0)
+    }
+
+    /// Whether an append has ever said something of a player.
+    pub(crate) fn had_player(&self, room: &str, player: u32) -> bool {
+        self.players.contains(&(room.to_owned(), player))
+    }
+
+    fn apply(&mut self, now: Now, request: &Request) -> Result<Answer, StoreError> {
+        let at = now.unix_ms as u64;
+        let strays = std::mem::take(&mut self.strays);
+        let (due, later): (Vec<_>, _) = strays.into_iter().partition(|it| it.0 <= now.micros);
+        self.strays = later;
+        for (_, stray) in due {
+            self.do_it(at, &stray).ok();
+        }
+        self.do_it(at, request)
+    }
+
+    fn do_it(&mut self, at: u64, request: &Request) -> Result<Answer, StoreError> {
+        let answer = self.model.apply(at, request);
+        if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
+            (request, &answer)
+        {
+            let header = &append.header;
+            let epoch = header.epochs.current.as_str().to_owned();
+            let newest = self.confirmed.entry((append.room.to_string(), epoch));
+            let newest = newest.or_default();
+            *newest = header.offset.max(*newest);
+            for (key, _) in &append.fields {
+                // One that came and went between two appends was in the room all the same.
+                if let FieldKey::Member(player) = key {
+                    self.players.insert((append.room.to_string(), *player));
+                }
+            }
+        }
+        if let Ok(Answer::Written(Written::Refused(_))) = &answer {
+            self.refused += 1;
+        }
+        answer
+    }
+}
+
+/// What is on its way to the store.
+struct Asked {
+    due: u64,
+    ticket: Ticket,
+    request: Request,
+}
+
+/// The way of one shard to the store.
+pub(crate) struct SimStore {
+    cloud: Rc<RefCell<Cloud>>,
+    asked: Vec<Asked>,
+    /// When the last request of a room arrives: none does before.
+    last: BTreeMap<Arc<str>, u64>,
+    answers: Vec<(u64, Ticket, Result<Answer, StoreError>)>,
+}
+
+impl SimStore {
+    pub(crate) fn new(cloud: &Rc<RefCell<Cloud>>) -> SimStore {
+        SimStore {
+            cloud: cloud.clone(),
+            asked: Vec::new(),
+            last: BTreeMap::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Its node is killed: what is on its way may arrive all the same.
+    pub(crate) fn kill(&mut self) {
+        let mut cloud = self.cloud.borrow_mut();
+        for Asked { due, request, .. } in self.asked.drain(..) {
+            if cloud.random.chance(500) {
+                let late = 1_000 * cloud.random.below(3_000);
+                let due = due + cloud.random.pick(&[0, 0, late]);
+                cloud.strays.push((due, request));
+            }
+        }
+    }
+}
+
+fn room_of(request: &Request) -> Arc<str> {
+    match request {
+        Request::Claim(it) => it.room.clone(),
+        Request::Append(it) => it.room.clone(),
+        Request::Release(it) => it.room.clone(),
+        other => panic!("{other:?} is not asked by a home"),
+    }
+}
+
+impl Store for SimStore {
+    const WAITS: bool = true;
+
+    fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        let mut cloud = self.cloud.borrow_mut();
+        let delay = cloud.temper.delay;
+        let due = now.micros + 1_000 * cloud.random.below(delay + 1);
+        let last = self.last.entry(room_of(&request)).or_default();
+        *last = due.max(*last);
+        self.asked.push(Asked {
+            due: *last,
+            ticket,
+            request,
+        });
+    }
+
+    fn poll(&mut self, now: Now) -> Option<(Ticket, Result<Answer, StoreError>)> {
+        let mut cloud = self.cloud.borrow_mut();
+        if cloud.paused_until > now.micros {
+            return None;
+        }
+        // Those of one room stay in their order.
+        self.asked.sort_by_key(|it| it.due);
+        while self.asked.first().is_some_and(|it| it.due <= now.micros) {
+            let Asked {
+                ticket, request, ..
+            } = self.asked.remove(0);
+            let Temper {
+                delay,
+                loses,
+                loses_answer,
+                doubles,
+            } = cloud.temper;
+            let mut answer = Err(StoreError::Again(Cause::Connection));
+            if !cloud.random.chance(loses) {
+                answer = cloud.apply(now, &request);
+                if cloud.random.chance(loses_answer) {
+                    answer = Err(StoreError::Again(Cause::Timeout));
+                }
+            }
+            let times = 1 + u64::from(cloud.random.chance(doubles));
+            for _ in 0..times {
+                let due = now.micros + 1_000 * cloud.random.below(delay + 1);
+                self.answers.push((due, ticket, answer.clone()));
+            }
+        }
+        let due = self.answers.iter().position(|it| it.0 <= now.micros)?;
+        let (_, ticket, answer) = self.answers.remove(due);
+        Some((ticket, answer))
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        let asked = self.asked.iter().map(|it| it.due);
+        let due = asked.chain(self.answers.iter().map(|it| it.0)).min()?;
+        Some(due.max(self.cloud.borrow().paused_until))
+    }
+}
