@@ -37,12 +37,14 @@ else
 end
 
 redis.call('HSET', KEYS[1], 'h', header)
+local answer = {1, header}
+if not kept then
+  answer = {0, redis.call('HGETALL', KEYS[1])}
+  -- Who has a copy expects to keep it, and has not asked for the log.
+  if ARGV[6] ~= '' then answer[3] = redis.call('XRANGE', KEYS[2], '-', '+') end
+end
 if ARGV[9] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[9])
   redis.call('PEXPIRE', KEYS[2], ARGV[9])
 end
-if kept then return {1, header} end
-local fields = redis.call('HGETALL', KEYS[1])
--- Who has a copy expects to keep it, and has not asked for the log.
-if ARGV[6] ~= '' then return {0, fields, redis.call('XRANGE', KEYS[2], '-', '+')} end
-return {0, fields}
+return answer

@@ -6,5 +6,6 @@ end
 if ARGV[1] ~= '' and (ARGV[2] == '0' or redis.call('SCARD', KEYS[1]) < tonumber(ARGV[2])) then
   redis.call('SADD', KEYS[1], ARGV[1])
 end
+local clients = redis.call('SMEMBERS', KEYS[1])
 if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-return redis.call('SMEMBERS', KEYS[1])
+return clients
