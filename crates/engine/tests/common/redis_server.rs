@@ -12,7 +12,7 @@ use roomcast_engine::redis::{Mode, Reader, RedisConfig, Value, write_command};
 use tempfile::TempDir;
 
 /// No test waits longer than this for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Server {
     child: Option<Child>,
@@ -123,7 +123,11 @@ impl Server {
             }
         });
         // Ends early where the process ends.
-        receiver.recv_timeout(DEADLINE).is_ok()
+        let is_ready = receiver.recv_timeout(DEADLINE / 4).is_ok();
+        if !is_ready {
+            self.kill();
+        }
+        is_ready
     }
 
     pub(crate) fn kill(&mut self) {

@@ -1,11 +1,11 @@
 //! Three masters of a Redis Cluster, and a replica.
 
 use roomcast_core::store::{Cause, NodeId, StoreError, StoreId};
-use roomcast_engine::redis::{Client, Command, Mode, Value};
+use roomcast_engine::redis::{Client, Mode, Value};
 
 use crate::pubsub::{NODE, listens, reaches};
 use crate::server::{Server, config, free_port, wait};
-use crate::shard::{Shard, client, push};
+use crate::shard::{Shard, client, push, run};
 
 /// Masters with equal shares of the slots.
 pub(crate) struct Cluster {
@@ -95,19 +95,6 @@ async fn stores(redis: &Client) -> Vec<StoreId> {
     .await
 }
 
-/// Runs it until it is not to be asked again.
-async fn run(redis: &Client, command: &Command) -> Result<(StoreId, Value), StoreError> {
-    let begin = std::time::Instant::now();
-    loop {
-        match redis.run(command.clone()).await {
-            Err(StoreError::Again(_)) if begin.elapsed() < crate::server::DEADLINE => {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-            answer => return answer,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_master_is_a_store_of_its_own() {
     let cluster = Cluster::start(0).await;
@@ -148,7 +135,10 @@ async fn a_slot_that_moves_is_followed() {
     let slot = cluster.slot(&here);
     assert_eq!(slot, 0);
     let here = push(here.as_bytes(), None);
-    assert_eq!(run(&redis, &here).await.expect("it runs").0, stores[0]);
+    assert_eq!(
+        run(&redis, here.clone()).await.expect("it runs").0,
+        stores[0]
+    );
 
     to.ask(&format!(
         "CLUSTER SETSLOT {slot} IMPORTING {}",
@@ -159,7 +149,10 @@ async fn a_slot_that_moves_is_followed() {
         cluster.id(1)
     ));
     assert_eq!(
-        run(&redis, &here).await.expect("it has not moved yet").0,
+        run(&redis, here.clone())
+            .await
+            .expect("it has not moved yet")
+            .0,
         stores[0]
     );
     let busy = Err(StoreError::Again(Cause::Busy));
@@ -175,7 +168,10 @@ async fn a_slot_that_moves_is_followed() {
     for node in [1, 0, 2] {
         cluster.nodes[node].ask(&format!("CLUSTER SETSLOT {slot} NODE {}", cluster.id(1)));
     }
-    assert_eq!(run(&redis, &here).await.expect("it has moved").0, stores[1]);
+    assert_eq!(
+        run(&redis, here.clone()).await.expect("it has moved").0,
+        stores[1]
+    );
     assert_eq!(to.ask(&format!("LLEN {key}")), Value::Int(3));
     // What was meant for the one that had it is done at no other.
     let mut meant = here.clone();
@@ -238,7 +234,7 @@ async fn a_shard_that_fails_over_is_followed() {
     let before = stores(&redis).await;
     let mut to = redis.subscribe(NODE);
     let key = format!("{{{}}}", redis.masters()[0].tag);
-    run(&redis, &push(key.as_bytes(), Some(before[0])))
+    run(&redis, push(key.as_bytes(), Some(before[0])))
         .await
         .expect("it runs");
     wait("the copy", || {
@@ -250,7 +246,7 @@ async fn a_shard_that_fails_over_is_followed() {
     .await;
 
     cluster.nodes[0].kill();
-    let (store, _) = run(&redis, &push(key.as_bytes(), None))
+    let (store, _) = run(&redis, push(key.as_bytes(), None))
         .await
         .expect("the replica has it");
     assert!(!before.contains(&store));

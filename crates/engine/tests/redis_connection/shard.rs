@@ -1,7 +1,7 @@
 //! A shard's store with scripts of its own: they append to a list, so that the order shows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomcast_core::ClientId;
 use roomcast_core::Now;
@@ -113,21 +113,41 @@ impl Shard {
             .expect("an answer in time")
     }
 
+    pub(crate) fn read(&mut self, of: ClientId) -> Ticket {
+        let read = InboxRead {
+            client: of,
+            after: 0,
+            most_bytes: 0,
+        };
+        self.submit(Request::InboxRead(read))
+    }
+
     /// How long a client's list is: asked again until Redis answers.
     pub(crate) async fn length(&mut self, of: ClientId) -> u64 {
         loop {
-            let read = InboxRead {
-                client: of,
-                after: 0,
-                most_bytes: 0,
-            };
-            self.submit(Request::InboxRead(read));
+            self.read(of);
             match self.next().await.1 {
                 Ok(Answer::InboxSlice(slice)) => return slice.last,
                 Ok(other) => panic!("{other:?}"),
                 Err(StoreError::Again(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
                 Err(error) => panic!("{error:?}"),
             }
+        }
+    }
+}
+
+/// Runs a command, again while it is the connection that is in the way.
+pub(crate) async fn run(redis: &Client, command: Command) -> Result<(StoreId, Value), StoreError> {
+    let begin = Instant::now();
+    loop {
+        let answer = redis.run(command.clone()).await;
+        match answer {
+            Err(StoreError::Again(Cause::Connection | Cause::Timeout | Cause::Busy))
+                if begin.elapsed() < DEADLINE =>
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answer => return answer,
         }
     }
 }

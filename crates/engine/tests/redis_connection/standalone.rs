@@ -1,5 +1,6 @@
 //! One Redis.
 
+use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use roomcast_engine::redis::{Client, Login, Mode, Secret, Value};
 use tokio::time::timeout;
 
 use crate::server::{DEADLINE, Server, config, wait};
-use crate::shard::{PUSH, Shard, client, key, push};
+use crate::shard::{PUSH, READ, Shard, client, key, push, run};
 
 async fn connected(redis: &Client) -> StoreId {
     wait("a connection", || redis.masters()[0].store).await
@@ -97,11 +98,40 @@ async fn flushed_scripts_are_loaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_not_done_after_a_later_one_about_the_same_key() {
+    let server = Server::start([""; 0]);
+    let redis = Client::start(server.config());
+    let store = connected(&redis).await;
+    let mut shard = Shard::new(&redis);
+    shard.push(client(0), 0);
+    shard.next().await.1.expect("it is done");
+    shard.length(client(1)).await;
+    // Redis knows one of the two scripts: the second request is done, while the first one waits for its script.
+    server.ask("SCRIPT FLUSH");
+    let text = READ.text(store);
+    crate::server::ask(server.port, &["SCRIPT", "LOAD", &text]);
+    let push = shard.push(client(0), 1);
+    let other = shard.push(client(1), 2);
+    let read = shard.read(client(0));
+    let mut answers = HashMap::new();
+    for _ in 0..3 {
+        let (ticket, answer) = shard.next().await;
+        answers.insert(ticket, answer);
+    }
+    assert_eq!(answers[&push], Err(StoreError::Again(Cause::Busy)));
+    assert_eq!(answers[&other], Ok(Answer::Turn(true)));
+    assert!(answers[&read].is_ok());
+    assert_eq!((list(&server, 0).len(), list(&server, 1).len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_redis_is_another_store() {
     let mut server = Server::start([""; 0]);
     let redis = Client::start(server.config());
     let store = connected(&redis).await;
-    let (at, _) = redis.run(push(b"{a}", Some(store))).await.expect("it runs");
+    let (at, _) = run(&redis, push(b"{a}", Some(store)))
+        .await
+        .expect("it runs");
     assert_eq!(at, store);
 
     server.kill();
@@ -124,12 +154,12 @@ async fn a_restarted_redis_is_another_store() {
         }
     };
     assert_eq!(
-        redis.run(push(b"{a}", Some(store))).await,
+        run(&redis, push(b"{a}", Some(store))).await,
         Err(StoreError::Again(Cause::OtherStore))
     );
     assert_eq!(server.ask("EXISTS {a}"), Value::Int(0));
     assert_eq!(
-        redis.run(push(b"{a}", Some(other))).await,
+        run(&redis, push(b"{a}", Some(other))).await,
         Ok((other, Value::Int(1)))
     );
 }
@@ -143,7 +173,9 @@ async fn a_redis_that_was_a_replica_meanwhile_is_another_store() {
     config.identity_age = Duration::ZERO;
     let redis = Client::start(config);
     let store = connected(&redis).await;
-    redis.run(push(b"{a}", Some(store))).await.expect("it runs");
+    run(&redis, push(b"{a}", Some(store)))
+        .await
+        .expect("it runs");
     let clients = server.text("CLIENT LIST");
     let id = clients.split(['=', ' ']).nth(1).expect("an id");
 
@@ -159,7 +191,7 @@ async fn a_redis_that_was_a_replica_meanwhile_is_another_store() {
 
     // It has kept the connection, its run id and the scripts: only what is read before the next command tells.
     assert!(server.text("CLIENT LIST").contains(&format!("id={id} ")));
-    let again = redis.run(push(b"{a}", Some(store))).await;
+    let again = run(&redis, push(b"{a}", Some(store))).await;
     assert_eq!(again, Err(StoreError::Again(Cause::OtherStore)));
     assert_ne!(connected(&redis).await, store);
 }
@@ -220,13 +252,13 @@ async fn a_command_behind_a_script_is_answered_with_it() {
     let mut command = push(b"{a}", None);
     let parts = [&b"LRANGE"[..], b"{a}", b"0", b"-1"];
     command.behind = parts.map(<[u8]>::to_vec).to_vec();
-    let (_, value) = redis.run(command.clone()).await.expect("it runs");
+    let (_, value) = run(&redis, command.clone()).await.expect("it runs");
     let list = Value::Array(vec![Value::Bytes(b"x".to_vec())]);
     assert_eq!(value, Value::Array(vec![Value::Int(1), list]));
     command.behind[0] = b"GET".to_vec();
     command.behind.truncate(2);
     assert_eq!(
-        redis.run(command).await,
+        run(&redis, command).await,
         Err(StoreError::Never(Cause::Protocol))
     );
 }
@@ -239,14 +271,13 @@ async fn a_full_redis_is_asked_again() {
     let mut command = push(b"{a}", None);
     command.args = vec![vec![b'x'; 1 << 20]];
     let error = loop {
-        if let Err(error) = redis.run(command.clone()).await {
+        if let Err(error) = run(&redis, command.clone()).await {
             break error;
         }
     };
     assert_eq!(error, StoreError::Again(Cause::Memory));
     server.ask("DEL {a}");
-    redis
-        .run(push(b"{a}", None))
+    run(&redis, push(b"{a}", None))
         .await
         .expect("there is memory again");
 }
@@ -263,22 +294,20 @@ async fn what_nobody_may_do_is_never_done() {
     let redis = Client::start(config);
     connected(&redis).await;
     let rights = Err(StoreError::Never(Cause::Rights));
-    redis
-        .run(push(b"roomcast:a", None))
+    run(&redis, push(b"roomcast:a", None))
         .await
         .expect("that is allowed");
-    assert_eq!(redis.run(push(b"a", None)).await, rights, "another key");
+    assert_eq!(run(&redis, push(b"a", None)).await, rights, "another key");
     for right in ["rpush", "evalsha", "script|load"] {
         server.ask("SCRIPT FLUSH");
         server.ask(&format!("ACL SETUSER ann -{right}"));
         assert_eq!(
-            redis.run(push(b"roomcast:a", None)).await,
+            run(&redis, push(b"roomcast:a", None)).await,
             rights,
             "{right}"
         );
         server.ask(&format!("ACL SETUSER ann +{right}"));
-        redis
-            .run(push(b"roomcast:a", None))
+        run(&redis, push(b"roomcast:a", None))
             .await
             .expect("that is allowed again");
     }
@@ -303,7 +332,7 @@ async fn a_password_that_changes_in_its_file_is_read_again() {
     fs::write(&file, "two\n").expect("it is written");
     redis.log_in_again();
     assert_eq!(
-        redis.run(push(b"a", None)).await,
+        run(&redis, push(b"a", None)).await,
         Ok((store, Value::Int(1)))
     );
 
@@ -317,7 +346,7 @@ async fn a_password_that_changes_in_its_file_is_read_again() {
     .await;
     fs::write(&file, "three\n").expect("it is written");
     assert_eq!(connected(&redis).await, store);
-    redis.run(push(b"a", None)).await.expect("it runs");
+    run(&redis, push(b"a", None)).await.expect("it runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,7 +355,7 @@ async fn a_database_and_a_socket_in_the_file_system() {
     let url = format!("unix://{}?db=3", server.path().join("redis.sock").display());
     let redis = Client::start(config(&[url], Mode::Standalone));
     connected(&redis).await;
-    redis.run(push(b"{a}", None)).await.expect("it runs");
+    run(&redis, push(b"{a}", None)).await.expect("it runs");
     assert!(server.text("INFO keyspace").contains("db3:keys=1"));
 }
 

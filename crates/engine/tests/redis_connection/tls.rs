@@ -8,7 +8,7 @@ use roomcast_engine::redis::{Client, Mode, Tls};
 use tempfile::TempDir;
 
 use crate::server::{Server, config, wait};
-use crate::shard::push;
+use crate::shard::{push, run};
 
 struct Files {
     _dir: TempDir,
@@ -67,7 +67,7 @@ async fn both_sides_show_certificates() {
         Ok(_) | Err(StoreError::Again(Cause::Timeout))
     ));
     wait("a connection", || redis.masters()[0].store).await;
-    redis.run(push(b"a", None)).await.expect("it runs");
+    run(&redis, push(b"a", None)).await.expect("it runs");
 
     let failures = [
         (
