@@ -1,6 +1,6 @@
-//! The fuzz target of `fuzz/core` on stable Rust: over the vectors, and over fresh mutations of them.
+//! The fuzz targets of `fuzz/core` on stable Rust: over the vectors or what posts say, and over fresh mutations of it.
 //!
-//! `ROOMCAST_FUZZ_SEED` repeats a run, `ROOMCAST_FUZZ_INPUTS` says how many inputs the target gets (100,000; without
+//! `ROOMCAST_FUZZ_SEED` repeats a run, `ROOMCAST_FUZZ_INPUTS` says how many inputs each target gets (100,000; without
 //! optimisation 5,000).
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -9,8 +9,53 @@ mod targets;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use roomcast_core::post::Letter;
+use roomcast_core::{NodeNumber, Now};
+
 #[test]
-fn any_bytes_from_another_node() {
+fn any_letters_from_another_node() {
+    let corpus = corpus();
+    corpus.iter().for_each(|letter| targets::letters(letter));
+    fuzz(|random| {
+        let mut input = Vec::new();
+        for _ in 0..=random.below(2) {
+            let mut letter = corpus[random.below(corpus.len())].clone();
+            for _ in 0..=random.below(8).saturating_sub(4) {
+                letter = mutated(letter, &corpus, random);
+            }
+            input.extend(letter);
+        }
+        targets::letters(&input);
+    });
+}
+
+#[test]
+fn any_datagrams_from_another_node() {
+    let corpus = conversations();
+    fuzz(|random| {
+        let mut datagrams = corpus[random.below(corpus.len())].clone();
+        for _ in 0..random.below(4) {
+            let at = random.below(datagrams.len());
+            let all: Vec<_> = corpus.iter().flatten().cloned().collect();
+            match random.below(5) {
+                0 => drop(datagrams.remove(at)),
+                1 => datagrams.insert(at, all[random.below(all.len())].clone()),
+                _ => datagrams[at] = changed(datagrams[at].clone(), &all, random),
+            }
+            if datagrams.is_empty() {
+                break;
+            }
+        }
+        let mut input = Vec::new();
+        for body in &datagrams {
+            input.extend((body.len() as u16).to_be_bytes());
+            input.extend(body);
+        }
+        targets::datagrams(&input);
+    });
+}
+
+fn fuzz(mut input: impl FnMut(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse().unwrap());
     let clock = || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -24,20 +69,50 @@ fn any_bytes_from_another_node() {
     };
     let inputs = number("ROOMCAST_FUZZ_INPUTS").unwrap_or(default);
     println!("ROOMCAST_FUZZ_SEED={seed}");
-    let corpus = corpus();
-    corpus.iter().for_each(|letter| targets::letters(letter));
     let mut random = Random(seed | 1);
     for _ in 0..inputs {
-        let mut input = Vec::new();
-        for _ in 0..=random.below(2) {
-            let mut letter = corpus[random.below(corpus.len())].clone();
-            for _ in 0..=random.below(8).saturating_sub(4) {
-                letter = mutated(letter, &corpus, &mut random);
-            }
-            input.extend(letter);
-        }
-        targets::letters(&input);
+        input(&mut random);
     }
+}
+
+/// What node 2 says to node 1, without MACs: a link that opens, letters small and in parts, acks.
+fn conversations() -> Vec<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for letters in [&[][..], &[3], &[0, 40, 700], &[90; 9]] {
+        let mut posts = [targets::post_of(1), targets::post_of(2)];
+        let mut said = Vec::new();
+        for turn in 0..12 {
+            let now = Now {
+                micros: turn * 60_000,
+                unix_ms: 0,
+            };
+            let letter = |shard, length| Letter {
+                to_shard: shard,
+                from_shard: 1,
+                bytes: vec![7; length].into(),
+            };
+            if turn == 0 {
+                let sent = posts[0].send(NodeNumber::met(1), letter(0, 1));
+                assert_eq!(sent, Ok(()));
+            }
+            for length in letters.iter().filter(|_| turn == 6) {
+                let sent = posts[1].send(NodeNumber::met(1), letter(2, *length));
+                assert_eq!(sent, Ok(()));
+            }
+            for from in [0, 1] {
+                while let Some((node, bytes)) = posts[from].poll_transmit(now) {
+                    posts[from].taken(now, node);
+                    posts[1 - from].handle(now, &bytes);
+                    if from == 1 {
+                        said.push(bytes[..bytes.len() - 16].to_vec());
+                    }
+                }
+            }
+        }
+        assert!(said.len() > 1);
+        all.push(said);
+    }
+    all
 }
 
 /// The letters of the vectors.

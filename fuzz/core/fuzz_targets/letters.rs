@@ -1,4 +1,5 @@
 #![no_main]
+#![allow(dead_code, reason = "each user takes its part of what is included")]
 
 #[path = "../targets.rs"]
 mod targets;
