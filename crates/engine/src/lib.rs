@@ -2,4 +2,5 @@
 //! ([`roomcast_core::store`]). A node alone needs none.
 
 pub mod model;
+#[cfg(feature = "redis")]
 pub mod redis;
