@@ -75,6 +75,14 @@ caught! {
     failed_room_stops_recovery
     letter_reaches_who_took_the_number
     piece_is_of_who_took_the_number
+    gate_lets_one_overtake
+    ack_before_confirm
+    append_repeated_with_another_n
+    append_lacks_senders
+    refused_room_goes_on
+    released_before_confirmed
+    load_forgets_senders
+    load_forgets_members
     leave_of_no_member_is_not_answered
     joining_again_believes_any_epoch
     refusal_before_its_turn_is_lost
