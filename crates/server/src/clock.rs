@@ -4,6 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use roomcast_core::Now;
 
+/// Where the scale begins, in microseconds: what a store has from before the start needs a place on it too. A year.
+const BEFORE: u64 = 365 * 24 * 3_600 * 1_000_000;
+
 /// One scale of microseconds for all shards: they compare moments that others have read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -17,9 +20,9 @@ impl Clock {
         }
     }
 
-    /// Microseconds since the start.
+    /// Microseconds since a year before the start.
     pub(crate) fn micros(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
+        BEFORE + self.start.elapsed().as_micros() as u64
     }
 
     /// This moment for the core.
