@@ -4,7 +4,7 @@
 use roomcast_core::node::{ClusterView, LivingNode, Own};
 use roomcast_core::post::{Letter, Post, PostEvent, PostKey, PostSettings};
 use roomcast_core::store::{HomeName, NodeId};
-use roomcast_core::wire::rewrite_letters;
+use roomcast_core::wire::{rewrite_letters, rewrite_session};
 use roomcast_core::{NodeNumber, Now};
 
 /// Letters from another node. What is taken is known whole when it is written again, and not longer.
@@ -16,6 +16,18 @@ pub(crate) fn letters(data: &[u8]) {
     assert!(once.len() <= data.len(), "{} bytes", once.len());
     let mut twice = Vec::new();
     assert_eq!(rewrite_letters(&once, &mut twice), Ok(0));
+    assert_eq!(once, twice);
+}
+
+/// A session from a store. What is taken is known whole when it is written again, and not longer.
+pub(crate) fn session(data: &[u8]) {
+    let mut once = Vec::new();
+    if rewrite_session(data, &mut once).is_err() {
+        return;
+    }
+    assert!(once.len() <= data.len(), "{} bytes", once.len());
+    let mut twice = Vec::new();
+    assert_eq!(rewrite_session(&once, &mut twice), Ok(()));
     assert_eq!(once, twice);
 }
 

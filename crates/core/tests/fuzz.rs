@@ -14,7 +14,7 @@ use roomcast_core::{NodeNumber, Now};
 
 #[test]
 fn any_letters_from_another_node() {
-    let corpus = corpus();
+    let corpus = corpus("letters.txt");
     corpus.iter().for_each(|letter| targets::letters(letter));
     fuzz(|random| {
         let mut input = Vec::new();
@@ -26,6 +26,19 @@ fn any_letters_from_another_node() {
             input.extend(letter);
         }
         targets::letters(&input);
+    });
+}
+
+#[test]
+fn any_bytes_as_a_session() {
+    let corpus = corpus("sessions.txt");
+    corpus.iter().for_each(|session| targets::session(session));
+    fuzz(|random| {
+        let mut input = corpus[random.below(corpus.len())].clone();
+        for _ in 0..=random.below(8).saturating_sub(4) {
+            input = changed(input, &corpus, random);
+        }
+        targets::session(&input);
     });
 }
 
@@ -115,10 +128,10 @@ fn conversations() -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// The letters of the vectors.
-fn corpus() -> Vec<Vec<u8>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/letters.txt");
-    let text = std::fs::read_to_string(path).unwrap();
+/// The vectors of a file.
+fn corpus(file: &str) -> Vec<Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/");
+    let text = std::fs::read_to_string(format!("{path}{file}")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let hex = lines.map(|line| line.split_once(' ').unwrap().1);
     let byte = |hex: &str, at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();

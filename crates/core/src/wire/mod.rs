@@ -2,12 +2,15 @@
 
 #[allow(
     dead_code,
-    reason = "what a store keeps is written with the rest of it"
+    reason = "what a store keeps of a room is written with the rest of it"
 )]
 mod bytes;
 pub(crate) mod letter;
 pub(crate) mod room;
+mod session;
 mod values;
+#[cfg(test)]
+mod vectors;
 
 pub(crate) use bytes::Reader;
 pub use bytes::WireError;
@@ -19,6 +22,7 @@ use crate::letter::ShardMessage;
 use crate::spare::SpareBuffers;
 use crate::time::Now;
 use letter::{Receiving, Sending};
+use session::PackedSession;
 
 /// Appends a letter for a shard of another node. [`Shard::from_node`](crate::Shard::from_node) reads it there; several
 /// may follow one another. What is only for shards of the own node is left out.
@@ -54,4 +58,14 @@ pub fn rewrite_letters(letters: &[u8], out: &mut Vec<u8>) -> Result<u32, WireErr
         }
     }
     Ok(unknown)
+}
+
+/// Reads a session as a store keeps it, and appends it as it is known here. For fuzzing.
+///
+/// # Errors
+/// It is not one.
+#[doc(hidden)]
+pub fn rewrite_session(value: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    PackedSession::read(value)?.write(out);
+    Ok(())
 }

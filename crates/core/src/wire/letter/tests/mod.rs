@@ -5,13 +5,12 @@
 mod any;
 mod examples;
 
-use std::fmt::Write;
-
 use proptest::prelude::*;
 
 use super::*;
 use crate::letter::{Delivery, Exclusion, OpKind, ToEdge};
 use crate::spare::SpareBuffers;
+use crate::wire::vectors;
 use any::Draw;
 use examples::{HASH_KEY, NOW, examples};
 
@@ -62,24 +61,12 @@ fn said(letter: &Letter) -> String {
 
 #[test]
 fn every_kind_is_written_as_it_always_was() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/letters.txt");
-    let mut text = String::from(
-        "# Letters between nodes, as bytes. `ROOMCAST_BLESS=1 cargo test -p roomcast-core --lib letter` writes this file. A line\n\
-         # that changes is a form that nodes of the version before do not read.\n",
+    let letters = examples().into_iter();
+    vectors::check(
+        "letters.txt",
+        "Letters between nodes.",
+        letters.map(|(name, letter)| (name, written(&letter))),
     );
-    for (name, letter) in examples() {
-        let hex = written(&letter)
-            .iter()
-            .fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-        let _ = writeln!(text, "{name} {hex}");
-    }
-    if std::env::var_os("ROOMCAST_BLESS").is_some() {
-        std::fs::write(path, &text).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), text);
 }
 
 #[test]
