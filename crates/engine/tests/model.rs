@@ -5,7 +5,7 @@ mod common;
 use common::history::{CLIENTS, Data, Histories, ROOMS, Step, client};
 use proptest::prelude::*;
 use roomcast_core::store::{
-    Answer, Claimed, Header, Request, RoomRecord, SessionRecord, StoreId, Written,
+    Answer, Claimed, Header, Request, RoomRecord, SessionRecord, StoreId, Taken, Written,
 };
 use roomcast_engine::model::Model;
 
@@ -71,7 +71,7 @@ fn check(before: &Content, after: &Content, request: &Request, answer: &Answer, 
             Answer::Written(_)
             | Answer::Claim(_)
             | Answer::Turn(false)
-            | Answer::Session(None)
+            | Answer::Session(Taken::Nothing | Taken::Other(_))
             | Answer::Inbox(_)
             | Answer::InboxSlice(_)
             | Answer::Beat(_)

@@ -11,7 +11,7 @@ use roomcast_core::Now;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
     Answer, Append, Cause, Claim, Claimed, End, FieldKey, Header, Log, Release, Request, Save,
-    SessionRecord, Store as _, StoreError, StoreId, Take, Ticket, Written,
+    SessionRecord, Store as _, StoreError, StoreId, Take, Taken, Ticket, Written,
 };
 use roomcast_engine::redis::{Client, RedisStore, ScriptCommands};
 use tokio::sync::Notify;
@@ -206,12 +206,16 @@ async fn a_session_is_taken_once() {
     let turn = |it| Ok(Answer::Turn(it));
     assert_eq!(shard.ask(save(1, None)).await, turn(true));
     let taken = shard.ask(take(1, 7)).await;
-    let Ok(Answer::Session(Some(record))) = &taken else {
+    let Ok(Answer::Session(Taken::Taken(record))) = &taken else {
         panic!("{taken:?}");
     };
     assert_eq!((record.turn, record.node), (2, home(1).node));
     assert_eq!(shard.ask(take(1, 7)).await, taken, "asked again");
-    assert_eq!(shard.ask(take(2, 8)).await, Ok(Answer::Session(None)));
+    assert_eq!(
+        shard.ask(take(2, 8)).await,
+        Ok(Answer::Session(Taken::Other(record.clone()))),
+        "looked at"
+    );
     assert_eq!(shard.ask(save(1, Some(store))).await, turn(false));
     let end = Request::End(End {
         client: client(1),

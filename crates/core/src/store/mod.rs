@@ -19,7 +19,8 @@ pub use room::{
     Append, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Release, Renew, RoomRecord,
 };
 pub use session::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
+    UserChange,
 };
 
 use std::sync::Arc;
@@ -76,8 +77,8 @@ pub enum Answer {
     Written(Written),
     /// It is done.
     Done,
-    /// The session's record, taken; `None`: there is none, or its turn is another.
-    Session(Option<SessionRecord>),
+    /// To a takeover.
+    Session(Taken),
     /// Whether it is done, now or before; else the session is another's, or has ended.
     Turn(bool),
     /// To a direct message.

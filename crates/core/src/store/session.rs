@@ -14,17 +14,29 @@ pub struct SessionRecord {
     pub value: Box<[u8]>,
 }
 
-/// Takes a session over: its turn becomes one more, and its node the one that asks.
+/// Takes a session over: its turn becomes one more, and its node the one that asks. With a turn that no session has, 0,
+/// it is only looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Take {
     /// Whose session.
     pub client: ClientId,
-    /// The turn that it was seen with; `None`: whatever it is. With another one nothing is taken.
+    /// The turn that it was seen with; `None`: whatever it is. Where it has another one nothing is taken.
     pub turn: Option<u64>,
     /// Who asks.
     pub node: NodeId,
     /// Which asking it is, a random number: one that is repeated is answered as it was before.
     pub attempt: u64,
+}
+
+/// The answer to a takeover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// There is no record.
+    Nothing,
+    /// Whoever asks has the session: its record, with the new turn and the new node.
+    Taken(SessionRecord),
+    /// Its turn is another. Nothing was changed.
+    Other(SessionRecord),
 }
 
 /// Writes a session's record, where there is none, its turn is lower than this, or it is the same turn of the same node.

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
+    UserChange,
 };
 
 use super::{Model, ends, has_ended};
@@ -45,19 +46,21 @@ impl Session {
 }
 
 impl Model {
-    pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Option<SessionRecord> {
-        let session = self.live_session(now_ms, &take.client)?;
+    pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Taken {
+        let Some(session) = self.live_session(now_ms, &take.client) else {
+            return Taken::Nothing;
+        };
         let record = &mut session.record;
         let again = session.attempt == Some(take.attempt) && record.node == take.node;
         if !again {
             if take.turn.is_some_and(|it| it != record.turn) {
-                return None;
+                return Taken::Other(record.clone());
             }
             record.turn += 1;
             record.node = take.node;
             session.attempt = Some(take.attempt);
         }
-        Some(session.record.clone())
+        Taken::Taken(session.record.clone())
     }
 
     pub(super) fn save(&mut self, now_ms: u64, save: &Save) -> bool {

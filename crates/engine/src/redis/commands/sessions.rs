@@ -2,7 +2,8 @@
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
+    UserChange,
 };
 
 use super::{
@@ -82,20 +83,27 @@ impl ScriptCommands {
     }
 }
 
-pub(super) fn taken(value: Value) -> Option<Option<SessionRecord>> {
+pub(super) fn taken(value: Value) -> Option<Taken> {
     let parts = match value {
-        Value::Nil => return Some(None),
+        Value::Nil => return Some(Taken::Nothing),
         Value::Array(parts) => parts,
         _ => return None,
     };
-    let [turn, node, Value::Bytes(value)] = <[Value; 3]>::try_from(parts).ok()? else {
+    let [Value::Int(is_taken), turn, node, Value::Bytes(value)] =
+        <[Value; 4]>::try_from(parts).ok()?
+    else {
         return None;
     };
-    Some(Some(SessionRecord {
+    let record = SessionRecord {
         turn: parse_number(&turn)?,
         node: parse_node(&node)?,
         value: value.into(),
-    }))
+    };
+    match is_taken {
+        0 => Some(Taken::Other(record)),
+        1 => Some(Taken::Taken(record)),
+        _ => None,
+    }
 }
 
 pub(super) fn stored(value: Value) -> Option<InboxAppended> {
