@@ -23,7 +23,7 @@ use crate::letter::{Letter, ShardMessage, ToEdge};
 use crate::node::ClusterView;
 use crate::settings::Settings;
 use crate::stats::Stats;
-use crate::store::Store;
+use crate::store::{Sorted, Store};
 use crate::time::Now;
 use crate::wire::{self, Reader, WireError};
 
@@ -47,8 +47,8 @@ pub struct ShardConfig {
 /// One single-threaded worker of a node, without its sockets, clock and randomness.
 pub struct Shard<H, S> {
     ctx: Context<H>,
-    edge: Edge,
-    home: Home<S>,
+    edge: Edge<S>,
+    home: Home<Sorted<S>>,
 }
 
 impl<H: Host, S: Store> Shard<H, S> {
@@ -70,7 +70,7 @@ impl<H: Host, S: Store> Shard<H, S> {
         Shard {
             ctx,
             edge,
-            home: Home::new(log_memory, store),
+            home: Home::new(log_memory, Sorted::new(store)),
         }
     }
 
@@ -145,6 +145,11 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// more, take another turn without sleeping.
     pub fn run_rooms(&mut self, now: Now) -> bool {
         let mut budget = i64::try_from(self.ctx.settings.turn_bytes.max(1)).unwrap_or(i64::MAX);
+        if S::WAITS {
+            while let Some((ticket, result)) = self.home.store().poll_session(now) {
+                self.edge.hear(&mut self.ctx, now, ticket, result);
+            }
+        }
         let mut more = self.edge.send_copies(&mut self.ctx, now);
         self.home.begin_turn(now);
         loop {
@@ -164,8 +169,14 @@ impl<H: Host, S: Store> Shard<H, S> {
                 break;
             }
         }
-        self.home.flush_store();
         self.edge.flush_acks(&mut self.ctx, now);
+        if S::WAITS {
+            self.edge.flush_sessions(&mut self.ctx, now);
+            for (ticket, request) in self.edge.take_requests() {
+                self.home.store().submit(now, ticket, request);
+            }
+        }
+        self.home.flush_store();
         self.edge.note_waiting();
         more |= !self.ctx.local_ops.is_empty();
         self.ctx.stats.turns_cut += u64::from(more);
@@ -174,7 +185,9 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// Whether writing or closing has left something for the rooms: take another turn without sleeping.
     pub fn has_work(&self) -> bool {
-        !self.ctx.local_ops.is_empty() || !self.ctx.local_edge.is_empty()
+        !self.ctx.local_ops.is_empty()
+            || !self.ctx.local_edge.is_empty()
+            || S::WAITS && self.edge.has_requests()
     }
 
     /// A connection that has something to write now.
@@ -257,7 +270,7 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// Microseconds at which the next turn has something to do; 0 where what was written or closed
     /// since [`Shard::run_rooms`] left work for it.
     pub fn next_wake(&self) -> Option<u64> {
-        if !self.ctx.local_ops.is_empty() || !self.ctx.local_edge.is_empty() {
+        if self.has_work() {
             return Some(0);
         }
         let wakes = [
@@ -320,6 +333,6 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// The store that was given.
     pub fn store(&mut self) -> &mut S {
-        self.home.store()
+        self.home.store().inner()
     }
 }

@@ -214,19 +214,16 @@ fn a_room_outlives_its_node_with_its_members_senders_and_log() {
     let mut second = node(&store, 2, settings());
     second.now = now;
     let ann = second.connect();
-    second.say(
-        ann,
-        &format!(r#"{{"type":"hello","payload":{{"resume_token":"{token}"}}}}"#),
-    );
     let epoch = &joined["payload"]["epoch"];
     let since = format!(r#"{{"epoch":{epoch},"offset":1}}"#);
+    let position = format!(r#"{{"room_id":"r","since":{since},"first_seq":1}}"#);
     second.say(
         ann,
         &format!(
-            r#"{{"type":"join_room","room_id":"r","payload":{{"since":{since},"first_seq":1}}}}"#
+            r#"{{"type":"hello","payload":{{"resume_token":"{token}","positions":[{position}]}}}}"#
         ),
     );
-    second.pass(100);
+    second.pass(500);
     let got = second.messages(ann);
     let again = got.iter().find(|it| it["type"] == "joined").unwrap();
     assert_eq!(again["payload"]["epoch"], *epoch);

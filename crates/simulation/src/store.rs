@@ -1,6 +1,6 @@
 //! The store of the nodes: the model of one, behind a way that delays, loses and repeats.
 //!
-//! Each request arrives after a while, in its room's order. It may be lost on the way, its answer may be lost or come
+//! Each request arrives after a while, those about a room or a session in their order. It may be lost on the way, its answer may be lost or come
 //! twice, and all may pause. What a node that is killed has sent may arrive all the same, and late.
 
 use std::cell::RefCell;
@@ -200,7 +200,7 @@ struct Asked {
 pub(crate) struct SimStore {
     cloud: Rc<RefCell<Cloud>>,
     asked: Vec<Asked>,
-    /// When the last request of a room arrives: none does before.
+    /// When the last request about a room or a session arrives: none does before.
     last: BTreeMap<Arc<str>, u64>,
     answers: Vec<(u64, Ticket, Result<Answer, StoreError>)>,
 }
@@ -228,12 +228,16 @@ impl SimStore {
     }
 }
 
-fn room_of(request: &Request) -> Arc<str> {
+/// The room or the session that a request is about.
+fn about(request: &Request) -> Arc<str> {
     match request {
         Request::Claim(it) => it.room.clone(),
         Request::Append(it) => it.room.clone(),
         Request::Release(it) => it.room.clone(),
-        other => panic!("{other:?} is not asked by a home"),
+        Request::Take(it) => it.client.as_str().into(),
+        Request::Save(it) => it.client.as_str().into(),
+        Request::End(it) => it.client.as_str().into(),
+        other => panic!("{other:?} is not asked by a shard"),
     }
 }
 
@@ -244,7 +248,7 @@ impl Store for SimStore {
         let mut cloud = self.cloud.borrow_mut();
         let delay = cloud.temper.delay;
         let due = now.micros + 1_000 * cloud.random.below(delay + 1);
-        let last = self.last.entry(room_of(&request)).or_default();
+        let last = self.last.entry(about(&request)).or_default();
         *last = due.max(*last);
         self.asked.push(Asked {
             due: *last,
@@ -258,7 +262,7 @@ impl Store for SimStore {
         if cloud.paused_until > now.micros {
             return None;
         }
-        // Those of one room stay in their order.
+        // Those about the same stay in their order.
         self.asked.sort_by_key(|it| it.due);
         while self.asked.first().is_some_and(|it| it.due <= now.micros) {
             let Asked {

@@ -61,6 +61,8 @@ pub(super) enum Phase {
     Open,
     /// It said `hello` to a session that lives on another shard, and is on its way there.
     Moving,
+    /// It said `hello` to a session that the store is asked for.
+    Asking,
     /// A close frame is queued; nothing else is.
     Closing,
 }

@@ -9,10 +9,11 @@ use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
 use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
 use crate::state_position::StatePosition;
+use crate::store::Store;
 use crate::time::Now;
 use roomcast_protocol::{CloseCode, mutated};
 
-impl Edge {
+impl<S: Store> Edge<S> {
     pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
@@ -56,6 +57,9 @@ impl Edge {
                 asked,
                 farewell,
             } => {
+                if S::WAITS && self.is_told_in(conn, edge_room) {
+                    self.hold_until_saved(ctx, now, conn);
+                }
                 if let Some(farewell) = farewell {
                     self.push_whole(ctx, now, conn, Lane::Event, farewell, EdgeRoomId::NONE, 0);
                 }
@@ -272,7 +276,7 @@ impl Edge {
         let Some(membership) = conn.membership(edge_room) else {
             return;
         };
-        membership.player = player;
+        let is_news = std::mem::replace(&mut membership.player, player) != player;
         if !unasked {
             membership.stay.answered();
         }
@@ -290,6 +294,9 @@ impl Edge {
         conn.lanes.drop_where(&mut self.arena, of_room, |piece| {
             self.table.release(piece.chunk, &mut ctx.pool);
         });
+        if S::WAITS && is_news {
+            self.hold_until_saved(ctx, now, id);
+        }
         self.push_whole(ctx, now, id, Lane::Event, answer, EdgeRoomId::NONE, 0);
         self.take_slice(ctx, now, id, edge_room, slice);
     }

@@ -20,6 +20,7 @@ use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
 use crate::lane::Lane;
 use crate::letter::{DirectMessage, Letter, Publish, Receipt, Receipted, Recipient};
 use crate::log::Epoch;
+use crate::store::Store;
 use crate::time::Now;
 
 /// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
@@ -31,7 +32,7 @@ const RECIPIENT_BUSY: &str =
     "too many messages to this recipient are pending; send this one again later";
 const BUSY_RETRY_MS: u64 = 100;
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// The live connection of a client whose id is at home here.
     pub(super) fn live(&self, hash: u64, client: ClientId) -> Option<ConnId> {
         let conns = &self.conns;

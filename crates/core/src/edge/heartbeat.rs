@@ -13,9 +13,10 @@ use crate::id::{ConnId, EdgeRoomId};
 use crate::lane::Lane;
 use crate::pool::Expiry;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::time::{Now, micros};
 
-impl Edge {
+impl<S: Store> Edge<S> {
     pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
         self.end_due(ctx, now);
@@ -26,6 +27,9 @@ impl Edge {
             }
         }
         self.fired = fired;
+        if S::WAITS {
+            self.run_store_timers(ctx, now);
+        }
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
@@ -34,11 +38,18 @@ impl Edge {
             self.batcher.next_wake(),
             self.parking.next_end(),
         ];
-        wakes.into_iter().flatten().min()
+        let wake = wakes.into_iter().flatten().min();
+        if S::WAITS {
+            return wake.into_iter().chain(self.keeper.next_wake()).min();
+        }
+        wake
     }
 
     /// Does what is due for a connection, and sets the time of the next look.
     fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        if S::WAITS {
+            self.renew_record(now, id);
+        }
         let pool_limits = self.pool_limits;
         let Some(conn) = self.conns.get_mut(id) else {
             return;
@@ -173,6 +184,9 @@ impl Edge {
     /// Closes everybody, each once what waits for it is written.
     pub(crate) fn close_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, code: CloseCode) {
         for id in self.ids() {
+            if S::WAITS && self.close_held(ctx, now, id, code) {
+                continue;
+            }
             let Edge {
                 conns,
                 arena,

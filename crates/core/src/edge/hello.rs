@@ -19,6 +19,7 @@ use crate::id::{ClientId, ConnId};
 use crate::identity::{Access, Origin};
 use crate::letter::{OpKind, Place, Resume};
 use crate::log::{Epoch, Since};
+use crate::store::Store;
 use crate::time::Now;
 use crate::token::{ResumeToken, SessionKey, UserMark};
 
@@ -28,9 +29,9 @@ pub struct MovingConnection(Box<Greeting>);
 
 /// A `hello` that was found to be good.
 #[derive(Debug)]
-struct Greeting {
-    token: Option<ResumeToken>,
-    admission: Admission,
+pub(super) struct Greeting {
+    pub(super) token: Option<ResumeToken>,
+    pub(super) admission: Admission,
     positions: Vec<(Box<str>, Place)>,
     inbox: Option<Since>,
     first_direct_seq: u64,
@@ -40,7 +41,7 @@ struct Greeting {
 }
 
 /// What was found for a resume token.
-enum Found {
+pub(super) enum Found {
     /// Its session, taken from where it was, and the connection that it had.
     Session(Session, (ConnId, Encoding)),
     /// Its session, whose token has ended: somebody has to show another one.
@@ -51,6 +52,44 @@ enum Found {
     Nothing,
 }
 
+/// Whether a token opens a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    Fits,
+    /// It does, but the token of whose session it is has ended.
+    Over,
+    /// It is stale, or of another session, or shown by another user.
+    Nothing,
+}
+
+/// Whether a good token opens the session of its client, whose key and admission these are. `shown`: as whom its client
+/// was let in now.
+pub(super) fn judge(
+    now: Now,
+    (key, admission): (Option<SessionKey>, &Admission),
+    token: &ResumeToken,
+    shown: &Admission,
+) -> Judged {
+    let fits = key.is_some_and(|key| {
+        let back = key
+            .generation
+            .get()
+            .saturating_sub(token.key.generation.get());
+        let newest = back <= 1 || mutated!("token_stays_valid");
+        key.incarnation == token.key.incarnation && newest
+    });
+    // A token for somebody else's session, however it was come by, opens nothing.
+    let user_id = admission.identity().map_or("", |it| &*it.user_id);
+    let same_user = shown.identity().is_none_or(|new| *new.user_id == *user_id);
+    if !fits || !same_user {
+        Judged::Nothing
+    } else if !admission.goes_on(shown, now.unix_ms) {
+        Judged::Over
+    } else {
+        Judged::Fits
+    }
+}
+
 pub(super) fn since(position: &LogPosition<'_>) -> Option<Since> {
     Some(Since {
         epoch: Epoch::parse(&position.epoch)?,
@@ -58,7 +97,7 @@ pub(super) fn since(position: &LogPosition<'_>) -> Option<Since> {
     })
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     pub(super) fn hello<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -152,6 +191,25 @@ impl Edge {
     }
 
     fn greet<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, greeting: Greeting) {
+        let found = match greeting.token {
+            Some(token) if S::WAITS => {
+                return self.ask_for_session(ctx, now, id, &token, greeting);
+            }
+            Some(token) => self.find_session(ctx, now, &token, &greeting.admission),
+            None => Found::Nothing,
+        };
+        self.begin_session(ctx, now, id, greeting, found);
+    }
+
+    /// A session begins on this connection, or goes on.
+    pub(super) fn begin_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        greeting: Greeting,
+        found: Found,
+    ) {
         let Greeting {
             token,
             admission,
@@ -161,10 +219,6 @@ impl Edge {
             request_id,
             ..
         } = greeting;
-        let found = match token {
-            Some(token) => self.find_session(ctx, now, &token, &admission),
-            None => Found::Nothing,
-        };
         if matches!(found, Found::Over) {
             let fault = Fault {
                 request: Some(MessageType::Hello),
@@ -201,9 +255,12 @@ impl Edge {
         if admission.identity().is_some() || !session.admission.is_inside() {
             session.admission = admission;
         }
-        let out = match before {
-            Some(before) => self.leave_forbidden(ctx, now, &mut session, before),
-            None => Vec::new(),
+        let out = match (before, token) {
+            (Some((conn, encoding)), Some(token)) => {
+                let before = (token.client_id, conn, encoding);
+                self.leave_forbidden(ctx, now, &mut session, before)
+            }
+            _ => Vec::new(),
         };
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
@@ -224,7 +281,10 @@ impl Edge {
         };
         conn.session = session;
         let client_id = conn.pooled.client_id;
-        if !known_user {
+        if S::WAITS {
+            self.keep(ctx, now, id, before.is_some());
+        }
+        if !known_user && let Some(conn) = self.conn(id) {
             let user_id = Box::<str>::from(conn.session.user_id());
             self.user_session(ctx, now, &user_id, client_id, true);
         }
@@ -241,7 +301,7 @@ impl Edge {
     }
 
     /// Looks for the session of a good token, and takes it from its connection or from where it waits.
-    fn find_session<H: Host>(
+    pub(super) fn find_session<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -271,23 +331,10 @@ impl Edge {
                 Found::Nothing
             };
         };
-        let fits = session.key.is_some_and(|key| {
-            let back = key
-                .generation
-                .get()
-                .saturating_sub(token.key.generation.get());
-            let newest = back <= 1 || mutated!("token_stays_valid");
-            key.incarnation == token.key.incarnation && newest
-        });
-        // A token for somebody else's session, however it was come by, opens nothing.
-        let same_user = shown
-            .identity()
-            .is_none_or(|new| *new.user_id == *session.user_id());
-        if !fits || !same_user {
-            return Found::Nothing;
-        }
-        if !session.admission.goes_on(shown, now.unix_ms) {
-            return Found::Over;
+        match judge(now, (session.key, &session.admission), token, shown) {
+            Judged::Fits => {}
+            Judged::Over => return Found::Over,
+            Judged::Nothing => return Found::Nothing,
         }
         let session = match live {
             Some(id) => self.take_over(ctx, now, id),

@@ -9,9 +9,10 @@ use crate::edge::conn::Conn;
 use crate::edge::receive::Envelope;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
+use crate::store::Store;
 use crate::time::Now;
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// Whether a client that is outside is let in, by this token or by what its request said. If not, it is told so and
     /// closed.
     pub(super) fn admit<H: Host>(
@@ -95,6 +96,9 @@ impl Edge {
         }
         if !self.conn(id).is_some_and(Conn::is_served) {
             return;
+        }
+        if S::WAITS {
+            self.hold_until_saved(ctx, now, id);
         }
         self.renew_rights(ctx, now, id);
         self.schedule(ctx, now, id);

@@ -64,6 +64,14 @@ impl Inbox {
         inbox
     }
 
+    /// An inbox whose messages were lost with the process that had them: whoever comes back is told so.
+    pub(super) fn lost(epoch: Epoch, memory: InboxShare) -> Inbox {
+        Inbox {
+            last: 1,
+            ..Inbox::new(epoch, memory)
+        }
+    }
+
     fn count(&mut self) {
         let kept = self.kept.capacity() * size_of::<Kept>();
         self.memory.set(size_of::<DirectMessages>() + kept);

@@ -15,6 +15,7 @@ use crate::lane::{Lane, Piece};
 use crate::letter::{Leave, Letter, Op, OpHead, OpKind, RoomRef, UserSession};
 use crate::player::PlayerNum;
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::time::{Now, micros};
 
 const TOO_MANY_SESSIONS: &str = "this user has as many sessions as `limits.sessions_per_user` allows; connect again when one of them has ended";
@@ -55,7 +56,7 @@ impl AfterClose {
     }
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// Takes the session from a connection that is going: it is parked, or ends.
     pub(super) fn release_session<H: Host>(
         &mut self,
@@ -96,6 +97,9 @@ impl Edge {
             session,
             until,
         });
+        if S::WAITS {
+            self.keep_parked(now, client_id, grace);
+        }
     }
 
     /// Tells the rooms of a session that its connection is gone. One that was left, but for the answer, is done with.
@@ -126,8 +130,24 @@ impl Edge {
         }
     }
 
-    /// A session is over: its rooms hear that it has left.
+    /// A session is over: its rooms hear that it has left, once its record is gone.
     pub(super) fn end_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        who: (ClientId, ConnId, Encoding),
+        session: Session,
+    ) {
+        if !S::WAITS {
+            return self.tell_end(ctx, now, who, session);
+        }
+        if let Some(session) = self.end_first(ctx, who, session) {
+            self.tell_end(ctx, now, who, session);
+        }
+    }
+
+    /// The rooms of a session hear that it has left.
+    pub(super) fn tell_end<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,

@@ -9,18 +9,22 @@ mod heartbeat;
 mod hello;
 mod identity;
 mod inbox;
+mod keeper;
 mod lifecycle;
 mod membership;
 mod receive;
 mod requests;
 mod rights;
 mod rooms;
+mod saving;
 mod sent;
 mod session;
 mod state;
+mod taking;
 mod users;
 mod write;
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
 use roomcast_protocol::{CloseCode, ErrorCode, mutated};
@@ -36,12 +40,14 @@ use crate::lane::{Lane, LaneArena, Lanes, Piece};
 use crate::pool::{ConnectionPool, PoolLimits, Pooled};
 use crate::rate::{Quota, Rate};
 use crate::settings::Settings;
+use crate::store::Store;
 use crate::table::Table;
 use crate::time::{Now, micros};
 use crate::wheel::Wheel;
 use admission::Admission;
 use conn::{Conn, Phase};
 use fan_out::FanOut;
+use keeper::Keeper;
 pub(crate) use lifecycle::AfterClose;
 use rooms::EdgeRooms;
 use session::{Parking, Session};
@@ -58,7 +64,7 @@ const LARGEST_ANSWER: usize = 1_536;
 /// Room that the error takes with which a room's home may answer an operation, in bytes.
 const LATER_ANSWER: usize = 256;
 
-pub(crate) struct Edge {
+pub(crate) struct Edge<S> {
     conns: Table<Conn>,
     rooms: EdgeRooms,
     pool: ConnectionPool,
@@ -84,6 +90,9 @@ pub(crate) struct Edge {
     fan_out: FanOut,
     /// The last message that an inbox here was given: the next copy of it is counted with it.
     last_direct: Weak<CountedBody>,
+    /// What the store has of the sessions. Empty where none waits.
+    keeper: Keeper,
+    store: PhantomData<fn() -> S>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +101,8 @@ struct Quotas {
     offences: Quota,
 }
 
-impl Edge {
-    pub(crate) fn new(settings: &Settings) -> Edge {
+impl<S: Store> Edge<S> {
+    pub(crate) fn new(settings: &Settings) -> Edge<S> {
         let shortest = [
             settings.ping_interval,
             settings.pong_timeout,
@@ -128,6 +137,8 @@ impl Edge {
             direct_acks: Vec::new(),
             fan_out: FanOut::default(),
             last_direct: Weak::new(),
+            keeper: Keeper::default(),
+            store: PhantomData,
         }
     }
 
@@ -206,6 +217,9 @@ impl Edge {
     /// The socket is gone.
     pub(crate) fn closed<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         self.release_session(ctx, now, id, AfterClose::park(ctx.settings.session_grace));
+        if S::WAITS {
+            self.end_hold(id);
+        }
         self.forget(ctx, id);
     }
 
@@ -262,6 +276,9 @@ impl Edge {
         };
         ctx.stats.close(code);
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
+        if S::WAITS {
+            self.end_hold(id);
+        }
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
         self.closing(ctx, now, id, after);
@@ -417,6 +434,10 @@ impl Edge {
     /// The event lane is full. What a log has is dropped from it, to be told again when the socket drains; where that
     /// does not help, or the client never said `hello`, the connection is closed.
     fn slow_reader<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        // Whose session is being saved has no chance to read. What no log has are answers to its own requests.
+        if S::WAITS && self.keeper.is_held(id) {
+            return self.drop_events(ctx, now, id);
+        }
         let waiting = self.conn(id).map_or(0, |conn| conn.lanes.event_bytes());
         ctx.host.notice(Notice::SlowReader { waiting });
         if self.conn(id).is_some_and(|conn| conn.session.key.is_some()) {
@@ -462,7 +483,7 @@ fn over_state(bytes: usize, settings: &Settings) -> bool {
 
 fn may_read(conn: &Conn, settings: &Settings) -> bool {
     let answers = conn.lanes.control_bytes() + conn.operations as usize * LATER_ANSWER;
-    !matches!(conn.phase, Phase::Closing | Phase::Moving)
+    conn.phase == Phase::Open
         && (conn.window as usize) < settings.publish_window.max(1)
         && answers + LARGEST_ANSWER <= settings.control_lane.max(LARGEST_ANSWER)
 }

@@ -10,13 +10,14 @@ use roomcast_protocol::{
 use crate::chunk::ChunkBuilder;
 use crate::context::{Context, Fault};
 use crate::edge::admission::Admission;
-use crate::edge::conn::{Conn, Phase};
+use crate::edge::conn::Phase;
 use crate::edge::requests::{Message, into_owned};
 use crate::edge::rights::Needs;
 use crate::edge::{Edge, LARGEST_ANSWER};
 use crate::host::{Control, Encoding, Host, Notice};
 use crate::id::ConnId;
 use crate::letter::{MembersPage, OpKind};
+use crate::store::Store;
 use crate::time::Now;
 
 /// Largest payload of a `ping`, in bytes: its answer must fit into the control lane.
@@ -63,7 +64,7 @@ impl Envelope<'_> {
     }
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// Bytes have arrived: a sign of life.
     pub(crate) fn note_received(&mut self, now: Now, id: ConnId) {
         if let Some(conn) = self.conn_mut(id) {
@@ -79,8 +80,7 @@ impl Edge {
         id: ConnId,
         received: Received<'_>,
     ) {
-        let going = |conn: &&Conn| matches!(conn.phase, Phase::Closing | Phase::Moving);
-        let Some(conn) = self.conn(id).filter(|conn| !going(conn)) else {
+        let Some(conn) = self.conn(id).filter(|conn| conn.phase == Phase::Open) else {
             return;
         };
         let encoding = conn.encoding;
@@ -400,7 +400,7 @@ impl Edge {
     }
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// Asks everybody to come back, each after a delay of its own within `spread_ms`.
     pub(crate) fn announce_reconnect<H: Host>(
         &mut self,

@@ -17,12 +17,13 @@ use crate::edge::{Edge, may_read};
 use crate::host::Host;
 use crate::id::{ConnRef, EdgeRoomId};
 use crate::letter::{Join, Leave, Op, OpHead, OpKind, Place, Publish};
+use crate::store::Store;
 use crate::time::Now;
 
 /// Bytes of a publish window that an operation takes beside what its sender put into it.
 const OP_OVERHEAD: usize = 128;
 
-impl Edge {
+impl<S: Store> Edge<S> {
     pub(super) fn join<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -104,6 +105,10 @@ impl Edge {
             request_id,
         };
         ctx.send_home(Op { head, request });
+        if S::WAITS && at.is_some() {
+            // It may have other rights there than before.
+            self.session_changed(id);
+        }
         if allowed.rights().ends_at() > 0 {
             self.schedule(ctx, now, id);
         }

@@ -12,10 +12,11 @@ use crate::edge::membership::Membership;
 use crate::edge::receive::Envelope;
 use crate::edge::session::Session;
 use crate::host::{Encoding, Host};
-use crate::id::{ConnId, EdgeRoomId};
+use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::identity::Rights;
 use crate::letter::{Leave, OpKind};
 use crate::log::Since;
+use crate::store::Store;
 use crate::time::Now;
 
 /// What a request needs of its sender, beside being let in.
@@ -108,7 +109,7 @@ impl RoomRights {
     /// A token that ends later is taken to end here: in the year 10889.
     const LAST_END: i64 = (1 << 48) - 1;
 
-    fn new(of_session: Rights, of_room: Rights, ends_at: i64) -> RoomRights {
+    pub(super) fn new(of_session: Rights, of_room: Rights, ends_at: i64) -> RoomRights {
         // A token that ended before the epoch has ended all the same.
         let ends_at = match ends_at {
             0 => 0,
@@ -123,6 +124,11 @@ impl RoomRights {
                 (ends_at >> 32) as u16,
             ],
         }
+    }
+
+    /// What the room's token allows, and when that ends; nothing where there is none.
+    pub(super) fn of_room(self) -> Option<(Rights, i64)> {
+        (self.of_room != Rights::NONE).then(|| (self.of_room, self.ends_at()))
     }
 
     /// When the room's token ends, in milliseconds since the Unix epoch; 0: never, or there is none.
@@ -153,7 +159,7 @@ impl Membership {
     }
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// Whether the sender of a message was let in, and may ask for what it asks for. If not, it is told so, and its number
     /// is used up.
     pub(super) fn allow<H: Host>(
@@ -345,8 +351,13 @@ impl Edge {
         ctx: &mut Context<H>,
         now: Now,
         session: &mut Session,
-        (id, encoding): (ConnId, Encoding),
+        (client, id, encoding): (ClientId, ConnId, Encoding),
     ) -> Vec<Arc<str>> {
+        let is_new_to_rooms = S::WAITS
+            && self
+                .keeper
+                .copy(client)
+                .is_some_and(|it| it.is_new_to_rooms);
         let mut left = Vec::new();
         let admission = &session.admission;
         let rooms = &mut self.rooms;
@@ -366,6 +377,14 @@ impl Edge {
         let mut names = Vec::new();
         for (room, player, edge_room) in left {
             names.push(Arc::clone(&room.name));
+            if is_new_to_rooms {
+                self.introduce(
+                    ctx,
+                    now,
+                    (client, id, encoding),
+                    (room.clone(), edge_room, player),
+                );
+            }
             let leave = OpKind::Leave(Leave {
                 gone: true,
                 edge_room,

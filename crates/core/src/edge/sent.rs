@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use roomcast_protocol::ErrorCode;
 
 use crate::letter::Receipt;
+use crate::wire::session::{PackedAnswer, PackedSent};
 
 /// Answers that are kept, and messages that may wait for one.
 pub(super) const UNANSWERED: usize = 32;
@@ -169,6 +170,35 @@ impl Sent {
             }
         } else if let Some(answer @ Answer::Open) = self.answer(seq) {
             *answer = Answer::Refused(code);
+        }
+    }
+
+    /// What another node has to know of them. What is on its way is to be sent again there: an inbox takes it once.
+    pub(super) fn save(&self) -> PackedSent {
+        let answers = self.answers.iter().map(|answer| match answer {
+            Answer::UnderWay { .. } | Answer::Open => PackedAnswer::Open,
+            Answer::Acked(offset) => PackedAnswer::Acked(*offset),
+            Answer::Refused(code) => PackedAnswer::Refused(*code),
+        });
+        PackedSent {
+            last: self.last,
+            answers: answers.collect(),
+            ahead: self.ahead.clone(),
+        }
+    }
+
+    /// The reverse of [`Sent::save`].
+    pub(super) fn restore(saved: &PackedSent) -> Sent {
+        let answers = saved.answers.iter().map(|answer| match answer {
+            PackedAnswer::Open => Answer::Open,
+            PackedAnswer::Acked(offset) => Answer::Acked(*offset),
+            PackedAnswer::Refused(code) => Answer::Refused(*code),
+        });
+        Sent {
+            last: saved.last,
+            answers: answers.collect(),
+            ahead: saved.ahead.clone(),
+            reported_gap: 0,
         }
     }
 

@@ -9,12 +9,13 @@ use crate::id::{ConnId, ConnRef, EdgeRoomId};
 use crate::lane::Lane;
 use crate::letter::{NewestState, Op, OpHead, OpKind, ReadState};
 use crate::state_position::StatePosition;
+use crate::store::Store;
 use crate::time::Now;
 
 /// Rooms that are asked for state at once: what they answer has to fit a lane.
 const ASKED: usize = 8;
 
-impl Edge {
+impl<S: Store> Edge<S> {
     /// What was asked for has come: the room's newest state or a part of it, or nothing where the connection is not in
     /// the room.
     pub(super) fn take_state<H: Host>(

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::id::ConnId;
 use crate::lane::Piece;
 use crate::letter::{OpKind, ReadLog};
+use crate::store::Store;
 use crate::time::{Now, micros};
 
 /// What to do after a write.
@@ -23,7 +24,7 @@ pub enum Written {
     Blocked,
 }
 
-impl Edge {
+impl<S: Store> Edge<S> {
     pub(crate) fn next_dirty(&mut self, now: Now) -> Option<ConnId> {
         loop {
             let id = self.batcher.next(now.micros)?;
@@ -44,12 +45,16 @@ impl Edge {
             conns,
             arena,
             table,
+            keeper,
             ..
         } = self;
         let Some(conn) = conns.get_mut(id) else {
             return 0;
         };
         conn.lanes.batch(arena);
+        if S::WAITS && keeper.is_held(id) {
+            return 0;
+        }
         let (arena, table) = (&*arena, &*table);
         let mut filled = 0;
         for (slice, piece) in slices.iter_mut().zip(conn.lanes.pieces(arena)) {
@@ -73,6 +78,13 @@ impl Edge {
         bytes: usize,
         blocked: bool,
     ) -> Written {
+        if S::WAITS
+            && let Some(hold) = self.keeper.hold(id)
+        {
+            // Its socket takes bytes, and may have none yet.
+            hold.was_blocked = false;
+            return Written::Blocked;
+        }
         let Edge {
             conns,
             arena,

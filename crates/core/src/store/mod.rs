@@ -13,6 +13,7 @@
 mod node;
 mod room;
 mod session;
+mod sorted;
 
 pub use node::{Beat, Beaten, NodeEntry};
 pub use room::{
@@ -22,6 +23,8 @@ pub use session::{
     End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
     UserChange,
 };
+
+pub(crate) use sorted::Sorted;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 mod bytes;
 pub(crate) mod letter;
 pub(crate) mod room;
-mod session;
+pub(crate) mod session;
 mod values;
 #[cfg(test)]
 mod vectors;

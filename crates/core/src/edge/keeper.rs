@@ -1,0 +1,303 @@
+//! What the store has of this shard's sessions, what it is asked, and who waits for its answers. Only where a store waits.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use crate::edge::hello::Greeting;
+use crate::edge::session::Session;
+use crate::host::Encoding;
+use crate::id::{ClientId, ConnId};
+use crate::store::{Request, StoreId, Ticket};
+
+/// Microseconds after which a request is repeated for the first time, and at most.
+const FIRST_PAUSE: u64 = 50_000;
+const LONGEST_PAUSE: u64 = 2_000_000;
+
+/// The sessions of a shard in its store.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    /// Sessions that are here, and those that are about to end.
+    copies: BTreeMap<ClientId, Copied>,
+    /// Sessions that somebody has asked for.
+    takes: BTreeMap<ClientId, Taking>,
+    /// Requests to which there is no answer yet.
+    tickets: BTreeMap<Ticket, ClientId>,
+    last_ticket: u64,
+    /// Requests that this turn has made.
+    requests: Vec<(Ticket, Request)>,
+    /// Sessions that have changed in this turn. May name one twice.
+    changed: Vec<ClientId>,
+    /// When to look at a session again. May name one too often.
+    looks: BinaryHeap<Reverse<(u64, ClientId)>>,
+    /// Connections to which nothing is written until their session is saved.
+    holds: BTreeMap<u64, Hold>,
+    /// When clients that wait for the store are sent away: the same patience for all, so these are in order.
+    patience: VecDeque<(u64, ConnId)>,
+    /// How many of the copies are about to end.
+    ending: usize,
+}
+
+/// A session, as far as the store has it.
+#[derive(Debug)]
+pub(super) struct Copied {
+    /// Of several nodes that want the session, the one with the highest has it.
+    pub(super) turn: u64,
+    /// The store that has confirmed it last.
+    pub(super) known: Option<StoreId>,
+    /// How often it has changed; up to which change it is saved; which one the request under way has.
+    pub(super) changes: u64,
+    pub(super) saved: u64,
+    pub(super) saving: u64,
+    pub(super) asked: Option<Asked>,
+    /// Milliseconds since the Unix epoch at which it lost its connection, and how long it is kept then; 0: it has one.
+    pub(super) away: (i64, u64),
+    /// Microseconds at which it is saved again, though nothing has changed: records end.
+    pub(super) renew_at: u64,
+    /// It was taken from another node, and its rooms don't know this one yet.
+    pub(super) is_new_to_rooms: bool,
+    pub(super) ending: Option<Ending>,
+}
+
+/// A session that is about to end: its rooms are told once the store has said so.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) conn: ConnId,
+    pub(super) encoding: Encoding,
+    pub(super) session: Session,
+}
+
+/// A session that somebody has asked for.
+#[derive(Debug)]
+pub(super) struct Taking {
+    /// Those who have shown its token, in their order.
+    pub(super) greetings: Vec<(ConnId, Greeting)>,
+    /// The turn that it was seen with; 0: it was not looked at yet.
+    pub(super) turn: u64,
+    pub(super) asked: Option<Asked>,
+}
+
+/// A request that has no answer yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    ticket: Ticket,
+    request: Request,
+    tries: u32,
+    /// Microseconds at which it is made again.
+    again_at: Option<u64>,
+}
+
+/// A connection to which nothing is written.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// The change that has to be saved before the client is told.
+    pub(super) change: u64,
+    /// The newest change when its patience began, and when that ends, in microseconds.
+    pub(super) first: u64,
+    pub(super) until: u64,
+    /// Its socket takes nothing either.
+    pub(super) was_blocked: bool,
+}
+
+impl Copied {
+    pub(super) fn new(turn: u64) -> Copied {
+        Copied {
+            turn,
+            known: None,
+            changes: 0,
+            saved: 0,
+            saving: 0,
+            asked: None,
+            away: (0, 0),
+            renew_at: u64::MAX,
+            is_new_to_rooms: false,
+            ending: None,
+        }
+    }
+}
+
+impl Asked {
+    pub(super) fn is(&self, ticket: Ticket) -> bool {
+        self.ticket == ticket
+    }
+}
+
+impl Keeper {
+    pub(super) fn copy(&self, client: ClientId) -> Option<&Copied> {
+        self.copies.get(&client)
+    }
+
+    pub(super) fn copy_mut(&mut self, client: ClientId) -> Option<&mut Copied> {
+        self.copies.get_mut(&client)
+    }
+
+    /// A session is here from now on.
+    pub(super) fn put(&mut self, client: ClientId, copied: Copied) {
+        self.remove(client);
+        self.copies.insert(client, copied);
+    }
+
+    pub(super) fn remove(&mut self, client: ClientId) -> Option<Copied> {
+        let copied = self.copies.remove(&client)?;
+        self.ending -= usize::from(copied.ending.is_some());
+        Some(copied)
+    }
+
+    /// A session is about to end. What it asked for before is not asked again.
+    pub(super) fn end(&mut self, client: ClientId, ending: Ending) {
+        if let Some(copied) = self.copies.get_mut(&client) {
+            copied.ending = Some(ending);
+            copied.asked = None;
+            self.ending += 1;
+        }
+    }
+
+    /// How many sessions are about to end.
+    pub(super) fn ending(&self) -> usize {
+        self.ending
+    }
+
+    pub(super) fn taking(&mut self, client: ClientId) -> Option<&mut Taking> {
+        self.takes.get_mut(&client)
+    }
+
+    /// Whether the store is asked for a session: its turn is about to rise.
+    pub(super) fn is_being_taken(&self, client: ClientId) -> bool {
+        let taking = self.takes.get(&client);
+        taking.is_some_and(|it| it.asked.is_some())
+    }
+
+    pub(super) fn begin_taking(&mut self, client: ClientId, turn: u64) -> &mut Taking {
+        self.takes.entry(client).or_insert_with(|| Taking {
+            greetings: Vec::new(),
+            turn,
+            asked: None,
+        })
+    }
+
+    pub(super) fn end_taking(&mut self, client: ClientId) -> Option<Taking> {
+        self.takes.remove(&client)
+    }
+
+    /// A session has changed: it is saved when the turn ends.
+    pub(super) fn note_change(&mut self, client: ClientId) -> u64 {
+        let Some(copied) = self.copies.get_mut(&client) else {
+            return 0;
+        };
+        copied.changes += 1;
+        self.changed.push(client);
+        copied.changes
+    }
+
+    /// A session may have something to ask for.
+    pub(super) fn look_now(&mut self, client: ClientId) {
+        self.changed.push(client);
+    }
+
+    pub(super) fn look_at(&mut self, client: ClientId, micros: u64) {
+        self.looks.push(Reverse((micros, client)));
+    }
+
+    pub(super) fn take_changed(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// A session whose time to be looked at has come.
+    pub(super) fn next_look(&mut self, micros: u64) -> Option<ClientId> {
+        let Reverse((at, client)) = self.looks.peek().copied()?;
+        if at > micros {
+            return None;
+        }
+        self.looks.pop();
+        Some(client)
+    }
+
+    /// Asks for something. The caller keeps what is returned until there is an answer.
+    pub(super) fn ask(&mut self, client: ClientId, request: Request) -> Asked {
+        let ticket = self.submit(client, request.clone());
+        Asked {
+            ticket,
+            request,
+            tries: 0,
+            again_at: None,
+        }
+    }
+
+    fn submit(&mut self, client: ClientId, request: Request) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket::of_session(self.last_ticket);
+        self.tickets.insert(ticket, client);
+        self.requests.push((ticket, request));
+        ticket
+    }
+
+    /// There was no answer: it is asked again after a while. `random` spreads those who ask.
+    pub(super) fn pause(&mut self, client: ClientId, asked: &mut Asked, micros: u64, random: u64) {
+        let pause = FIRST_PAUSE << asked.tries.min(10);
+        let pause = pause.min(LONGEST_PAUSE);
+        let at = micros.saturating_add(pause / 2 + random % (pause / 2));
+        (asked.tries, asked.again_at) = (asked.tries + 1, Some(at));
+        self.look_at(client, at);
+    }
+
+    /// Asks again, if the time for it has come.
+    pub(super) fn repeat(&mut self, client: ClientId, asked: &mut Asked, micros: u64) {
+        if asked.again_at.is_some_and(|at| at <= micros) {
+            asked.again_at = None;
+            asked.ticket = self.submit(client, asked.request.clone());
+        }
+    }
+
+    /// Whom an answer is about.
+    pub(super) fn answered(&mut self, ticket: Ticket) -> Option<ClientId> {
+        self.tickets.remove(&ticket)
+    }
+
+    pub(super) fn take_requests(&mut self) -> Vec<(Ticket, Request)> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether a turn has to follow.
+    pub(super) fn has_work(&self) -> bool {
+        !self.requests.is_empty() || !self.changed.is_empty()
+    }
+
+    pub(super) fn hold(&mut self, id: ConnId) -> Option<&mut Hold> {
+        self.holds.get_mut(&id.to_u64())
+    }
+
+    pub(super) fn is_held(&self, id: ConnId) -> bool {
+        self.holds.contains_key(&id.to_u64())
+    }
+
+    pub(super) fn begin_hold(&mut self, id: ConnId, hold: Hold) {
+        self.wait(id, hold.until);
+        self.holds.insert(id.to_u64(), hold);
+    }
+
+    pub(super) fn end_hold(&mut self, id: ConnId) -> Option<Hold> {
+        self.holds.remove(&id.to_u64())
+    }
+
+    /// A client waits, until then at most.
+    pub(super) fn wait(&mut self, id: ConnId, until: u64) {
+        if until < u64::MAX {
+            self.patience.push_back((until, id));
+        }
+    }
+
+    /// A connection that waits no longer, if it still does.
+    pub(super) fn next_impatient(&mut self, micros: u64) -> Option<ConnId> {
+        let (until, id) = self.patience.front().copied()?;
+        if until > micros {
+            return None;
+        }
+        self.patience.pop_front();
+        Some(id)
+    }
+
+    pub(super) fn next_wake(&self) -> Option<u64> {
+        let look = self.looks.peek().map(|Reverse((at, _))| *at);
+        let end = self.patience.front().map(|(until, _)| *until);
+        look.into_iter().chain(end).min()
+    }
+}

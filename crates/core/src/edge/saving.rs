@@ -1,0 +1,486 @@
+//! Sessions are saved before their clients are told of what has changed, and end in the store before their rooms are told.
+//!
+//! Until a session is saved, nothing is written to its connection: that is as if its socket took nothing, so the lanes'
+//! bounds hold. One request about a session is under way; what changes meanwhile goes with the next.
+
+use roomcast_protocol::CloseCode;
+
+use crate::context::Context;
+use crate::edge::conn::{Conn, Phase};
+use crate::edge::keeper::{Copied, Ending, Hold};
+use crate::edge::session::Session;
+use crate::edge::{AfterClose, Edge, mark_dirty};
+use crate::host::{Encoding, Host};
+use crate::id::{ClientId, ConnId, EdgeRoomId};
+use crate::store::{Answer, End, Request, Save, SessionRecord, Store, StoreError, Ticket};
+use crate::time::{Now, micros};
+use crate::wire::session::{PackedMembership, PackedSession};
+
+/// Milliseconds after which the record of a session with a connection ends if its node is gone, and microseconds after
+/// which it is saved anew.
+const RECORD_ENDS: u64 = 24 * 3_600_000;
+const RECORD_RENEWS: u64 = 8 * 3_600_000_000;
+/// Milliseconds that the record of a session without a connection outlives its grace: its node ends it.
+const SPARE: u64 = 10_000;
+/// Microseconds until a node looks again that has no lease: it asks for nothing.
+pub(super) const NO_LEASE: u64 = 50_000;
+
+impl<S: Store> Edge<S> {
+    /// A session with a token is on this connection from now on. `is_known`: it was here before, or was taken.
+    pub(super) fn keep<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        is_known: bool,
+    ) {
+        let Some(conn) = self.conn(id).filter(|it| it.session.key.is_some()) else {
+            return;
+        };
+        let client = conn.pooled.client_id;
+        match self.keeper.copy_mut(client).filter(|_| is_known) {
+            Some(copied) => {
+                copied.away = (0, 0);
+                copied.is_new_to_rooms = false;
+                self.hold_until_saved(ctx, now, id);
+            }
+            None => {
+                // Whoever shows its token where it isn't saved yet is told that it began anew: that is no loss.
+                self.keeper.put(client, Copied::new(1));
+                self.keeper.note_change(client);
+            }
+        }
+    }
+
+    /// What is kept of a session has changed.
+    pub(super) fn session_changed(&mut self, id: ConnId) {
+        if let Some(client) = self.conn(id).map(|conn| conn.pooled.client_id) {
+            self.keeper.note_change(client);
+        }
+    }
+
+    /// What is kept of a session has changed, and its client must not be told before it is saved.
+    pub(super) fn hold_until_saved<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        let change = self.keeper.note_change(conn.pooled.client_id);
+        if change == 0 || conn.phase != Phase::Open {
+            return;
+        }
+        if let Some(hold) = self.keeper.hold(id) {
+            hold.change = change;
+            return;
+        }
+        let hold = Hold {
+            change,
+            first: change,
+            until: patience_end(ctx, now),
+            was_blocked: conn.blocked,
+        };
+        self.keeper.begin_hold(id, hold);
+        (conn.blocked, conn.progress_at) = (true, now.micros);
+    }
+
+    /// A session has lost its connection, and is kept so many milliseconds.
+    pub(super) fn keep_parked(&mut self, now: Now, client: ClientId, grace: u64) {
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.away = (now.unix_ms, grace);
+            self.keeper.note_change(client);
+        }
+    }
+
+    /// A connection is told what it was not told until now, or is closed.
+    pub(super) fn end_hold(&mut self, id: ConnId) {
+        if let Some(hold) = self.keeper.end_hold(id)
+            && let Some(conn) = self.conns.get_mut(id)
+        {
+            conn.blocked = hold.was_blocked;
+        }
+    }
+
+    /// Asks the store to save what has changed.
+    pub(crate) fn flush_sessions<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        for client in self.keeper.take_changed() {
+            self.save(ctx, now, client);
+            self.ask_to_take(ctx, now, client);
+        }
+    }
+
+    fn save<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
+        let Some(copied) = self.keeper.copy(client) else {
+            return;
+        };
+        // What is saved with the turn of before a takeover is refused.
+        if copied.asked.is_some() || self.keeper.is_being_taken(client) {
+            return;
+        }
+        if copied.ending.is_some() {
+            let turn = copied.turn;
+            let end = Request::End(End { client, turn });
+            return self.ask_of(client, end);
+        }
+        if copied.saved == copied.changes {
+            return;
+        }
+        let Some(own) = ctx.cluster.acts(now.micros) else {
+            return self.keeper.look_at(client, now.micros + NO_LEASE);
+        };
+        let (changes, (away_since, grace)) = (copied.changes, copied.away);
+        let (turn, node) = (copied.turn, own.node);
+        let known = copied.known.filter(|store| *store == ctx.cluster.store);
+        let Some(value) = self.pack(ctx, client, away_since) else {
+            self.keeper.remove(client);
+            return;
+        };
+        let record = SessionRecord { turn, node, value };
+        let ends_after = match away_since {
+            0 => RECORD_ENDS,
+            _ => grace + SPARE,
+        };
+        let save = Save {
+            client,
+            record,
+            known,
+            ends_after,
+        };
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.saving = changes;
+        }
+        self.ask_of(client, Request::Save(save));
+    }
+
+    fn ask_of(&mut self, client: ClientId, request: Request) {
+        let asked = self.keeper.ask(client, request);
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.asked = Some(asked);
+        }
+    }
+
+    /// What another node has to know of a session that is here.
+    fn pack<H: Host>(
+        &mut self,
+        ctx: &Context<H>,
+        client: ClientId,
+        away_since: i64,
+    ) -> Option<Box<[u8]>> {
+        let hash = ctx.names.hash(client.as_str());
+        let session = match self.live(hash, client) {
+            Some(id) => &self.conns.get(id)?.session,
+            None => &self.parking.get(hash, client)?.session,
+        };
+        let staying = session.memberships.iter();
+        let staying = staying.filter(|it| it.player != 0 && it.stay.is_staying());
+        let rooms = staying.filter_map(|it| {
+            Some(PackedMembership {
+                room: (&*self.rooms.get(it.room)?.name).into(),
+                player: it.player,
+                leaves: false,
+                of_room: it.rights.of_room(),
+                floor: it.floor,
+            })
+        });
+        let sent = session.direct_messages.as_ref();
+        let packed = PackedSession {
+            key: session.key?,
+            first: session.first,
+            identity: session.identity().map(|it| Box::new(it.clone())),
+            parked_since: away_since,
+            memberships: rooms.collect(),
+            // Inboxes end with their process.
+            inbox: None,
+            sent: sent.map(|it| it.sent.save()).unwrap_or_default(),
+        };
+        let mut value = Vec::with_capacity(64);
+        packed.write(&mut value);
+        Some(value.into())
+    }
+
+    /// What this turn asks of the store.
+    pub(crate) fn take_requests(&mut self) -> Vec<(Ticket, Request)> {
+        self.keeper.take_requests()
+    }
+
+    /// Whether a turn has to follow.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.keeper.has_work()
+    }
+
+    /// The store has answered.
+    pub(crate) fn hear<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        ticket: Ticket,
+        result: Result<Answer, StoreError>,
+    ) {
+        let Some(client) = self.keeper.answered(ticket) else {
+            return;
+        };
+        let is_it = |copied: &Copied| copied.asked.as_ref().is_some_and(|it| it.is(ticket));
+        if self.keeper.copy(client).is_some_and(is_it) {
+            self.saved(ctx, now, client, result);
+        } else {
+            self.taken(ctx, now, client, ticket, result);
+        }
+    }
+
+    /// The store has saved or ended a session, or has not.
+    fn saved<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        result: Result<Answer, StoreError>,
+    ) {
+        let random = ctx.host.random();
+        let Some(copied) = self.keeper.copy_mut(client) else {
+            return;
+        };
+        let Ok(Answer::Turn(done)) = result else {
+            let Some(mut asked) = copied.asked.take() else {
+                return;
+            };
+            self.keeper.pause(client, &mut asked, now.micros, random);
+            if let Some(copied) = self.keeper.copy_mut(client) {
+                copied.asked = Some(asked);
+            }
+            return;
+        };
+        copied.asked = None;
+        if copied.ending.is_some() {
+            return self.end_kept(ctx, now, client, done);
+        }
+        if !done {
+            return self.lose(ctx, now, client);
+        }
+        copied.saved = copied.saving;
+        copied.known = Some(ctx.cluster.store);
+        copied.renew_at = now.micros.saturating_add(RECORD_RENEWS);
+        let (saved, changes) = (copied.saved, copied.changes);
+        if saved < changes {
+            self.keeper.look_now(client);
+        }
+        let hash = ctx.names.hash(client.as_str());
+        if let Some(id) = self.live(hash, client) {
+            self.tell(ctx, now, id, saved);
+        }
+    }
+
+    /// A session is saved up to a change: its client may be told of it.
+    fn tell<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId, saved: u64) {
+        let Some(hold) = self.keeper.hold(id) else {
+            return;
+        };
+        if saved < hold.change {
+            // The store goes on: what came later has its own time.
+            if saved >= hold.first {
+                hold.first = hold.change;
+                hold.until = patience_end(ctx, now);
+                let until = hold.until;
+                self.keeper.wait(id, until);
+            }
+            return;
+        }
+        self.end_hold(id);
+        let Edge { conns, batcher, .. } = self;
+        let Some(conn) = conns.get_mut(id).filter(|conn| !conn.blocked) else {
+            return;
+        };
+        conn.progress_at = now.micros;
+        if conn.lanes.is_empty() {
+            self.ask_next(ctx, now, id);
+        } else {
+            mark_dirty(conn, batcher, now, 0);
+        }
+    }
+
+    /// Another node has the session, or it has ended elsewhere: it is forgotten here, and its rooms hear nothing.
+    pub(super) fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
+        let Some(copied) = self.keeper.remove(client) else {
+            return;
+        };
+        // One that was never saved was begun by two nodes at once: its client may come back to the other one.
+        let code = match copied.known {
+            Some(_) => CloseCode::TakenOver,
+            None => CloseCode::Reconnect,
+        };
+        let hash = ctx.names.hash(client.as_str());
+        ctx.stats.taken_over += 1;
+        if let Some(ending) = copied.ending {
+            self.forget_session(ctx, now, (client, ending.conn), ending.session);
+        } else if let Some(parked) = self.parking.take(hash, client) {
+            self.forget_session(ctx, now, (client, parked.conn), parked.session);
+        } else if let Some(id) = self.live(hash, client)
+            && let Some(conn) = self.conn_mut(id)
+        {
+            let session = std::mem::take(&mut conn.session);
+            self.forget_session(ctx, now, (client, id), session);
+            self.close_with(ctx, now, id, code);
+        }
+    }
+
+    /// A session that is another's now: nothing of it is left here.
+    fn forget_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (client, id): (ClientId, ConnId),
+        mut session: Session,
+    ) {
+        self.user_session(ctx, now, session.user_id(), client, false);
+        self.stop_events(id, &mut session);
+        for membership in session.memberships {
+            self.rooms.exit(membership.room);
+        }
+    }
+
+    fn stop_events(&mut self, id: ConnId, session: &mut Session) {
+        for membership in &mut session.memberships {
+            if membership.stop_events()
+                && let Some(room) = self.rooms.get_mut(membership.room)
+            {
+                room.remove_receiver(id);
+            }
+        }
+    }
+
+    /// Ends a session in the store first. What is returned may end at once.
+    pub(super) fn end_first<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        (client, conn, encoding): (ClientId, ConnId, Encoding),
+        mut session: Session,
+    ) -> Option<Session> {
+        let Some(copied) = self.keeper.copy(client) else {
+            return Some(session);
+        };
+        let is_unknown = copied.saved == 0 && copied.asked.is_none() && copied.turn == 1;
+        // As many may wait for a store that is away as may wait for their clients.
+        let full = self.keeper.ending() >= ctx.settings.max_parked.max(1);
+        // What a connection without a session leaves behind has no record.
+        if session.key.is_none() || copied.ending.is_some() {
+            return Some(session);
+        }
+        if is_unknown || full {
+            self.keeper.remove(client);
+            return Some(session);
+        }
+        self.stop_events(conn, &mut session);
+        let ending = Ending {
+            conn,
+            encoding,
+            session,
+        };
+        self.keeper.end(client, ending);
+        self.keeper.look_now(client);
+        None
+    }
+
+    /// The store has ended a session, or another node has it.
+    fn end_kept<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId, done: bool) {
+        let Some(copied) = self.keeper.remove(client) else {
+            return;
+        };
+        let is_new_to_rooms = copied.is_new_to_rooms;
+        if let Some(ending) = copied.ending {
+            let Ending {
+                conn,
+                encoding,
+                session,
+            } = ending;
+            if done {
+                for membership in session.memberships.iter().filter(|_| is_new_to_rooms) {
+                    if let Some(room) = self.rooms.get(membership.room) {
+                        let room = (room.reference(), room.id, membership.player);
+                        self.introduce(ctx, now, (client, conn, encoding), room);
+                    }
+                }
+                self.tell_end(ctx, now, (client, conn, encoding), session);
+            } else {
+                self.forget_session(ctx, now, (client, conn), session);
+            }
+        }
+        // Who has shown its token meanwhile has waited for this.
+        self.keeper.look_now(client);
+    }
+
+    /// Does what is due: requests are repeated, and clients are sent away that have waited for too long.
+    pub(super) fn run_store_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        while let Some(client) = self.keeper.next_look(now.micros) {
+            let asked = match self.keeper.is_being_taken(client) {
+                true => None,
+                false => self.keeper.copy_mut(client).and_then(|it| it.asked.take()),
+            };
+            if let Some(mut asked) = asked {
+                self.keeper.repeat(client, &mut asked, now.micros);
+                if let Some(copied) = self.keeper.copy_mut(client) {
+                    copied.asked = Some(asked);
+                }
+            }
+            let asked = self.keeper.taking(client).and_then(|it| it.asked.take());
+            if let Some(mut asked) = asked {
+                self.keeper.repeat(client, &mut asked, now.micros);
+                if let Some(taking) = self.keeper.taking(client) {
+                    taking.asked = Some(asked);
+                }
+            }
+            self.keeper.look_now(client);
+        }
+        while let Some(id) = self.keeper.next_impatient(now.micros) {
+            let waits = self
+                .keeper
+                .hold(id)
+                .is_some_and(|it| it.until <= now.micros);
+            let asks = |conn: &Conn| conn.phase == Phase::Asking;
+            if waits || self.conn(id).is_some_and(asks) {
+                ctx.stats.impatient += 1;
+                self.close_with(ctx, now, id, CloseCode::Reconnect);
+            }
+        }
+    }
+
+    /// A connection was looked at: its session's record must not end.
+    pub(super) fn renew_record(&mut self, now: Now, id: ConnId) {
+        let client = self.conn(id).map(|conn| conn.pooled.client_id);
+        if let Some(client) = client
+            && let Some(copied) = self.keeper.copy_mut(client)
+            && copied.renew_at <= now.micros
+        {
+            copied.renew_at = u64::MAX;
+            self.keeper.note_change(client);
+        }
+    }
+
+    /// Whether a connection is in a room, as far as its client was told.
+    pub(super) fn is_told_in(&mut self, id: ConnId, room: EdgeRoomId) -> bool {
+        let conn = self.conn_mut(id);
+        let membership = conn.and_then(|conn| conn.membership(room));
+        membership.is_some_and(|it| it.player != 0)
+    }
+
+    /// Closes a connection whose client has not been told all: it is not told the rest.
+    pub(super) fn close_held<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        code: CloseCode,
+    ) -> bool {
+        let is_held = self.keeper.is_held(id);
+        if is_held {
+            let after = AfterClose::of(code, &ctx.settings);
+            let reason = code.reason(1 + ctx.host.random() % 1_000);
+            self.close(ctx, now, id, code.code(), &reason, after);
+        }
+        is_held
+    }
+}
+
+/// Microseconds until which a client that begins to wait now may wait for the store.
+pub(super) fn patience_end<H>(ctx: &Context<H>, now: Now) -> u64 {
+    match ctx.settings.patience {
+        0 => u64::MAX,
+        patience => now.micros.saturating_add(micros(patience)),
+    }
+}

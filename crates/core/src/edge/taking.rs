@@ -1,0 +1,328 @@
+//! A session comes back whose token was shown here: the store is asked for it, as another node may have it.
+//!
+//! It is looked at first, and taken with the turn that it was seen with: who has a token that does not fit changes nothing.
+
+use crate::context::Context;
+use crate::edge::Edge;
+use crate::edge::admission::Admission;
+use crate::edge::conn::Phase;
+use crate::edge::hello::{Found, Greeting, Judged, judge};
+use crate::edge::inbox::{DirectMessages, Inbox};
+use crate::edge::keeper::Copied;
+use crate::edge::membership::Membership;
+use crate::edge::rights::RoomRights;
+use crate::edge::saving::{NO_LEASE, patience_end};
+use crate::edge::sent::Sent;
+use crate::edge::session::{Parked, Session};
+use crate::host::{Encoding, Host};
+use crate::id::{ClientId, ConnId, EdgeRoomId};
+use crate::letter::{OpKind, Place, Resume, RoomRef};
+use crate::log::Epoch;
+use crate::player::PlayerNum;
+use crate::store::{Answer, Request, SessionRecord, Store, StoreError, Take, Taken, Ticket};
+use crate::time::{Now, micros};
+use crate::token::ResumeToken;
+use crate::wire::session::PackedSession;
+
+impl<S: Store> Edge<S> {
+    /// A connection has shown a good token. It waits while the store is asked for the session.
+    pub(super) fn ask_for_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        token: &ResumeToken,
+        greeting: Greeting,
+    ) {
+        let client = token.client_id;
+        let hash = ctx.names.hash(client.as_str());
+        let session = match self.live(hash, client) {
+            Some(id) => self.conns.get(id).map(|conn| &conn.session),
+            None => self.parking.get(hash, client).map(|it| &it.session),
+        };
+        let turn = match session {
+            None => 0,
+            Some(session) => {
+                let known = (session.key, &session.admission);
+                let turn = self.keeper.copy(client).map(|it| it.turn);
+                match (judge(now, known, token, &greeting.admission), turn) {
+                    (Judged::Fits, Some(turn)) => turn,
+                    // It fits no newer one either.
+                    _ => {
+                        let found = self.find_session(ctx, now, token, &greeting.admission);
+                        return self.begin_session(ctx, now, id, greeting, found);
+                    }
+                }
+            }
+        };
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
+        conn.phase = Phase::Asking;
+        let until = patience_end(ctx, now);
+        self.keeper.wait(id, until);
+        let taking = self.keeper.begin_taking(client, turn);
+        taking.greetings.push((id, greeting));
+        self.keeper.look_now(client);
+    }
+
+    /// Asks the store for a session that somebody waits for.
+    pub(super) fn ask_to_take<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+    ) {
+        let Some(taking) = self.keeper.taking(client) else {
+            return;
+        };
+        if taking.asked.is_some() {
+            return;
+        }
+        let turn = Some(taking.turn);
+        let conns = &self.conns;
+        let waits = |id: ConnId| conns.get(id).is_some_and(|it| it.phase == Phase::Asking);
+        taking.greetings.retain(|(id, _)| waits(*id));
+        if taking.greetings.is_empty() {
+            self.keeper.end_taking(client);
+            return;
+        }
+        // Its rooms are told first that it has ended.
+        if self
+            .keeper
+            .copy(client)
+            .is_some_and(|it| it.ending.is_some())
+        {
+            return;
+        }
+        let Some(own) = ctx.cluster.acts(now.micros) else {
+            return self.keeper.look_at(client, now.micros + NO_LEASE);
+        };
+        let take = Take {
+            client,
+            turn,
+            node: own.node,
+            attempt: ctx.host.random(),
+        };
+        let asked = self.keeper.ask(client, Request::Take(take));
+        if let Some(taking) = self.keeper.taking(client) {
+            taking.asked = Some(asked);
+        }
+    }
+
+    /// The store has said what became of a session.
+    pub(super) fn taken<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        ticket: Ticket,
+        result: Result<Answer, StoreError>,
+    ) {
+        let random = ctx.host.random();
+        let asked = self.keeper.taking(client).and_then(|it| it.asked.take());
+        let Some(mut asked) = asked else {
+            return;
+        };
+        if !asked.is(ticket) {
+            if let Some(taking) = self.keeper.taking(client) {
+                taking.asked = Some(asked);
+            }
+            return;
+        }
+        let Ok(Answer::Session(taken)) = result else {
+            self.keeper.pause(client, &mut asked, now.micros, random);
+            if let Some(taking) = self.keeper.taking(client) {
+                taking.asked = Some(asked);
+            }
+            return;
+        };
+        let store = Some(ctx.cluster.store);
+        // It is saved with its new turn, if it is here.
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.asked = None;
+        }
+        self.keeper.look_now(client);
+        match taken {
+            Taken::Nothing => {
+                // What a store had confirmed, and has no more, has ended there. Another store may have lost it.
+                let known = self.keeper.copy(client).and_then(|it| it.known);
+                if known.is_some() && known == store {
+                    self.lose(ctx, now, client);
+                }
+                self.greet_all(ctx, now, client);
+            }
+            Taken::Taken(record) => {
+                match self.keeper.copy_mut(client) {
+                    Some(copied) => (copied.turn, copied.known) = (record.turn, store),
+                    None => self.rebuild(ctx, now, client, &record),
+                }
+                self.greet_all(ctx, now, client);
+            }
+            Taken::Other(record) => {
+                if self.keeper.copy(client).is_some() {
+                    self.lose(ctx, now, client);
+                }
+                self.look_at_record(ctx, now, client, &record);
+            }
+        }
+    }
+
+    /// Those who wait go on, in their order, with what is here now.
+    fn greet_all<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
+        // It is about to end: they are greeted when its rooms were told.
+        if self
+            .keeper
+            .copy(client)
+            .is_some_and(|it| it.ending.is_some())
+        {
+            return self.keeper.look_now(client);
+        }
+        let Some(taking) = self.keeper.end_taking(client) else {
+            return;
+        };
+        for (id, greeting) in taking.greetings {
+            if let Some(token) = greeting.token
+                && self.stop_asking(id)
+            {
+                let found = self.find_session(ctx, now, &token, &greeting.admission);
+                self.begin_session(ctx, now, id, greeting, found);
+            }
+        }
+    }
+
+    /// A connection waits for the store no longer. False if it is gone.
+    fn stop_asking(&mut self, id: ConnId) -> bool {
+        let conn = self.conns.get_mut(id);
+        let Some(conn) = conn.filter(|it| it.phase == Phase::Asking) else {
+            return false;
+        };
+        conn.phase = Phase::Open;
+        self.readable.push(id);
+        true
+    }
+
+    /// A session is on another node, or was: those whose token fits it take it.
+    fn look_at_record<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        record: &SessionRecord,
+    ) {
+        let Some(taking) = self.keeper.end_taking(client) else {
+            return;
+        };
+        let saved = PackedSession::read(&record.value).ok();
+        ctx.stats.records_unread += u64::from(saved.is_none());
+        let known = saved.map(|saved| (saved.key, admission_of(&saved)));
+        for (id, greeting) in taking.greetings {
+            let Some(token) = greeting.token else {
+                continue;
+            };
+            let judged = match &known {
+                Some((key, admission)) => {
+                    judge(now, (Some(*key), admission), &token, &greeting.admission)
+                }
+                None => Judged::Nothing,
+            };
+            let found = match judged {
+                Judged::Fits => {
+                    let taking = self.keeper.begin_taking(client, record.turn);
+                    taking.greetings.push((id, greeting));
+                    continue;
+                }
+                Judged::Over => Found::Over,
+                Judged::Nothing => Found::Nothing,
+            };
+            if self.stop_asking(id) {
+                self.begin_session(ctx, now, id, greeting, found);
+            }
+        }
+        self.keeper.look_now(client);
+    }
+
+    /// A session was taken: from here on it waits here for its client, which is here mostly.
+    fn rebuild<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        record: &SessionRecord,
+    ) {
+        let Ok(saved) = PackedSession::read(&record.value) else {
+            ctx.stats.records_unread += 1;
+            return;
+        };
+        // Its rooms will know it by the connection of who has asked first.
+        let taking = self.keeper.taking(client);
+        let Some(conn) = taking.and_then(|it| it.greetings.first()).map(|it| it.0) else {
+            return;
+        };
+        let encoding = self.conn(conn).map_or(Encoding::ALL[0], |it| it.encoding);
+        let origin = self.conn(conn).map(|it| it.origin);
+        let admission = admission_of(&saved);
+        let mut session = Session {
+            key: Some(saved.key),
+            first: saved.first,
+            admission,
+            ..Session::default()
+        };
+        for packed in saved.memberships.iter().filter(|it| !it.leaves) {
+            let name = &*packed.room;
+            let of_session = session.admission.rights(name);
+            let (of_room, ends_at) = packed.of_room.unwrap_or_default();
+            let rights = RoomRights::new(of_session, of_room, ends_at);
+            let room = self.rooms.enter(name, ctx.names.hash(name));
+            let mut membership = Membership::new(room, rights);
+            membership.rest();
+            (membership.player, membership.floor) = (packed.player, packed.floor);
+            session.memberships.push(membership);
+        }
+        let epoch = Epoch::from_random(ctx.host.random());
+        session.direct_messages = Some(Box::new(DirectMessages {
+            inbox: Some(Inbox::lost(epoch, ctx.inbox_memory.take(0))),
+            sent: Sent::restore(&saved.sent),
+        }));
+        let user_id = Box::<str>::from(session.user_id());
+        let grace = ctx.settings.session_grace;
+        let mut copied = Copied::new(record.turn);
+        copied.known = Some(ctx.cluster.store);
+        copied.away = (now.unix_ms, grace);
+        copied.is_new_to_rooms = true;
+        self.keeper.put(client, copied);
+        self.keeper.note_change(client);
+        self.parking.put(Parked {
+            client_id: client,
+            hash: ctx.names.hash(client.as_str()),
+            conn,
+            encoding,
+            origin: origin.unwrap_or(crate::identity::Origin::NONE),
+            session,
+            until: now.micros.saturating_add(micros(grace)),
+        });
+        self.user_session(ctx, now, &user_id, client, true);
+    }
+
+    /// A room of a session that was taken does not know this node yet: it must, to be told that it leaves.
+    pub(super) fn introduce<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        now: Now,
+        (client_id, id, encoding): (ClientId, ConnId, Encoding),
+        (room, edge_room, player): (RoomRef, EdgeRoomId, PlayerNum),
+    ) {
+        // The answer finds nobody.
+        let resume = OpKind::Resume(Box::new(Resume {
+            client_id,
+            edge_room,
+            place: Place::default(),
+        }));
+        self.send_op(ctx, now, (id, encoding), room, player, resume);
+    }
+}
+
+fn admission_of(saved: &PackedSession) -> Admission {
+    let identity = saved.identity.clone();
+    identity.map_or(Admission::Anonymous, Admission::Token)
+}

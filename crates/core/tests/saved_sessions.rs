@@ -1,0 +1,578 @@
+//! Sessions outlive their process: another one takes them from the store, and goes on.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use common::{Client, Got, Node, node_on, relay, text};
+use roomcast_core::node::{ClusterView, Own};
+use roomcast_core::settings::Settings;
+use roomcast_core::store::{
+    Answer, Cause, HomeName, NodeId, Request, SessionRecord, Store, StoreError, StoreId, Taken,
+    Ticket,
+};
+use roomcast_core::{ClientId, Now, Received};
+use roomcast_engine::model::Model;
+use serde_json::{Value, json};
+
+type Answered = (Ticket, Result<Answer, StoreError>);
+
+/// A session's record, and which asking took it last.
+type Kept = (SessionRecord, Option<u64>);
+
+/// What all processes share.
+#[derive(Clone)]
+struct Records {
+    sessions: Rc<RefCell<BTreeMap<ClientId, Kept>>>,
+    rooms: Rc<RefCell<Model>>,
+}
+
+impl Records {
+    fn new() -> Records {
+        Records {
+            sessions: Rc::default(),
+            rooms: Rc::new(RefCell::new(Model::new(STORE))),
+        }
+    }
+
+    fn borrow(&self) -> Ref<'_, BTreeMap<ClientId, Kept>> {
+        self.sessions.borrow()
+    }
+}
+
+/// How a process reaches the store with what it asks about sessions. All else is answered at once.
+struct Tap {
+    /// Whether it answers at all.
+    open: bool,
+    /// Whether each request is done, and its first answer is lost.
+    loses: bool,
+    /// Whether each answer comes twice.
+    doubles: bool,
+    seen: Vec<Request>,
+}
+
+/// The store of one shard.
+struct Bench {
+    records: Records,
+    tap: Rc<RefCell<Tap>>,
+    asked: VecDeque<(Ticket, Request)>,
+    answers: VecDeque<Answered>,
+    of_rooms: VecDeque<Answered>,
+}
+
+impl Store for Bench {
+    const WAITS: bool = true;
+
+    fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        if let Request::Take(_) | Request::Save(_) | Request::End(_) = request {
+            return self.asked.push_back((ticket, request));
+        }
+        let mut rooms = self.records.rooms.borrow_mut();
+        let answer = rooms.apply(now.unix_ms as u64, &request);
+        self.of_rooms.push_back((ticket, answer));
+    }
+
+    fn poll(&mut self, _: Now) -> Option<Answered> {
+        if let Some(answered) = self.of_rooms.pop_front() {
+            return Some(answered);
+        }
+        let mut tap = self.tap.borrow_mut();
+        if !tap.open {
+            return None;
+        }
+        while let Some((ticket, request)) = self.asked.pop_front() {
+            let answer = apply(&mut self.records.sessions.borrow_mut(), &request);
+            let is_new = !tap.seen.contains(&request);
+            tap.seen.push(request);
+            let answer = match tap.loses && is_new {
+                true => Err(StoreError::Again(Cause::Timeout)),
+                false => Ok(answer),
+            };
+            for _ in 0..1 + u8::from(tap.doubles) {
+                self.answers.push_back((ticket, answer.clone()));
+            }
+        }
+        self.answers.pop_front()
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        let any = !self.answers.is_empty() || !self.asked.is_empty();
+        let any = any && self.tap.borrow().open || !self.of_rooms.is_empty();
+        any.then_some(0)
+    }
+}
+
+fn apply(records: &mut BTreeMap<ClientId, Kept>, request: &Request) -> Answer {
+    match request {
+        Request::Take(take) => {
+            let Some((record, attempt)) = records.get_mut(&take.client) else {
+                return Answer::Session(Taken::Nothing);
+            };
+            if record.node != take.node || *attempt != Some(take.attempt) {
+                if take.turn.is_some_and(|turn| turn != record.turn) {
+                    return Answer::Session(Taken::Other(record.clone()));
+                }
+                (record.turn, record.node) = (record.turn + 1, take.node);
+                *attempt = Some(take.attempt);
+            }
+            Answer::Session(Taken::Taken(record.clone()))
+        }
+        Request::Save(save) => {
+            let new = &save.record;
+            let old = records.get(&save.client).map(|(record, _)| record);
+            let done = match old {
+                Some(old) => old.turn < new.turn || old.turn == new.turn && old.node == new.node,
+                None => save.known != Some(STORE),
+            };
+            if done {
+                let attempt = records.get(&save.client).and_then(|it| it.1);
+                records.insert(save.client, (new.clone(), attempt));
+            }
+            Answer::Turn(done)
+        }
+        Request::End(end) => {
+            let old = records.get(&end.client);
+            let done = old.is_none_or(|(record, _)| record.turn <= end.turn);
+            if done {
+                records.remove(&end.client);
+            }
+            Answer::Turn(done)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+const STORE: StoreId = StoreId(7);
+
+struct Process {
+    node: Node<Bench>,
+    tap: Rc<RefCell<Tap>>,
+}
+
+/// A process with this number, whose shards share one way to the store.
+fn process(records: &Records, number: u64) -> Process {
+    let settings = Settings {
+        messages_per_second: 0,
+        max_offences: 0,
+        ping_interval: 0,
+        pong_timeout: 0,
+        ..Settings::default()
+    };
+    let tap = Rc::new(RefCell::new(Tap {
+        open: true,
+        loses: false,
+        doubles: false,
+        seen: Vec::new(),
+    }));
+    let store = || Bench {
+        records: records.clone(),
+        tap: tap.clone(),
+        asked: VecDeque::new(),
+        answers: VecDeque::new(),
+        of_rooms: VecDeque::new(),
+    };
+    let node = node_on(number, 2, settings, vec![(relay("default"), None)], store);
+    let mut process = Process { node, tap };
+    process.know(number, &[]);
+    process
+}
+
+fn home(number: u64) -> HomeName {
+    HomeName {
+        node: NodeId(number),
+        lease: 1,
+    }
+}
+
+impl Process {
+    /// Tells its shards which process it is, and which ones are gone.
+    fn know(&mut self, number: u64, dead: &[u64]) {
+        let own = Own {
+            home: home(number),
+            links: 0,
+            until: u64::MAX,
+        };
+        let cluster = Arc::new(ClusterView {
+            own: Some(own),
+            store: STORE,
+            settled: true,
+            dead: dead.iter().copied().map(home).collect(),
+            ..ClusterView::default()
+        });
+        for shard in self.node.shards.iter_mut() {
+            shard.set_cluster(cluster.clone());
+        }
+    }
+
+    fn tap(&mut self, open: bool) {
+        self.tap.borrow_mut().open = open;
+        self.node.settle();
+    }
+
+    /// Says hello with a token, or without one.
+    fn greet(&mut self, token: Option<&str>) -> Client {
+        let client = self.node.connect();
+        let mut payload = json!({"version": 1, "first_direct_seq": 4});
+        if let Some(token) = token {
+            payload["resume_token"] = token.into();
+        }
+        let hello = json!({"type": "hello", "payload": payload});
+        self.node.say(client, &hello.to_string());
+        client
+    }
+
+    /// What a client was told, once time enough for lost answers has passed.
+    fn told(&mut self, client: Client) -> Vec<Value> {
+        let lossy = self.tap.borrow().loses;
+        if lossy {
+            self.node.pass(500);
+        }
+        self.node.messages(client)
+    }
+
+    fn welcome(&mut self, client: Client) -> Value {
+        let told = self.told(client);
+        let welcome = told.iter().find(|it| it["type"] == "welcome");
+        welcome.unwrap_or_else(|| panic!("{told:#?}"))["payload"].clone()
+    }
+
+    /// A new client that was welcomed, with its token.
+    fn newcomer(&mut self) -> (Client, String) {
+        let client = self.greet(None);
+        let welcome = self.welcome(client);
+        (client, text(&welcome["resume_token"]))
+    }
+
+    fn join(&mut self, client: Client, room: &str) -> Vec<Value> {
+        let join = json!({"type": "join_room", "room_id": room});
+        self.node.say(client, &join.to_string());
+        self.told(client)
+    }
+
+    fn closed(&mut self, client: Client) -> Option<u16> {
+        let code = |got| match got {
+            Got::Close(code, _) => Some(code),
+            _ => None,
+        };
+        self.node.drain(client).into_iter().find_map(code)
+    }
+
+    /// How many requests were takeovers, not looks.
+    fn takeovers(&self) -> usize {
+        let tap = self.tap.borrow();
+        let is_one = |it: &&Request| matches!(it, Request::Take(take) if take.turn != Some(0));
+        tap.seen.iter().filter(is_one).count()
+    }
+}
+
+fn types(messages: &[Value]) -> Vec<String> {
+    messages.iter().map(|it| text(&it["type"])).collect()
+}
+
+/// The rooms that a client was told it is in.
+fn rooms_joined(messages: &[Value]) -> Vec<String> {
+    let joined = messages.iter().filter(|it| it["type"] == "joined");
+    let mut rooms: Vec<_> = joined.map(|it| text(&it["room_id"])).collect();
+    rooms.sort();
+    rooms
+}
+
+/// A session with two rooms goes on in another process, however the store answers.
+fn goes_on_elsewhere(loses: bool, doubles: bool) {
+    let records = Records::new();
+    let mut first = process(&records, 1);
+    (first.tap.borrow_mut().loses, first.tap.borrow_mut().doubles) = (loses, doubles);
+    let (ann, token) = first.newcomer();
+    for room in ["a", "b", "c"] {
+        assert!(types(&first.join(ann, room)).contains(&"joined".to_owned()));
+    }
+    let leave = json!({"type": "leave_room", "room_id": "c"});
+    first.node.say(ann, &leave.to_string());
+    first.told(ann);
+    drop(first);
+    let (id, before) = {
+        let records = records.borrow();
+        let (id, (record, _)) = records.iter().next().unwrap();
+        (*id, record.turn)
+    };
+
+    let mut second = process(&records, 2);
+    second.know(2, &[1]);
+    (
+        second.tap.borrow_mut().loses,
+        second.tap.borrow_mut().doubles,
+    ) = (loses, doubles);
+    let ann = second.greet(Some(&token));
+    second.node.pass(1_000);
+    let told = second.told(ann);
+    let welcome = &told[0]["payload"];
+    assert_eq!(welcome["resumed"], true, "{told:#?}");
+    assert_eq!(welcome["client_id"], id.as_str());
+    assert_ne!(welcome["resume_token"], token.as_str());
+    assert_eq!(rooms_joined(&told), ["a", "b"], "{told:#?}");
+    assert!(types(&second.join(ann, "d")).contains(&"joined".to_owned()));
+    let records = records.borrow();
+    assert_eq!(records[&id].0.node, NodeId(2));
+    assert_eq!(records[&id].0.turn, before + 1, "taken once");
+}
+
+#[test]
+fn a_session_goes_on_in_another_process_with_its_rooms() {
+    goes_on_elsewhere(false, false);
+}
+
+#[test]
+fn it_does_where_each_first_answer_is_lost() {
+    goes_on_elsewhere(true, false);
+}
+
+#[test]
+fn it_does_where_each_answer_comes_twice() {
+    goes_on_elsewhere(false, true);
+    goes_on_elsewhere(true, true);
+}
+
+#[test]
+fn the_numbers_of_direct_messages_go_on() {
+    let records = Records::new();
+    let mut first = process(&records, 1);
+    let (ann, token) = first.newcomer();
+    let bob = first.greet(None);
+    let bob = text(&first.welcome(bob)["client_id"]);
+    let direct = |seq: u64| {
+        json!({"type": "chat", "to_client_id": bob, "seq": seq, "payload": "x"}).to_string()
+    };
+    for seq in 1..=3 {
+        first.node.say(ann, &direct(seq));
+    }
+    let acked = first.told(ann);
+    assert_eq!(types(&acked), ["ack"; 3], "{acked:#?}");
+    first.join(ann, "a");
+    drop(first);
+
+    let mut second = process(&records, 2);
+    second.know(2, &[1]);
+    let ann = second.greet(Some(&token));
+    let welcome = second.welcome(ann);
+    assert_eq!(welcome["direct_repeats_possible"], false);
+    assert_eq!(welcome["inbox_recovered"], false, "its process had that");
+    second.node.say(ann, &direct(2));
+    let told = second.told(ann);
+    assert_eq!(types(&told), ["ack"], "{told:#?}");
+    assert!(
+        told[0].to_string().contains(r#""offset":2"#),
+        "its first answer: {told:#?}"
+    );
+    second.node.say(ann, &direct(5));
+    let gap = second.node.error(ann, "seq_gap");
+    assert_eq!(gap["payload"]["seq"], 4, "{gap}");
+    second.node.say(ann, &direct(4));
+    let next = second.node.error(ann, "recipient_not_found");
+    assert_eq!(next["payload"]["seq"], 4, "{next}");
+}
+
+#[test]
+fn nothing_is_told_before_it_is_saved() {
+    let records = Records::new();
+    let mut it = process(&records, 1);
+    let (ann, _) = it.newcomer();
+    let (bob, token) = it.newcomer();
+    it.join(ann, "a");
+    it.tap(false);
+    assert_eq!(it.join(bob, "a"), [Value::Null; 0]);
+    for text in ["x", "y"] {
+        let chat = json!({"type": "chat", "room_id": "a", "payload": text});
+        it.node.say(ann, &chat.to_string());
+    }
+    assert_eq!(it.told(bob), [Value::Null; 0]);
+    it.tap(true);
+    let told = types(&it.told(bob));
+    let mut expected: Vec<_> = told
+        .iter()
+        .filter(|it| *it != "sync" && *it != "player_joined")
+        .collect();
+    assert_eq!(expected.remove(0), "joined", "{told:?}");
+    assert_eq!(expected, ["chat", "chat"], "{told:?}");
+    it.tap(false);
+    let leave = json!({"type": "leave_room", "room_id": "a"});
+    it.node.say(bob, &leave.to_string());
+    assert_eq!(it.told(bob), [Value::Null; 0]);
+    it.tap(true);
+    assert!(!it.told(bob).is_empty());
+    // A resume takes the session first, and saves its new generation then.
+    it.node.cut(bob);
+    it.node.settle();
+    it.tap(false);
+    let bob = it.greet(Some(&token));
+    assert_eq!(it.told(bob), [Value::Null; 0]);
+    it.tap(true);
+    assert_eq!(it.welcome(bob)["resumed"], true);
+}
+
+#[test]
+fn rooms_are_told_of_an_end_once_the_store_has_it() {
+    let records = Records::new();
+    let mut it = process(&records, 1);
+    let (ann, _) = it.newcomer();
+    let (bob, _) = it.newcomer();
+    let (cy, token) = it.newcomer();
+    for client in [ann, bob, cy] {
+        it.join(client, "a");
+    }
+    it.told(ann);
+    it.tap(false);
+    // One says goodbye, and one does not come back in time.
+    let (shard, conn) = (it.node.sockets[bob].shard, it.node.sockets[bob].conn);
+    let now = it.node.now;
+    it.node.shards[shard].closed_by_peer(now, conn, 1000);
+    it.node.cut(cy);
+    it.node.pass(31_000);
+    assert!(!types(&it.told(ann)).contains(&"player_left".to_owned()));
+    assert_eq!(records.borrow().len(), 3);
+    it.tap(true);
+    it.node.pass(3_000);
+    let told = types(&it.told(ann));
+    let left = told.iter().filter(|it| *it == "player_left").count();
+    assert_eq!(left, 2, "{told:?}");
+    assert_eq!(records.borrow().len(), 1);
+    let mut other = process(&records, 2);
+    let cy = other.greet(Some(&token));
+    assert_eq!(other.welcome(cy)["resumed"], false);
+    it.node.cut(ann);
+    it.node.pass(31_000);
+    it.node.assert_gone();
+}
+
+#[test]
+fn who_is_taken_by_another_process_is_closed_and_its_rooms_hear_nothing() {
+    let records = Records::new();
+    let (mut old, mut new) = (process(&records, 1), process(&records, 2));
+    let (ann, token) = old.newcomer();
+    let (bob, _) = old.newcomer();
+    old.join(ann, "a");
+    old.join(bob, "a");
+    old.told(ann);
+    let here = new.greet(Some(&token));
+    assert_eq!(new.welcome(here)["resumed"], true);
+    old.told(bob);
+    let join = json!({"type": "join_room", "room_id": "b"});
+    old.node.say(ann, &join.to_string());
+    assert_eq!(old.closed(ann), Some(4501));
+    old.node.pass(40_000);
+    assert_eq!(types(&old.told(bob)), [""; 0]);
+    assert!(types(&new.join(here, "c")).contains(&"joined".to_owned()));
+    // Back again: the process has nothing left of it.
+    new.node.cut(here);
+    new.node.settle();
+    assert_eq!(
+        old.node
+            .shards
+            .iter()
+            .map(|it| it.sessions().0)
+            .sum::<usize>(),
+        0
+    );
+}
+
+#[test]
+fn a_session_that_was_elsewhere_meanwhile_comes_back_as_it_is_now() {
+    let records = Records::new();
+    let (mut old, mut new) = (process(&records, 1), process(&records, 2));
+    let (ann, token) = old.newcomer();
+    old.join(ann, "a");
+    let ann = new.greet(Some(&token));
+    let token = text(&new.welcome(ann)["resume_token"]);
+    new.join(ann, "b");
+    drop(new);
+    old.know(1, &[2]);
+    // The old process still has a session with room `a` alone.
+    let ann = old.greet(Some(&token));
+    old.node.pass(1_000);
+    let told = old.told(ann);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert_eq!(rooms_joined(&told), ["a", "b"], "{told:#?}");
+}
+
+#[test]
+fn a_token_that_is_stale_changes_nothing() {
+    let records = Records::new();
+    let (mut old, mut new) = (process(&records, 1), process(&records, 2));
+    let (_, stale) = old.newcomer();
+    let mut token = stale.clone();
+    let mut ann = 0;
+    for _ in 0..2 {
+        ann = old.greet(Some(&token));
+        token = text(&old.welcome(ann)["resume_token"]);
+    }
+    let before = records.borrow().clone();
+    let mallory = new.greet(Some(&stale));
+    let welcome = new.welcome(mallory);
+    assert_eq!(welcome["resumed"], false);
+    for (client, kept) in &before {
+        assert_ne!(welcome["client_id"], client.as_str());
+        assert_eq!(records.borrow().get(client), Some(kept));
+    }
+    assert_eq!(new.takeovers(), 0);
+    assert!(types(&old.join(ann, "a")).contains(&"joined".to_owned()));
+}
+
+#[test]
+fn two_connections_with_one_token_take_it_once() {
+    let records = Records::new();
+    let mut first = process(&records, 1);
+    let (_, token) = first.newcomer();
+    drop(first);
+    let mut it = process(&records, 2);
+    it.tap(false);
+    let (one, two) = (it.greet(Some(&token)), it.greet(Some(&token)));
+    it.node.say(two, r#"{"type":"join_room","room_id":"a"}"#);
+    it.tap(true);
+    assert_eq!(it.closed(one), Some(4501));
+    let told = it.told(two);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert!(
+        types(&told).contains(&"joined".to_owned()),
+        "what it had sent is read: {told:#?}"
+    );
+    assert_eq!(it.takeovers(), 1);
+}
+
+#[test]
+fn who_waits_for_too_long_is_asked_to_come_back() {
+    let records = Records::new();
+    let mut it = process(&records, 1);
+    let (ann, token) = it.newcomer();
+    it.tap(false);
+    it.join(ann, "a");
+    it.node.pass(1_900);
+    assert_eq!(it.closed(ann), None);
+    it.node.pass(200);
+    assert_eq!(it.closed(ann), Some(4000));
+    let ann = it.greet(Some(&token));
+    it.node.pass(2_100);
+    assert_eq!(it.closed(ann), Some(4000));
+    it.tap(true);
+    it.node.pass(3_000);
+    let ann = it.greet(Some(&token));
+    let told = it.told(ann);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert!(types(&told).contains(&"joined".to_owned()), "{told:#?}");
+}
+
+#[test]
+fn a_socket_that_was_full_before_is_full_after() {
+    let records = Records::new();
+    let mut it = process(&records, 1);
+    let (ann, _) = it.newcomer();
+    it.node.sockets[ann].window = 10;
+    it.node.receive(ann, Received::Ping(b"0123456789abcdef"));
+    it.node.settle();
+    it.tap(false);
+    it.join(ann, "a");
+    it.tap(true);
+    assert!(types(&it.told(ann)).contains(&"joined".to_owned()));
+}
