@@ -3,6 +3,8 @@
 //! Operations wait in their room and are served in rounds by bytes, so that a busy room delays a
 //! quiet one by at most a round. What a room sends in a turn is encoded once per encoding and
 //! handed to each shard with members when the turn ends, or earlier when somebody comes or goes.
+//!
+//! With a store, a room is claimed before it is opened, and what it says waits at its gate (`gate`, `store`, `record`).
 
 mod acks;
 mod append;

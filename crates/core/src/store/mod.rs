@@ -1,7 +1,7 @@
 //! What makes the changes of rooms and sessions durable, and many nodes one system: the second copy.
 //!
 //! A room's home decides and runs ahead in memory. What the room says waits until the store has confirmed the append
-//! that holds what was said before. The store never decides about a room: it keeps what the home gives it, and refuses
+//! that has what was done before it. The store never decides about a room: it keeps what the home gives it, and refuses
 //! whoever is not the room's home any more.
 //!
 //! All of it is asynchronous: a request is submitted under a ticket, and its answer is polled. A request whose answer is

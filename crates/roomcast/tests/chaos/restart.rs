@@ -1,4 +1,4 @@
-//! The server is killed and started again: clients come back, are told what the memory engine lost, and nothing that
+//! The server is killed and started again: clients come back, are told what was lost with its memory, and nothing that
 //! is acked after that is lost.
 
 use std::collections::HashSet;
