@@ -179,11 +179,8 @@ fn read_tcp(rest: &str, tls: bool, mode: &Mode) -> Result<Url, String> {
     let port = match port {
         Some(port) => match port.parse() {
             Ok(port) if port > 0 => port,
-            _ => {
-                return Err(format!(
-                    "the port is {port:?}, but should be a number from 1 to 65535"
-                ));
-            }
+            // It isn't shown: where the host was forgotten, it is a password.
+            _ => return Err("the port should be a number from 1 to 65535".to_owned()),
         },
         None if matches!(mode, Mode::Sentinel { .. }) => 26379,
         None => 6379,

@@ -121,6 +121,13 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
 }
 
 #[test]
+fn a_password_is_not_shown_where_the_host_was_forgotten() {
+    let error = read_urls(&["redis://ann:secret"], &Mode::Standalone).map(|_| ());
+    let error = error.expect_err("secret is no port").to_string();
+    assert!(!error.contains("secret"), "{error}");
+}
+
+#[test]
 fn several_urls_say_the_same_of_who_logs_in() {
     let read =
         |urls: &[&str], mode: &Mode| read_urls(urls, mode).map_err(|error| error.to_string());
