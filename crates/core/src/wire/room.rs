@@ -118,16 +118,16 @@ pub(crate) fn write_sender(out: &mut Vec<u8>, sender: &Producer) {
 
 pub(crate) fn read_sender(bytes: &[u8]) -> Result<Producer, WireError> {
     let mut reader = begin(bytes)?;
-    let (last, unsure, offset) = (reader.varint()?, reader.varint()?, reader.varint()?);
+    let (last, unsure, offset) = (reader.offset()?, reader.varint()?, reader.offset()?);
     let answers = reader.list(LEAST, |reader| match reader.u8()? {
-        LOGGED => reader.varint().map(Answer::Logged),
+        LOGGED => reader.offset().map(Answer::Logged),
         REFUSED => read_code(reader).map(Answer::Refused),
         _ => Err(WireError::Unknown),
     })?;
     if answers.len() as u64 > last {
         return Err(WireError::Range);
     }
-    let ahead = reader.list(LEAST, |reader| Ok((reader.varint()?, read_code(reader)?)))?;
+    let ahead = reader.list(LEAST, |reader| Ok((reader.offset()?, read_code(reader)?)))?;
     Ok(Producer {
         last,
         unsure,
@@ -252,6 +252,7 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use roomcast_protocol::MAX_NUMBER;
 
     use super::*;
 
@@ -366,7 +367,7 @@ mod tests {
 
     fn answer() -> impl Strategy<Value = Answer> {
         prop_oneof![
-            any::<u64>().prop_map(Answer::Logged),
+            (0..=MAX_NUMBER).prop_map(Answer::Logged),
             code().prop_map(Answer::Refused)
         ]
     }
@@ -389,9 +390,9 @@ mod tests {
 
         #[test]
         fn senders_come_back(
-            numbers in [32..u64::MAX, 0..u64::MAX, 0..u64::MAX],
+            numbers in [32..=MAX_NUMBER, 0..=u64::MAX, 0..=MAX_NUMBER],
             answers in vec(answer(), 0..=32),
-            ahead in vec((any::<u64>(), code()), 0..=32),
+            ahead in vec((0..=MAX_NUMBER, code()), 0..=32),
         ) {
             let [last, unsure, offset] = numbers;
             let known = Producer { last, unsure, offset, answers: answers.into(), ahead, ..Producer::default() };
