@@ -253,7 +253,9 @@ impl<S: Store> Home<S> {
                 }
                 _ => {}
             }
-            match room.is_over() {
+            // What was done and is not written yet is written first.
+            let unwritten = S::WAITS && room.has_changed(&self.logs);
+            match room.is_over() && !unwritten {
                 true if !S::WAITS || room.is_nobodys() => self.close(now, id),
                 true => self.release(id),
                 false => {}

@@ -87,6 +87,13 @@ impl<S: Store> Home<S> {
                     }
                 }
                 (Request::Release(_), Ok(Answer::Done)) => self.drop_room(ctx, now, id),
+                // There is nothing to give up at another store, and nothing to be had from asking for ever.
+                (Request::Release(release), Err(StoreError::Again(Cause::OtherStore)))
+                    if ctx.cluster.store != release.store =>
+                {
+                    self.drop_room(ctx, now, id);
+                }
+                (Request::Release(_), Err(StoreError::Never(_))) => self.drop_room(ctx, now, id),
                 _ => self.ask_again(ctx, now, id, None),
             }
             self.mark_unsealed(id);
@@ -325,15 +332,16 @@ fn claim_of<H: Host>(ctx: &Context<H>, now: Now, room: &Room, theirs: Option<Hom
 impl Room {
     /// The gate is shut: it is noted until when those wait who do not wait for ever.
     pub(super) fn note_patience<H: Host>(&mut self, ctx: &Context<H>) -> bool {
+        let gate = self.gate.as_mut();
+        let Some(gate) = gate.filter(|gate| gate.patience_until == u64::MAX) else {
+            return false;
+        };
         let oldest = self.pending.iter().filter(|op| may_be_refused(op));
-        let oldest = oldest.map(|op| op.head.born).min();
-        match (&mut self.gate, oldest) {
-            (Some(gate), Some(oldest)) if gate.patience_until == u64::MAX => {
-                gate.patience_until = oldest.saturating_add(micros(ctx.settings.patience));
-                true
-            }
-            _ => false,
-        }
+        let Some(oldest) = oldest.map(|op| op.head.born).min() else {
+            return false;
+        };
+        gate.patience_until = oldest.saturating_add(micros(ctx.settings.patience));
+        true
     }
 
     fn lose_patience<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
