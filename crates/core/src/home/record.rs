@@ -170,11 +170,9 @@ impl Room {
             let present = gate.orphans.contains_key(&client);
             logs.load_sender(self.log, client, sender, present);
         }
-        // What its sessions knew of is as old as the record, at least.
-        let gone_for = u64::try_from(now.unix_ms.saturating_sub(header.timestamp)).unwrap_or(0);
-        let left = micros(grace.saturating_sub(gone_for));
+        // A quiet room's record may be old, and its sessions may have been connected until now: each has all its grace.
         if !gate.orphans.is_empty() {
-            gate.orphans_until = now.micros.saturating_add(left);
+            gate.orphans_until = now.micros.saturating_add(micros(grace));
         }
         (gate.made, gate.confirmed) = (header.n, header.n);
         gate.appended = header.offset;
