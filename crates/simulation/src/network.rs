@@ -106,6 +106,8 @@ impl Pipe {
     /// Fills `input` with what is there, as a socket does: fewer bytes than it has room for, and there are no more.
     pub(crate) fn fill(&mut self, now: u64, input: &mut [u8]) -> driver::Read {
         if self.stalled_until > now {
+            // A poll had told of it, and no read took it: it is news when the stall ends.
+            self.forget_news();
             return driver::Read::Nothing;
         }
         let mut filled = 0;

@@ -51,7 +51,7 @@ pub(crate) struct Peer {
     open_wire: Option<usize>,
     /// The last connection on which the server said `welcome`.
     welcomed: Option<usize>,
-    /// A page was left with a `hello` under way, which may come after that of the next page.
+    /// A connection was given up with a `hello` under way, which may be read after that of the next one.
     pub(crate) late_hello: bool,
     /// Said to the server in a way that its session may end sooner.
     said_goodbye: bool,
@@ -95,7 +95,7 @@ impl Peer {
     pub(crate) fn reload(&mut self, goodbye: bool, around: &mut Around<'_>) {
         let saved = self.session.save();
         self.said_goodbye |= goodbye;
-        self.late_hello |= self.wire().is_some_and(|wire| self.welcomed != Some(wire));
+        self.note_late_hello();
         self.hang_up(goodbye.then_some(1001), around);
         let view = std::mem::take(&mut self.view);
         self.view = view.reloaded(&self.session);
@@ -103,6 +103,11 @@ impl Peer {
             saved: Some(saved),
             ..config(self.format, self.outbox_bytes)
         });
+    }
+
+    /// The connection is given up. A `hello` that was sent over it may yet be read, after that of the next one.
+    fn note_late_hello(&mut self) {
+        self.late_hello |= self.wire().is_some_and(|wire| self.welcomed != Some(wire));
     }
 
     /// Somebody new, who knows nothing.
@@ -193,6 +198,7 @@ impl Peer {
     }
 
     fn lost(&mut self, code: u16, reason: &str, around: &mut Around<'_>) {
+        self.note_late_hello();
         if let Some(line) = self.line.take() {
             around.net.client_ends(line.wire, around.now);
         }

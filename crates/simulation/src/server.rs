@@ -191,7 +191,7 @@ impl Server {
                 });
                 assert!(
                     !open || !net.wires[wire].up.is_readable(now),
-                    "a shard sleeps, and what a client has sent waits"
+                    "a shard sleeps, and what a client has sent waits: {conn:?} on wire {wire} at {now}"
                 );
             }
         }

@@ -104,6 +104,8 @@ impl Cloud {
     /// Another node takes a room from its home, and gives it up.
     pub(crate) fn take_away(&mut self, now: u64, room: &str) {
         let now = time(now);
+        // What is late may be a claim, which changes whose the room is.
+        self.let_strays_arrive(now);
         let Some(record) = self.model.room(now.unix_ms as u64, room) else {
             return;
         };
@@ -155,14 +157,17 @@ impl Cloud {
     }
 
     fn apply(&mut self, now: Now, request: &Request) -> Result<Answer, StoreError> {
-        let at = now.unix_ms as u64;
+        self.let_strays_arrive(now);
+        self.do_it(now.unix_ms as u64, request)
+    }
+
+    fn let_strays_arrive(&mut self, now: Now) {
         let strays = std::mem::take(&mut self.strays);
         let (due, later): (Vec<_>, _) = strays.into_iter().partition(|it| it.0 <= now.micros);
         self.strays = later;
         for (_, stray) in due {
-            self.do_it(at, &stray).ok();
+            self.do_it(now.unix_ms as u64, &stray).ok();
         }
-        self.do_it(at, request)
     }
 
     fn do_it(&mut self, at: u64, request: &Request) -> Result<Answer, StoreError> {

@@ -156,6 +156,7 @@ impl World {
         self.facts.restarts += 1;
         self.facts.restarted_at = Some(self.now);
         self.facts.amnesia = true;
+        self.facts.inboxes_ended |= self.cloud.is_some();
         if self.random.chance(400) {
             self.setup.settings.session_key = setup::key(&mut self.random);
         }
