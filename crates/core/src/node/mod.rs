@@ -16,7 +16,7 @@ mod rank;
 mod settings;
 mod view;
 
-pub use rank::{CLAIMS_UNDER_WAY, OTHERS_CLAIM_AFTER, first, rank, rank_key};
+pub use rank::{OTHERS_CLAIM_AFTER, first, rank, rank_key};
 pub use settings::NodeSettings;
 pub use view::{ClusterView, LivingNode, Own};
 

@@ -12,9 +12,6 @@ use crate::store::NodeId;
 /// Milliseconds that a node waits with a claim where another one is the first.
 pub const OTHERS_CLAIM_AFTER: u64 = 300;
 
-/// Claims of a node that are under way at most.
-pub const CLAIMS_UNDER_WAY: usize = 64;
-
 /// The key for [`rank`], from the [session key](crate::session_key) that all nodes of a cluster have.
 pub fn rank_key(session_key: &[u8; 32]) -> u64 {
     let mut derived =

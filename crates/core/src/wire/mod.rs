@@ -1,9 +1,5 @@
 //! What leaves a node as bytes: letters to other nodes, and what a store keeps.
 
-#[allow(
-    dead_code,
-    reason = "what a store keeps of a room is written with the rest of it"
-)]
 mod bytes;
 pub(crate) mod letter;
 pub(crate) mod room;

@@ -46,7 +46,9 @@ fn read_next(bytes: &mut Reader<'_>) -> Result<Option<Letter>, WireError> {
 fn read_one(bytes: &[u8]) -> Result<Option<Letter>, WireError> {
     let mut bytes = Reader::new(bytes);
     let letter = read_next(&mut bytes)?;
-    bytes.end()?;
+    if !bytes.is_empty() {
+        return Err(WireError::Range);
+    }
     Ok(letter)
 }
 
