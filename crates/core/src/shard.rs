@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::CloseCode;
 
-use crate::address::ShardAddress;
+use crate::address::{NodeNumber, ShardAddress};
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
@@ -19,7 +19,7 @@ use crate::host::{Encoding, Host};
 use crate::id::{ConnId, NameHash};
 use crate::identity::Access;
 use crate::kinds::Kinds;
-use crate::letter::{Letter, ShardMessage, ToEdge};
+use crate::letter::{Letter, Op, ShardMessage, ToEdge};
 use crate::node::ClusterView;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -40,7 +40,8 @@ pub struct ShardConfig {
     pub kinds: Arc<Kinds>,
     /// The batcher's settings.
     pub batcher: BatcherLimits,
-    /// Random, the same for all shards of the node: which shard a name is at home on.
+    /// Which shard a name is at home on. Nobody outside may know it. With a store it is the same on all nodes, as each
+    /// finds a room's shard on the others; else it is random, and the same for all shards of the node.
     pub hash_key: [u64; 2],
 }
 
@@ -162,7 +163,8 @@ impl<H: Host, S: Store> Shard<H, S> {
             self.home.seal(&mut self.ctx, now);
             let mut messages = std::mem::take(&mut self.ctx.local_edge);
             for message in messages.drain(..) {
-                self.edge.apply(&mut self.ctx, now, message);
+                self.edge
+                    .apply(&mut self.ctx, now, NodeNumber::OWN, message);
             }
             self.ctx.local_edge = messages;
             if self.ctx.local_ops.is_empty() || budget <= 0 {
@@ -212,13 +214,20 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.ctx.outbox(shard)
     }
 
+    /// Letters for a shard of another node, as bytes: all that a turn has made for it, or a part of that. Take them when
+    /// the turn ends, before [`Shard::outbox`], and hand them in their order to that one's [`Shard::from_node`].
+    pub fn next_for_node(&mut self, now: Now) -> Option<(ShardAddress, Vec<u8>)> {
+        self.ctx.next_for_node(now)
+    }
+
     /// Takes a message from another shard of this node.
     pub fn from_shard(&mut self, now: Now, from: u16, message: ShardMessage) {
         self.take(now, ShardAddress::own(from), message.0);
     }
 
-    /// Takes letters from a shard of another node, as [`write_letter`](crate::wire::write_letter) wrote them. Returns how
-    /// many of them are of a newer version, and were skipped.
+    /// Takes letters from a shard of another node, as its [`Shard::next_for_node`] gave them. Returns how many of them are
+    /// of a newer version, and were skipped. Those of a node that is not among the living ([`Shard::set_cluster`]) are
+    /// dropped.
     ///
     /// # Errors
     /// The rest of them can't be read. The link is of no more use: what follows would come without them.
@@ -228,6 +237,9 @@ impl<H: Host, S: Store> Shard<H, S> {
         from: ShardAddress,
         letters: &[u8],
     ) -> Result<u32, WireError> {
+        if !self.ctx.lives(from.node()) {
+            return Ok(0);
+        }
         let mut bytes = Reader::new(letters);
         let mut unknown = 0;
         while !bytes.is_empty() {
@@ -242,13 +254,14 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     fn take(&mut self, now: Now, from: ShardAddress, letter: Letter) {
         match letter {
-            Letter::Op(op) => self.ctx.local_ops.push(op),
+            Letter::Op(op) => self.take_op(from, op),
             Letter::Edge(message) => {
                 if let ToEdge::Deliver(delivery) = &message {
                     self.ctx.post(from, Letter::Credit(delivery.bytes));
                 }
-                self.edge.apply(&mut self.ctx, now, message);
+                self.edge.apply(&mut self.ctx, now, from.node(), message);
             }
+            Letter::HomeGone(room) => self.home.forget_relay(from.node(), &room),
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
@@ -256,6 +269,27 @@ impl<H: Host, S: Store> Shard<H, S> {
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }
+    }
+
+    fn take_op(&mut self, from: ShardAddress, op: Op) {
+        // Another node may be wrong about where a room's home is. Of two shards with one room both would be its home.
+        if from.is_own() || self.ctx.home_of(op.head.room.hash) == self.ctx.own {
+            self.ctx.local_ops.push(op);
+        } else {
+            self.ctx.come_back(op);
+        }
+    }
+
+    /// The link to a node is lost: nothing more goes there, and rooms that are at home there are looked for anew. To be
+    /// told to all shards before any of them is told [`Shard::node_lost`].
+    pub fn forget_node(&mut self, node: NodeNumber) {
+        self.ctx.forget_node(node);
+        self.home.forget_relays_to(node);
+    }
+
+    /// The link to a node is lost, and all shards have forgotten it: connections that are in rooms there come back.
+    pub fn node_lost(&mut self, now: Now, node: NodeNumber) {
+        self.edge.node_lost(&mut self.ctx, now, node);
     }
 
     /// Does what the clock asks for: heartbeats, the pool's clean-up, rooms' ticks.

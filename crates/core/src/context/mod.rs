@@ -4,9 +4,11 @@ mod buffers;
 mod encode;
 mod fault;
 mod hold;
+mod to_nodes;
 mod ways_in;
 mod ways_out;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::address::ShardAddress;
@@ -24,6 +26,7 @@ use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS, SPARE_QUEUES};
 pub(crate) use fault::Fault;
 use hold::Holding;
 pub(crate) use hold::Said;
+use to_nodes::ToNodes;
 
 pub(crate) struct Context<H> {
     /// This shard.
@@ -51,8 +54,12 @@ pub(crate) struct Context<H> {
     pub(crate) local_edge: Vec<ToEdge>,
     holding: Holding,
     outboxes: Vec<Vec<ShardMessage>>,
-    /// Bytes of deliveries on their way to each shard.
+    /// Bytes of deliveries on their way to each shard of this node.
     in_transit: Vec<usize>,
+    /// Letters for other nodes, by shard.
+    to_nodes: ToNodes,
+    /// Bytes of deliveries on their way to shards of other nodes.
+    in_transit_to_nodes: BTreeMap<ShardAddress, usize>,
     /// What inboxes take.
     pub(crate) inbox_memory: Arc<InboxMemory>,
 }
@@ -85,6 +92,8 @@ impl<H: Host> Context<H> {
             holding: Holding::default(),
             outboxes: (0..count).map(|_| Vec::new()).collect(),
             in_transit: vec![0; usize::from(count)],
+            to_nodes: ToNodes::new(),
+            in_transit_to_nodes: BTreeMap::new(),
             inbox_memory: Arc::default(),
         }
     }

@@ -18,14 +18,15 @@ impl<H> Context<H> {
 
     /// Sends a letter to another shard.
     pub(crate) fn post(&mut self, to: ShardAddress, letter: Letter) {
-        if to.is_own()
-            && let Some(outbox) = self.outbox(to.shard())
-        {
+        if !to.is_own() {
+            return self.post_to_node(to, letter);
+        }
+        if let Some(outbox) = self.outbox(to.shard()) {
             outbox.push(ShardMessage(letter));
         }
     }
 
-    /// Sends an operation to the home of its room.
+    /// Sends an operation to the home of its room, or to the shard of this node that knows on which node that is.
     pub(crate) fn send_home(&mut self, op: Op) {
         let home = self.home_of(op.head.room.hash);
         if home == self.own {
@@ -45,10 +46,8 @@ impl<H> Context<H> {
             self.local_edge.push(message);
             return;
         }
-        if let ToEdge::Deliver(Delivery { bytes, .. }) = &message
-            && let Some(in_transit) = self.in_transit_to(shard)
-        {
-            *in_transit += bytes;
+        if let ToEdge::Deliver(Delivery { bytes, .. }) = &message {
+            self.note_in_transit(shard, *bytes);
         }
         self.post(shard, Letter::Edge(message));
     }
@@ -86,24 +85,39 @@ impl<H> Context<H> {
 
     /// Whether a delivery to a shard has room on the way there.
     pub(crate) fn link_has_room(&self, shard: ShardAddress) -> bool {
-        let in_transit = shard.is_own().then(|| usize::from(shard.shard()));
-        let in_transit = in_transit.and_then(|shard| self.in_transit.get(shard));
+        let in_transit = match shard.is_own() {
+            true => self.in_transit.get(usize::from(shard.shard())),
+            false => self.in_transit_to_nodes.get(&shard),
+        };
         in_transit.copied().unwrap_or(0) < self.settings.link_window.max(1)
     }
 
     /// Bytes of deliveries on their way to other shards.
     pub(crate) fn link_bytes(&self) -> usize {
-        self.in_transit.iter().sum()
+        let to_nodes = self.in_transit_to_nodes.values();
+        self.in_transit.iter().chain(to_nodes).sum()
     }
 
     pub(crate) fn link_credit(&mut self, shard: ShardAddress, bytes: usize) {
-        if let Some(in_transit) = self.in_transit_to(shard) {
+        if shard.is_own() {
+            if let Some(in_transit) = self.in_transit.get_mut(usize::from(shard.shard())) {
+                *in_transit = in_transit.saturating_sub(bytes);
+            }
+        } else if let Some(in_transit) = self.in_transit_to_nodes.get_mut(&shard) {
             *in_transit = in_transit.saturating_sub(bytes);
+            if *in_transit == 0 {
+                self.in_transit_to_nodes.remove(&shard);
+            }
         }
     }
 
-    fn in_transit_to(&mut self, shard: ShardAddress) -> Option<&mut usize> {
-        let shard = shard.is_own().then(|| usize::from(shard.shard()))?;
-        self.in_transit.get_mut(shard)
+    fn note_in_transit(&mut self, shard: ShardAddress, bytes: usize) {
+        if shard.is_own() {
+            if let Some(in_transit) = self.in_transit.get_mut(usize::from(shard.shard())) {
+                *in_transit += bytes;
+            }
+        } else if self.lives(shard.node()) {
+            *self.in_transit_to_nodes.entry(shard).or_default() += bytes;
+        }
     }
 }

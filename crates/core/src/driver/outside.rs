@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use roomcast_protocol::Format;
 
 use super::connections::Connection;
+use crate::address::ShardAddress;
 use crate::edge::MovingConnection;
 use crate::host::Encoding;
 use crate::id::ConnId;
@@ -28,6 +29,12 @@ pub trait Outside<H, S> {
 
     /// Hands letters to another shard, in order, and leaves none: that shard's [`Mail::letters`].
     fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>);
+
+    /// Sends letters to a shard of another node, in order: what its [`Shard::from_node`] takes. A node without a store is
+    /// alone, and never asks for it.
+    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
+        let _ = (to, letters);
+    }
 
     /// Takes a connection to another shard: that shard's [`Mail::moved`]. It is told nothing of the socket from now on.
     fn send_connection(&mut self, to: u16, moved: Moved<Self::Socket>);

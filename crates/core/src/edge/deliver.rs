@@ -1,5 +1,6 @@
 //! What rooms' homes send to the connections of this shard.
 
+use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::membership::{Behind, Events, State};
@@ -14,11 +15,24 @@ use crate::time::Now;
 use roomcast_protocol::{CloseCode, mutated};
 
 impl<S: Store> Edge<S> {
-    pub(crate) fn apply<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, message: ToEdge) {
+    /// Takes what the home of a room says, which is on node `from`.
+    pub(crate) fn apply<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        from: NodeNumber,
+        message: ToEdge,
+    ) {
+        if S::WAITS && self.is_late(from, &message) {
+            return;
+        }
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
             ToEdge::Joined(joined) => {
                 let (conn, unasked) = (joined.conn, joined.unasked);
+                if let Some(room) = self.rooms.get_mut(joined.edge_room) {
+                    room.node = from;
+                }
                 self.joined(ctx, now, *joined);
                 if unasked {
                     self.ask_when_idle(ctx, now, conn);
@@ -101,6 +115,25 @@ impl<S: Store> Edge<S> {
                 newest,
             } => self.take_state(ctx, now, (conn, edge_room), from, newest),
         }
+    }
+
+    /// Whether a letter is from a home that the room had before. Answers are not: each was asked for where the room was
+    /// then at home, and comes before that one's end is known here.
+    fn is_late(&self, from: NodeNumber, message: &ToEdge) -> bool {
+        let edge_room = match message {
+            ToEdge::Deliver(delivery) => delivery.edge_room,
+            ToEdge::Joined(joined) if joined.unasked => joined.edge_room,
+            ToEdge::Left {
+                edge_room,
+                asked: false,
+                ..
+            }
+            | ToEdge::LogSlice { edge_room, .. }
+            | ToEdge::NewestState { edge_room, .. } => *edge_room,
+            _ => return false,
+        };
+        let room = self.rooms.get(edge_room);
+        room.is_some_and(|room| room.node != from)
     }
 
     /// Queues a room's turn for each of its receivers: by reference, each one's in its encoding.

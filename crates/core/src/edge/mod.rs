@@ -7,6 +7,7 @@ mod direct;
 mod fan_out;
 mod heartbeat;
 mod hello;
+mod homes;
 mod identity;
 mod inbox;
 mod keeper;

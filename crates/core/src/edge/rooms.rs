@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::address::NodeNumber;
 use crate::id::{ConnId, EdgeRoomId, HomeRoomId};
 use crate::letter::RoomRef;
 use crate::table::{Row, Table};
@@ -17,6 +18,8 @@ pub(super) struct EdgeRoom {
     pub(super) id: EdgeRoomId,
     /// Its home's number, once told.
     pub(super) home: HomeRoomId,
+    /// The node that its home is on, once told: what others say of it is of before, and not believed.
+    pub(super) node: NodeNumber,
     /// The connections that receive its events.
     pub(super) receivers: Vec<ConnId>,
     /// Connections that are in it, come or go.
@@ -37,6 +40,7 @@ impl EdgeRoom {
             name: Arc::clone(&self.name),
             hash: self.hash,
             id: self.home,
+            node: self.node,
         }
     }
 
@@ -64,6 +68,10 @@ impl EdgeRooms {
 
     pub(super) fn get_mut(&mut self, id: EdgeRoomId) -> Option<&mut EdgeRoom> {
         self.rooms.get_mut(id)
+    }
+
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut EdgeRoom> {
+        self.rooms.rows_mut()
     }
 
     pub(super) fn find(&self, name: &str, hash: u64) -> Option<EdgeRoomId> {
@@ -104,6 +112,7 @@ impl EdgeRooms {
             hash,
             id,
             home: HomeRoomId::NONE,
+            node: NodeNumber::NONE,
             receivers: Vec::new(),
             uses: 0,
         });

@@ -75,8 +75,8 @@ struct Waiting {
 pub(super) struct Gate {
     pub(super) phase: Phase,
     pub(super) tenure: Option<Tenure>,
-    /// Whose the room was when it was claimed last.
-    pub(super) theirs: Option<HomeName>,
+    /// Whose the room was when it was claimed last, and when that was known, in microseconds.
+    pub(super) theirs: Option<(HomeName, u64)>,
     asked: Option<Asked>,
     /// The last append that was made, and the last one that was confirmed.
     pub(super) made: u64,

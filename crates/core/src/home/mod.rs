@@ -21,6 +21,7 @@ mod receivers;
 mod record;
 mod recover;
 mod refusals;
+mod relay;
 mod resume;
 mod room;
 mod state_parts;
@@ -34,6 +35,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use hashbrown::HashTable;
 use roomcast_protocol::mutated;
 
+use crate::address::NodeNumber;
 use crate::context::{Context, Fault};
 use crate::host::{Host, LogNews, Notice};
 use crate::id::HomeRoomId;
@@ -44,6 +46,7 @@ use crate::store::{Store, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
+use relay::Relays;
 use room::Room;
 use store::half_a_lane;
 
@@ -62,6 +65,8 @@ pub(crate) struct Home<S> {
     let_out_cut: bool,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
+    /// Rooms that are at home on other nodes.
+    relays: Relays,
     /// Rooms with operations that wait, in the order in which they are served.
     active: VecDeque<HomeRoomId>,
     /// Rooms that have something to hand out before the turn ends.
@@ -83,6 +88,7 @@ impl<S: Store> Home<S> {
             let_out_cut: false,
             rooms: Table::default(),
             by_name: HashTable::new(),
+            relays: Relays::default(),
             active: VecDeque::new(),
             unsealed: Vec::new(),
             timers: BinaryHeap::new(),
@@ -96,16 +102,18 @@ impl<S: Store> Home<S> {
 
     /// Queues an operation in its room, which is made where somebody joins one that is not there.
     pub(crate) fn enqueue<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, op: Op) {
-        let id = match (self.find(&op.head.room), &op.request) {
-            (Some(id), _) => id,
-            (None, OpKind::Join(_) | OpKind::Leave(_) | OpKind::Resume(_))
-                if S::WAITS && ctx.kinds.of_room(&op.head.room.name).is_some() =>
-            {
-                match self.claim(ctx, now, &op.head.room) {
-                    Some(id) => id,
+        let found = self.find(&op.head.room);
+        let (found, op) = match found {
+            None if S::WAITS && ctx.kinds.of_room(&op.head.room.name).is_some() => {
+                match self.seek(ctx, now, op) {
+                    Some((id, op)) => (Some(id), op),
                     None => return,
                 }
             }
+            _ => (found, op),
+        };
+        let id = match (found, &op.request) {
+            (Some(id), _) => id,
             (None, OpKind::Join(join)) => match self.open(ctx, now, &op.head.room) {
                 Ok(id) => id,
                 Err(fault) => return refuse_new_room(ctx, now, &op.head, join.edge_room, fault),
@@ -141,6 +149,9 @@ impl<S: Store> Home<S> {
     pub(crate) fn begin_turn(&mut self, now: Now) {
         self.turn += 1;
         self.logs.sweep(now);
+        if S::WAITS {
+            self.relays.sweep(now);
+        }
         if self.timers.len() > 1_024 + 4 * self.rooms.len() {
             self.sweep_timers();
         }
@@ -206,6 +217,10 @@ impl<S: Store> Home<S> {
                 let Some(op) = room.pending.pop_front() else {
                     break;
                 };
+                if S::WAITS && op.is_for_another_home(NodeNumber::OWN) {
+                    ctx.come_back(op);
+                    continue;
+                }
                 let cost = room.process(ctx, &mut self.logs, now, op);
                 room.deficit -= cost;
                 *budget -= cost;
@@ -316,7 +331,9 @@ impl<S: Store> Home<S> {
     }
 
     fn find(&self, room: &RoomRef) -> Option<HomeRoomId> {
-        if self.rooms.get(room.id).is_some() {
+        // The number may be one that another node gave, or that is of the room's home of before.
+        let is_named = |it: &Room| !S::WAITS || it.name == room.name;
+        if self.rooms.get(room.id).is_some_and(is_named) {
             return Some(room.id);
         }
         if mutated!("letter_reaches_who_took_the_number")

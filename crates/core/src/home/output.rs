@@ -31,6 +31,17 @@ pub(crate) struct EdgeReceivers {
     pub(crate) receivers: [u32; Encoding::COUNT],
 }
 
+impl EdgeReceivers {
+    /// Leaves out what is in an encoding that nobody there uses.
+    fn drop_unused<H>(&self, ctx: &mut Context<H>, encoded: &mut Encoded) {
+        for (chunk, receivers) in encoded.iter_mut().zip(self.receivers) {
+            if let Some(chunk) = chunk.take_if(|_| receivers == 0) {
+                ctx.pool.give_back(chunk);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     events: [Option<ChunkBuilder>; Encoding::COUNT],
@@ -141,7 +152,10 @@ impl Output {
             encoded
         };
         let (events, state) = (finish(&mut self.events), finish(&mut self.state));
-        if edges.iter().any(|edge| edge.shard != ctx.own) {
+        if edges
+            .iter()
+            .any(|edge| edge.shard.is_own() && edge.shard != ctx.own)
+        {
             for chunk in events.iter().chain(&state).flatten() {
                 ctx.pool.lend(chunk);
             }
@@ -149,11 +163,16 @@ impl Output {
         let mut whole = Some((events, state, exclusions));
         for (nth, edge) in edges.iter().enumerate() {
             let last = nth + 1 == edges.len();
-            let Some((events, state, exclusions)) =
+            let Some((mut events, mut state, exclusions)) =
                 (if last { whole.take() } else { whole.clone() })
             else {
                 return;
             };
+            if !edge.shard.is_own() {
+                // Each of them goes there as bytes.
+                edge.drop_unused(ctx, &mut events);
+                edge.drop_unused(ctx, &mut state);
+            }
             let lengths = |encoded: &Encoded| -> usize {
                 encoded
                     .iter()

@@ -5,7 +5,7 @@ use roomcast_protocol::{
     PresenceUpdate, mutated, presence,
 };
 
-use crate::address::ShardAddress;
+use crate::address::{NodeNumber, ShardAddress};
 use crate::context::{Context, Fault};
 use crate::home::append::log_unavailable;
 use crate::home::ask_logic::Asked;
@@ -205,6 +205,7 @@ impl Room {
                 name: self.name.clone(),
                 hash: self.hash,
                 id: self.id,
+                node: NodeNumber::OWN,
             },
             conn: NOBODY,
             encoding: Encoding::ALL[0],

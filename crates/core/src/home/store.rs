@@ -141,12 +141,7 @@ impl<S: Store> Home<S> {
                     self.ask_again(ctx, now, id, None);
                 }
             }
-            Claimed::Theirs(home) => {
-                if let Some(gate) = &mut room.gate {
-                    gate.theirs = Some(home);
-                }
-                self.ask_again(ctx, now, id, None);
-            }
+            Claimed::Theirs(home) => self.theirs(ctx, now, id, home),
             // It has nothing, so that it is never told that it has all.
             Claimed::Unsettled | Claimed::Kept(_) => self.ask_again(ctx, now, id, None),
         }
@@ -181,7 +176,7 @@ impl<S: Store> Home<S> {
     }
 
     /// The store did not do it, or did not say so.
-    fn ask_again<H: Host>(
+    pub(super) fn ask_again<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -314,13 +309,19 @@ pub(super) fn half_a_lane<H: Host>(ctx: &Context<H>) -> usize {
     }
 }
 
-fn claim_of<H: Host>(ctx: &Context<H>, now: Now, room: &Room, theirs: Option<HomeName>) -> Request {
+fn claim_of<H: Host>(
+    ctx: &Context<H>,
+    now: Now,
+    room: &Room,
+    theirs: Option<(HomeName, u64)>,
+) -> Request {
     let cluster = &ctx.cluster;
+    let dead = theirs.filter(|(home, named_at)| cluster.is_dead(*home, *named_at));
     Request::Claim(Claim {
         room: room.name.clone(),
         home: cluster.own.map_or_else(HomeName::default, |own| own.home),
         store: cluster.store,
-        dead: theirs.filter(|home| cluster.dead.contains(home)),
+        dead: dead.map(|(home, _)| home),
         settled: cluster.settled,
         epoch: room.epoch,
         timestamp: now.unix_ms,

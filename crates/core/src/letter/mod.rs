@@ -11,6 +11,8 @@ pub(crate) use op::{
 };
 pub(crate) use to_edge::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
 
+use std::sync::Arc;
+
 use crate::id::ClientId;
 
 /// A message between two shards of a node. Opaque; carry it in order.
@@ -21,6 +23,8 @@ pub struct ShardMessage(pub(crate) Letter);
 pub(crate) enum Letter {
     Op(Op),
     Edge(ToEdge),
+    /// From a room's home that it was until now: to the shard of another node that sends operations for this room there.
+    HomeGone(Arc<str>),
     /// A direct message to a client whose id, or to a user who, is at home on the other shard.
     Direct(Box<DirectMessage>),
     /// What became of one.

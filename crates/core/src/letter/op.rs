@@ -6,6 +6,7 @@ use roomcast_protocol::{
     ErrorCode, Format, HistoryRequest, MessageType, PayloadKind, PresenceUpdate,
 };
 
+use crate::address::NodeNumber;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::identity::Rights;
@@ -38,6 +39,25 @@ pub(crate) struct OpHead {
     pub(crate) request_id: u32,
 }
 
+impl Op {
+    /// Whether it is about a place in the room, so that it is for whoever is the room's home: it names its session.
+    pub(crate) fn is_for_any_home(&self) -> bool {
+        matches!(
+            self.request,
+            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Resume(_)
+        )
+    }
+
+    /// Whether the edge has sent it to another home than the one on `node`: it has yet to hear that the room has moved.
+    pub(crate) fn is_for_another_home(&self, node: NodeNumber) -> bool {
+        let believed = self.head.room.node;
+        believed != NodeNumber::NONE
+            && believed != node
+            && !self.is_for_any_home()
+            && !matches!(self.request, OpKind::Detach)
+    }
+}
+
 impl OpHead {
     pub(crate) const NEWCOMER: PlayerNum = PlayerNum::MAX;
 }
@@ -66,6 +86,8 @@ pub(crate) struct RoomRef {
     pub(crate) name: Arc<str>,
     pub(crate) hash: u64,
     pub(crate) id: HomeRoomId,
+    /// The node that its home is on, as the edge was told; [`NodeNumber::NONE`] where it was not yet.
+    pub(crate) node: NodeNumber,
 }
 
 #[derive(Debug)]

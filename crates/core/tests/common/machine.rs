@@ -5,7 +5,7 @@ use std::ops::{Index, IndexMut};
 
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{Access, ConnId, Encoding, Now, Origin, Shard, ShardMessage};
+use roomcast_core::{Access, ConnId, Encoding, Now, Origin, Shard, ShardAddress, ShardMessage};
 use roomcast_protocol::Format;
 
 use super::SimHost;
@@ -93,7 +93,11 @@ pub struct Machine<'a> {
     pub slow: bool,
     pub sockets: &'a mut [Socket],
     pub links: &'a mut [Link],
+    pub post: &'a mut Vec<Posted>,
 }
+
+/// Letters for a shard of another node, and the shard that they are from.
+pub type Posted = (u16, ShardAddress, Vec<u8>);
 
 impl<S: Store> Outside<SimHost, S> for Machine<'_> {
     type Socket = Client;
@@ -125,6 +129,10 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
 
     fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
         self.links[usize::from(to)].letters[self.index].append(letters);
+    }
+
+    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
+        self.post.push((self.index as u16, to, letters));
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved<Client>) {

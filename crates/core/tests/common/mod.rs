@@ -21,7 +21,7 @@ use roomcast_core::{
 };
 use serde_json::Value;
 
-pub use machine::{Client, Shards, Socket};
+pub use machine::{Client, Posted, Shards, Socket};
 use machine::{Link, Machine, ON_THE_WAY};
 
 /// SplitMix64: small, and the same everywhere.
@@ -137,6 +137,8 @@ pub struct Node<S: Store = NoStore> {
     pub random: Random,
     /// Chance in a hundred that a link is slow in a turn.
     pub slow_links: u64,
+    /// Letters for other nodes.
+    pub post: Vec<Posted>,
     /// Where the next connections come from.
     pub origin: Origin,
 }
@@ -163,13 +165,26 @@ pub fn node_on<S: Store>(
     kinds: Vec<(Kind, Option<LogicFactory>)>,
     store: impl Fn() -> S,
 ) -> Node<S> {
+    node_with_key(seed, None, count, settings, kinds, store)
+}
+
+/// The same with this key for the homes of names, which several nodes have in common.
+pub fn node_with_key<S: Store>(
+    seed: u64,
+    hash_key: Option<[u64; 2]>,
+    count: u16,
+    settings: Settings,
+    kinds: Vec<(Kind, Option<LogicFactory>)>,
+    store: impl Fn() -> S,
+) -> Node<S> {
     let mut table = Kinds::new(settings.refuse_unknown_kinds);
     for (kind, logic) in kinds {
         table.insert(kind, logic);
     }
     let (settings, kinds) = (Arc::new(settings), Arc::new(table));
     let mut random = Random(seed);
-    let hash_key = [random.next(), random.next()];
+    let own_key = [random.next(), random.next()];
+    let hash_key = hash_key.unwrap_or(own_key);
     let shards = (0..count).map(|index| {
         let config = ShardConfig {
             index,
@@ -207,6 +222,7 @@ pub fn node_on<S: Store>(
         },
         random: Random(seed ^ 0xABCD),
         slow_links: 0,
+        post: Vec::new(),
         origin: Origin::NONE,
     }
 }
@@ -313,6 +329,7 @@ impl<S: Store> Node<S> {
             slow: self.random.below(100) < self.slow_links,
             sockets: &mut self.sockets,
             links: &mut self.links,
+            post: &mut self.post,
         };
         self.shards.0[index].turn(now, &mut machine)
     }

@@ -25,7 +25,7 @@
 //! - an `EdgeRoomId` is the edge's that asks or is told, a `HomeRoomId` the home's, from whichever side it comes. They go
 //!   as they are.
 //!
-//! A room's hash is not written: each node has its own key. Times are written as ages, since each node has its own clock;
+//! A room's hash is not written: the reader makes it anew. Nor is the node on which a sender knows its home. Times are written as ages, since each node has its own clock;
 //! the time on the way is not in them.
 
 mod direct;
@@ -76,6 +76,7 @@ mod kind {
     pub(super) const USER: u8 = 66;
     pub(super) const SESSION_REFUSED: u8 = 67;
     pub(super) const CREDIT: u8 = 68;
+    pub(super) const GATEWAY_HOME_GONE: u8 = 69;
 }
 
 /// Where letters go, and when.
@@ -117,6 +118,7 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::User(user) => direct::write_user(out, user),
         Letter::SessionRefused(client) => out.client(*client),
         Letter::Credit(bytes) => out.size(*bytes),
+        Letter::HomeGone(room) => out.text(room),
         Letter::Spare(_) => {}
     });
 }
@@ -130,6 +132,7 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::User(_) => kind::USER,
         Letter::SessionRefused(_) => kind::SESSION_REFUSED,
         Letter::Credit(_) => kind::CREDIT,
+        Letter::HomeGone(_) => kind::GATEWAY_HOME_GONE,
         Letter::Spare(_) => return None,
     })
 }
@@ -155,6 +158,7 @@ pub(crate) fn read(
         kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),
         kind::SESSION_REFUSED => body.client().map(Letter::SessionRefused),
         kind::CREDIT => body.varint().map(Letter::Credit),
+        kind::GATEWAY_HOME_GONE => body.text().map(|room| Letter::HomeGone(room.into())),
         _ => return Ok(None),
     };
     match letter {

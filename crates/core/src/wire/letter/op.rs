@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roomcast_protocol::{Format, HistoryRequest};
 
 use super::{Receiving, Sending, kind};
+use crate::address::NodeNumber;
 use crate::identity::Rights;
 use crate::letter::{
     Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Resume,
@@ -153,6 +154,8 @@ fn read_head(bytes: &mut Reader<'_>, at: &Receiving<'_>) -> Result<OpHead, WireE
         name: Arc::from(name),
         hash: at.names.hash(name),
         id: bytes.number()?,
+        // Whoever forwards it knows of no other home.
+        node: NodeNumber::OWN,
     };
     Ok(OpHead {
         room,

@@ -8,6 +8,7 @@ use roomcast_protocol::{
 
 use super::examples::{HASH_KEY, NOW};
 use super::{READER, SENDER};
+use crate::address::NodeNumber;
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
 use crate::host::Encoding;
@@ -158,7 +159,7 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 28 {
+        match self.u64() % 29 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
@@ -172,6 +173,7 @@ impl Draw {
                 present: self.bool(),
             })),
             26 => Letter::SessionRefused(self.client()),
+            27 => Letter::HomeGone(self.text().into()),
             _ => Letter::Credit(self.u64() as usize),
         }
     }
@@ -187,6 +189,7 @@ impl Draw {
                 hash: NameHash::new(HASH_KEY).hash(&name),
                 name: name.into(),
                 id: self.number(),
+                node: NodeNumber::OWN,
             },
             conn: self.own_conn(),
             encoding: self.encoding(),

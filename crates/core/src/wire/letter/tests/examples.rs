@@ -7,6 +7,7 @@ use roomcast_protocol::{
 };
 
 use super::{READER, SENDER};
+use crate::address::NodeNumber;
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
 use crate::host::Encoding;
@@ -81,6 +82,7 @@ fn op(request: OpKind) -> Letter {
             name: name.into(),
             hash: NameHash::new(HASH_KEY).hash(name),
             id: HomeRoomId::new(150, 3),
+            node: NodeNumber::OWN,
         },
         conn: ConnRef {
             shard: SENDER,
@@ -338,5 +340,6 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("user", Letter::User(Box::new(user))),
         ("session_refused", Letter::SessionRefused(client(1))),
         ("credit", Letter::Credit(70_000)),
+        ("gateway_home_gone", Letter::HomeGone("chat:42".into())),
     ]
 }

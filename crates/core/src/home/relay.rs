@@ -1,0 +1,173 @@
+//! Rooms that are at home on another node: operations of this node's connections for them go there.
+//!
+//! All operations of a node for a room come to one shard of it, so they keep their order on their way through here. What
+//! the home says goes straight to the connections' shards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::address::NodeNumber;
+use crate::context::Context;
+use crate::home::Home;
+use crate::home::refusals::refuse_absent;
+use crate::host::Host;
+use crate::id::HomeRoomId;
+use crate::letter::{Letter, Op, OpKind};
+use crate::store::{HomeName, Store};
+use crate::time::{Now, micros};
+
+/// Milliseconds after which a relay that nobody used is forgotten. Who is in the room knows its home all the same.
+const UNUSED: u64 = 60_000;
+
+/// Where the home of a room is.
+#[derive(Clone, Copy, Debug)]
+struct Relay {
+    node: NodeNumber,
+    /// Microseconds.
+    used_at: u64,
+}
+
+/// The rooms of which this shard knows that they are at home on another node, and asks nobody.
+#[derive(Debug, Default)]
+pub(super) struct Relays {
+    nodes: BTreeMap<Arc<str>, Relay>,
+    sweep_at: u64,
+}
+
+impl Relays {
+    fn put(&mut self, now: Now, room: Arc<str>, node: NodeNumber) {
+        let used_at = now.micros;
+        self.nodes.insert(room, Relay { node, used_at });
+    }
+
+    fn node_of(&mut self, now: Now, room: &str) -> Option<NodeNumber> {
+        let relay = self.nodes.get_mut(room)?;
+        relay.used_at = now.micros;
+        Some(relay.node)
+    }
+
+    /// Forgets those that were not used for a while.
+    pub(super) fn sweep(&mut self, now: Now) {
+        if self.sweep_at > now.micros {
+            return;
+        }
+        self.sweep_at = now.micros.saturating_add(micros(UNUSED));
+        let since = now.micros.saturating_sub(micros(UNUSED));
+        self.nodes.retain(|_, relay| relay.used_at >= since);
+    }
+}
+
+impl<S: Store> Home<S> {
+    /// An operation for a room that is not here. It is forwarded or answered; or the room that was claimed for it is
+    /// returned with it.
+    pub(super) fn seek<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: Op,
+    ) -> Option<(HomeRoomId, Op)> {
+        let room = &op.head.room;
+        let is_own = op.head.conn.shard.is_own();
+        // Whom another node takes for a room's home claims it: what was known of another home is of before.
+        if !is_own {
+            self.relays.nodes.remove(&room.name);
+        } else if let Some(node) = self.relays.node_of(now, &room.name) {
+            ctx.forward(node, op);
+            return None;
+        }
+        if op.is_for_any_home() {
+            let id = self.claim(ctx, now, room)?;
+            return Some((id, op));
+        }
+        let believed = room.node;
+        if !is_own {
+            ctx.send_back(op);
+        } else if believed == NodeNumber::OWN || believed == NodeNumber::NONE {
+            // It was left, or closed, while this was on its way.
+            ctx.accepted(op.head.conn, op.head.window);
+            refuse_absent(ctx, now, op);
+        } else {
+            ctx.forward(believed, op);
+        }
+        None
+    }
+
+    /// The store has said whose the room is that was claimed.
+    pub(super) fn theirs<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        home: HomeName,
+    ) {
+        let Some(node) = ctx.cluster.node(home.node).map(|it| it.number) else {
+            if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
+                gate.theirs = Some((home, now.micros));
+            }
+            return self.ask_again(ctx, now, id, None);
+        };
+        let Some(room) = self.remove(id) else {
+            return;
+        };
+        self.relays.put(now, room.name, node);
+        for op in room.pending {
+            if op.head.conn.shard.is_own() {
+                ctx.forward(node, op);
+            } else {
+                ctx.send_back(op);
+            }
+        }
+    }
+
+    /// A node is a room's home no more, or never was.
+    pub(crate) fn forget_relay(&mut self, node: NodeNumber, room: &str) {
+        let relay = self.relays.nodes.get(room);
+        if relay.is_some_and(|relay| relay.node == node) {
+            self.relays.nodes.remove(room);
+        }
+    }
+
+    /// The link to a node is lost.
+    pub(crate) fn forget_relays_to(&mut self, node: NodeNumber) {
+        self.relays.nodes.retain(|_, relay| relay.node != node);
+    }
+}
+
+impl<H: Host> Context<H> {
+    /// Sends an operation of a connection of this node to its room's home on another.
+    fn forward(&mut self, node: NodeNumber, op: Op) {
+        let home = self.home_on(node, op.head.room.hash);
+        match home.filter(|_| !op.is_for_another_home(node)) {
+            Some(home) => self.post(home, Letter::Op(op)),
+            None => self.come_back(op),
+        }
+    }
+
+    /// An operation of another node, which takes this one for the home of a room that it does not have. It is not
+    /// forwarded again: the other node asks anew.
+    fn send_back(&mut self, op: Op) {
+        let asks = op.head.conn.shard.node();
+        self.tell_gateway(asks, &op.head.room.name, op.head.room.hash);
+        self.come_back(op);
+    }
+
+    /// Tells the shard of a node that forwards operations for a room that they are not to come here any more.
+    pub(super) fn tell_gateway(&mut self, node: NodeNumber, room: &Arc<str>, hash: u64) {
+        if let Some(gateway) = self.home_on(node, hash) {
+            self.post(gateway, Letter::HomeGone(room.clone()));
+        }
+    }
+
+    /// An operation is not done: its client comes back and asks again.
+    pub(crate) fn come_back(&mut self, op: Op) {
+        let Op { head, request } = op;
+        match request {
+            // Nobody waits for an answer.
+            OpKind::Detach => return,
+            OpKind::Publish(publish) => self.recycle_for(head.conn.shard, publish.bytes),
+            _ => {}
+        }
+        let conn = head.conn.conn;
+        self.send_edge(head.conn.shard, crate::letter::ToEdge::ComeBack { conn });
+    }
+}

@@ -1,0 +1,331 @@
+//! Several nodes at one model of a store, joined by queues: what is on its way waits until a test lets it go on.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test uses its part of the harness"
+)]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use roomcast_core::node::{ClusterView, LivingNode, Own};
+use roomcast_core::settings::{Kind, Settings};
+use roomcast_core::store::{Answer, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket};
+use roomcast_core::{NodeNumber, Now, ShardAddress};
+use roomcast_engine::model::Model;
+use serde_json::Value;
+
+use crate::common::{Client, Node, node_with_key, text};
+
+type Answered = (Ticket, Result<Answer, StoreError>);
+
+/// The store of one shard: what is asked is done at once.
+pub struct AtOnce {
+    model: Rc<RefCell<Model>>,
+    answers: VecDeque<Answered>,
+}
+
+impl Store for AtOnce {
+    const WAITS: bool = true;
+
+    fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        let answer = self.model.borrow_mut().apply(now.unix_ms as u64, &request);
+        self.answers.push_back((ticket, answer));
+    }
+
+    fn poll(&mut self, _: Now) -> Option<Answered> {
+        self.answers.pop_front()
+    }
+
+    fn next_wake(&self) -> Option<u64> {
+        (!self.answers.is_empty()).then_some(0)
+    }
+}
+
+pub const STORE: StoreId = StoreId(7);
+
+/// Letters of one shard for another one: the two, and the bytes.
+type OnTheWay = (u16, u16, Vec<u8>);
+
+/// A connection of a node.
+pub type At = (usize, Client);
+
+pub struct Cluster {
+    pub model: Rc<RefCell<Model>>,
+    /// `None`: it is dead.
+    pub nodes: Vec<Option<Node<AtOnce>>>,
+    shards: Vec<u16>,
+    /// What is on its way from a node to another.
+    queues: BTreeMap<(usize, usize), VecDeque<OnTheWay>>,
+    /// Ways on which nothing goes on.
+    held: BTreeSet<(usize, usize)>,
+    /// As which number the first node knows the second.
+    numbers: BTreeMap<(usize, usize), u32>,
+    /// Nodes that the store has given up.
+    dead: Vec<HomeName>,
+}
+
+fn home(node: usize) -> HomeName {
+    HomeName {
+        node: NodeId(node as u64 + 1),
+        lease: 1,
+    }
+}
+
+impl Cluster {
+    /// Nodes with so many shards each.
+    pub fn new(shards: &[u16], settings: &Settings, kinds: &[Kind]) -> Cluster {
+        let model = Rc::new(RefCell::new(Model::new(STORE)));
+        let node = |(number, count): (usize, &u16)| {
+            let kinds = kinds.iter().map(|kind| (kind.clone(), None)).collect();
+            let store = || AtOnce {
+                model: model.clone(),
+                answers: VecDeque::new(),
+            };
+            let (seed, key) = (number as u64 + 1, Some([11, 12]));
+            Some(node_with_key(
+                seed,
+                key,
+                *count,
+                settings.clone(),
+                kinds,
+                store,
+            ))
+        };
+        let nodes = shards.iter().enumerate().map(node).collect();
+        let mut cluster = Cluster {
+            model,
+            nodes,
+            shards: shards.into(),
+            queues: BTreeMap::new(),
+            held: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            dead: Vec::new(),
+        };
+        for one in 0..shards.len() {
+            for other in 0..shards.len() {
+                // Differently on each.
+                let number = 1 + (other + 2 * one) as u32;
+                cluster.numbers.insert((one, other), number);
+            }
+        }
+        cluster.tell_all();
+        cluster
+    }
+
+    pub fn node(&mut self, node: usize) -> &mut Node<AtOnce> {
+        self.nodes[node].as_mut().expect("it lives")
+    }
+
+    fn living(&self) -> Vec<usize> {
+        let living = self.nodes.iter().enumerate();
+        living
+            .filter_map(|(number, node)| node.as_ref().map(|_| number))
+            .collect()
+    }
+
+    /// Tells all who lives.
+    pub fn tell_all(&mut self) {
+        for one in self.living() {
+            let view = self.view(one);
+            for shard in self.node(one).shards.iter_mut() {
+                shard.set_cluster(view.clone());
+            }
+        }
+    }
+
+    fn view(&self, one: usize) -> Arc<ClusterView> {
+        let others = self.living().into_iter().filter(|other| *other != one);
+        let living = others.map(|other| LivingNode {
+            number: NodeNumber::met(self.numbers[&(one, other)]),
+            home: home(other),
+            shards: self.shards[other],
+            version: 1,
+            address: "".into(),
+        });
+        Arc::new(ClusterView {
+            own: Some(Own {
+                home: home(one),
+                links: 0,
+                until: u64::MAX,
+            }),
+            store: STORE,
+            settled: true,
+            living: living.collect(),
+            dead: self.dead.clone(),
+            ..ClusterView::default()
+        })
+    }
+
+    /// From here on nothing goes on from a node to another.
+    pub fn hold(&mut self, from: usize, to: usize) {
+        self.held.insert((from, to));
+    }
+
+    pub fn let_go(&mut self, from: usize, to: usize) {
+        self.held.remove(&(from, to));
+        self.settle();
+    }
+
+    /// Turns and carries until nothing is left to do at this moment.
+    pub fn settle(&mut self) {
+        loop {
+            for node in self.living() {
+                self.node(node).settle();
+                self.collect(node);
+            }
+            if !self.carry() {
+                return;
+            }
+        }
+    }
+
+    fn collect(&mut self, node: usize) {
+        for (from_shard, to, bytes) in std::mem::take(&mut self.node(node).post) {
+            let number = |other: &usize| NodeNumber::met(self.numbers[&(node, *other)]);
+            // What is for a number of before goes nowhere.
+            let others = self.living().into_iter();
+            let other = others
+                .filter(|it| *it != node)
+                .find(|it| number(it) == to.node());
+            if let Some(other) = other {
+                let queue = self.queues.entry((node, other)).or_default();
+                queue.push_back((from_shard, to.shard(), bytes));
+            }
+        }
+    }
+
+    /// Brings what is on its way. Whether there was something.
+    fn carry(&mut self) -> bool {
+        let mut any = false;
+        let mut ways: Vec<_> = self.queues.keys().copied().collect();
+        ways.retain(|way| !self.held.contains(way));
+        for (from, to) in ways {
+            let queue = self.queues.remove(&(from, to)).unwrap_or_default();
+            if self.nodes[to].is_none() {
+                continue;
+            }
+            let number = NodeNumber::met(self.numbers[&(to, from)]);
+            for (from_shard, to_shard, bytes) in queue {
+                any = true;
+                let node = self.node(to);
+                let now = node.now;
+                let from = ShardAddress::new(number, from_shard);
+                let shard = &mut node.shards[usize::from(to_shard)];
+                assert_eq!(shard.from_node(now, from, &bytes), Ok(0));
+            }
+        }
+        any
+    }
+
+    /// Lets time pass on all nodes.
+    pub fn pass(&mut self, ms: u64) {
+        for _ in 0..ms.div_ceil(10) {
+            for node in self.living() {
+                let now = &mut self.node(node).now;
+                now.micros += 10_000;
+                now.unix_ms += 10;
+            }
+            self.settle();
+        }
+    }
+
+    /// The link between two nodes is lost: what is on its way is gone, both are told, and both get other numbers.
+    pub fn lose_link(&mut self, one: usize, other: usize) {
+        self.queues.remove(&(one, other));
+        self.queues.remove(&(other, one));
+        for (at, of) in [(one, other), (other, one)] {
+            let number = NodeNumber::met(self.numbers[&(at, of)]);
+            *self.numbers.entry((at, of)).or_default() += 100;
+            if let Some(node) = &mut self.nodes[at] {
+                let now = node.now;
+                for shard in node.shards.iter_mut() {
+                    shard.forget_node(number);
+                }
+                for shard in node.shards.iter_mut() {
+                    shard.node_lost(now, number);
+                }
+            }
+        }
+        self.tell_all();
+    }
+
+    /// A node is killed, and the store gives it up.
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node] = None;
+        self.dead.push(home(node));
+        for other in self.living() {
+            self.lose_link(other, node);
+        }
+        self.tell_all();
+        self.settle();
+    }
+
+    /// A client of a node, which has said `hello`. And its resume token.
+    pub fn connect(&mut self, node: usize) -> (At, String) {
+        let client = self.node(node).connect();
+        let at = (node, client);
+        self.say(at, r#"{"type":"hello"}"#);
+        let welcome = self.messages(at).remove(0);
+        (at, text(&welcome["payload"]["resume_token"]))
+    }
+
+    /// A client shows its resume token, and that it has had nothing of a room.
+    pub fn come_back(&mut self, node: usize, token: &str, room: &str) -> At {
+        let client = self.node(node).connect();
+        let positions = format!(r#"[{{"room_id":"{room}","first_seq":1}}]"#);
+        let hello = format!(r#"{{"resume_token":"{token}","positions":{positions}}}"#);
+        self.say(
+            (node, client),
+            &format!(r#"{{"type":"hello","payload":{hello}}}"#),
+        );
+        self.pass(100);
+        (node, client)
+    }
+
+    /// A client that is in a room. What anybody got of it is dropped.
+    pub fn member(&mut self, node: usize, room: &str) -> At {
+        let (at, _) = self.connect(node);
+        self.say(at, &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#));
+        self.drop_all();
+        at
+    }
+
+    /// Drops what all clients got.
+    pub fn drop_all(&mut self) {
+        for node in self.living() {
+            for client in 0..self.node(node).sockets.len() {
+                self.node(node).drain(client);
+            }
+        }
+    }
+
+    pub fn say(&mut self, (node, client): At, json: &str) {
+        self.node(node).send(client, json);
+        self.settle();
+    }
+
+    pub fn messages(&mut self, (node, client): At) -> Vec<Value> {
+        self.settle();
+        self.node(node).messages(client)
+    }
+
+    pub fn types(&mut self, at: At) -> Vec<String> {
+        let messages = self.messages(at);
+        messages.iter().map(|it| text(&it["type"])).collect()
+    }
+
+    pub fn is_open(&mut self, (node, client): At) -> bool {
+        self.node(node).sockets[client].open
+    }
+
+    /// The node that the store has as a room's home.
+    pub fn home_of(&mut self, room: &str) -> Option<usize> {
+        let now = self.living().first().copied();
+        let now = now.map_or(0, |node| self.node(node).now.unix_ms as u64);
+        let record = self.model.borrow().room(now, room)?;
+        record.header.home.map(|it| it.node.0 as usize - 1)
+    }
+}
