@@ -11,7 +11,10 @@
 )]
 
 mod fleet;
+#[path = "../common/process.rs"]
 mod process;
+#[path = "../common/random.rs"]
+mod random;
 mod restart;
 mod wire;
 

@@ -1,22 +1,35 @@
 //! A server process that can be killed, and what it counts.
+#![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::DEADLINE;
+
+/// Lines of its log that are kept.
+const KEPT: usize = 400;
 
 /// `roomcast serve`, ended with this value.
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
+    log: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Process {
     /// Starts one and waits until it listens.
     pub fn start(address: SocketAddr, settings: &[&str]) -> Process {
+        Process::with(address, &[], settings)
+    }
+
+    /// The same, with arguments that are no settings.
+    pub fn with(address: SocketAddr, arguments: &[&str], settings: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ROOMCAST_") {
@@ -24,6 +37,7 @@ impl Process {
             }
         }
         command.args(["serve", "--listen", &address.to_string()]);
+        command.args(arguments);
         command.args(["--set", "limits.connections_per_address=0"]);
         for setting in settings {
             command.args(["--set", setting]);
@@ -36,24 +50,60 @@ impl Process {
         let mut process = Process {
             child: child.unwrap(),
             address,
+            log: Arc::default(),
         };
-        let mut lines = BufReader::new(process.child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let listens = lines.by_ref().map_while(Result::ok).any(|line| {
-            said.push_str(&line);
-            said.push('\n');
-            line.contains("listening on")
+        let mut lines = BufReader::new(process.child.stderr.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let log = process.log.clone();
+        let keep = move |line| {
+            let mut log = log.lock().unwrap();
+            if log.len() == KEPT {
+                log.pop_front();
+            }
+            log.push_back(line);
+        };
+        let listens = lines.by_ref().any(|line| {
+            let listens = line.contains("listening on");
+            keep(line);
+            listens
         });
-        assert!(listens, "the server did not start:\n{said}");
-        // The rest of the log is read, so that its pipe never fills.
-        std::thread::spawn(move || lines.for_each(drop));
+        assert!(listens, "the server did not start:\n{}", process.log());
+        // The rest of the log is read too, so that its pipe never fills.
+        std::thread::spawn(move || lines.for_each(keep));
         process
+    }
+
+    /// What it has logged last.
+    pub fn log(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 
     /// SIGKILL: nothing is written, flushed or said any more.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether its end was in good order.
+    pub fn ended_well(mut self) -> bool {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.success();
+            }
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "it does not end:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The value of a metric, its labels summed.
@@ -70,6 +120,11 @@ impl Process {
         let values: Vec<u64> = text.lines().filter_map(of_it).collect();
         assert!(!values.is_empty(), "there is no {name}");
         values.iter().sum()
+    }
+
+    /// Whether `/readyz` says yes.
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").starts_with("HTTP/1.1 200")
     }
 
     fn get(&self, path: &str) -> String {
@@ -94,13 +149,18 @@ impl Drop for Process {
 /// A free address that stays free while its server is down: no outgoing connection is given a port of this range, so
 /// that none of those who come back connects to itself either.
 pub fn free_address() -> SocketAddr {
+    free_addresses(1)[0]
+}
+
+/// As many of them.
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
     const PORTS: std::ops::Range<u16> = 10_000..30_000;
     let first = PORTS.start + (std::process::id() % 19_997) as u16;
     let addresses = (first..PORTS.end)
         .chain(PORTS)
         .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let mut free = addresses.filter(|address| TcpListener::bind(address).is_ok());
-    free.next().unwrap()
+    let free = addresses.filter(|address| TcpListener::bind(address).is_ok());
+    free.take(count).collect()
 }
 
 /// Clients, and both ends of a proxy, are in this process.

@@ -1,0 +1,122 @@
+//! Nodes, the Redis that they share, and the balancer before them: real processes, all of them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::task::block_in_place;
+
+use crate::DEADLINE;
+use crate::balancer::Balancer;
+use crate::process::{Process, free_addresses, raise_file_limit};
+use crate::redis_server::Server;
+
+/// How long a lease lasts here: the default.
+pub const LEASE: Duration = Duration::from_secs(3);
+
+/// Settings of all nodes. A node that does not answer is soon noticed.
+const SETTINGS: &[&str] = &[
+    "server.shards=2",
+    "session.secret=of these tests, thirty-two bytes long",
+    "session.grace=20s",
+    "heartbeat.ping_interval=1s",
+    "heartbeat.pong_timeout=3s",
+    "shutdown.delay=100ms",
+    "shutdown.deadline=10s",
+    "kinds.hall.mode=relay",
+];
+
+pub struct Cluster {
+    /// `None`: nodes keep all in their memory.
+    pub redis: Option<Server>,
+    pub balancer: Balancer,
+    pub nodes: Vec<Option<Process>>,
+    addresses: Vec<SocketAddr>,
+    arguments: Vec<String>,
+}
+
+impl Cluster {
+    /// So many nodes at a Redis with these arguments.
+    pub async fn start(nodes: usize, redis: &[&str]) -> Cluster {
+        let redis = block_in_place(|| Server::start(redis.iter().copied()));
+        let url = redis.url();
+        Cluster::at(nodes, Some(redis), &["--redis", &url]).await
+    }
+
+    /// The same, where Redis is reached in another way.
+    pub async fn at(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
+        raise_file_limit();
+        let addresses = free_addresses(nodes);
+        let seed = u64::from(std::process::id());
+        let engine = match arguments {
+            [] => &[][..],
+            _ => &["--engine", "redis"],
+        };
+        let mut cluster = Cluster {
+            redis,
+            balancer: Balancer::start(addresses.clone(), seed).await,
+            nodes: addresses.iter().map(|_| None).collect(),
+            addresses,
+            arguments: engine
+                .iter()
+                .chain(arguments)
+                .map(|&it| it.to_owned())
+                .collect(),
+        };
+        for node in 0..nodes {
+            cluster.start_node(node);
+        }
+        cluster.all_ready().await;
+        cluster
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.balancer.address)
+    }
+
+    pub fn redis(&mut self) -> &mut Server {
+        self.redis.as_mut().unwrap()
+    }
+
+    pub fn start_node(&mut self, node: usize) {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let address = self.addresses[node];
+        let process = block_in_place(|| Process::with(address, &arguments, SETTINGS));
+        self.nodes[node] = Some(process);
+    }
+
+    pub fn kill_node(&mut self, node: usize) {
+        let process = self.nodes[node].take().unwrap();
+        block_in_place(|| process.kill());
+    }
+
+    /// SIGTERM, and waits for the end, which is in good order.
+    pub fn end_node(&mut self, node: usize) {
+        let process = self.nodes[node].take().unwrap();
+        process.signal(Signal::TERM);
+        assert!(block_in_place(|| process.ended_well()), "node {node}");
+    }
+
+    pub fn signal(&self, node: usize, signal: Signal) {
+        self.nodes[node].as_ref().unwrap().signal(signal);
+    }
+
+    /// Until `/readyz` of each node that runs says yes.
+    pub async fn all_ready(&self) {
+        let begin = Instant::now();
+        for node in self.nodes.iter().flatten() {
+            while !block_in_place(|| node.is_ready()) {
+                assert!(begin.elapsed() < DEADLINE, "{} is not ready", node.address);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    /// What the nodes have logged last.
+    pub fn logs(&self) -> String {
+        let logs = self.nodes.iter().flatten();
+        logs.map(|node| format!("--- {}\n{}", node.address, node.log()))
+            .collect()
+    }
+}

@@ -1,0 +1,265 @@
+//! Compares what was acked with what was heard: one row for each fault.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Acked, Heard, Load, Said, Told, Witness};
+
+/// Findings that are told in words.
+const IN_WORDS: usize = 20;
+
+/// What a fault has done.
+#[derive(Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub clients: usize,
+    pub acked: usize,
+    /// Acked, and not heard by a member that was there, without a word.
+    pub lost: usize,
+    /// The same, where the member was told of a gap after it was sent.
+    pub told: usize,
+    /// Heard again.
+    pub twice: usize,
+    /// Heard in another order than by others, than its offsets, or than it was sent; or not where its ack said.
+    pub disorder: usize,
+    /// Seen to leave, though nobody did.
+    pub left: usize,
+    /// Joined without what was missed, lost a room, or came back as somebody else.
+    pub anew: usize,
+    /// Numbered messages that were not done, or of which nobody could say.
+    pub refused: usize,
+    /// Never came to an end.
+    pub stuck: usize,
+    /// Longest time in which a member heard nothing in its room while it talked.
+    pub pause: Duration,
+    /// The first findings. Times are from when the fault began.
+    pub words: Vec<String>,
+    since: Instant,
+}
+
+impl Row {
+    pub fn of(
+        name: &'static str,
+        load: Load,
+        said: &[(usize, Said)],
+        witnesses: &[Witness],
+        talked: (Instant, Instant),
+        stuck: usize,
+    ) -> Row {
+        let mut row = Row {
+            name,
+            clients: load.rooms * load.members,
+            acked: said
+                .iter()
+                .map(|(_, it)| it.acked.len() + it.direct.len())
+                .sum(),
+            lost: 0,
+            told: 0,
+            twice: 0,
+            disorder: 0,
+            left: 0,
+            anew: 0,
+            refused: 0,
+            stuck,
+            pause: Duration::ZERO,
+            words: Vec::new(),
+            since: talked.0,
+        };
+        for error in said.iter().flat_map(|(_, it)| &it.refused) {
+            row.refused += 1;
+            row.word(|| format!("refused: {error}"));
+        }
+        for room in 0..load.rooms {
+            let acked: Vec<&Acked> = (said.iter().filter(|(of, _)| *of == room))
+                .flat_map(|(_, it)| &it.acked)
+                .collect();
+            let members: Vec<&Witness> = witnesses.iter().filter(|it| it.room == room).collect();
+            let longest = members.iter().max_by_key(|it| it.told.heard.len());
+            let order: HashMap<&str, usize> = longest
+                .iter()
+                .flat_map(|it| it.told.heard.iter().enumerate())
+                .map(|(place, heard)| (heard.text.as_str(), place))
+                .collect();
+            for member in members {
+                let who = format!("{} in hall:{room}", member.id_before);
+                row.stream(&who, &member.told, &acked);
+                row.order(&who, &member.told.heard, &order);
+                row.pause = row.pause.max(pause(&member.told.heard, talked));
+                let direct: Vec<&Acked> = (said.iter().flat_map(|(_, it)| &it.direct))
+                    .filter(|(to, _)| *to == member.id_before)
+                    .map(|(_, acked)| acked)
+                    .collect();
+                row.stream(&format!("the inbox of {who}"), &member.direct, &direct);
+                if member.client.client_id() != member.id_before {
+                    row.anew += 1;
+                    row.word(|| format!("{who} has another id now"));
+                }
+                let there = load.members as u64;
+                if member.members != there {
+                    row.disorder += 1;
+                    row.word(|| format!("{who} sees {} of {there} members", member.members));
+                }
+            }
+        }
+        row
+    }
+
+    /// Whether all promises were kept.
+    pub fn is_clean(&self) -> bool {
+        self.is_told() && self.told + self.anew + self.left + self.refused == 0
+    }
+
+    /// Whether nothing was lost in silence, and all went on.
+    pub fn is_told(&self) -> bool {
+        self.lost + self.twice + self.disorder + self.stuck == 0 && self.acked > 0
+    }
+
+    fn word(&mut self, what: impl FnOnce() -> String) {
+        if self.words.len() < IN_WORDS {
+            self.words.push(what());
+        }
+    }
+
+    fn time(&self, at: Instant) -> String {
+        match at.checked_duration_since(self.since) {
+            Some(after) => format!("at {:.3} s", after.as_secs_f64()),
+            None => "before the fault".to_owned(),
+        }
+    }
+
+    /// What a member was told of a room, or of its inbox.
+    fn stream(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+        let mut places: HashMap<&str, u64> = HashMap::new();
+        for heard in &told.heard {
+            if places.insert(&heard.text, heard.offset).is_some() {
+                self.twice += 1;
+                self.word(|| format!("{who} heard twice: {heard}"));
+            }
+        }
+        for it in acked {
+            match places.get(it.text.as_str()) {
+                None if told.gaps.iter().any(|gap| *gap > it.sent) => self.told += 1,
+                None => {
+                    self.lost += 1;
+                    let at = self.time(it.sent);
+                    self.word(|| {
+                        format!(
+                            "{who} did not hear {:?} ({}), sent {at}",
+                            it.text, it.offset
+                        )
+                    });
+                }
+                Some(offset) if *offset != it.offset => {
+                    self.disorder += 1;
+                    self.word(|| {
+                        format!(
+                            "{who} heard {:?} at {offset}, its ack says {}",
+                            it.text, it.offset
+                        )
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        for (at, player) in &told.lefts {
+            self.left += 1;
+            let at = self.time(*at);
+            self.word(|| format!("{who} saw {player} leave {at}"));
+        }
+        self.anew += told.gaps.len() + told.anew.len();
+        for (at, what) in &told.anew {
+            let at = self.time(*at);
+            self.word(|| format!("{who}: {what} {at}"));
+        }
+        for gap in &told.gaps {
+            let at = self.time(*gap);
+            self.word(|| format!("{who} was told of a gap {at}"));
+        }
+        for (before, heard) in told.heard.iter().zip(told.heard.iter().skip(1)) {
+            // Offsets go on over epochs; after a gap they may begin anew.
+            let anew = told
+                .gaps
+                .iter()
+                .any(|gap| *gap >= before.at && *gap <= heard.at);
+            if before.offset >= heard.offset && !anew {
+                self.disorder += 1;
+                self.word(|| format!("{who} heard {heard} after {before}"));
+            }
+        }
+        let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+        for heard in &told.heard {
+            let number = heard.text.rsplit(' ').next().and_then(|it| it.parse().ok());
+            let number = number.unwrap_or(u64::MAX);
+            let before = last.insert(&heard.from, number).unwrap_or(0);
+            if before > number {
+                self.disorder += 1;
+                self.word(|| format!("{who} heard {heard} after the sender's {before}"));
+            }
+        }
+    }
+
+    /// Against the order in which another member heard the same.
+    fn order(&mut self, who: &str, heard: &[Heard], order: &HashMap<&str, usize>) {
+        let mut seen = HashSet::new();
+        let places: Vec<usize> = (heard.iter().filter(|it| seen.insert(&it.text)))
+            .filter_map(|it| order.get(it.text.as_str()).copied())
+            .collect();
+        let wrong = places.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        if wrong > 0 {
+            self.disorder += wrong;
+            self.word(|| format!("{who} heard {wrong} in another order than the others"));
+        }
+    }
+
+    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused stuck  longest pause";
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Heard {
+            epoch,
+            offset,
+            from,
+            text,
+            ..
+        } = self;
+        write!(f, "{text:?} of {from} at {offset} of {epoch}")
+    }
+}
+
+/// The longest time without an event between these two moments.
+fn pause(heard: &[Heard], (since, until): (Instant, Instant)) -> Duration {
+    let times = heard
+        .iter()
+        .map(|it| it.at)
+        .filter(|at| *at >= since && *at <= until);
+    let mut longest = Duration::ZERO;
+    let mut before = since;
+    for at in times.chain([until]) {
+        longest = longest.max(at.saturating_duration_since(before));
+        before = at;
+    }
+    longest
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>5} {:>11} ms",
+            self.name,
+            self.clients,
+            self.acked,
+            self.lost,
+            self.told,
+            self.twice,
+            self.disorder,
+            self.left,
+            self.anew,
+            self.refused,
+            self.stuck,
+            self.pause.as_millis(),
+        )
+    }
+}
