@@ -6,6 +6,7 @@ use crate::address::ShardAddress;
 use crate::identity::{Identity, TokenFault};
 use crate::log::{Epoch, EventLog, Logged};
 use crate::settings::Compression;
+use crate::store::Cause;
 use crate::time::Now;
 
 /// What a connection understands: a format, and whether its messages may be compressed.
@@ -107,6 +108,11 @@ pub enum Notice<'a> {
     ShortLog {
         /// The room's kind, whose `log_events` and `log_bytes` say so.
         kind: &'a str,
+    },
+    /// The store does not do what a room asks, and won't before somebody has changed something.
+    StoreRefuses {
+        /// What stands in the way.
+        cause: Cause,
     },
     /// The way to another shard is full; rooms with members there wait.
     LinkFull {

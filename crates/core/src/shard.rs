@@ -363,6 +363,7 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// The cluster as this node knows it from now on. While the node has no lease, nothing is asked of the store.
     pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
         self.ctx.cluster = cluster;
+        self.home.meet(&self.ctx);
     }
 
     /// The store that was given.

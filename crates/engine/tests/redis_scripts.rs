@@ -9,7 +9,7 @@ use common::redis_client::RedisClient;
 use common::redis_server::Server;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
-    Answer, Append, Cause, Claim, Claimed, FieldKey, Header, Log, Renew, Request, RoomRecord,
+    Answer, Append, Beat, Cause, Claim, Claimed, FieldKey, Header, Log, Renew, Request, RoomRecord,
     StoreError, StoreId, Written,
 };
 use roomcast_engine::redis::{Commands, Value};
@@ -202,4 +202,40 @@ fn a_room_of_thousands_is_written_and_loaded() {
     let record = loaded(&mut redis, claim(0));
     assert_eq!((record.fields.len(), record.log.len()), (9_003, 3_000));
     assert_eq!(record.header.epochs, header.epochs);
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_passed_over() {
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
+    let record = loaded(&mut redis, claim(0));
+    let first = append(&record.header, vec![(FieldKey::State, Some([1].into()))]);
+    confirmed(&mut redis, &first);
+    for name in ["?new", "m1x", "\u{e9}"] {
+        redis.ask(&[b"HSET", b"test:{r:room}", name.as_bytes(), b"value"]);
+    }
+    let again = loaded(&mut redis, claim(0));
+    assert_eq!(again.fields, [(FieldKey::State, [1].into())]);
+    // Of nodes as well: one that can't be read ends nobody's lease.
+    redis.ask(&[b"HSET", b"test:nodes", b"zz", b"9"]);
+    redis.ask(&[b"HSET", b"test:nodes", b"0000000000000001", b"2later"]);
+    for begins in [true, false] {
+        let beat = Beat {
+            store: redis.store,
+            home: home(0),
+            begins,
+            lease_ms: 10_000,
+            keep_ms: 60_000,
+            settled: None,
+            shards: 1,
+            version: 1,
+            address: "".into(),
+        };
+        let Ok(Answer::Beat(beaten)) = redis.apply(&Request::Beat(Box::new(beat))) else {
+            panic!("no lease");
+        };
+        assert!(!beaten.gone);
+        let homes: Vec<_> = beaten.nodes.iter().map(|it| it.home).collect();
+        assert_eq!(homes, [home(0)]);
+    }
 }

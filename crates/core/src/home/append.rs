@@ -51,10 +51,10 @@ impl Room {
     }
 }
 
-/// An event can't be logged now.
+/// A room can't do anything new now.
 pub(super) fn log_unavailable() -> Fault<'static> {
     Fault::new(
         ErrorCode::Unavailable,
-        "the room's log can't be written at the moment; send this message again later",
+        "the room can't do this at the moment, as nothing new can be kept; ask again later",
     )
 }

@@ -3,12 +3,13 @@
 //! Everything passes in its order. One append of a room is under way; what is done meanwhile goes with the next one, and
 //! what is said meanwhile waits for that. Where nothing is unconfirmed, all goes out at once.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use roomcast_protocol::mutated;
 
 use crate::context::{Context, Said};
+use crate::home::store::MERGED;
 use crate::host::Host;
 use crate::id::{ClientId, ConnRef};
 use crate::letter::ToEdge;
@@ -18,6 +19,8 @@ use crate::time::{Now, micros};
 
 /// Milliseconds after which what the store did not answer is asked again: the first time, and at most.
 const RETRY: (u64, u64) = (20, 1_000);
+/// The same where it said that it will not do it as things are.
+const RARELY: u64 = 10_000;
 /// Numbered messages of one sender that may wait for the store.
 const UNANSWERED: u32 = 32;
 
@@ -75,7 +78,7 @@ struct Waiting {
 pub(super) struct Gate {
     pub(super) phase: Phase,
     pub(super) tenure: Option<Tenure>,
-    /// Whose the room was when it was claimed last, and when that was known, in microseconds.
+    /// Whose the room is, as its record said, and when it said so first, in microseconds.
     pub(super) theirs: Option<(HomeName, u64)>,
     asked: Option<Asked>,
     /// The last append that was made, and the last one that was confirmed.
@@ -86,8 +89,9 @@ pub(super) struct Gate {
     /// Members that changed since the last append was made.
     pub(super) members: BTreeSet<PlayerNum>,
     waiting: VecDeque<Waiting>,
-    /// Bytes of what waits.
+    /// Bytes of what waits, and of the append under way.
     bytes: usize,
+    append_bytes: usize,
     /// Bytes that receivers were handed in a turn, and which turn it was.
     handed: (u64, usize),
     /// Numbered messages without an answer, by sender: of the append under way, and of the next.
@@ -102,6 +106,8 @@ pub(super) struct Gate {
     pub(super) patience_until: u64,
     /// It took no more operations; counted once, until it does.
     was_full: bool,
+    /// Operations that wait when they are merged the next time.
+    pub(super) merge_at: usize,
 }
 
 impl Gate {
@@ -117,6 +123,7 @@ impl Gate {
             members: BTreeSet::new(),
             waiting: VecDeque::new(),
             bytes: 0,
+            append_bytes: 0,
             handed: (0, 0),
             unanswered: Default::default(),
             is_stale: false,
@@ -125,17 +132,17 @@ impl Gate {
             orphans_until: u64::MAX,
             patience_until: u64::MAX,
             was_full: false,
+            merge_at: MERGED,
         }
     }
 
     /// Whether no more operations may be done for now.
-    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>) -> bool {
-        if self.phase != Phase::Open {
+    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
+        if self.phase != Phase::Open || ctx.cluster.acts(now.micros).is_none() {
             return true;
         }
-        let (room, shard) = ctx.settings.unconfirmed;
-        let full = self.bytes >= room.max(1)
-            || ctx.stats.unconfirmed_bytes >= shard.max(1) && self.bytes > 0;
+        let (room, _) = ctx.settings.unconfirmed;
+        let full = self.bytes + self.append_bytes >= room.max(1) || shard_is_full(ctx);
         if full && !self.was_full {
             ctx.stats.store_waits += 1;
         }
@@ -146,6 +153,32 @@ impl Gate {
     /// Whether something is asked of the store.
     pub(super) fn is_asking(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// A claim that may be done, though nobody has heard so.
+    pub(super) fn claim_under_way(&self) -> Option<Ticket> {
+        let asked = self.asked.as_ref()?;
+        let is_claim = matches!(asked.request, Request::Claim(_));
+        asked.ticket.filter(|_| is_claim)
+    }
+
+    /// Nothing may be asked before the cluster is another one: [`Gate::cluster_changed`].
+    pub(super) fn wait_for_cluster(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.retry_at = u64::MAX;
+        }
+    }
+
+    /// What waits may be asked at once.
+    pub(super) fn cluster_changed(&mut self) {
+        if let Some(asked) = self.asked.as_mut().filter(|it| it.ticket.is_none()) {
+            asked.retry_at = 0;
+        }
+    }
+
+    /// Whether something waits to go out.
+    pub(super) fn holds(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Whether nothing waits, for the store or to go out.
@@ -216,17 +249,26 @@ impl Gate {
     /// The request is to be made again after a while, which `random` spreads. It may be another one, where the one before
     /// was not done.
     pub(super) fn retry(&mut self, now: Now, random: u64, other: Option<Request>) {
+        let tries = self.asked.as_ref().map_or(0, |asked| asked.tries);
+        let (first, most) = RETRY;
+        self.retry_within((first << tries.min(16)).min(most), now, random);
+        if let Some((asked, other)) = self.asked.as_mut().zip(other) {
+            asked.request = other;
+        }
+    }
+
+    /// The store does not do it until somebody has changed something.
+    pub(super) fn retry_rarely(&mut self, now: Now, random: u64) {
+        self.retry_within(RARELY, now, random);
+    }
+
+    fn retry_within(&mut self, delay: u64, now: Now, random: u64) {
         let Some(asked) = &mut self.asked else {
             return;
         };
-        let (first, most) = RETRY;
-        let delay = (first << asked.tries.min(16)).min(most);
         let delay = delay / 2 + random % (delay / 2 + 1);
         asked.ticket = None;
         asked.retry_at = now.micros.saturating_add(micros(delay));
-        if let Some(other) = other {
-            asked.request = other;
-        }
     }
 
     /// When the room is to be looked at because of the store.
@@ -245,9 +287,11 @@ impl Gate {
     }
 
     /// Takes in what was said. `changed`: something was done that no append has.
-    pub(super) fn say<H: Host>(&mut self, ctx: &mut Context<H>, changed: bool) {
+    pub(super) fn say<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, changed: bool) {
         let n = self.made + u64::from(changed);
         let free = self.waiting.is_empty() && n <= self.confirmed;
+        // Without a lease the room may have another home: what needs no append is not told either.
+        let free = free && ctx.cluster.acts(now.micros).is_some();
         if free {
             let said: Vec<_> = ctx.let_go().collect();
             for (shard, message) in said {
@@ -279,6 +323,28 @@ impl Gate {
         }
         if mutated!("gate_lets_one_overtake") && self.waiting.len() % 8 == 7 {
             self.let_out_last(ctx);
+        }
+    }
+
+    /// Takes in refusals of what was never done. They go out at once; but who is told of its coming or going first is told
+    /// of that first.
+    pub(super) fn say_refused<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let waiting = self
+            .waiting
+            .iter()
+            .filter(|it| is_of_membership(&it.said.1));
+        let waiting: HashSet<_> = waiting.filter_map(|it| receiver(&it.said)).collect();
+        let said: Vec<_> = ctx.let_go().collect();
+        for said in said {
+            if !receiver(&said).is_some_and(|it| waiting.contains(&it)) {
+                ctx.send_edge(said.0, said.1);
+                continue;
+            }
+            let (bytes, _) = said.1.held();
+            self.bytes += bytes;
+            ctx.stats.unconfirmed_bytes += bytes;
+            let n = self.confirmed;
+            self.waiting.push_back(Waiting { n, bytes, said });
         }
     }
 
@@ -330,17 +396,25 @@ impl Gate {
     /// Drops all that waits. Whom it was for.
     pub(super) fn drop_all<H: Host>(&mut self, ctx: &mut Context<H>) -> Vec<ConnRef> {
         ctx.stats.unconfirmed_bytes -= std::mem::take(&mut self.bytes);
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let conns = waiting.filter_map(|it| {
-            let (shard, message) = it.said;
-            let (_, conn) = message.held();
-            conn.map(|conn| ConnRef { shard, conn })
-        });
-        conns.collect()
+        self.free_append(ctx);
+        let waiting = std::mem::take(&mut self.waiting);
+        waiting.iter().filter_map(|it| receiver(&it.said)).collect()
+    }
+
+    fn free_append<H>(&mut self, ctx: &mut Context<H>) {
+        ctx.stats.unconfirmed_bytes -= std::mem::take(&mut self.append_bytes);
     }
 
     /// The next append has all that was done until now, the event with this offset among it.
-    pub(super) fn append(&mut self, append: Arc<Append>, offset: u64, stale_at: u64) {
+    pub(super) fn append<H>(
+        &mut self,
+        ctx: &mut Context<H>,
+        append: Arc<Append>,
+        offset: u64,
+        stale_at: u64,
+    ) {
+        self.append_bytes = held(&append);
+        ctx.stats.unconfirmed_bytes += self.append_bytes;
         self.made += 1;
         self.appended = offset;
         self.members.clear();
@@ -350,8 +424,9 @@ impl Gate {
     }
 
     /// The append that is under way is confirmed.
-    pub(super) fn append_confirmed(&mut self) {
+    pub(super) fn append_confirmed<H>(&mut self, ctx: &mut Context<H>) {
         self.answered();
+        self.free_append(ctx);
         self.confirmed = self.made;
         self.unanswered[0].clear();
     }
@@ -365,4 +440,36 @@ impl Gate {
     pub(super) fn note_numbered(&mut self, conn: ConnRef) {
         *self.unanswered[1].entry(conn).or_default() += 1;
     }
+}
+
+/// Whether as much waits for the store as may, of all rooms of the shard.
+pub(super) fn shard_is_full<H>(ctx: &Context<H>) -> bool {
+    let (_, most) = ctx.settings.unconfirmed;
+    ctx.stats.unconfirmed_bytes >= most.max(1)
+}
+
+fn held(append: &Append) -> usize {
+    let field = |value: &Option<Box<[u8]>>| value.as_ref().map_or(0, |it| it.len());
+    let fields = append.fields.iter();
+    let fields: usize = fields.map(|(key, it)| size_of_val(key) + field(it)).sum();
+    let events = append.log.as_ref().map_or(0, |log| log.events.len());
+    size_of::<Append>() + fields + events
+}
+
+/// The connection that something is for; none where it is for all in the room.
+fn receiver((shard, message): &Said) -> Option<ConnRef> {
+    let (_, conn) = message.held();
+    let shard = *shard;
+    conn.map(|conn| ConnRef { shard, conn })
+}
+
+/// Whether it says that somebody is in the room, or is not.
+fn is_of_membership(message: &ToEdge) -> bool {
+    matches!(
+        message,
+        ToEdge::Joined(_)
+            | ToEdge::JoinedAgain { .. }
+            | ToEdge::JoinRefused { .. }
+            | ToEdge::Left { .. }
+    )
 }

@@ -96,7 +96,7 @@ impl Room {
     /// The time that logic asked for has come.
     pub(super) fn wake<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         if self.wake_at <= now.micros {
-            if self.waits_for_link(ctx) || self.is_shut(ctx) {
+            if self.waits_for_link(ctx) || self.is_shut(ctx, now) {
                 let tick = micros(self.entry.kind.tick.max(1));
                 self.wake_at = now.micros.saturating_add(tick);
                 return;

@@ -31,6 +31,7 @@ mod store;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use roomcast_protocol::mutated;
@@ -45,6 +46,7 @@ use crate::logs::Logs;
 use crate::store::{Store, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
+use gate::shard_is_full;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use relay::Relays;
 use room::Room;
@@ -58,16 +60,23 @@ pub(crate) struct Home<S> {
     store: S,
     /// Rooms that have asked the store for something.
     tickets: HashMap<Ticket, HomeRoomId>,
+    /// Claims under way for rooms that are not wanted any more, with their names.
+    strays: HashMap<Ticket, Arc<str>>,
     next_ticket: u64,
     /// Rooms that have something to say that need not wait for the store any more, and whether the turn was too short
     /// for that.
     letting_out: Vec<HomeRoomId>,
     let_out_cut: bool,
+    /// Rooms that take no operations while all of the shard hold too much.
+    shut: Vec<HomeRoomId>,
+    /// Rooms were stopped, as the node had no lease.
+    stopped: bool,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
     /// Rooms that are at home on other nodes.
     relays: Relays,
-    /// Rooms with operations that wait, in the order in which they are served.
+    /// Rooms with operations that wait, in the order in which they are served. One that is shut comes back once the store
+    /// has answered, or the cluster is another one.
     active: VecDeque<HomeRoomId>,
     /// Rooms that have something to hand out before the turn ends.
     unsealed: Vec<HomeRoomId>,
@@ -83,9 +92,12 @@ impl<S: Store> Home<S> {
             logs: Logs::new(log_memory),
             store,
             tickets: HashMap::new(),
+            strays: HashMap::new(),
             next_ticket: 0,
             letting_out: Vec::new(),
             let_out_cut: false,
+            shut: Vec::new(),
+            stopped: false,
             rooms: Table::default(),
             by_name: HashTable::new(),
             relays: Relays::default(),
@@ -128,6 +140,9 @@ impl<S: Store> Home<S> {
             return;
         };
         ctx.enqueue(&mut room.pending, op);
+        if S::WAITS {
+            room.merge_pending();
+        }
         if !room.queued {
             room.queued = true;
             self.active.push_back(id);
@@ -179,6 +194,7 @@ impl<S: Store> Home<S> {
         budget: &mut i64,
     ) -> bool {
         if S::WAITS {
+            self.note_lease(ctx, now);
             self.hear(ctx, now);
         }
         let most = half_a_lane(ctx);
@@ -198,12 +214,15 @@ impl<S: Store> Home<S> {
                 stuck += 1;
                 continue;
             }
-            if S::WAITS && room.is_shut(ctx) {
-                if room.note_patience(ctx) {
-                    self.mark_unsealed(id);
+            if S::WAITS && room.is_shut(ctx, now) {
+                room.queued = false;
+                let wakes = room.note_patience(ctx);
+                if shard_is_full(ctx) {
+                    self.shut.push(id);
                 }
-                self.active.push_back(id);
-                stuck += 1;
+                if wakes {
+                    self.mark(id);
+                }
                 continue;
             }
             if S::WAITS {
@@ -211,7 +230,7 @@ impl<S: Store> Home<S> {
             }
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
             while room.deficit > 0 && room.output.handed() < most {
-                if S::WAITS && room.is_shut(ctx) {
+                if S::WAITS && room.is_shut(ctx, now) {
                     break;
                 }
                 let Some(op) = room.pending.pop_front() else {
@@ -226,7 +245,7 @@ impl<S: Store> Home<S> {
                 *budget -= cost;
             }
             if S::WAITS {
-                room.speak(ctx, &self.logs);
+                room.speak(ctx, &self.logs, now);
             }
             // One that is in debt from a large operation comes round again until it is not.
             stuck = 0;
@@ -258,7 +277,7 @@ impl<S: Store> Home<S> {
             room.send_first_states(ctx);
             room.flush_acks(ctx, now);
             if S::WAITS {
-                room.speak(ctx, &self.logs);
+                room.speak(ctx, &self.logs, now);
                 room.write(ctx, &mut self.logs, now);
             }
             match room.next_timer() {
@@ -283,6 +302,9 @@ impl<S: Store> Home<S> {
 
     /// Wakes rooms whose time has come.
     pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        if S::WAITS {
+            self.note_lease(ctx, now);
+        }
         while let Some(Reverse((at, id))) = self.timers.peek().copied() {
             if at > now.micros {
                 break;
@@ -296,7 +318,7 @@ impl<S: Store> Home<S> {
                 }
                 room.wake(ctx, now);
                 if S::WAITS {
-                    room.speak(ctx, &self.logs);
+                    room.speak(ctx, &self.logs, now);
                     self.look(ctx, now, id);
                 }
                 self.mark_unsealed(id);
@@ -310,19 +332,28 @@ impl<S: Store> Home<S> {
     }
 
     pub(crate) fn next_wake(&self) -> Option<u64> {
+        if !self.unsealed.is_empty() {
+            return Some(0);
+        }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let others = [self.logs.next_wake(), self.store.next_wake()];
         timer.into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    fn mark_unsealed(&mut self, id: HomeRoomId) {
-        let Some(room) = self.rooms.get_mut(id) else {
-            return;
-        };
-        if !room.unsealed {
+    /// The room is sealed before the turn ends.
+    fn mark(&mut self, id: HomeRoomId) {
+        if let Some(room) = self.rooms.get_mut(id).filter(|it| !it.unsealed) {
             room.unsealed = true;
             self.unsealed.push(id);
         }
+    }
+
+    /// The same, and what waits in it is looked at.
+    fn mark_unsealed(&mut self, id: HomeRoomId) {
+        self.mark(id);
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
         // Logic may have queued events of the room's own.
         if !room.queued && !room.pending.is_empty() {
             room.queued = true;
@@ -391,6 +422,10 @@ impl<S: Store> Home<S> {
         let room = self.rooms.remove(id)?;
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
+        }
+        if let Some(ticket) = room.gate.as_ref().and_then(|it| it.claim_under_way()) {
+            self.tickets.remove(&ticket);
+            self.strays.insert(ticket, room.name.clone());
         }
         Some(room)
     }

@@ -43,10 +43,10 @@ impl Room {
     }
 
     /// What was said since [`Context::hold`] goes on its way, or waits.
-    pub(super) fn speak<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs) {
+    pub(super) fn speak<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs, now: Now) {
         let changed = self.has_changed(logs);
         if let Some(gate) = &mut self.gate {
-            gate.say(ctx, changed);
+            gate.say(ctx, now, changed);
         }
     }
 
@@ -110,7 +110,7 @@ impl Room {
             ends_after: KEPT,
         };
         let stale_at = now.micros.saturating_add(micros(KEPT / 3));
-        gate.append(Arc::new(append), self.offset, stale_at);
+        gate.append(ctx, Arc::new(append), self.offset, stale_at);
     }
 
     /// Becomes what a record says. `None`: logs have no memory left for it.

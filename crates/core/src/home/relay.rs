@@ -102,7 +102,9 @@ impl<S: Store> Home<S> {
     ) {
         let Some(node) = ctx.cluster.node(home.node).map(|it| it.number) else {
             if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
-                gate.theirs = Some((home, now.micros));
+                // Since when it is named counts: a later look tells whether it lives.
+                let known = gate.theirs.filter(|(named, _)| *named == home);
+                gate.theirs = known.or(Some((home, now.micros)));
             }
             return self.ask_again(ctx, now, id, None);
         };

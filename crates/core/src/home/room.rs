@@ -167,8 +167,10 @@ impl Room {
     }
 
     /// Whether it takes no more operations for now, because of the store.
-    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>) -> bool {
-        self.gate.as_mut().is_some_and(|gate| gate.is_shut(ctx))
+    pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
+        self.gate
+            .as_mut()
+            .is_some_and(|gate| gate.is_shut(ctx, now))
     }
 
     /// Whether a shard with members takes no more for now. Nothing is made for the room then: no operation is done,

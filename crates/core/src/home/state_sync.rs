@@ -137,7 +137,7 @@ impl Room {
             return;
         }
         let tick = micros(self.entry.kind.tick.max(1));
-        if self.waits_for_link(ctx) || self.is_shut(ctx) {
+        if self.waits_for_link(ctx) || self.is_shut(ctx, now) {
             return self.syncer.put_off(now.micros.saturating_add(tick));
         }
         self.syncer.due = false;

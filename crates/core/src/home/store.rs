@@ -1,5 +1,6 @@
 //! A home with a store: it claims rooms before it opens them, writes what they do, and releases those that are empty.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use roomcast_protocol::{MessageType, mutated};
@@ -7,17 +8,16 @@ use roomcast_protocol::{MessageType, mutated};
 use crate::context::{Context, Fault};
 use crate::home::Home;
 use crate::home::append::log_unavailable;
-use crate::home::gate::{Gate, Left, Phase};
+use crate::home::gate::{Gate, Left, Phase, shard_is_full};
 use crate::home::publish::NOBODY;
 use crate::home::record::KEPT;
-use crate::home::refusals::refuse_new_room;
+use crate::home::refusals::{refuse_leave, refuse_new_room};
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::{ConnRef, HomeRoomId};
 use crate::letter::{Op, OpKind, RoomRef, ToEdge};
 use crate::log::Epoch;
 use crate::logs::{LogId, Opened};
-use crate::node::Own;
 use crate::store::{
     Answer, Append, Cause, Claim, Claimed, HomeName, Release, Request, Store, StoreError, Ticket,
     Written,
@@ -26,6 +26,8 @@ use crate::time::{Now, micros};
 
 /// Milliseconds after which an operation that was refused for lack of patience may be tried again.
 const TRY_AGAIN: u64 = 200;
+/// Operations that wait in a room before those of sessions that have come back again are merged.
+pub(super) const MERGED: usize = 64;
 
 impl<S: Store> Home<S> {
     /// A room that somebody asks for is made, and claimed. Its operations wait until it is loaded.
@@ -58,6 +60,10 @@ impl<S: Store> Home<S> {
     /// Takes what the store has answered.
     pub(super) fn hear<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         while let Some((ticket, result)) = self.store.poll(now) {
+            if let Some(name) = self.strays.remove(&ticket) {
+                self.release_stray(ctx, now, name, result);
+                continue;
+            }
             // One that was answered before has no ticket any more.
             let Some(id) = self.tickets.remove(&ticket) else {
                 continue;
@@ -94,30 +100,114 @@ impl<S: Store> Home<S> {
                     self.drop_room(ctx, now, id);
                 }
                 (Request::Release(_), Err(StoreError::Never(_))) => self.drop_room(ctx, now, id),
+                (_, Err(StoreError::Never(cause))) => self.wait_rarely(ctx, now, id, cause),
                 _ => self.ask_again(ctx, now, id, None),
             }
             self.mark_unsealed(id);
         }
-        self.let_out(ctx);
+        self.let_out(ctx, now);
     }
 
     /// Lets out what rooms have said, as far as it may go. What is left follows in later turns.
-    fn let_out<H: Host>(&mut self, ctx: &mut Context<H>) {
+    fn let_out<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        if ctx.cluster.acts(now.micros).is_none() {
+            return;
+        }
         let most = half_a_lane(ctx);
         for id in std::mem::take(&mut self.letting_out) {
             let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
             let Some(gate) = gate else {
                 continue;
             };
-            match gate.let_out(ctx, self.turn, most) {
-                Left::Nothing => self.mark_unsealed(id),
-                Left::ForLink => self.letting_out.push(id),
-                Left::ForTurn => {
-                    self.let_out_cut = true;
-                    self.letting_out.push(id);
-                }
+            let left = gate.let_out(ctx, self.turn, most);
+            self.let_out_cut |= left == Left::ForTurn;
+            if left != Left::Nothing {
+                self.letting_out.push(id);
+            }
+            self.mark_unsealed(id);
+        }
+        if !shard_is_full(ctx) {
+            for id in std::mem::take(&mut self.shut) {
+                self.mark_unsealed(id);
             }
         }
+    }
+
+    /// Whether the node may act at this moment: if not, rooms wait for the next view of the cluster.
+    pub(super) fn note_lease<H: Host>(&mut self, ctx: &Context<H>, now: Now) {
+        self.stopped |= ctx.cluster.acts(now.micros).is_none();
+    }
+
+    /// The cluster is another one: rooms that waited for that go on.
+    pub(crate) fn meet<H: Host>(&mut self, ctx: &Context<H>) {
+        if !self.stopped || ctx.cluster.own.is_none() {
+            return;
+        }
+        self.stopped = false;
+        self.letting_out.clear();
+        let ids: Vec<_> = self.rooms.numbers().collect();
+        for id in ids {
+            let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) else {
+                continue;
+            };
+            gate.cluster_changed();
+            if gate.holds() {
+                self.letting_out.push(id);
+            }
+            self.mark_unsealed(id);
+        }
+    }
+
+    /// The store does not do it before somebody has changed something: it is asked rarely, and nobody waits for that.
+    fn wait_rarely<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        cause: Cause,
+    ) {
+        ctx.host.notice(Notice::StoreRefuses { cause });
+        let random = ctx.host.random();
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        room.refuse_waiting(ctx, now, u64::MAX);
+        if let Some(gate) = &mut room.gate {
+            gate.retry_rarely(now, random);
+        }
+    }
+
+    /// A claim that nobody wants any more was answered: the room is given up again, so that it names no home.
+    fn release_stray<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        room: Arc<str>,
+        result: Result<Answer, StoreError>,
+    ) {
+        let (header, is_bare) = match result {
+            Ok(Answer::Claim(Claimed::Loaded(it))) => {
+                let is_bare = it.fields.is_empty() && it.log.is_empty();
+                (it.header, is_bare)
+            }
+            Ok(Answer::Claim(Claimed::Kept(header))) => (*header, false),
+            _ => return,
+        };
+        let Some(home) = header.home else {
+            return;
+        };
+        let release = Release {
+            room,
+            home,
+            fence: header.fence,
+            store: header.store,
+            ends_after: if is_bare { 0 } else { KEPT },
+        };
+        // Without an answer it is as it was before: who is asked for the room claims it.
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ctx.stats.store_requests[0] += 1;
+        self.store.submit(now, ticket, Request::Release(release));
     }
 
     fn claimed<H: Host>(
@@ -134,7 +224,7 @@ impl<S: Store> Home<S> {
             Claimed::Loaded(record) => {
                 ctx.hold();
                 let loaded = room.load(ctx, &mut self.logs, now, *record);
-                room.speak(ctx, &self.logs);
+                room.speak(ctx, &self.logs, now);
                 if loaded.is_none() {
                     ctx.host.notice(Notice::NoLogMemory);
                     room.refuse_waiting(ctx, now, u64::MAX);
@@ -160,7 +250,7 @@ impl<S: Store> Home<S> {
             Written::Confirmed | Written::Refused(_) => {
                 let room = self.rooms.get_mut(id);
                 if let Some(gate) = room.and_then(|it| it.gate.as_mut()) {
-                    gate.append_confirmed();
+                    gate.append_confirmed(ctx);
                     self.letting_out.push(id);
                 }
             }
@@ -191,7 +281,6 @@ impl<S: Store> Home<S> {
 
     /// Submits what the room has to ask, if its time has come.
     pub(super) fn ask<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
-        let acts = |own: &Own| now.micros < own.until;
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
@@ -204,8 +293,8 @@ impl<S: Store> Home<S> {
         let Some(gate) = &mut room.gate else {
             return;
         };
-        if !ctx.cluster.own.as_ref().is_some_and(acts) {
-            return gate.retry(now, ctx.host.random(), None);
+        if ctx.cluster.acts(now.micros).is_none() {
+            return gate.wait_for_cluster();
         }
         if let Some(claim) = claim {
             gate.ask_this(claim);
@@ -294,7 +383,7 @@ impl<S: Store> Home<S> {
         gate.is_stale |= gate.stale_at <= now.micros;
         if gate.patience_until <= now.micros {
             gate.patience_until = u64::MAX;
-            if gate.is_shut(ctx) {
+            if gate.is_shut(ctx, now) {
                 room.lose_patience(ctx, now);
             }
         }
@@ -309,6 +398,7 @@ pub(super) fn half_a_lane<H: Host>(ctx: &Context<H>) -> usize {
     }
 }
 
+/// `theirs`: whose the room is, and when its record said so first.
 fn claim_of<H: Host>(
     ctx: &Context<H>,
     now: Now,
@@ -353,10 +443,26 @@ impl Room {
 
     /// Refuses what was asked before `limit`, in microseconds. None of it was done.
     fn refuse_waiting<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, limit: u64) {
+        ctx.hold();
+        // Whose join is refused is not in the room: its leave does not wait either.
+        let mut refused = HashSet::new();
         for op in std::mem::take(&mut self.pending) {
+            let conn = op.head.conn;
+            match &op.request {
+                OpKind::Leave(leave) if refused.contains(&conn) => {
+                    refuse_leave(ctx, now, &op.head, *leave);
+                    ctx.accepted(conn, op.head.window);
+                    continue;
+                }
+                OpKind::Detach if refused.contains(&conn) => continue,
+                _ => {}
+            }
             if op.head.born > limit || !may_be_refused(&op) {
                 self.pending.push_back(op);
                 continue;
+            }
+            if matches!(op.request, OpKind::Join(_)) && self.find(conn).is_none() {
+                refused.insert(conn);
             }
             ctx.stats.impatient += 1;
             let Op { head, request } = op;
@@ -387,6 +493,49 @@ impl Room {
             ctx.accepted(head.conn, head.window);
             ctx.refuse(head.conn, head.encoding, head.born, now.unix_ms, fault);
         }
+        if let Some(gate) = &mut self.gate {
+            gate.say_refused(ctx);
+        }
+    }
+
+    /// While a room is shut, sessions come and go: of one that has come back several times, the last time counts. Looked
+    /// at whenever twice as much waits.
+    pub(super) fn merge_pending(&mut self) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        if self.pending.len() < gate.merge_at {
+            return;
+        }
+        let mut last = HashMap::new();
+        let mut others = HashSet::new();
+        for (at, op) in self.pending.iter().enumerate() {
+            match &op.request {
+                OpKind::Resume(resume) => drop(last.insert(resume.client_id, at)),
+                OpKind::Detach => {}
+                _ => drop(others.insert(op.head.conn)),
+            }
+        }
+        // A connection that was the session's for a while, and has asked for nothing else.
+        let mut over = HashSet::new();
+        let mut at = 0;
+        self.pending.retain(|op| {
+            at += 1;
+            let conn = op.head.conn;
+            match &op.request {
+                OpKind::Resume(resume) => {
+                    let is_over = last.get(&resume.client_id).is_some_and(|it| *it >= at)
+                        && !others.contains(&conn);
+                    if is_over {
+                        over.insert(conn);
+                    }
+                    !is_over
+                }
+                OpKind::Detach => !over.contains(&conn),
+                _ => true,
+            }
+        });
+        gate.merge_at = MERGED.max(2 * self.pending.len());
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "each test uses its part of the harness"
 )]
 
+pub mod bench;
 mod machine;
 
 use std::sync::Arc;

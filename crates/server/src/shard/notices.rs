@@ -59,6 +59,13 @@ impl Notices {
                 kind,
                 "a room's log is shorter than session.grace: who comes back may miss events (log.events, log.bytes of its kind)"
             ),
+            Notice::StoreRefuses { cause } => {
+                error!(
+                    more,
+                    ?cause,
+                    "the store refuses what rooms ask for, and is asked rarely from now on: change its settings or rights"
+                );
+            }
             Notice::LinkFull { shard } => {
                 warn!(
                     more,
@@ -88,6 +95,7 @@ fn cause(notice: &Notice<'_>) -> &'static str {
         Notice::SlowLogic { .. } => "slow_logic",
         Notice::LogicPanicked { .. } => "logic_panicked",
         Notice::ShortLog { .. } => "short_log",
+        Notice::StoreRefuses { .. } => "store_refuses",
         Notice::LinkFull { .. } => "link_full",
     }
 }

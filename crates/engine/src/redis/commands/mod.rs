@@ -140,7 +140,9 @@ fn beaten(value: &Value) -> Option<Beaten> {
     };
     let mut nodes = Vec::with_capacity(entries.len());
     for [node, entry] in entries {
-        nodes.push(node_entry(node.as_str()?, entry.as_str()?)?);
+        // One that can't be read is a newer version's, or nobody's: the others count all the same.
+        let texts = node.as_str().zip(entry.as_str());
+        nodes.extend(texts.and_then(|(node, entry)| node_entry(node, entry)));
     }
     nodes.sort_by_key(|it| it.home);
     Some(Beaten {

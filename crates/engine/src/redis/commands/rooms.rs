@@ -204,9 +204,13 @@ fn record(parts: Vec<Value>) -> Option<(Header, Fields)> {
     let mut parts = parts.into_iter();
     while let Some(name) = parts.next() {
         let value = bytes(parts.next()?)?;
-        match name.as_str()? {
-            "h" => header = Some(header_from(&value)?),
-            name => fields.push((field_from(name)?, value.into())),
+        match name.as_str() {
+            Some("h") => header = Some(header_from(&value)?),
+            // What a newer version has added is passed over.
+            name => {
+                let key = name.and_then(field_from);
+                fields.extend(key.map(|key| (key, value.into())));
+            }
         }
     }
     fields.sort_unstable_by_key(|it| it.0);

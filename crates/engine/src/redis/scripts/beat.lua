@@ -10,17 +10,20 @@ if id:sub(1, 32) ~= STORE then return redis.error_reply('NOSCRIPT this is anothe
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local own = redis.call('HGET', KEYS[1], ARGV[1])
-local lives = ARGV[3] == '1' or own and own:sub(18, 33) == ARGV[2] and now < own:sub(2, 17) + ARGV[4]
+local since = own and tonumber(own:sub(2, 17))
+local lives = ARGV[3] == '1' or since and own:sub(18, 33) == ARGV[2] and now < since + ARGV[4]
 if lives then
   redis.call('HSET', KEYS[1], ARGV[1], '1' .. string.format('%016.0f', now) .. ARGV[2] .. ARGV[6])
 end
 local answer = {lives and 0 or 1, string.format('%.0f', now)}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  if now < all[i + 1]:sub(2, 17) + ARGV[5] then
+  -- What has no time in it is passed over: one entry must not end everybody's lease.
+  local at = tonumber(all[i + 1]:sub(2, 17))
+  if at and now < at + ARGV[5] then
     answer[#answer + 1] = all[i]
     answer[#answer + 1] = all[i + 1]
-  else
+  elseif at then
     redis.call('HDEL', KEYS[1], all[i])
   end
 end
