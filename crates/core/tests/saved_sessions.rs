@@ -448,7 +448,7 @@ fn rooms_are_told_of_an_end_once_the_store_has_it() {
 }
 
 #[test]
-fn who_is_taken_by_another_process_is_closed_and_its_rooms_hear_nothing() {
+fn who_is_taken_by_another_process_is_closed_and_its_rooms_hear_that_it_is_away() {
     let records = Records::new();
     let (mut old, mut new) = (process(&records, 1), process(&records, 2));
     let (ann, token) = old.newcomer();
@@ -462,8 +462,10 @@ fn who_is_taken_by_another_process_is_closed_and_its_rooms_hear_nothing() {
     let join = json!({"type": "join_room", "room_id": "b"});
     old.node.say(ann, &join.to_string());
     assert_eq!(old.closed(ann), Some(4501));
-    old.node.pass(40_000);
-    assert_eq!(types(&old.told(bob)), [""; 0]);
+    old.node.pass(1_000);
+    let told = old.told(bob);
+    assert_eq!(types(&told), ["presence"]);
+    assert_eq!(told[0]["payload"]["connected"], false);
     assert!(types(&new.join(here, "c")).contains(&"joined".to_owned()));
     // Back again: the process has nothing left of it.
     new.node.cut(here);
@@ -476,6 +478,50 @@ fn who_is_taken_by_another_process_is_closed_and_its_rooms_hear_nothing() {
             .sum::<usize>(),
         0
     );
+}
+
+/// Ann, who has just joined a room with Bob in it, when her session was taken as it was before.
+fn taken_before_it_was_saved() -> (Process, Client, String) {
+    let records = Records::new();
+    let mut process = process(&records, 1);
+    let (ann, token) = process.newcomer();
+    let (bob, _) = process.newcomer();
+    process.join(bob, "a");
+    process.tap(false);
+    process.join(ann, "a");
+    process.told(bob);
+    for (record, _) in records.sessions.borrow_mut().values_mut() {
+        // Bob's too, who has nothing to save.
+        record.turn += 1;
+    }
+    process.tap(true);
+    assert_eq!(process.closed(ann), Some(4501));
+    (process, bob, token)
+}
+
+#[test]
+fn a_place_that_no_record_has_is_gone_after_a_while() {
+    let (mut process, bob, _) = taken_before_it_was_saved();
+    assert_eq!(types(&process.told(bob)), ["presence"]);
+    process
+        .node
+        .pass(2 * Settings::default().session_grace + 100);
+    let told = process.told(bob);
+    assert!(
+        types(&told).contains(&"player_left".to_owned()),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn who_joins_a_room_that_no_record_has_is_the_same_player_there() {
+    let (mut process, _, token) = taken_before_it_was_saved();
+    let ann = process.greet(Some(&token));
+    assert_eq!(process.welcome(ann)["resumed"], true);
+    let told = process.join(ann, "a");
+    let joined = told.iter().find(|it| it["type"] == "joined").unwrap();
+    assert_eq!(joined["payload"]["total"], 2, "{told:#?}");
+    assert_eq!(joined["payload"]["player_num"], 2, "{told:#?}");
 }
 
 #[test]

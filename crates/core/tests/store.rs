@@ -203,7 +203,11 @@ fn an_empty_room_is_released_once_all_is_written_and_its_log_goes_on() {
 #[test]
 fn a_room_that_has_another_home_says_nothing_more_and_its_members_come_back() {
     let store = bench();
-    let mut node = node(&store, 1, settings());
+    let settings = Settings {
+        unconfirmed: (1, 1),
+        ..settings()
+    };
+    let mut node = node(&store, 1, settings);
     let (ann, bob) = (node.member("r"), node.member("r"));
     let claim = Request::Claim(Claim {
         room: "r".into(),
@@ -218,11 +222,39 @@ fn a_room_that_has_another_home_says_nothing_more_and_its_members_come_back() {
     });
     let now = node.now.unix_ms as u64;
     store.0.borrow_mut().model.apply(now, &claim).unwrap();
+    tap(&store, false);
     chat(&mut node, ann, "one", 1);
+    // It waits: the first is not confirmed.
+    chat(&mut node, ann, "two", 2);
+    tap(&store, true);
     node.pass(10);
     for client in [ann, bob] {
         assert!(types(&node.messages(client)).is_empty());
         assert!(!node.sockets[client].open, "it comes back");
     }
     assert_eq!(node.shards[0].stats().rooms_lost, 1);
+}
+
+#[test]
+fn state_that_is_told_before_anything_was_told_of_it_is_told_once() {
+    let store = bench();
+    let lanes = Settings {
+        event_lane: 1_000,
+        unconfirmed: (1, 1),
+        ..settings()
+    };
+    let mut first = node(&store, 1, lanes.clone());
+    for _ in 0..5 {
+        first.member("arena:1");
+    }
+    drop(first);
+    let mut second = node(&store, 2, lanes);
+    // The gate is shut when the newcomer is to be told: nothing was told of the room's state before.
+    let client = second.connect();
+    second.send(client, r#"{"type":"join_room","room_id":"arena:1"}"#);
+    second.pass(100);
+    let told = second.messages(client);
+    let syncs = told.iter().filter(|it| it["type"] == "sync");
+    let full = syncs.filter(|it| it["payload"]["full"] == true).count();
+    assert_eq!(full, 1, "{told:#?}");
 }

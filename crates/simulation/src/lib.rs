@@ -118,9 +118,3 @@ pub fn run(seed: u64) -> (Counts, u64) {
 pub fn run_aloud(seed: u64) -> (Counts, u64) {
     world::World::new(seed, true).run()
 }
-
-/// Whether the schedule's server keeps rooms and sessions in a store.
-pub fn has_store(seed: u64) -> bool {
-    let (_, weather) = setup::draw(&mut random::Random(seed));
-    weather.store.is_some()
-}

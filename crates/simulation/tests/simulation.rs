@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use roomcast_simulation::{Counts, has_store, run, run_aloud};
+use roomcast_simulation::{Counts, run, run_aloud};
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -16,12 +16,8 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// Schedules with a store are run up to this seed, if it is not said how many there are: beyond it some fail still, and
-/// no server uses a store yet.
-const STORED: u64 = 5_000;
-
-/// Runs the schedules from `first` on, on all processors: those with a store up to the seed `stored`.
-fn run_all(first: u64, schedules: u64, stored: u64) -> Result<Counts, Failed> {
+/// Runs the schedules from `first` on, on all processors.
+fn run_all(first: u64, schedules: u64) -> Result<Counts, Failed> {
     let next = AtomicU64::new(first);
     let worker = || {
         let mut counts = Counts::default();
@@ -29,9 +25,6 @@ fn run_all(first: u64, schedules: u64, stored: u64) -> Result<Counts, Failed> {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + schedules {
                 return Ok(counts);
-            }
-            if seed > stored && has_store(seed) {
-                continue;
             }
             match catch_unwind(|| run(seed)) {
                 Ok((own, _)) => counts.add(&own),
@@ -64,13 +57,9 @@ fn nothing_acked_is_lost_nothing_comes_twice_and_gaps_are_told() {
         return;
     }
     let most = if cfg!(debug_assertions) { 200 } else { 10_000 };
-    let said = variable("ROOMCAST_SCHEDULES");
-    let (first, schedules) = (1, said.unwrap_or(most));
-    let stored = said.unwrap_or(STORED);
-    println!(
-        "ROOMCAST_SEED={first} and the {schedules} from there on, with a store up to {stored}"
-    );
-    let counts = run_all(first, schedules, stored).unwrap_or_else(|seed| {
+    let (first, schedules) = (1, variable("ROOMCAST_SCHEDULES").unwrap_or(most));
+    println!("ROOMCAST_SEED={first} and the {schedules} from there on");
+    let counts = run_all(first, schedules).unwrap_or_else(|seed| {
         panic!("ROOMCAST_SEED={seed} fails: see above");
     });
     for (what, count) in counts.list() {

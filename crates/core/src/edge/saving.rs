@@ -12,6 +12,7 @@ use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
+use crate::letter::OpKind;
 use crate::store::{Answer, End, Request, Save, SessionRecord, Store, StoreError, Ticket};
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
@@ -295,7 +296,8 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    /// Another node has the session, or it has ended elsewhere: it is forgotten here, and its rooms hear nothing.
+    /// Another node has the session, or it has ended elsewhere: it is forgotten here. Its rooms hear that it has no
+    /// connection here any more: they are the other's to leave.
     pub(super) fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
         let Some(copied) = self.keeper.remove(client) else {
             return;
@@ -330,7 +332,14 @@ impl<S: Store> Edge<S> {
     ) {
         self.user_session(ctx, now, session.user_id(), client, false);
         self.stop_events(id, &mut session);
+        let encoding = self.conn(id).map_or(Encoding::ALL[0], |it| it.encoding);
         for membership in session.memberships {
+            // A room that whoever has the session now does not know of is not left for ever.
+            if let Some(room) = self.rooms.get(membership.room) {
+                let room = room.reference();
+                let player = membership.player;
+                self.send_op(ctx, now, (id, encoding), room, player, OpKind::Detach);
+            }
             self.rooms.exit(membership.room);
         }
     }

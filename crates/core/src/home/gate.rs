@@ -102,6 +102,12 @@ pub(super) struct Gate {
     /// Seats whose sessions have not come back since the room was loaded, and when they end.
     pub(super) orphans: HashMap<ClientId, PlayerNum>,
     pub(super) orphans_until: u64,
+    /// Seats that lost their connection here: whose they are, and when they end at the latest. Their node ends them before
+    /// that, or another one has taken the session by then; but for a session that was taken with a record of before it
+    /// came here.
+    pub(super) detached: HashMap<ClientId, (PlayerNum, u64)>,
+    /// No later than the first of these.
+    pub(super) detached_until: u64,
     /// When an operation that waits has waited for too long.
     pub(super) patience_until: u64,
     /// It took no more operations; counted once, until it does.
@@ -130,6 +136,8 @@ impl Gate {
             stale_at: u64::MAX,
             orphans: HashMap::new(),
             orphans_until: u64::MAX,
+            detached: HashMap::new(),
+            detached_until: u64::MAX,
             patience_until: u64::MAX,
             was_full: false,
             merge_at: MERGED,
@@ -283,7 +291,43 @@ impl Gate {
         retry
             .min(stale)
             .min(self.orphans_until)
+            .min(self.detached_until)
             .min(self.patience_until)
+    }
+
+    /// A seat has lost its connection.
+    pub(super) fn note_detached(&mut self, client: ClientId, player: PlayerNum, until: u64) {
+        self.detached.insert(client, (player, until));
+        self.detached_until = self.detached_until.min(until);
+    }
+
+    /// A seat has a connection again, or is gone.
+    pub(super) fn note_attached(&mut self, client: ClientId) {
+        self.orphans.remove(&client);
+        self.detached.remove(&client);
+    }
+
+    /// Seats that nobody has come back for, whose time is over.
+    pub(super) fn take_overdue(&mut self, now: Now) -> Vec<(PlayerNum, ClientId)> {
+        let mut over = Vec::new();
+        if self.orphans_until <= now.micros {
+            self.orphans_until = u64::MAX;
+            let orphans = std::mem::take(&mut self.orphans);
+            over.extend(orphans.into_iter().map(|(client, player)| (player, client)));
+        }
+        if self.detached_until <= now.micros {
+            self.detached.retain(|client, (player, until)| {
+                let is_over = *until <= now.micros;
+                if is_over {
+                    over.push((*player, *client));
+                }
+                !is_over
+            });
+            let untils = self.detached.values().map(|(_, until)| *until);
+            self.detached_until = untils.min().unwrap_or(u64::MAX);
+        }
+        over.sort_unstable();
+        over
     }
 
     /// Takes in what was said. `changed`: something was done that no append has.

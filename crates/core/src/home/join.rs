@@ -221,7 +221,10 @@ impl Room {
     /// Whether the session has a seat here, and was lost since.
     fn is_orphan(&self, join: &Join) -> bool {
         let gate = self.gate.as_ref();
-        let player = gate.and_then(|gate| gate.orphans.get(&join.client_id));
+        let player = gate.and_then(|gate| {
+            let detached = gate.detached.get(&join.client_id).map(|(player, _)| player);
+            gate.orphans.get(&join.client_id).or(detached)
+        });
         let member = player.and_then(|player| self.members.get(player));
         member.is_some_and(|member| member.user_id == join.user_id)
     }

@@ -170,6 +170,9 @@ impl Room {
         self.touch(player);
         let seats = &mut self.members.get_mut(&player)?.seats;
         let at = seats.iter().position(|seat| seat.client_id == client)?;
+        if let Some(gate) = &mut self.gate {
+            gate.note_attached(client);
+        }
         Some(seats.remove(at))
     }
 

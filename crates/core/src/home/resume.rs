@@ -13,7 +13,7 @@ use crate::letter::{Leave, OpHead, Resume};
 use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
-use crate::time::Now;
+use crate::time::{Now, micros};
 
 impl Room {
     /// A member's connection is gone. It stays: the others are told that it is not connected.
@@ -30,9 +30,13 @@ impl Room {
             return;
         };
         seat.connected = false;
-        let encoding = seat.encoding;
+        let (encoding, client) = (seat.encoding, seat.client_id);
         let lost = !member.connected();
         self.remove_receiver(op.conn.shard, encoding);
+        if let Some(gate) = &mut self.gate {
+            let spare = ctx.settings.session_grace.saturating_mul(2);
+            gate.note_detached(client, player, now.micros.saturating_add(micros(spare)));
+        }
         if lost {
             self.tell_connection(ctx, now, op.born, player);
         }
@@ -57,7 +61,7 @@ impl Room {
             return;
         };
         if let Some(gate) = &mut self.gate {
-            gate.orphans.remove(&client);
+            gate.note_attached(client);
             gate.members.insert(player);
         }
         let was_connected = member.connected();
@@ -92,17 +96,8 @@ impl Room {
 
     /// Seats whose sessions have not come back in time end, as those do that leave.
     pub(super) fn end_orphans<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
-        let Some(gate) = self
-            .gate
-            .as_mut()
-            .filter(|it| it.orphans_until <= now.micros)
-        else {
-            return;
-        };
-        gate.orphans_until = u64::MAX;
-        let mut orphans: Vec<_> = std::mem::take(&mut gate.orphans).into_iter().collect();
-        orphans.sort_unstable_by_key(|(client, player)| (*player, *client));
-        for (client, player) in orphans {
+        let overdue = self.gate.as_mut().map(|gate| gate.take_overdue(now));
+        for (player, client) in overdue.unwrap_or_default() {
             let head = self.own_head(now);
             let leave = Leave {
                 gone: true,

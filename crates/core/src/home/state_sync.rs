@@ -30,7 +30,8 @@ pub(crate) struct StateSyncer {
     gone: VecDeque<(u64, Box<str>)>,
     /// Who is behind this version gets all, as it can't be told who left.
     floor: u64,
-    version: u64,
+    /// Versions after the first, which is 1: at 0 a reader has nothing.
+    later_versions: u64,
     frame_num: i64,
     /// Microseconds before which no `sync` is sent.
     next_at: u64,
@@ -41,12 +42,12 @@ pub(crate) struct StateSyncer {
 
 impl StateSyncer {
     pub(super) fn version(&self) -> u64 {
-        self.version
+        self.later_versions + 1
     }
 
     pub(super) fn next_version(&mut self) -> u64 {
-        self.version += 1;
-        self.version
+        self.later_versions += 1;
+        self.version()
     }
 
     pub(super) fn count_changed(&mut self) {

@@ -348,13 +348,14 @@ impl<S: Store> Home<S> {
         let mut conns = waiting.unwrap_or_default();
         let seats = room.members.iter().flat_map(|(_, it)| &it.seats);
         conns.extend(seats.filter(|it| it.connected).map(|it| it.conn));
-        self.drop_room(ctx, now, id);
         let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
         conns.sort_unstable_by_key(key);
         conns.dedup();
         for ConnRef { shard, conn } in conns {
             ctx.send_edge(shard, ToEdge::ComeBack { conn });
         }
+        // Behind that: who comes back is not told that it is in no such room.
+        self.drop_room(ctx, now, id);
     }
 
     /// It is not at home here any more. Who has asked for it meanwhile claims it anew.
