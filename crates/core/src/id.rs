@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
 use crate::address::ShardAddress;
 use crate::table::{Number, number};
 
@@ -101,9 +104,23 @@ impl fmt::Debug for ClientId {
     }
 }
 
+/// Where names are at home, for all nodes that have this [session key](crate::session_key): each has to find the shard of
+/// each other one. Nobody else may choose names that all share a shard.
+pub fn hash_key(session_key: &[u8; 32]) -> [u64; 2] {
+    let mut derived =
+        Hmac::<Sha256>::new_from_slice(session_key).expect("HMAC takes a key of any length");
+    derived.update(b"names:");
+    let bytes = derived.finalize().into_bytes();
+    let number = |from: usize| {
+        let bytes = bytes.iter().skip(from).take(8);
+        bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    [number(0), number(8)]
+}
+
 /// Keyed hash (SipHash-1-3) for names that clients choose: which shard is home, and table lookups.
 ///
-/// The key is drawn at start, so that nobody can aim at one shard or one bucket.
+/// The key is random or a secret, so that nobody can aim at one shard or one bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameHash {
     key: [u64; 2],

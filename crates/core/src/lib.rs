@@ -6,6 +6,7 @@
 mod address;
 mod batcher;
 mod chunk;
+pub mod cluster;
 mod context;
 mod direct;
 pub mod driver;
@@ -43,7 +44,7 @@ pub use address::{NodeNumber, ShardAddress};
 pub use batcher::BatcherLimits;
 pub use edge::{MovingConnection, Received, Written};
 pub use host::{Control, Encoding, Host, LogNews, Notice};
-pub use id::{ClientId, ConnId, ConnRef};
+pub use id::{ClientId, ConnId, ConnRef, hash_key};
 pub use identity::{Access, Grant, Identity, Origin, Rights, Rooms, TokenFault};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use letter::ShardMessage;

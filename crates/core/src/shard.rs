@@ -23,7 +23,7 @@ use crate::letter::{Letter, Op, ShardMessage, ToEdge};
 use crate::node::ClusterView;
 use crate::settings::Settings;
 use crate::stats::Stats;
-use crate::store::{Sorted, Store};
+use crate::store::{Sorted, Store, StoreId};
 use crate::time::Now;
 use crate::wire::{self, Reader, WireError};
 
@@ -364,6 +364,12 @@ impl<H: Host, S: Store> Shard<H, S> {
     pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
         self.ctx.cluster = cluster;
         self.home.meet(&self.ctx);
+    }
+
+    /// The store at which all rooms that were at home here are written, or given up.
+    pub fn settled_at(&self) -> Option<StoreId> {
+        let leased = self.ctx.cluster.own.is_some();
+        leased.then_some(self.ctx.cluster.store)
     }
 
     /// The store that was given.

@@ -1,19 +1,16 @@
-//! `roomcast check`: the settings without the server; or a Redis.
+//! `roomcast check`: the settings without the server, and the Redis that they name.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use roomcast_engine::redis::{self, RedisConfig, Secret};
+use roomcast_engine::redis;
 use roomcast_server::config::{self, Config, Loaded, Problems, exit};
 
-use crate::cli::{CheckArgs, RedisArgs, Settings};
+use crate::cli::{CheckArgs, Settings};
 
 pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     if args.defaults {
         return print(&config::example());
-    }
-    if !args.redis.urls.is_empty() {
-        return check_redis(&args.redis);
     }
     let loaded = match load(&args.settings) {
         Ok(loaded) => loaded,
@@ -27,22 +24,22 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
         .as_ref()
         .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     eprintln!("roomcast: the settings are right ({file})");
-    print(&loaded.report())
+    let printed = print(&loaded.report());
+    if args.offline || loaded.config.redis.urls.is_empty() {
+        return printed;
+    }
+    check_redis(&loaded)
 }
 
-/// Says what Roomcast lacks at a Redis, one line for each finding.
-fn check_redis(args: &RedisArgs) -> ExitCode {
-    let mut config = match RedisConfig::new(&args.urls, args.mode.clone()) {
+/// Says what Roomcast lacks at the Redis of the settings, one line for each finding.
+fn check_redis(loaded: &Loaded) -> ExitCode {
+    let config = match loaded.config.redis.connection() {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("roomcast: {error}");
+        Err((_, message)) => {
+            eprintln!("roomcast: {message}");
             return ExitCode::from(exit::CONFIG);
         }
     };
-    if let Some(file) = &args.password_file {
-        config.login.password = Some(Secret::File(file.clone()));
-    }
-    config.tls.ca.clone_from(&args.ca);
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,14 +51,11 @@ fn check_redis(args: &RedisArgs) -> ExitCode {
         }
     };
     let report = runtime.block_on(redis::check(&config));
-    let lines: String = report
-        .findings
-        .iter()
-        .map(|finding| format!("{finding}\n"))
-        .collect();
-    let printed = print(&lines);
+    for finding in &report.findings {
+        eprintln!("{finding}");
+    }
     match report.is_usable() {
-        true => printed,
+        true => ExitCode::from(exit::OK),
         false => ExitCode::from(exit::FAILURE),
     }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use roomcast_engine::redis::{Login, Mode};
 use roomcast_server::config::{Flag, Sources, exit};
 
 /// A self-hosted real-time server for multiplayer games and live apps.
@@ -29,8 +28,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Check the settings, and print what is in effect and where each value comes from. Opens nothing. With --redis: say
-    /// what Roomcast lacks at a Redis.
+    /// Check the settings, and print what is in effect and where each value comes from. Where they name a Redis, say what
+    /// Roomcast lacks there.
     Check(CheckArgs),
     /// Ask a running server whether it is alive: for containers, which have no curl.
     Healthcheck(HealthcheckArgs),
@@ -55,6 +54,21 @@ pub(crate) struct Settings {
         help = "Listen on this address; may be given several times [default: 127.0.0.1:8080 and [::1]:8080]"
     )]
     listen: Vec<String>,
+    /// Keep rooms and sessions in: memory or redis [default: memory].
+    #[arg(long, value_name = "ENGINE")]
+    engine: Option<String>,
+    /// Where Redis is: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path; may be given several times.
+    #[arg(long, value_name = "URL")]
+    redis: Vec<String>,
+    /// What the URLs are: standalone, cluster, or sentinel:NAME with the name of the master [default: standalone].
+    #[arg(long, value_name = "MODE")]
+    redis_mode: Option<String>,
+    /// Read the password of Redis from the first line of this file.
+    #[arg(long, value_name = "FILE")]
+    redis_password_file: Option<String>,
+    /// Trust certificates that are signed by those in this file (PEM) [default: those that this machine trusts].
+    #[arg(long, value_name = "FILE")]
+    redis_ca: Option<String>,
     /// Run so many event loops [default: one for each core that the process may use].
     #[arg(long, value_name = "N")]
     shards: Option<String>,
@@ -80,39 +94,9 @@ pub(crate) struct CheckArgs {
     /// Print a roomcast.toml with every key, its meaning and its default instead.
     #[arg(long)]
     pub(crate) defaults: bool,
-    #[command(flatten)]
-    pub(crate) redis: RedisArgs,
-}
-
-/// A Redis that is looked at.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Redis")]
-pub(crate) struct RedisArgs {
-    /// Look at this Redis instead, and write to a key that is deleted again: redis://user:password@host:6379/0,
-    /// rediss:// with TLS, unix:///path; may be given several times.
-    #[arg(long = "redis", value_name = "URL", conflicts_with = "defaults")]
-    pub(crate) urls: Vec<String>,
-    /// What the URLs are: standalone, cluster, or sentinel:NAME with the name of the master.
-    #[arg(long = "redis-mode", value_name = "MODE", requires = "urls", default_value = "standalone", value_parser = redis_mode)]
-    pub(crate) mode: Mode,
-    /// Read the password from the first line of this file.
-    #[arg(long = "redis-password-file", value_name = "FILE", requires = "urls")]
-    pub(crate) password_file: Option<PathBuf>,
-    /// Trust certificates that are signed by those in this file (PEM) [default: those that this machine trusts].
-    #[arg(long = "redis-ca", value_name = "FILE", requires = "urls")]
-    pub(crate) ca: Option<PathBuf>,
-}
-
-fn redis_mode(text: &str) -> Result<Mode, String> {
-    match text.split_once(':') {
-        None if text == "standalone" => Ok(Mode::Standalone),
-        None if text == "cluster" => Ok(Mode::Cluster),
-        Some(("sentinel", master)) if !master.is_empty() => Ok(Mode::Sentinel {
-            master: master.to_owned(),
-            login: Login::default(),
-        }),
-        _ => Err("it should be standalone, cluster, or sentinel:NAME".to_owned()),
-    }
+    /// Don't connect to Redis.
+    #[arg(long, conflicts_with = "defaults")]
+    pub(crate) offline: bool,
 }
 
 /// `roomcast healthcheck`
@@ -223,7 +207,18 @@ impl Settings {
                 vec!["true".to_owned()],
             );
         }
+        if !self.redis.is_empty() {
+            flag("--redis", "redis.urls", self.redis.clone());
+        }
         let single = [
+            ("--engine", "server.engine", &self.engine),
+            ("--redis-mode", "redis.mode", &self.redis_mode),
+            (
+                "--redis-password-file",
+                "redis.password_path",
+                &self.redis_password_file,
+            ),
+            ("--redis-ca", "redis.ca_path", &self.redis_ca),
             ("--shards", "server.shards", &self.shards),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),

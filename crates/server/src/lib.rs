@@ -25,6 +25,7 @@ pub mod auth;
 mod builder;
 mod clock;
 pub mod config;
+mod engine;
 mod error;
 mod files;
 mod handover;

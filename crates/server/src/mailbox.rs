@@ -63,6 +63,11 @@ impl Mailbox {
         self.bell.ring();
     }
 
+    /// Lets the shard take a turn: something has come for it that is not in here.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Tells the shard to do something in its next turn.
     pub(crate) fn order(&self, order: Order) {
         lock(&self.orders).push(order);

@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use crate::config::Shutdown;
+use crate::engine::Engine;
 use crate::http::Http;
 use crate::mailbox::Mailboxes;
 use crate::metrics::Registry;
@@ -30,6 +31,7 @@ pub struct RunningServer {
     pub(crate) http: Option<Http>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
+    pub(crate) engine: Option<Engine>,
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) settings: Shutdown,

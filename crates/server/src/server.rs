@@ -8,11 +8,12 @@ use mio::{Poll, Waker};
 use rand::TryRng as _;
 use roomcast_core::settings::Settings;
 use roomcast_core::store::NoStore;
-use roomcast_core::{Kinds, session_key};
+use roomcast_core::{Kinds, hash_key, session_key};
 
 use crate::auth::Authority;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Engine as EngineSetting};
+use crate::engine::Engine;
 use crate::error::ServerError;
 use crate::handover::Shards;
 use crate::http::{Bound, Page, Services};
@@ -70,12 +71,19 @@ impl Server {
             polls.push(poll);
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
+        let settings = with_session_key(&self.config)?;
+        let clock = Clock::start();
+        let engine = engine(&self.config, &settings.session_key, clock, &mailboxes)?;
         let node = Arc::new(Node {
-            settings: Arc::new(with_session_key(&self.config)?),
+            hash_key: match &engine {
+                Some(_) => hash_key(&settings.session_key),
+                None => random_key()?,
+            },
+            settings: Arc::new(settings),
             kinds: self.kinds,
             batcher: self.config.batcher.clone(),
-            hash_key: random_key()?,
-            clock: Clock::start(),
+            clock,
+            desk: engine.as_ref().map(|engine| engine.desk().clone()),
             authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
         });
@@ -87,8 +95,14 @@ impl Server {
                 .collect(),
             most_connections: bound.admission().most(),
             http: None,
-            registry: Arc::new(Registry::new(&mailboxes, bound.stats(), bound.admission())),
+            registry: Arc::new(Registry::new(
+                &mailboxes,
+                bound.stats(),
+                bound.admission(),
+                engine.as_ref().map(|it| Arc::clone(it.status())),
+            )),
             mailboxes: Arc::clone(&mailboxes),
+            engine,
             threads: Vec::new(),
             events,
             settings: self.config.shutdown.clone(),
@@ -104,14 +118,20 @@ impl Server {
                 });
             };
             let index = running.threads.len() as u16;
-            running
-                .threads
-                .push(shard::spawn(index, poll, mailbox, &node, NoStore, ended)?);
+            let thread = match &running.engine {
+                None => shard::spawn(index, poll, mailbox, &node, NoStore, ended),
+                Some(engine) => {
+                    let store = engine.store(mailbox);
+                    shard::spawn(index, poll, mailbox, &node, store, ended)
+                }
+            };
+            running.threads.push(thread?);
         }
         let registry = Arc::clone(&running.registry);
         let services = Services {
             shards: mailboxes as Arc<dyn Shards>,
             metrics: Box::new(move || registry.render()),
+            engine: running.engine.as_ref().map(|it| Arc::clone(it.status())),
             pages: self.pages,
             authority,
         };
@@ -140,6 +160,27 @@ impl fmt::Debug for Server {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
+}
+
+/// The way to Redis, where the settings ask for it.
+fn engine(
+    config: &Config,
+    session_key: &[u8; 32],
+    clock: Clock,
+    mailboxes: &Arc<Mailboxes>,
+) -> Result<Option<Engine>, ServerError> {
+    if config.server.engine == EngineSetting::Memory {
+        return Ok(None);
+    }
+    if config.session_secret.expose().is_empty() {
+        let message = "server.engine = \"redis\" needs a session.secret".to_owned();
+        return Err(ServerError::Redis(message));
+    }
+    let redis = &config.redis;
+    let connection = redis.connection();
+    let connection = connection.map_err(|(_, message)| ServerError::Redis(message))?;
+    let engine = Engine::start(redis, connection, session_key, clock, mailboxes)?;
+    Ok(Some(engine))
 }
 
 /// Says which shard a name is at home on. Nobody outside may choose names that all share a shard.

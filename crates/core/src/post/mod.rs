@@ -218,6 +218,12 @@ impl Post {
         Ok(())
     }
 
+    /// Gives a link up: it is lost, for the other node too. `false`: there is none of this number.
+    pub fn give_up(&mut self, number: NodeNumber) -> bool {
+        let node = self.numbers.get(&number).copied();
+        node.map(|node| self.lose(node)).is_some()
+    }
+
     /// Takes in a datagram. What is none, or none for this node, is counted and ignored.
     pub fn handle(&mut self, now: Now, bytes: &[u8]) {
         self.stats.datagrams_in[0] += 1;

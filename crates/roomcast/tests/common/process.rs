@@ -127,7 +127,8 @@ impl Process {
         self.get("/readyz").starts_with("HTTP/1.1 200")
     }
 
-    fn get(&self, path: &str) -> String {
+    /// The answer to a request, with its head.
+    pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let request =

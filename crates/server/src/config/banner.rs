@@ -62,7 +62,8 @@ pub fn banner(
     } else {
         format!("{shards} shards")
     };
-    line(&mut out, "Engine", &[format!("memory, {shards}")]);
+    let engine = config.server.engine.as_str();
+    line(&mut out, "Engine", &[format!("{engine}, {shards}")]);
     line(&mut out, "Limits", &limits(config, most_connections));
     let file = file.map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     line(
@@ -94,7 +95,7 @@ impl Loaded {
         let addresses: Vec<String> = bound.iter().map(SocketAddr::to_string).collect();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            engine = "memory",
+            engine = self.config.server.engine.as_str(),
             shards = self.config.server.shards(),
             "listening on {}",
             addresses.join(", ")

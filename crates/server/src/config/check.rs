@@ -7,7 +7,7 @@ use super::listeners::is_loopback;
 use super::load::Loaded;
 use super::source::{Problem, Source};
 use super::units::Unit;
-use super::{AllowedOrigin, Anonymous, Config, ProxyProtocol};
+use super::{AllowedOrigin, Anonymous, Config, Engine, ProxyProtocol};
 
 /// Checks a configuration as a whole.
 pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
@@ -20,6 +20,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     timings(&loaded.config, &mut found);
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
+    redis(&loaded.config, &mut found);
     warn(&loaded.config, &mut loaded.warnings);
 }
 
@@ -162,6 +163,42 @@ fn proxies(config: &Config, found: &mut Found<'_>) {
     }
 }
 
+/// Settings of Redis are checked wherever there are any, as `roomcast check` looks at a Redis that is not used yet.
+fn redis(config: &Config, found: &mut Found<'_>) {
+    let used = config.server.engine == Engine::Redis;
+    let redis = &config.redis;
+    if used && config.session_secret.expose().is_empty() {
+        let message = "server.engine = \"redis\" needs a session.secret, the same on all servers and after each restart: \
+                       resume tokens are signed with it";
+        found.push(&["session.secret", "server.engine"], message.to_owned());
+    }
+    if used && redis.urls.is_empty() {
+        let message =
+            "server.engine = \"redis\" needs redis.urls, such as [\"redis://localhost:6379\"]";
+        found.push(&["server.engine"], message.to_owned());
+    }
+    if !redis.urls.is_empty()
+        && let Err((key, message)) = redis.connection()
+    {
+        found.push(&[key], message);
+    }
+    if used && redis.is_spread() {
+        let message = "redis.urls and redis.mode name several Redis servers that share the rooms, which server.engine = \
+                       \"redis\" can't use yet: name one Redis, or Sentinels (redis.mode = \"sentinel:NAME\")";
+        found.push(&["redis.mode", "redis.urls"], message.to_owned());
+    }
+    let (room, shard) = config.core.unconfirmed;
+    if room > shard {
+        let message = format!(
+            "redis.unconfirmed_room ({}) is more than redis.unconfirmed_shard ({})",
+            Unit::Bytes.show(room as u64),
+            Unit::Bytes.show(shard as u64)
+        );
+        let keys = ["redis.unconfirmed_room", "redis.unconfirmed_shard"];
+        found.push(&keys, message);
+    }
+}
+
 fn warn(config: &Config, warnings: &mut Vec<String>) {
     let listeners = config.listeners();
     let open = |anonymous| move |listener: &super::Listener| listener.anonymous == anonymous;
@@ -185,6 +222,11 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     }
     if config.server.origins.contains(&AllowedOrigin::Any) {
         warnings.push("server.origins has \"*\" in it: any web page may connect".to_owned());
+    }
+    if config.server.engine == Engine::Memory && !config.redis.urls.is_empty() {
+        let message =
+            "redis.urls is set, and nothing is kept there: set server.engine = \"redis\" for that";
+        warnings.push(message.to_owned());
     }
     if config.core.max_message == 0 {
         warnings.push("limits.max_message is off: one client can use up the memory".to_owned());

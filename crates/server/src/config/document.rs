@@ -111,7 +111,7 @@ impl Loaded {
 /// A secret is never shown, but that there is none.
 pub(super) fn shown<T>(key: &Key<T>, target: &mut T) -> String {
     let value = key.field.show(target);
-    if key.secret && value != quoted("") {
+    if key.secret && value != quoted("") && value != "[]" {
         quoted("(not shown)")
     } else {
         value
@@ -207,9 +207,10 @@ too.
 
 | command | what it does |
 |---|---|
-| `roomcast check` | checks the configuration and prints what is in effect, and where each value comes from |
+| `roomcast check` | checks the configuration and prints what is in effect, and where each value comes from. If `redis.urls` is set, it connects to Redis and says what Roomcast lacks there: version, rights, eviction, persistence |
+| `roomcast check --offline` | the same without a connection |
 | `roomcast check --defaults` | prints a `roomcast.toml` with every key, its meaning and its default |
-| `roomcast check --redis URL` | connects to a Redis and says what Roomcast would lack there: version, rights, eviction, persistence. Roomcast itself cannot use Redis yet |
+| `roomcast check --redis URL` | looks at this Redis |
 
 ## Values
 

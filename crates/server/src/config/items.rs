@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{AllowedOrigin, HostName};
+use super::{AllowedOrigin, HostName, Secret};
 use crate::auth::Algorithm;
 
 /// `127.0.0.1:8080`, `[::1]:8080`.
@@ -86,6 +86,15 @@ pub(super) fn claim(text: &str) -> Result<String, String> {
         return Err("has an empty text in it".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Where Redis is. All of them are read together, once the mode is known. What it says is not repeated: it may have a
+/// password.
+pub(super) fn redis_url(text: &str) -> Result<Secret, String> {
+    if text.is_empty() {
+        return Err("has an empty text in it".to_owned());
+    }
+    Ok(text.to_owned().into())
 }
 
 /// `HS256`, `RS256`, `ES256` or `EdDSA`.

@@ -18,6 +18,7 @@ mod load;
 mod machine;
 mod origin;
 mod raw;
+mod redis;
 mod settings;
 mod source;
 mod suggest;
@@ -33,8 +34,9 @@ pub use listeners::{Listener, Metrics, Role};
 pub use load::{Flag, Loaded, Sources};
 pub(crate) use origin::HostPort;
 pub use origin::{AllowedOrigin, HostName, Origin};
+pub use redis::RedisSettings;
 pub use settings::{
-    Admin, Batcher, Config, ConnectionLimits, Http, Log, LogFormat, ProxyProtocol, ServerSettings,
-    Shutdown, Socket,
+    Admin, Batcher, Config, ConnectionLimits, Engine, Http, Log, LogFormat, ProxyProtocol,
+    ServerSettings, Shutdown, Socket,
 };
 pub use source::{Problem, Problems, Source};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
-use super::{AllowedOrigin, AuthSettings, HostName, Secret, machine};
+use super::{AllowedOrigin, AuthSettings, HostName, RedisSettings, Secret, machine};
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub log: Log,
     /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
     pub session_secret: Secret,
+    /// `[redis]`: where rooms and sessions are kept with [`Engine::Redis`].
+    pub redis: RedisSettings,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,
     /// `[kinds.NAME]`: the kinds of rooms. The first one is `default`.
@@ -55,6 +57,7 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             log: Log::default(),
             session_secret: Secret::default(),
+            redis: RedisSettings::default(),
             core: Settings::default(),
             kinds: vec![Kind::default()],
         }
@@ -66,6 +69,8 @@ impl Default for Config {
 pub struct ServerSettings {
     /// Addresses to listen on. Port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// What keeps rooms and sessions.
+    pub engine: Engine,
     /// Worker threads, one event loop each; `None`: as many as there are cores. See [`ServerSettings::shards`].
     pub shards: Option<u32>,
     /// Accept clients from other machines without any authentication, and serve them the pages.
@@ -91,6 +96,7 @@ impl Default for ServerSettings {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
                 SocketAddr::from((Ipv6Addr::LOCALHOST, 8080)),
             ],
+            engine: Engine::Memory,
             shards: None,
             public_demo: false,
             pages: None,
@@ -115,6 +121,25 @@ impl ServerSettings {
         self.trusted_proxies
             .iter()
             .any(|network| network.contains(&address))
+    }
+}
+
+/// What keeps rooms and sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The process's own memory: they end with it.
+    Memory,
+    /// Redis too: they outlive the process, and several servers are one.
+    Redis,
+}
+
+impl Engine {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Engine::Memory => "memory",
+            Engine::Redis => "redis",
+        }
     }
 }
 

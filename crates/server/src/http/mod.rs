@@ -42,6 +42,7 @@ use self::response::unavailable;
 use self::upgrade::Refused;
 use crate::auth::{self, Authority};
 use crate::config::{Config, Listener, ProxyProtocol, Role};
+use crate::engine::Status;
 use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
@@ -55,6 +56,8 @@ pub(crate) struct Services {
     pub(crate) shards: Arc<dyn Shards>,
     /// What `/metrics` answers: the Prometheus text format.
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// How the node is, where it needs a store.
+    pub(crate) engine: Option<Arc<Status>>,
     /// Pages of the embedding program.
     pub(crate) pages: Vec<Page>,
     /// What tokens are checked with, where that is configured.
@@ -264,6 +267,7 @@ const CLOSED: u8 = 2;
 struct Site {
     shards: Arc<dyn Shards>,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
+    engine: Option<Arc<Status>>,
     pages: Pages,
     authority: Option<Arc<Authority>>,
     origins: Origins,
@@ -298,6 +302,7 @@ impl Site {
         Site {
             shards: services.shards,
             metrics: services.metrics,
+            engine: services.engine,
             pages: Pages::new(services.pages),
             authority: services.authority,
             origins: Origins::new(&config.server.origins),
@@ -324,8 +329,12 @@ impl Site {
         }
     }
 
-    fn is_ready(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == READY
+    /// Why clients are better sent elsewhere.
+    fn not_ready(&self) -> Option<&'static str> {
+        if self.phase.load(Ordering::Relaxed) != READY {
+            return Some("shutting down");
+        }
+        self.engine.as_ref().and_then(|engine| engine.not_ready())
     }
 
     fn takes_newcomers(&self) -> bool {

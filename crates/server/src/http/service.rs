@@ -137,8 +137,10 @@ impl Service {
     fn page(&self, path: &str, request: &request::Parts, body: u64) -> Answer {
         let page = match path {
             "/healthz" => Some(text(StatusCode::OK, "ok")),
-            "/readyz" if self.site.is_ready() => Some(text(StatusCode::OK, "ready")),
-            "/readyz" => Some(text(StatusCode::SERVICE_UNAVAILABLE, "shutting down")),
+            "/readyz" => Some(match self.site.not_ready() {
+                None => text(StatusCode::OK, "ready"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            }),
             "/metrics" => match self.refuse_metrics(request) {
                 None => Some(self.metrics()),
                 Some(sentence) => return text(StatusCode::NOT_FOUND, sentence),

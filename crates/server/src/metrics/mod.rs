@@ -6,6 +6,7 @@
 mod exposition;
 mod families;
 mod sessions;
+mod store;
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -13,22 +14,31 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::engine::{NodeReport, Status};
 use crate::http::HttpStats;
 use crate::limits::Admission;
 use crate::mailbox::Mailboxes;
 use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
 use exposition::Exposition;
-use families::FAMILIES;
+use families::{FAMILIES, Family};
 use sessions::SESSION_FAMILIES;
+use store::STORE_FAMILIES;
 
 /// How long a scrape waits for the shards. One whose turn takes longer is shown as it was before.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+fn all() -> impl Iterator<Item = &'static Family> {
+    FAMILIES
+        .iter()
+        .chain(SESSION_FAMILIES)
+        .chain(STORE_FAMILIES)
+}
+
 /// All metrics as a Markdown table, as in `docs/metrics.md`.
 pub fn reference() -> String {
     let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    for family in FAMILIES.iter().chain(SESSION_FAMILIES) {
+    for family in all() {
         let labels: Vec<String> = family
             .labels
             .iter()
@@ -53,6 +63,7 @@ pub(crate) struct Registry {
     mailboxes: Arc<Mailboxes>,
     http: Arc<HttpStats>,
     admission: Arc<Admission>,
+    engine: Option<Arc<Status>>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -68,6 +79,8 @@ struct Scrape<'a> {
     /// 0 where nothing counts it.
     in_use: u64,
     uptime: Duration,
+    /// Where there is a store.
+    node: Option<NodeReport>,
 }
 
 impl Registry {
@@ -75,6 +88,7 @@ impl Registry {
         mailboxes: &Arc<Mailboxes>,
         http: &Arc<HttpStats>,
         admission: &Arc<Admission>,
+        engine: Option<Arc<Status>>,
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -85,6 +99,7 @@ impl Registry {
             mailboxes: Arc::clone(mailboxes),
             http: Arc::clone(http),
             admission: Arc::clone(admission),
+            engine,
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -101,9 +116,10 @@ impl Registry {
             memory: crate::limits::memory::resident_bytes(),
             in_use: CountingAllocator::in_use() as u64,
             uptime: self.start.elapsed(),
+            node: self.engine.as_ref().map(|it| it.last_report()),
         };
         let mut out = Exposition::default();
-        for family in FAMILIES.iter().chain(SESSION_FAMILIES) {
+        for family in all() {
             out.family(family.name, family.kind, family.help);
             (family.samples)(&scrape, &mut out);
         }

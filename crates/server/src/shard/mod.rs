@@ -22,6 +22,7 @@ use roomcast_core::store::Store;
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::Batcher;
+use crate::engine::Desk;
 use crate::mailbox::{Mailbox, Mailboxes};
 use worker::Worker;
 
@@ -37,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) mailboxes: Arc<Mailboxes>,
+    /// Where the node's task is told things, if there are other nodes.
+    pub(crate) desk: Option<Desk>,
 }
 
 /// Starts a shard's thread. `ended` is called on it when it ends: with `false` if it panicked.

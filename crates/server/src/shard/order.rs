@@ -1,8 +1,10 @@
 //! What a shard is told to do, and what it counted.
 
+use std::sync::Arc;
 use std::sync::mpsc;
 
-use roomcast_core::{Histogram, Stats};
+use roomcast_core::node::ClusterView;
+use roomcast_core::{Histogram, NodeNumber, ShardAddress, Stats};
 use roomcast_protocol::CloseCode;
 
 use super::host::CompressionStats;
@@ -18,6 +20,21 @@ pub(crate) enum Order {
         spread_ms: u64,
         /// Told when nothing waits for any connection any more.
         flushed: mpsc::Sender<()>,
+    },
+    /// Tell the node that this shard turns.
+    Turn,
+    /// The cluster is like this.
+    View(Arc<ClusterView>),
+    /// Nothing goes to this node any more.
+    Forget(NodeNumber),
+    /// What was under way to this node, or from it, is lost.
+    Lost(NodeNumber),
+    /// Letters from a shard of another node.
+    FromNode {
+        /// Who sent them.
+        from: ShardAddress,
+        /// As they were written.
+        letters: Box<[u8]>,
     },
     /// Take no newcomers, close every connection with this code once its lanes are flushed, and then end.
     Close(CloseCode),

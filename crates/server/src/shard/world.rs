@@ -15,6 +15,7 @@ use super::Node;
 use super::host::ShardHost;
 use super::order::{IoStats, Order, Report};
 use super::socket::{Moved, Socket};
+use crate::engine::FromShard;
 use crate::handover::Upgraded;
 use crate::mailbox::Mailbox;
 
@@ -92,12 +93,29 @@ impl World {
                 shard.announce_reconnect(now, spread_ms);
                 self.flushed.push(flushed);
             }
+            Order::Turn => self.tell_node(FromShard::Turned {
+                shard: self.index,
+                settled_at: shard.settled_at(),
+            }),
+            Order::View(view) => shard.set_cluster(view),
+            Order::Forget(other) => tracing::trace!(?other, "nothing goes there any more"),
+            Order::Lost(other) => tracing::trace!(?other, "the link is lost"),
+            Order::FromNode { from, letters } => match shard.from_node(now, from, &letters) {
+                Ok(_) => {}
+                Err(_) => self.tell_node(FromShard::Unreadable(from.node())),
+            },
             Order::Close(code) => {
                 self.mailbox.close();
                 shard.close_all(now, code);
                 self.ending = Ending::WhenEmpty;
             }
             Order::Stop => self.ending = Ending::Now,
+        }
+    }
+
+    fn tell_node(&self, said: FromShard) {
+        if let Some(desk) = &self.node.desk {
+            desk.tell(said);
         }
     }
 

@@ -4,6 +4,7 @@ mod auth;
 mod connections;
 mod kinds;
 mod message;
+mod redis;
 mod server;
 mod sessions;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &connections::SOCKET,
     &connections::COMPRESSION,
     &connections::ROOMS,
+    &redis::REDIS,
     &server::SHUTDOWN,
     &server::LOG,
 ];

@@ -2,7 +2,7 @@
 
 use super::super::field::{AutoNumber, AutoSwitch, Choice, List, Number, Switch, Text, Zero};
 use super::super::units::Unit;
-use super::super::{Config, LogFormat, ProxyProtocol, items};
+use super::super::{Config, Engine, LogFormat, ProxyProtocol, items};
 use super::{Key, Section};
 
 pub(super) static SERVER: Section = Section {
@@ -21,6 +21,16 @@ pub(super) static SERVER: Section = Section {
             },
         )
         .flag("--listen ADDR:PORT"),
+        Key::new(
+            "engine",
+            "What keeps rooms and sessions. `memory`: the process alone, so they end with it. `redis`: Redis too \
+             (`[redis]`). They are still there after a restart.",
+            &Choice {
+                place: |c: &mut Config| &mut c.server.engine,
+                names: &[("memory", Engine::Memory), ("redis", Engine::Redis)],
+            },
+        )
+        .flag("--engine ENGINE"),
         Key::new(
             "shards",
             "Worker threads. Each thread is a shard: it has an event loop of its own, and its share of the \

@@ -257,7 +257,7 @@ fn unknown_keys_come_with_a_suggestion() {
             "[limit]\nburst = 1\nmax_rooms = 1",
             "1: unknown table [limit]; did you mean [limits]?",
         ),
-        ("[redis]", "1: unknown table [redis]"),
+        ("[nonsense]", "1: unknown table [nonsense]"),
         (
             "limits = 5",
             "1: limits is a table: write its keys below [limits]",

@@ -35,6 +35,7 @@ impl Server {
         let services = Services {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
+            engine: None,
             pages,
             authority: Authority::load(&config.auth, &config.core.message).unwrap(),
         };

@@ -1,0 +1,255 @@
+//! A node's place among the others: its agent and its links, as one machine.
+//!
+//! What happens on each side follows on the other: who lives decides which links there are, and a lost link gives a
+//! node another number. The machine brings both together and says what the shards are told, in the order that they
+//! need. Hand what it says ([`Cluster::poll_event`]) to each shard in that order, and to all shards before the next.
+//!
+//! It does no I/O and reads no clock. After each call take the events, the beats ([`Cluster::poll_beat`]) and the
+//! datagrams ([`Cluster::poll_transmit`]) until there are none.
+
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::address::{NodeNumber, ShardAddress};
+use crate::node::{ClusterView, NodeAgent, NodeSettings, NodeStats};
+use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
+use crate::store::{Beat, Beaten, NodeId, StoreError, StoreId, Ticket};
+use crate::time::Now;
+use waiting::Waiting;
+
+/// What the shards are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// All of them: the cluster as it is from now on ([`Shard::set_cluster`](crate::Shard::set_cluster)).
+    View(Arc<ClusterView>),
+    /// All of them: nothing goes to this node any more, and nothing comes from it. Whatever has a way to it forgets
+    /// that.
+    Forget(NodeNumber),
+    /// All of them, once all have been told to forget: what was under way there is lost.
+    Lost(NodeNumber),
+    /// One of them: a letter ([`Shard::from_node`](crate::Shard::from_node)).
+    Letter {
+        /// Who sent it.
+        from: ShardAddress,
+        /// The shard of this node.
+        to: u16,
+        /// What it says.
+        bytes: Box<[u8]>,
+    },
+}
+
+/// What the machine has counted since it began, beside its agent and its post.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterStats {
+    /// Letters that were dropped, as the link for them is gone.
+    pub letters_lost: u64,
+    /// Links that were given up, as too much waited for them or could not be read.
+    pub given_up: u64,
+    /// Gauge: bytes of letters that have no room in their links yet.
+    pub waiting_bytes: usize,
+}
+
+/// The agent of a node and its links.
+#[derive(Debug)]
+pub struct Cluster {
+    shards: u16,
+    agent: NodeAgent,
+    post: Post,
+    view: Arc<ClusterView>,
+    waiting: Waiting,
+    events: VecDeque<ClusterEvent>,
+    stats: ClusterStats,
+}
+
+impl Cluster {
+    /// A node that has no lease yet.
+    pub fn new(node: NodeSettings, post: PostSettings, key: PostKey) -> Cluster {
+        let shards = node.shards;
+        let mut agent = NodeAgent::new(node);
+        let view = agent.poll_view().unwrap_or_default();
+        Cluster {
+            shards,
+            agent,
+            post: Post::new(post, key),
+            events: VecDeque::from([ClusterEvent::View(view.clone())]),
+            view,
+            waiting: Waiting::default(),
+            stats: ClusterStats::default(),
+        }
+    }
+
+    /// Which store answers from now on.
+    pub fn store_is(&mut self, now: Now, store: StoreId) {
+        self.agent.store_is(now, store);
+    }
+
+    /// A shard has turned. `settled_at`: the store at which it has written all rooms that it had, or given them up.
+    pub fn turned(&mut self, shard: u16, settled_at: Option<StoreId>) {
+        self.agent.turned(shard);
+        if let Some(store) = settled_at {
+            self.agent.renewed(shard, store);
+        }
+    }
+
+    /// Shards that have not turned since the last beat: they are woken when the next one is due.
+    pub fn waits_for(&self) -> impl Iterator<Item = u16> {
+        self.agent.waits_for()
+    }
+
+    /// When the next beat is due, in microseconds; `None`: there is no store.
+    pub fn beat_at(&self) -> Option<u64> {
+        self.agent.next_wake()
+    }
+
+    /// The beat that is to be sent now, if one is.
+    pub fn poll_beat(&mut self, now: Now) -> Option<(Ticket, Beat)> {
+        self.agent.poll_beat(now)
+    }
+
+    /// A beat was answered; in any order, late, again, or not at all.
+    pub fn answered(&mut self, now: Now, ticket: Ticket, answer: Result<Beaten, StoreError>) {
+        self.agent.answered(now, ticket, answer);
+        self.follow(now);
+    }
+
+    /// A shard sends letters to a shard of another node. They arrive in the order in which each shard sends them.
+    pub fn send(&mut self, now: Now, from: u16, to: ShardAddress, bytes: Box<[u8]>) {
+        let letter = Letter {
+            to_shard: to.shard(),
+            from_shard: from,
+            bytes,
+        };
+        if self.waiting.is_for(to.node()) {
+            self.wait(to.node(), letter);
+        } else {
+            self.post(to.node(), letter);
+        }
+        self.follow(now);
+    }
+
+    /// What another node sent can't be read, so what follows it is of no use either.
+    pub fn give_up(&mut self, now: Now, node: NodeNumber) {
+        self.abandon(node);
+        self.follow(now);
+    }
+
+    /// Takes in a datagram.
+    pub fn handle(&mut self, now: Now, datagram: &[u8]) {
+        self.post.handle(now, datagram);
+        self.follow(now);
+    }
+
+    /// The next datagram to send, and to which node. Until [`Cluster::taken`] is called for it there is no other one
+    /// for that node.
+    pub fn poll_transmit(&mut self, now: Now) -> Option<(NodeId, Vec<u8>)> {
+        self.post.poll_transmit(now)
+    }
+
+    /// The channel has taken the datagram to this node, or has lost it.
+    pub fn taken(&mut self, now: Now, node: NodeId) {
+        self.post.taken(now, node);
+    }
+
+    /// What the shards are to be told next.
+    pub fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop_front()
+    }
+
+    /// When the next datagram is due, in microseconds, if nothing happens before.
+    pub fn transmit_at(&self) -> Option<u64> {
+        self.post.next_wake()
+    }
+
+    /// Microseconds at which there is something to send, if nothing happens before. A beat waits for all shards, too.
+    pub fn next_wake(&self) -> Option<u64> {
+        let wakes = [self.beat_at(), self.transmit_at()];
+        wakes.into_iter().flatten().min()
+    }
+
+    /// The cluster as it is known.
+    pub fn view(&self) -> &Arc<ClusterView> {
+        &self.view
+    }
+
+    /// What was counted.
+    pub fn stats(&mut self) -> (&ClusterStats, &NodeStats, &PostStats) {
+        self.stats.waiting_bytes = self.waiting.bytes();
+        (&self.stats, self.agent.stats(), self.post.stats())
+    }
+
+    /// Brings agent and post together until neither has news.
+    fn follow(&mut self, now: Now) {
+        loop {
+            if let Some(view) = self.agent.poll_view() {
+                self.view = view.clone();
+                self.post.meet(now, &view);
+                self.events.push_back(ClusterEvent::View(view));
+            }
+            match self.post.poll_event() {
+                None => return,
+                Some(PostEvent::Letter {
+                    from,
+                    to_shard,
+                    bytes,
+                }) => self.deliver(from, to_shard, bytes),
+                Some(PostEvent::Room(node)) => self.fill(node),
+                Some(PostEvent::Lost(node)) => self.lost(now, node),
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: ShardAddress, to: u16, bytes: Box<[u8]>) {
+        // The other node takes this one for another: their entries differ.
+        if to >= self.shards {
+            self.stats.letters_lost += 1;
+            return;
+        }
+        self.events
+            .push_back(ClusterEvent::Letter { from, to, bytes });
+    }
+
+    /// The view goes first: whoever looks for a way to the node again must not find the number that is gone.
+    fn lost(&mut self, now: Now, node: NodeNumber) {
+        self.stats.letters_lost += self.waiting.drop_all(node);
+        self.agent.link_lost(node);
+        if let Some(view) = self.agent.poll_view() {
+            self.view = view.clone();
+            self.post.meet(now, &view);
+            self.events.push_back(ClusterEvent::View(view));
+        }
+        self.events.push_back(ClusterEvent::Forget(node));
+        self.events.push_back(ClusterEvent::Lost(node));
+    }
+
+    fn post(&mut self, node: NodeNumber, letter: Letter) {
+        match self.post.send(node, letter) {
+            Ok(()) => {}
+            Err(NotSent::Full(letter)) => self.wait(node, letter),
+            Err(NotSent::Gone(_)) => self.stats.letters_lost += 1,
+            // Without it the rest would come as if nothing were missing.
+            Err(NotSent::TooLarge(_)) => self.abandon(node),
+        }
+    }
+
+    fn wait(&mut self, node: NodeNumber, letter: Letter) {
+        if !self.waiting.push(node, letter) {
+            self.abandon(node);
+        }
+    }
+
+    fn abandon(&mut self, node: NodeNumber) {
+        self.stats.given_up += u64::from(self.post.give_up(node));
+    }
+
+    fn fill(&mut self, node: NodeNumber) {
+        while let Some(letter) = self.waiting.pop(node) {
+            match self.post.send(node, letter) {
+                Ok(()) => {}
+                Err(NotSent::Full(letter)) => return self.waiting.put_back(node, letter),
+                Err(NotSent::Gone(_) | NotSent::TooLarge(_)) => self.stats.letters_lost += 1,
+            }
+        }
+    }
+}

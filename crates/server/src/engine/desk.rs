@@ -1,0 +1,37 @@
+//! What shards tell the node's task.
+
+use roomcast_core::NodeNumber;
+use roomcast_core::store::StoreId;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+/// From a shard to the node. What it sends is bounded where it comes from: an answer for each question, and letters by the
+/// windows of rooms and connections.
+#[derive(Debug)]
+pub(crate) enum FromShard {
+    /// It has turned, as it was asked to.
+    Turned {
+        shard: u16,
+        /// The store at which it has all its rooms.
+        settled_at: Option<StoreId>,
+    },
+    /// What this node has sent can't be read.
+    Unreadable(NodeNumber),
+}
+
+/// Where shards leave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk(UnboundedSender<FromShard>);
+
+impl Desk {
+    /// The desk, and its other side.
+    pub(super) fn new() -> (Desk, UnboundedReceiver<FromShard>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Desk(sender), receiver)
+    }
+
+    /// Leaves it there.
+    pub(crate) fn tell(&self, said: FromShard) {
+        // The node's task ends after the shards, or with the process.
+        let _ = self.0.send(said);
+    }
+}

@@ -1,0 +1,134 @@
+//! The engine `redis`: the way of this server to Redis, its place among the others, and whether it is ready.
+
+mod desk;
+mod node;
+mod status;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::TryRng as _;
+use roomcast_core::cluster::Cluster;
+use roomcast_core::node::{NodeSettings, rank_key};
+use roomcast_core::post::{PostKey, PostSettings};
+use roomcast_core::store::NodeId;
+use roomcast_engine::redis::{self, Client, Level, RedisConfig, RedisStore, ScriptCommands};
+use tokio::runtime::{self, Runtime};
+
+use crate::clock::Clock;
+use crate::config::RedisSettings;
+use crate::mailbox::{Mailbox, Mailboxes};
+
+pub(crate) use desk::{Desk, FromShard};
+pub(crate) use status::{NodeReport, Status};
+
+/// How long what runs on the runtime may take to end.
+const END: Duration = Duration::from_millis(100);
+
+/// The engine of one server. When it is dropped, its connections end.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    client: Client,
+    commands: ScriptCommands,
+    status: Arc<Status>,
+    desk: Desk,
+    runtime: Option<Runtime>,
+}
+
+impl Engine {
+    /// Begins to connect, and to live among the others. `session_key` is what all of them have.
+    ///
+    /// # Errors
+    /// The system gives no threads, or no random numbers.
+    pub(crate) fn start(
+        settings: &RedisSettings,
+        config: RedisConfig,
+        session_key: &[u8; 32],
+        clock: Clock,
+        mailboxes: &Arc<Mailboxes>,
+    ) -> io::Result<Engine> {
+        let random = || rand::rngs::SysRng.try_next_u64().map_err(io::Error::other);
+        let own = NodeSettings {
+            lease: settings.lease,
+            interval: (settings.lease / 3).max(1),
+            rank_key: rank_key(session_key),
+            ..NodeSettings::new(NodeId(random()?), mailboxes.count())
+        };
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("roomcast-redis")
+            .enable_all()
+            .build()?;
+        let guard = runtime.enter();
+        let commands = ScriptCommands::new(&config.prefix);
+        let client = Client::start(config.clone());
+        let status = Arc::new(Status::new(clock, settings.not_ready_after));
+        let (desk, from_shards) = Desk::new();
+        let id = own.node;
+        let node = node::Node {
+            id,
+            cluster: Cluster::new(own, PostSettings::default(), PostKey::new(session_key)),
+            subscription: client.subscribe(id),
+            client: client.clone(),
+            commands: commands.clone(),
+            clock,
+            mailboxes: Arc::clone(mailboxes),
+            from_shards,
+            status: Arc::clone(&status),
+            asked: vec![false; usize::from(mailboxes.count())],
+        };
+        runtime.spawn(node.run());
+        runtime.spawn(look(client.clone(), config));
+        drop(guard);
+        Ok(Engine {
+            client,
+            commands,
+            status,
+            desk,
+            runtime: Some(runtime),
+        })
+    }
+
+    /// The store of the shard that has this mailbox.
+    pub(crate) fn store(&self, mailbox: &Arc<Mailbox>) -> RedisStore<ScriptCommands> {
+        let mailbox = Arc::clone(mailbox);
+        RedisStore::new(&self.client, self.commands.clone(), move || mailbox.ring())
+    }
+
+    /// What shards tell the node.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// How the node is.
+    pub(crate) fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(END);
+        }
+    }
+}
+
+/// Says once what is wrong with the Redis that is reached first: its version, rights, what it evicts.
+async fn look(client: Client, config: RedisConfig) {
+    let mut changes = client.changes();
+    let reached = |client: &Client| client.masters().iter().any(|it| it.store.is_some());
+    while !reached(&client) {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+    for finding in redis::check(&config).await.findings {
+        match finding.level {
+            Level::Info => tracing::debug!("Redis: {finding}"),
+            Level::Warning => tracing::warn!("Redis: {finding}"),
+            Level::Error => tracing::error!("Redis: {finding}"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The node's task: beats, datagrams, and what all shards are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomcast_core::cluster::{Cluster, ClusterEvent};
+use roomcast_core::node::ClusterView;
+use roomcast_core::store::{Answer, Beaten, Cause, NodeId, Request, StoreError, StoreId, Ticket};
+use roomcast_engine::redis::{Client, Commands as _, ScriptCommands, Subscription};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
+
+use super::desk::FromShard;
+use super::status::{NodeReport, Status};
+use crate::clock::Clock;
+use crate::mailbox::Mailboxes;
+use crate::shard::Order;
+
+/// How long the task sleeps at most.
+const SLEEP: Duration = Duration::from_secs(1);
+/// What shards have said is taken in so many pieces before anything else is looked at.
+const AT_ONCE: usize = 1_024;
+
+/// What is answered to a beat.
+type Heard = (Ticket, Result<Beaten, StoreError>);
+
+/// The machine of the cluster, and what it is driven with.
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) cluster: Cluster,
+    pub(super) subscription: Subscription,
+    pub(super) client: Client,
+    pub(super) commands: ScriptCommands,
+    pub(super) clock: Clock,
+    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) from_shards: UnboundedReceiver<FromShard>,
+    pub(super) status: Arc<Status>,
+    /// By shard: it was asked to turn, and has not said so yet.
+    pub(super) asked: Vec<bool>,
+}
+
+impl Node {
+    /// Until the runtime ends.
+    pub(super) async fn run(mut self) {
+        let mut changes = self.client.changes();
+        let mut beats: JoinSet<Heard> = JoinSet::new();
+        loop {
+            self.meet_store();
+            self.send(&mut beats);
+            self.tell_shards();
+            let sleep = tokio::time::sleep(self.sleep());
+            tokio::select! {
+                said = self.from_shards.recv() => {
+                    // The engine keeps a sender.
+                    let Some(said) = said else { return };
+                    self.hear(said);
+                    for _ in 1..AT_ONCE {
+                        let Ok(said) = self.from_shards.try_recv() else { break };
+                        self.hear(said);
+                    }
+                }
+                datagram = self.subscription.next() => {
+                    self.cluster.handle(self.clock.now(), &datagram);
+                }
+                Some(heard) = beats.join_next() => {
+                    if let Ok((ticket, answer)) = heard {
+                        self.beaten(ticket, answer);
+                    }
+                }
+                _ = changes.changed() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// Which store there is now.
+    fn meet_store(&mut self) {
+        let masters = self.client.masters();
+        if let [master] = &*masters
+            && let Some(store) = master.store
+        {
+            self.cluster.store_is(self.clock.now(), store);
+        }
+    }
+
+    /// Sends what is due: a beat, once all shards have turned, and datagrams.
+    fn send(&mut self, beats: &mut JoinSet<Heard>) {
+        let now = self.clock.now();
+        if self.cluster.beat_at().is_some_and(|at| at <= now.micros) {
+            self.ask_shards();
+        }
+        while let Some((ticket, beat)) = self.cluster.poll_beat(now) {
+            let (client, commands) = (self.client.clone(), self.commands.clone());
+            let tag = tag_of(&client, beat.store);
+            beats.spawn(async move {
+                let Some(tag) = tag else {
+                    return (ticket, Err(StoreError::Again(Cause::OtherStore)));
+                };
+                let request = Request::Beat(Box::new(beat));
+                let command = commands.command(&request, &tag);
+                let answer = client.run(command).await;
+                let answer = answer.and_then(|(_, value)| commands.answer(&request, value));
+                let beaten = match answer {
+                    Ok(Answer::Beat(beaten)) => Ok(beaten),
+                    Ok(_) => Err(StoreError::Never(Cause::Protocol)),
+                    Err(error) => Err(error),
+                };
+                (ticket, beaten)
+            });
+        }
+        while let Some((to, datagram)) = self.cluster.poll_transmit(now) {
+            // What is lost is sent again.
+            let _ = self.client.publish(to, datagram);
+            self.cluster.taken(now, to);
+        }
+    }
+
+    /// A beat says that every shard lives: each is asked for a turn.
+    fn ask_shards(&mut self) {
+        for shard in self.cluster.waits_for() {
+            let asked = self.asked.get_mut(usize::from(shard));
+            if let Some(asked) = asked.filter(|asked| !**asked)
+                && let Some(mailbox) = self.mailboxes.get(shard)
+            {
+                *asked = true;
+                mailbox.order(Order::Turn);
+            }
+        }
+    }
+
+    fn hear(&mut self, said: FromShard) {
+        let now = self.clock.now();
+        match said {
+            FromShard::Turned { shard, settled_at } => {
+                if let Some(asked) = self.asked.get_mut(usize::from(shard)) {
+                    *asked = false;
+                }
+                self.cluster.turned(shard, settled_at);
+            }
+            FromShard::Unreadable(node) => {
+                tracing::error!(?node, "what another server has sent can't be read");
+                self.cluster.give_up(now, node);
+            }
+        }
+    }
+
+    fn beaten(&mut self, ticket: Ticket, answer: Result<Beaten, StoreError>) {
+        let now = self.clock.now();
+        match &answer {
+            Ok(beaten) if !beaten.gone => self.status.heard(now.micros),
+            Ok(_) => tracing::warn!(
+                "this server was silent for longer than redis.lease: others may have taken its rooms"
+            ),
+            Err(error) => tracing::debug!(?error, "a beat was not answered"),
+        }
+        self.cluster.answered(now, ticket, answer);
+        let leased = self.cluster.view().acts(now.micros).is_some();
+        let living = self.cluster.view().living.len() + usize::from(leased);
+        let (cluster, agent, post) = self.cluster.stats();
+        self.status.report(NodeReport {
+            cluster: cluster.clone(),
+            agent: agent.clone(),
+            post: post.clone(),
+            living,
+            leased,
+        });
+    }
+
+    /// To all shards, in the order of the events: each of these is in every mailbox before the next is in any.
+    fn tell_shards(&mut self) {
+        while let Some(event) = self.cluster.poll_event() {
+            match event {
+                ClusterEvent::View(view) => {
+                    self.tell_log(&view);
+                    self.all(|| Order::View(Arc::clone(&view)));
+                }
+                ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),
+                ClusterEvent::Lost(node) => self.all(|| Order::Lost(node)),
+                ClusterEvent::Letter { from, to, bytes } => {
+                    if let Some(mailbox) = self.mailboxes.get(to) {
+                        mailbox.order(Order::FromNode {
+                            from,
+                            letters: bytes,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn all(&self, order: impl Fn() -> Order) {
+        self.mailboxes
+            .iter()
+            .for_each(|mailbox| mailbox.order(order()));
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = self.clock.micros();
+        // Once a beat is due the shards are asked, and wake this task.
+        let beat = self.cluster.beat_at().filter(|at| *at > now);
+        let wakes = [beat, self.cluster.transmit_at()];
+        let wake = wakes.into_iter().flatten().min();
+        wake.map_or(SLEEP, |at| {
+            Duration::from_micros(at.saturating_sub(now)).min(SLEEP)
+        })
+    }
+
+    fn tell_log(&mut self, view: &ClusterView) {
+        if view.settled {
+            self.status.settled();
+        }
+        let _ = self.id;
+    }
+}
+
+/// What stands in the names that are kept at the master of a store.
+fn tag_of(client: &Client, store: StoreId) -> Option<Arc<str>> {
+    let mut masters = client.masters().into_iter();
+    masters.find(|it| it.store == Some(store)).map(|it| it.tag)
+}

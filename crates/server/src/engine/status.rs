@@ -1,0 +1,81 @@
+//! How the node is: for `/readyz` and `/metrics`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use roomcast_core::cluster::ClusterStats;
+use roomcast_core::node::NodeStats;
+use roomcast_core::post::PostStats;
+
+use crate::clock::Clock;
+
+/// What the node's task counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeReport {
+    pub(crate) cluster: ClusterStats,
+    pub(crate) agent: NodeStats,
+    pub(crate) post: PostStats,
+    /// Living nodes, with this one.
+    pub(crate) living: usize,
+    /// Whether this one has a lease.
+    pub(crate) leased: bool,
+}
+
+/// Written by the node's task, read by HTTP.
+#[derive(Debug)]
+pub(crate) struct Status {
+    clock: Clock,
+    patience: Duration,
+    /// Rooms could be opened at least once.
+    settled: AtomicBool,
+    /// Microseconds at which Redis has answered a beat last.
+    heard_at: AtomicU64,
+    report: Mutex<NodeReport>,
+}
+
+impl Status {
+    pub(super) fn new(clock: Clock, patience: Duration) -> Status {
+        Status {
+            clock,
+            patience,
+            settled: AtomicBool::new(false),
+            heard_at: AtomicU64::new(0),
+            report: Mutex::default(),
+        }
+    }
+
+    /// Redis has answered.
+    pub(super) fn heard(&self, micros: u64) {
+        self.heard_at.store(micros, Ordering::Relaxed);
+    }
+
+    /// Rooms can be opened.
+    pub(super) fn settled(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Why clients are better sent elsewhere.
+    pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if !self.settled.load(Ordering::Relaxed) {
+            return Some("starting: not settled at Redis yet");
+        }
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        let silence = self.clock.micros().saturating_sub(heard_at);
+        let patient = Duration::from_micros(silence) <= self.patience + BEAT;
+        (!patient).then_some("no Redis")
+    }
+
+    pub(super) fn report(&self, report: NodeReport) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
+
+    /// What was counted last.
+    pub(crate) fn last_report(&self) -> NodeReport {
+        let report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.clone()
+    }
+}
+
+/// Between two beats nothing is heard. One may be late.
+const BEAT: Duration = Duration::from_secs(2);
