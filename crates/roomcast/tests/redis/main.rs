@@ -16,6 +16,7 @@ mod process;
 mod redis_server;
 mod restart;
 mod start;
+mod two;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! What shards tell the node's task.
 
 use roomcast_core::NodeNumber;
+use roomcast_core::ShardAddress;
 use roomcast_core::store::StoreId;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -13,6 +14,12 @@ pub(crate) enum FromShard {
         shard: u16,
         /// The store at which it has all its rooms.
         settled_at: Option<StoreId>,
+    },
+    /// Letters for a shard of another node.
+    Letters {
+        from: u16,
+        to: ShardAddress,
+        bytes: Box<[u8]>,
     },
     /// What this node has sent can't be read.
     Unreadable(NodeNumber),

@@ -137,6 +137,7 @@ impl Node {
                 }
                 self.cluster.turned(shard, settled_at);
             }
+            FromShard::Letters { from, to, bytes } => self.cluster.send(now, from, to, bytes),
             FromShard::Unreadable(node) => {
                 tracing::error!(?node, "what another server has sent can't be read");
                 self.cluster.give_up(now, node);

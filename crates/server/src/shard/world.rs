@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use mio::{Interest, Poll, Token};
 use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{ConnId, Encoding, Now, Shard, ShardMessage};
+use roomcast_core::{ConnId, Encoding, Now, Shard, ShardAddress, ShardMessage};
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
 use super::Node;
@@ -98,8 +98,8 @@ impl World {
                 settled_at: shard.settled_at(),
             }),
             Order::View(view) => shard.set_cluster(view),
-            Order::Forget(other) => tracing::trace!(?other, "nothing goes there any more"),
-            Order::Lost(other) => tracing::trace!(?other, "the link is lost"),
+            Order::Forget(other) => shard.forget_node(other),
+            Order::Lost(other) => shard.node_lost(now, other),
             Order::FromNode { from, letters } => match shard.from_node(now, from, &letters) {
                 Ok(_) => {}
                 Err(_) => self.tell_node(FromShard::Unreadable(from.node())),
@@ -173,6 +173,14 @@ impl<S: Store> Outside<ShardHost, S> for World {
         if let Some(mailbox) = self.node.mailboxes.get(to) {
             mailbox.send(self.index, letters);
         }
+    }
+
+    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
+        self.tell_node(FromShard::Letters {
+            from: self.index,
+            to,
+            bytes: letters.into(),
+        });
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved) {

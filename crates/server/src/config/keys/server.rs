@@ -24,7 +24,8 @@ pub(super) static SERVER: Section = Section {
         Key::new(
             "engine",
             "What keeps rooms and sessions. `memory`: the process alone, so they end with it. `redis`: Redis too \
-             (`[redis]`). They are still there after a restart.",
+             (`[redis]`). They are still there after a restart, and several servers are \
+             one system.",
             &Choice {
                 place: |c: &mut Config| &mut c.server.engine,
                 names: &[("memory", Engine::Memory), ("redis", Engine::Redis)],
