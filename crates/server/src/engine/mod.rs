@@ -3,10 +3,10 @@
 mod desk;
 mod node;
 mod status;
+mod told;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::TryRng as _;
 use roomcast_core::cluster::Cluster;
@@ -22,9 +22,7 @@ use crate::mailbox::{Mailbox, Mailboxes};
 
 pub(crate) use desk::{Desk, FromShard};
 pub(crate) use status::{NodeReport, Status};
-
-/// How long what runs on the runtime may take to end.
-const END: Duration = Duration::from_millis(100);
+use told::Told;
 
 /// The engine of one server. When it is dropped, its connections end.
 #[derive(Debug)]
@@ -67,7 +65,6 @@ impl Engine {
         let (desk, from_shards) = Desk::new();
         let id = own.node;
         let node = node::Node {
-            id,
             cluster: Cluster::new(own, PostSettings::default(), PostKey::new(session_key)),
             subscription: client.subscribe(id),
             client: client.clone(),
@@ -77,6 +74,7 @@ impl Engine {
             from_shards,
             status: Arc::clone(&status),
             asked: vec![false; usize::from(mailboxes.count())],
+            told: Told::new(id),
         };
         runtime.spawn(node.run());
         runtime.spawn(look(client.clone(), config));
@@ -110,7 +108,8 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(END);
+            // A program that embeds the server may drop it within a runtime of its own, where nothing may wait.
+            runtime.shutdown_background();
         }
     }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roomcast_core::cluster::{Cluster, ClusterEvent};
-use roomcast_core::node::ClusterView;
-use roomcast_core::store::{Answer, Beaten, Cause, NodeId, Request, StoreError, StoreId, Ticket};
+use roomcast_core::store::{Answer, Beaten, Cause, Request, StoreError, StoreId, Ticket};
 use roomcast_engine::redis::{Client, Commands as _, ScriptCommands, Subscription};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::desk::FromShard;
 use super::status::{NodeReport, Status};
+use super::told::Told;
 use crate::clock::Clock;
 use crate::mailbox::Mailboxes;
 use crate::shard::Order;
@@ -26,7 +26,6 @@ type Heard = (Ticket, Result<Beaten, StoreError>);
 
 /// The machine of the cluster, and what it is driven with.
 pub(super) struct Node {
-    pub(super) id: NodeId,
     pub(super) cluster: Cluster,
     pub(super) subscription: Subscription,
     pub(super) client: Client,
@@ -37,6 +36,7 @@ pub(super) struct Node {
     pub(super) status: Arc<Status>,
     /// By shard: it was asked to turn, and has not said so yet.
     pub(super) asked: Vec<bool>,
+    pub(super) told: Told,
 }
 
 impl Node {
@@ -172,7 +172,10 @@ impl Node {
         while let Some(event) = self.cluster.poll_event() {
             match event {
                 ClusterEvent::View(view) => {
-                    self.tell_log(&view);
+                    if view.settled {
+                        self.status.settled();
+                    }
+                    self.told.view(&view);
                     self.all(|| Order::View(Arc::clone(&view)));
                 }
                 ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),
@@ -204,13 +207,6 @@ impl Node {
         wake.map_or(SLEEP, |at| {
             Duration::from_micros(at.saturating_sub(now)).min(SLEEP)
         })
-    }
-
-    fn tell_log(&mut self, view: &ClusterView) {
-        if view.settled {
-            self.status.settled();
-        }
-        let _ = self.id;
     }
 }
 
