@@ -153,6 +153,9 @@ impl<H: Host, S: Store> Shard<H, S> {
         }
         let mut more = self.edge.send_copies(&mut self.ctx, now);
         self.home.begin_turn(now);
+        if S::WAITS {
+            self.edge.leave_homes(&mut self.ctx, now);
+        }
         loop {
             let mut ops = std::mem::take(&mut self.ctx.local_ops);
             for op in ops.drain(..) {
@@ -167,6 +170,9 @@ impl<H: Host, S: Store> Shard<H, S> {
                     .apply(&mut self.ctx, now, NodeNumber::OWN, message);
             }
             self.ctx.local_edge = messages;
+            if S::WAITS {
+                self.edge.leave_homes(&mut self.ctx, now);
+            }
             if self.ctx.local_ops.is_empty() || budget <= 0 {
                 break;
             }
@@ -189,7 +195,7 @@ impl<H: Host, S: Store> Shard<H, S> {
     pub fn has_work(&self) -> bool {
         !self.ctx.local_ops.is_empty()
             || !self.ctx.local_edge.is_empty()
-            || S::WAITS && self.edge.has_requests()
+            || S::WAITS && (self.edge.has_requests() || self.edge.has_lost_homes())
     }
 
     /// A connection that has something to write now.
@@ -287,8 +293,13 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.home.forget_relays_to(node);
     }
 
-    /// The link to a node is lost, and all shards have forgotten it: connections that are in rooms there come back.
+    /// The link to a node is lost, and all shards have forgotten it. Connections that are in rooms there go on where those
+    /// are next, or come back. Members whose connections were there have their grace from now on.
     pub fn node_lost(&mut self, now: Now, node: NodeNumber) {
+        self.ctx
+            .local_ops
+            .retain(|op| op.head.conn.shard.node() != node);
+        self.home.node_lost(&mut self.ctx, now, node);
         self.edge.node_lost(&mut self.ctx, now, node);
     }
 

@@ -112,23 +112,284 @@ fn a_state_room_is_the_same_on_all_nodes() {
     assert_eq!(cluster.types(bob).last().unwrap(), "presence");
 }
 
+/// How many events a message's `joined` says that follow, and whether nothing is missing.
+fn joined(messages: &[Value]) -> &Value {
+    let joined = messages.iter().find(|it| it["type"] == "joined");
+    &joined.unwrap_or_else(|| panic!("{messages:#?}"))["payload"]
+}
+
 #[test]
-fn the_home_of_a_room_dies_and_its_members_go_on_elsewhere() {
+fn the_home_dies_and_who_is_owed_nothing_goes_on_elsewhere() {
+    let mut cluster = cluster(&[1, 2, 1]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    let cid = cluster.member(2, "r");
+    chat(&mut cluster, bob, "r", "one", 1);
+    cluster.drop_all();
+    // It is in the store, and does not come to node 1.
+    cluster.hold(0, 1);
+    chat(&mut cluster, ann, "r", "two", 1);
+    assert_eq!(payloads(&cluster.messages(cid)), ["two"]);
+    assert!(cluster.messages(bob).is_empty());
+    cluster.kill(0);
+    cluster.pass(2_000);
+    assert!(cluster.is_open(bob) && cluster.is_open(cid));
+    for (at, missed) in [(bob, vec!["two"]), (cid, vec![])] {
+        let got = cluster.messages(at);
+        assert_eq!(joined(&got)["recovered"], true);
+        assert_eq!(joined(&got)["repeats_possible"], false);
+        assert_eq!(payloads(&got), missed, "{got:#?}");
+    }
+    let home = cluster.home_of("r").unwrap();
+    assert!(home == 1 || home == 2);
+    cluster.drop_all();
+    chat(&mut cluster, bob, "r", "three", 2);
+    chat(&mut cluster, cid, "r", "four", 1);
+    for at in [bob, cid] {
+        let got = cluster.messages(at);
+        assert_eq!(payloads(&got), ["three", "four"], "{got:#?}");
+        assert!(cluster.is_open(at));
+    }
+    // The one whose node is dead has its grace, and no more.
+    cluster.pass(31_000);
+    assert_eq!(cluster.types(bob), ["player_left"]);
+    let total = cluster.total(bob, "r");
+    assert_eq!(total, 2);
+}
+
+#[test]
+fn the_home_dies_and_who_waits_for_an_answer_comes_back() {
     let mut cluster = cluster(&[1, 2, 1]);
     let ann = cluster.member(0, "r");
     let (bob, token) = cluster.connect(1);
     cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    let num = joined(&cluster.messages(bob))["player_num"].clone();
+    cluster.hold(0, 1);
     chat(&mut cluster, bob, "r", "one", 1);
-    assert_eq!(payloads(&cluster.messages(bob)), ["one"]);
-    let _ = ann;
+    assert_eq!(payloads(&cluster.messages(ann)), ["one"], "it is done");
     cluster.kill(0);
-    assert!(!cluster.is_open(bob), "it comes back");
+    assert!(!cluster.is_open(bob), "what became of it?");
     let bob = cluster.come_back(2, &token, "r");
-    let joined = cluster.messages(bob);
-    let joined = joined.iter().find(|it| it["type"] == "joined").unwrap();
-    assert_eq!(joined["payload"]["members"].as_array().unwrap().len(), 2);
+    let got = cluster.messages(bob);
+    assert_eq!(joined(&got)["player_num"], num);
+    cluster.drop_all();
     chat(&mut cluster, bob, "r", "one", 1);
     chat(&mut cluster, bob, "r", "two", 2);
     let got = cluster.messages(bob);
     assert_eq!(payloads(&got), ["two"], "{got:#?}");
+    assert_eq!(got.iter().filter(|it| it["type"] == "ack").count(), 2);
+}
+
+#[test]
+fn a_join_on_its_way_to_a_home_that_dies_is_asked_again() {
+    let mut cluster = cluster(&[1, 1]);
+    cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.hold(1, 0);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.kill(0);
+    assert!(!cluster.is_open(bob));
+    let bob = cluster.come_back(1, &token, "other");
+    cluster.drop_all();
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.pass(1_000);
+    assert_eq!(
+        joined(&cluster.messages(bob))["members"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn the_node_of_a_connection_dies_and_its_seat_waits_for_the_grace() {
+    let mut cluster = cluster(&[1, 1, 2]);
+    let ann = cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    let num = joined(&cluster.messages(bob))["player_num"].clone();
+    let cid = cluster.member(1, "r");
+    cluster.drop_all();
+    let _ = cid;
+    cluster.kill(1);
+    let got = cluster.messages(ann);
+    assert_eq!(got.len(), 2, "{got:#?}");
+    for told in &got {
+        assert_eq!(told["type"], "presence");
+        assert_eq!(told["payload"]["connected"], false);
+    }
+    cluster.pass(10_000);
+    let bob = cluster.come_back(2, &token, "r");
+    assert_eq!(joined(&cluster.messages(bob))["player_num"], num);
+    assert_eq!(cluster.types(ann), ["presence"]);
+    chat(&mut cluster, bob, "r", "here", 1);
+    assert_eq!(payloads(&cluster.messages(ann)), ["here"]);
+    cluster.pass(25_000);
+    assert_eq!(cluster.types(ann), ["player_left"], "the other one");
+    assert_eq!(cluster.total(ann, "r"), 2);
+    // Nothing waits for the dead node.
+    assert_eq!(cluster.node(0).shards[0].link_bytes(), 0);
+}
+
+#[test]
+fn a_link_is_lost_and_both_live() {
+    let mut cluster = cluster(&[1, 2]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    cluster.hold(0, 1);
+    chat(&mut cluster, ann, "r", "one", 1);
+    cluster.drop_all();
+    cluster.lose_link(0, 1);
+    cluster.let_go(0, 1);
+    cluster.pass(2_000);
+    assert_eq!(cluster.home_of("r"), Some(0), "it is where it was");
+    let got = cluster.messages(bob);
+    assert_eq!(joined(&got)["recovered"], true);
+    assert_eq!(payloads(&got), ["one"], "{got:#?}");
+    assert_eq!(
+        cluster.types(ann),
+        ["presence", "presence"],
+        "gone, and back"
+    );
+    chat(&mut cluster, bob, "r", "two", 1);
+    assert_eq!(payloads(&cluster.messages(ann)), ["two"]);
+    assert!(cluster.is_open(bob));
+}
+
+#[test]
+fn a_home_that_is_none_any_more_says_so_and_its_members_go_on() {
+    let mut cluster = cluster(&[2, 2, 2]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    let dan = cluster.member(1, "r");
+    chat(&mut cluster, bob, "r", "one", 1);
+    cluster.drop_all();
+    // Behind the home's back another one takes the room.
+    cluster.steal("r", 0, 2);
+    let event = r#"{"type":"chat","room_id":"r","payload":"lost","seq":1}"#;
+    cluster.say(dan, event);
+    cluster.pass(2_000);
+    assert!(!cluster.is_open(dan), "it waits for an answer");
+    for at in [ann, bob] {
+        assert!(cluster.is_open(at));
+        let got = cluster.messages(at);
+        assert_eq!(joined(&got)["recovered"], true);
+        assert!(payloads(&got).is_empty(), "{got:#?}");
+    }
+    assert_eq!(cluster.home_of("r"), Some(2));
+    assert_eq!(rooms(&mut cluster, 0).0 + rooms(&mut cluster, 1).0, 0);
+    chat(&mut cluster, ann, "r", "two", 1);
+    chat(&mut cluster, bob, "r", "three", 2);
+    for at in [ann, bob] {
+        assert_eq!(payloads(&cluster.messages(at)), ["two", "three"]);
+    }
+}
+
+#[test]
+fn what_another_node_says_of_a_room_is_not_believed() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    cluster.hold(0, 1);
+    chat(&mut cluster, ann, "r", "one", 1);
+    let late = cluster.take_on_the_way(0, 1);
+    assert!(!late.is_empty());
+    cluster.bring(2, 1, &late);
+    assert!(
+        cluster.messages(bob).is_empty(),
+        "it is not the room's home"
+    );
+    cluster.bring(0, 1, &late);
+    assert_eq!(payloads(&cluster.messages(bob)), ["one"]);
+}
+
+#[test]
+fn operations_keep_their_order_though_they_pass_another_shard() {
+    let mut cluster = cluster(&[1, 4]);
+    let rooms = ["a", "b", "c", "d", "e", "f"];
+    let ann: Vec<_> = rooms.iter().map(|room| cluster.member(0, room)).collect();
+    let (bob, _) = cluster.connect(1);
+    for room in rooms {
+        cluster.say(
+            bob,
+            &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#),
+        );
+    }
+    cluster.drop_all();
+    for n in 1..=20 {
+        for room in rooms {
+            let chat = format!(r#"{{"type":"chat","room_id":"{room}","payload":"{n}","seq":{n}}}"#);
+            cluster.node(1).send(bob.1, &chat);
+        }
+        if n % 3 == 0 {
+            cluster.node(1).turn();
+        }
+    }
+    cluster.settle();
+    let all: Vec<_> = (1..=20).map(|n| n.to_string()).collect();
+    for at in ann {
+        assert_eq!(payloads(&cluster.messages(at)), all);
+    }
+}
+
+#[test]
+fn a_number_of_another_home_reaches_no_other_room() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    // Both are the first room of their home.
+    let ann = cluster.member(0, "r");
+    let cid = cluster.member(1, "q");
+    let (bob, _) = cluster.connect(2);
+    for room in ["r", "q"] {
+        cluster.say(
+            bob,
+            &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#),
+        );
+    }
+    cluster.drop_all();
+    let _ = ann;
+    // The other home takes the first one's room, and is asked with the number that the first one gave.
+    cluster.steal("r", 0, 1);
+    cluster.say(ann, r#"{"type":"chat","room_id":"r","payload":"lost"}"#);
+    cluster.say(
+        bob,
+        r#"{"type":"chat","room_id":"r","payload":"to r","seq":1}"#,
+    );
+    cluster.pass(2_000);
+    cluster.say(
+        bob,
+        r#"{"type":"chat","room_id":"r","payload":"to r","seq":1}"#,
+    );
+    assert_eq!(cluster.home_of("r"), Some(1));
+    let got = cluster.messages(cid);
+    assert!(got.is_empty(), "{got:#?}");
+}
+
+#[test]
+fn nodes_keep_nothing_of_rooms_that_nobody_uses() {
+    let mut cluster = cluster(&[2, 2]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    let cid = cluster.member(1, "r");
+    cluster.node(1).cut(cid.1);
+    cluster.say(bob, r#"{"type":"leave_room","room_id":"r"}"#);
+    cluster.pass(40_000);
+    assert_eq!(cluster.total(ann, "r"), 1);
+    cluster.say(ann, r#"{"type":"leave_room","room_id":"r"}"#);
+    cluster.pass(100);
+    for node in 0..2 {
+        assert_eq!(rooms(&mut cluster, node), (0, 0));
+        let shards = cluster.node(node).shards.iter();
+        assert_eq!(shards.map(|it| it.link_bytes()).sum::<usize>(), 0);
+    }
+    assert_eq!(cluster.home_of("r"), None, "it was released");
+    // The other node still sends to where it was, and it is at home there again.
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    joined(&cluster.messages(bob));
+    assert_eq!(cluster.home_of("r"), Some(0));
+    // Later it has forgotten that.
+    cluster.say(bob, r#"{"type":"leave_room","room_id":"r"}"#);
+    cluster.pass(200_000);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    assert_eq!(cluster.home_of("r"), Some(1));
 }

@@ -28,10 +28,11 @@ impl<S: Store> Edge<S> {
         }
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
+            ToEdge::HomeGone { edge_room } => self.home_gone(from, edge_room),
             ToEdge::Joined(joined) => {
                 let (conn, unasked) = (joined.conn, joined.unasked);
-                if let Some(room) = self.rooms.get_mut(joined.edge_room) {
-                    room.node = from;
+                if S::WAITS {
+                    self.note_home(ctx, now, from, &joined);
                 }
                 self.joined(ctx, now, *joined);
                 if unasked {
@@ -145,6 +146,7 @@ impl<S: Store> Edge<S> {
             events,
             state,
             base,
+            last,
             version,
             exclusions,
             bytes: _,
@@ -165,6 +167,9 @@ impl<S: Store> Edge<S> {
                 .for_each(|chunk| ctx.pool.give_back(chunk));
             return;
         };
+        if S::WAITS {
+            room.note_offset(last);
+        }
         // One reference each is ours until all receivers have theirs.
         let mut enter = |encoded: Encoded| {
             let mut entered = [const { None }; Encoding::COUNT];
@@ -293,6 +298,7 @@ impl<S: Store> Edge<S> {
             edge_room,
             room: home,
             player,
+            epoch: _,
             version,
             answer,
             slice,
@@ -405,6 +411,9 @@ impl<S: Store> Edge<S> {
             });
         } else if std::mem::replace(&mut membership.events, Events::Live) != Events::Live {
             room.receivers.push(id);
+        }
+        if S::WAITS && caught_up {
+            room.note_offset(slice.to);
         }
         if let Some(events) = slice.events {
             let (room, after) = (edge_room, slice.after);

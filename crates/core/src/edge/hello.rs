@@ -488,6 +488,7 @@ impl<S: Store> Edge<S> {
                 client_id,
                 edge_room: room.id,
                 place,
+                by_edge: false,
             };
             let resume = OpKind::Resume(Box::new(resume));
             asked.push((room.reference(), membership.player, resume));

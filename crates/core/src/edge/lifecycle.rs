@@ -167,6 +167,7 @@ impl<S: Store> Edge<S> {
             let leave = OpKind::Leave(Leave {
                 gone: true,
                 edge_room,
+                client_id: client,
             });
             self.send_op(
                 ctx,

@@ -68,6 +68,8 @@ const LATER_ANSWER: usize = 256;
 pub(crate) struct Edge<S> {
     conns: Table<Conn>,
     rooms: EdgeRooms,
+    /// Homes of rooms are gone, and those who are in them have yet to go on.
+    lost_homes: bool,
     pool: ConnectionPool,
     pool_limits: PoolLimits,
     wheel: Wheel,
@@ -119,6 +121,7 @@ impl<S: Store> Edge<S> {
         Edge {
             conns: Table::default(),
             rooms: EdgeRooms::default(),
+            lost_homes: false,
             pool: ConnectionPool::default(),
             pool_limits: PoolLimits::new(settings.max_idle, settings.max_lifetime),
             wheel: Wheel::new(tick.clamp(1_000, COARSEST_TICK)),

@@ -121,11 +121,15 @@ impl<S: Store> Edge<S> {
         envelope: Envelope<'_>,
         allowed: &Allowed,
     ) {
+        let Some(client_id) = self.conn(envelope.id).map(|it| it.pooled.client_id) else {
+            return;
+        };
         self.forward(ctx, now, &envelope, allowed, |membership, edge_room| {
             membership.stay.leave();
             OpKind::Leave(Leave {
                 gone: false,
                 edge_room,
+                client_id,
             })
         });
     }

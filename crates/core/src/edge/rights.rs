@@ -321,7 +321,7 @@ impl<S: Store> Edge<S> {
         let Some(conn) = conns.get_mut(id) else {
             return;
         };
-        let encoding = conn.encoding;
+        let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
         let mut left: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
         let admission = &conn.session.admission;
         for membership in &mut conn.session.memberships {
@@ -339,6 +339,7 @@ impl<S: Store> Edge<S> {
             let leave = OpKind::Leave(Leave {
                 gone: false,
                 edge_room,
+                client_id,
             });
             self.send_op(ctx, now, (id, encoding), room, player, leave);
         }
@@ -388,6 +389,7 @@ impl<S: Store> Edge<S> {
             let leave = OpKind::Leave(Leave {
                 gone: true,
                 edge_room,
+                client_id: client,
             });
             // The room knows it by the connection that it had.
             self.send_op(ctx, now, (id, encoding), room, player, leave);

@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use crate::address::NodeNumber;
 use crate::id::{ConnId, EdgeRoomId, HomeRoomId};
 use crate::letter::RoomRef;
+use crate::log::Since;
 use crate::table::{Row, Table};
 
 /// A room with connections here.
@@ -20,10 +21,14 @@ pub(super) struct EdgeRoom {
     pub(super) home: HomeRoomId,
     /// The node that its home is on, once told: what others say of it is of before, and not believed.
     pub(super) node: NodeNumber,
+    /// That home is gone, and who is in the room has not heard so yet.
+    pub(super) is_lost: bool,
+    /// The last event that who is up to date was given, where there is a store.
+    pub(super) newest: Option<Since>,
     /// The connections that receive its events.
     pub(super) receivers: Vec<ConnId>,
     /// Connections that are in it, come or go.
-    uses: u32,
+    pub(super) uses: u32,
 }
 
 impl Row for EdgeRoom {
@@ -41,6 +46,19 @@ impl EdgeRoom {
             hash: self.hash,
             id: self.home,
             node: self.node,
+        }
+    }
+
+    /// Its home is gone: from here on nothing of it is believed.
+    pub(super) fn lose_home(&mut self) {
+        (self.node, self.home) = (NodeNumber::NONE, HomeRoomId::NONE);
+        self.is_lost = true;
+    }
+
+    /// Those who are up to date have the events up to this one.
+    pub(super) fn note_offset(&mut self, offset: u64) {
+        if let Some(newest) = &mut self.newest {
+            newest.offset = newest.offset.max(offset);
         }
     }
 
@@ -113,6 +131,8 @@ impl EdgeRooms {
             id,
             home: HomeRoomId::NONE,
             node: NodeNumber::NONE,
+            is_lost: false,
+            newest: None,
             receivers: Vec::new(),
             uses: 0,
         });

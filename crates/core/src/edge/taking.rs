@@ -317,6 +317,7 @@ impl<S: Store> Edge<S> {
             client_id,
             edge_room,
             place: Place::default(),
+            by_edge: false,
         }));
         self.send_op(ctx, now, (id, encoding), room, player, resume);
     }

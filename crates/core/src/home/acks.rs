@@ -27,6 +27,8 @@ pub(super) struct Acked {
 pub(super) struct Acks {
     waiting: Vec<Acked>,
     pairs: Vec<(u64, u64)>,
+    /// Bytes of windows that are given back behind the answers, with a store.
+    windows: Vec<(ConnRef, u32)>,
 }
 
 /// Answers for which memory is kept.
@@ -49,12 +51,23 @@ impl Room {
         });
     }
 
+    /// Gives a connection the window back that an operation took: behind its `ack`, if there is one. So an edge that has
+    /// all windows back has all answers, and can go on by itself should the home be lost.
+    pub(super) fn accepted<H: Host>(&mut self, ctx: &mut Context<H>, conn: ConnRef, window: u32) {
+        let last = self.acks.waiting.last();
+        if self.gate.is_some() && last.is_some_and(|it| it.conn == conn) {
+            self.acks.windows.push((conn, window));
+        } else {
+            ctx.accepted(conn, window);
+        }
+    }
+
     /// Sends the answers of this turn.
     pub(super) fn flush_acks<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         if self.acks.waiting.is_empty() {
             return;
         }
-        let Acks { waiting, pairs } = &mut self.acks;
+        let Acks { waiting, pairs, .. } = &mut self.acks;
         waiting.sort_unstable_by_key(|it| (it.conn.shard, it.conn.conn.to_u64(), it.pair));
         for own in waiting.chunk_by(|a, b| a.conn == b.conn) {
             let Some(first) = own.first() else { continue };
@@ -78,6 +91,10 @@ impl Room {
                 },
             );
         }
+        for (conn, window) in self.acks.windows.drain(..) {
+            ctx.accepted(conn, window);
+        }
+        let waiting = &mut self.acks.waiting;
         waiting.clear();
         if waiting.capacity() > KEPT {
             self.acks = Acks::default();

@@ -99,8 +99,9 @@ pub(super) struct Gate {
     /// Nothing was written for so long that the record may end; and when it will be so.
     pub(super) is_stale: bool,
     pub(super) stale_at: u64,
-    /// Seats whose sessions have not come back since the room was loaded, and when they end.
-    pub(super) orphans: HashMap<ClientId, PlayerNum>,
+    /// Seats of which no connection is known, and that are not parked on a node that lives; and when each ends, in
+    /// microseconds. Then the time at which the first one does, or one did that has come back.
+    pub(super) orphans: HashMap<ClientId, (PlayerNum, u64)>,
     pub(super) orphans_until: u64,
     /// Seats that lost their connection here: whose they are, and when they end at the latest. Their node ends them before
     /// that, or another one has taken the session by then; but for a session that was taken with a record of before it
@@ -307,25 +308,32 @@ impl Gate {
         self.detached.remove(&client);
     }
 
+    /// Seats of a session that is nowhere known from now on.
+    pub(super) fn put_orphan(&mut self, client: ClientId, player: PlayerNum, until: u64) {
+        self.detached.remove(&client);
+        self.orphans.insert(client, (player, until));
+        self.orphans_until = self.orphans_until.min(until);
+    }
+
     /// Seats that nobody has come back for, whose time is over.
     pub(super) fn take_overdue(&mut self, now: Now) -> Vec<(PlayerNum, ClientId)> {
         let mut over = Vec::new();
-        if self.orphans_until <= now.micros {
-            self.orphans_until = u64::MAX;
-            let orphans = std::mem::take(&mut self.orphans);
-            over.extend(orphans.into_iter().map(|(client, player)| (player, client)));
-        }
-        if self.detached_until <= now.micros {
-            self.detached.retain(|client, (player, until)| {
+        let mut take = |seats: &mut HashMap<ClientId, (PlayerNum, u64)>, next: &mut u64| {
+            if *next > now.micros {
+                return;
+            }
+            seats.retain(|client, (player, until)| {
                 let is_over = *until <= now.micros;
                 if is_over {
                     over.push((*player, *client));
                 }
                 !is_over
             });
-            let untils = self.detached.values().map(|(_, until)| *until);
-            self.detached_until = untils.min().unwrap_or(u64::MAX);
-        }
+            let untils = seats.values().map(|(_, until)| *until);
+            *next = untils.min().unwrap_or(u64::MAX);
+        };
+        take(&mut self.orphans, &mut self.orphans_until);
+        take(&mut self.detached, &mut self.detached_until);
         over.sort_unstable();
         over
     }
@@ -437,12 +445,20 @@ impl Gate {
         Left::Nothing
     }
 
-    /// Drops all that waits. Whom it was for.
+    /// Drops all that waits. Who was to be told something that only a home knows.
     pub(super) fn drop_all<H: Host>(&mut self, ctx: &mut Context<H>) -> Vec<ConnRef> {
         ctx.stats.unconfirmed_bytes -= std::mem::take(&mut self.bytes);
         self.free_append(ctx);
         let waiting = std::mem::take(&mut self.waiting);
-        waiting.iter().filter_map(|it| receiver(&it.said)).collect()
+        // These are asked for again wherever the room is.
+        let again = |message: &ToEdge| {
+            matches!(
+                message,
+                ToEdge::LogSlice { .. } | ToEdge::NewestState { .. }
+            )
+        };
+        let waiting = waiting.iter().filter(|it| !again(&it.said.1));
+        waiting.filter_map(|it| receiver(&it.said)).collect()
     }
 
     fn free_append<H>(&mut self, ctx: &mut Context<H>) {

@@ -38,6 +38,7 @@ impl Room {
                 client_id: join.client_id,
                 edge_room: join.edge_room,
                 place: join.place,
+                by_edge: false,
             };
             return self.resume(ctx, logs, now, &op, &resume);
         }
@@ -221,11 +222,11 @@ impl Room {
     /// Whether the session has a seat here, and was lost since.
     fn is_orphan(&self, join: &Join) -> bool {
         let gate = self.gate.as_ref();
-        let player = gate.and_then(|gate| {
-            let detached = gate.detached.get(&join.client_id).map(|(player, _)| player);
+        let place = gate.and_then(|gate| {
+            let detached = gate.detached.get(&join.client_id);
             gate.orphans.get(&join.client_id).or(detached)
         });
-        let member = player.and_then(|player| self.members.get(player));
+        let member = place.and_then(|(player, _)| self.members.get(player));
         member.is_some_and(|member| member.user_id == join.user_id)
     }
 

@@ -25,9 +25,14 @@ impl Room {
         op: OpHead,
         leave: Leave,
     ) {
+        if self.gate.is_some() {
+            // Who has left is owed no answer any more.
+            self.flush_acks(ctx, now);
+        }
         let player = self.player_of(&op);
         let client = self.client_of(&op);
-        match player.zip(client) {
+        let who = player.zip(client);
+        match who.or_else(|| self.take_orphan(leave.client_id)) {
             Some(who) => self.depart(ctx, logs, now, op, leave, who),
             None => refuse_leave(ctx, now, &op, leave),
         }
@@ -88,7 +93,9 @@ impl Room {
             // The room has failed meanwhile: everybody was told, and this is the answer.
             return refuse_leave(ctx, now, &op, leave);
         };
-        let Leave { gone, edge_room } = leave;
+        let Leave {
+            gone, edge_room, ..
+        } = leave;
         if seat.connected {
             self.remove_receiver(op.conn.shard, seat.encoding);
         }
@@ -164,6 +171,12 @@ impl Room {
             self.tell_connection(ctx, now, op.born, op.player);
         }
         self.note_changes();
+    }
+
+    /// A session that leaves, and has not come back since the room's home has moved or its own node was lost.
+    fn take_orphan(&mut self, client: ClientId) -> Option<(PlayerNum, ClientId)> {
+        let (player, _) = self.gate.as_mut()?.orphans.remove(&client)?;
+        Some((player, client))
     }
 
     fn take_seat(&mut self, player: PlayerNum, client: ClientId) -> Option<Seat> {

@@ -15,6 +15,7 @@ mod join;
 mod joined;
 mod leave;
 mod logic_calls;
+mod moved;
 mod output;
 mod publish;
 mod receivers;

@@ -49,6 +49,8 @@ pub(crate) struct Output {
     version: Option<u64>,
     /// The offset before the first of the events.
     base: Option<u64>,
+    /// The offset of the last of them.
+    last: u64,
     exclusions: Vec<Exclusion>,
     largest: usize,
     /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
@@ -74,8 +76,11 @@ impl Output {
         if except.is_some() && self.exclusions.capacity() == 0 {
             self.exclusions = ctx.spare_exclusions.take();
         }
-        if via == Via::Events && self.base.is_none() {
-            self.base = Some(message.offset.saturating_sub(1));
+        if via == Via::Events {
+            self.last = message.offset;
+            if self.base.is_none() {
+                self.base = Some(message.offset.saturating_sub(1));
+            }
         }
         let Output {
             events,
@@ -141,6 +146,7 @@ impl Output {
         self.handed += std::mem::take(&mut self.largest);
         let version = self.version.take();
         let base = self.base.take().unwrap_or(0);
+        let newest = std::mem::take(&mut self.last);
         let exclusions = std::mem::take(&mut self.exclusions);
         let mut finish = |builders: &mut [Option<ChunkBuilder>; Encoding::COUNT]| -> Encoded {
             let mut encoded = Encoded::default();
@@ -187,6 +193,7 @@ impl Output {
                 events,
                 state,
                 base,
+                last: newest,
                 version,
                 exclusions,
                 bytes,

@@ -151,7 +151,9 @@ impl Room {
             let read = match key {
                 FieldKey::Member(player) => read_member(&bytes).map(|packed| {
                     if !mutated!("load_forgets_members") {
-                        self.load_member(ctx, player, packed);
+                        // It may be old, and its sessions may have been connected until now: each has all its grace.
+                        let until = now.micros.saturating_add(micros(grace));
+                        self.load_member(ctx, player, packed, until);
                     }
                 }),
                 FieldKey::Sender(client) => {
@@ -169,10 +171,6 @@ impl Room {
         for (client, sender) in senders {
             let present = gate.orphans.contains_key(&client);
             logs.load_sender(self.log, client, sender, present);
-        }
-        // A quiet room's record may be old, and its sessions may have been connected until now: each has all its grace.
-        if !gate.orphans.is_empty() {
-            gate.orphans_until = now.micros.saturating_add(micros(grace));
         }
         (gate.made, gate.confirmed) = (header.n, header.n);
         gate.appended = header.offset;
@@ -197,7 +195,13 @@ impl Room {
         }
     }
 
-    fn load_member<H: Host>(&mut self, ctx: &Context<H>, player: PlayerNum, packed: PackedMember) {
+    fn load_member<H: Host>(
+        &mut self,
+        ctx: &Context<H>,
+        player: PlayerNum,
+        packed: PackedMember,
+        until: u64,
+    ) {
         let Some(gate) = &mut self.gate else {
             return;
         };
@@ -221,7 +225,7 @@ impl Room {
             return;
         }
         for seat in &member.seats {
-            gate.orphans.insert(seat.client_id, player);
+            gate.put_orphan(seat.client_id, player, until);
         }
         self.add_user(ctx, player, &member.user_id);
         self.members.insert(player, member);

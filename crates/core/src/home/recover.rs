@@ -141,6 +141,7 @@ impl Room {
             edge_room,
             room: self.id,
             player,
+            epoch: self.epoch,
             version: self.syncer.version(),
             answer,
             slice: Slice {

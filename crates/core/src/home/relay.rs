@@ -108,6 +108,9 @@ impl<S: Store> Home<S> {
             }
             return self.ask_again(ctx, now, id, None);
         };
+        if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
+            gate.answered();
+        }
         let Some(room) = self.remove(id) else {
             return;
         };

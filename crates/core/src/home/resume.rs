@@ -75,10 +75,13 @@ impl Room {
         }
         self.add_receiver(op.conn.shard, edge_room, op.encoding);
         self.timestamp = self.timestamp.max(now.unix_ms);
+        // Its client sends nothing again where the edge comes back for it.
+        let back = place.since.is_some() && !resume.by_edge;
+        let unsure = logs.enter(self.log, client, place.first_seq, back);
         let fields = JoinedFields {
             offset: self.offset,
             request_id: op.request_id,
-            repeats_possible: logs.enter(self.log, client, place.first_seq, place.since.is_some()),
+            repeats_possible: unsure && !resume.by_edge,
             ..JoinedFields::default()
         };
         self.send_joined(
@@ -102,6 +105,7 @@ impl Room {
             let leave = Leave {
                 gone: true,
                 edge_room: EdgeRoomId::NONE,
+                client_id: client,
             };
             self.depart(ctx, logs, now, head, leave, (player, client));
         }

@@ -240,7 +240,7 @@ impl Room {
             }
         }
         if window > 0 {
-            ctx.accepted(conn, window);
+            self.accepted(ctx, conn, window);
         }
         if self.output.is_full() {
             self.seal(ctx);

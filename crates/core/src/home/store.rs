@@ -338,24 +338,31 @@ impl<S: Store> Home<S> {
     }
 
     /// The room has another home, or its record is gone. What it did since the last append that was confirmed is not
-    /// done, and nobody was told of it: all who wait for an answer come back and ask again.
+    /// done, and nobody was told of it: all who wait for an answer come back and ask again. The others go on where the
+    /// room is next.
     fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         ctx.stats.rooms_lost += 1;
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
+        let pending = std::mem::take(&mut room.pending);
         let waiting = room.gate.as_mut().map(|gate| gate.drop_all(ctx));
         let mut conns = waiting.unwrap_or_default();
-        let seats = room.members.iter().flat_map(|(_, it)| &it.seats);
-        conns.extend(seats.filter(|it| it.connected).map(|it| it.conn));
         let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
         conns.sort_unstable_by_key(key);
         conns.dedup();
         for ConnRef { shard, conn } in conns {
             ctx.send_edge(shard, ToEdge::ComeBack { conn });
         }
-        // Behind that: who comes back is not told that it is in no such room.
+        room.tell_gone(ctx);
         self.drop_room(ctx, now, id);
+        for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
+            if op.is_for_any_home() {
+                self.enqueue(ctx, now, op);
+            } else {
+                ctx.come_back(op);
+            }
+        }
     }
 
     /// It is not at home here any more. Who has asked for it meanwhile claims it anew.

@@ -132,6 +132,8 @@ pub(crate) struct Join {
 pub(crate) struct Leave {
     pub(crate) gone: bool,
     pub(crate) edge_room: EdgeRoomId,
+    /// Its seat may be one of which the home knows no connection.
+    pub(crate) client_id: ClientId,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +171,8 @@ pub(crate) struct Resume {
     pub(crate) client_id: ClientId,
     pub(crate) edge_room: EdgeRoomId,
     pub(crate) place: Place,
+    /// The room has moved, and the session's connection is the one of before: its client does not know.
+    pub(crate) by_edge: bool,
 }
 
 /// A chat, an event or an action, with everything in one reused buffer.

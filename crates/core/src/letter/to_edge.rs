@@ -7,6 +7,7 @@ use roomcast_protocol::ErrorCode;
 use crate::chunk::Chunk;
 use crate::host::Encoding;
 use crate::id::{ConnId, ConnRef, EdgeRoomId, HomeRoomId};
+use crate::log::Epoch;
 use crate::player::PlayerNum;
 use crate::state_position::StatePosition;
 
@@ -48,6 +49,10 @@ pub(crate) enum ToEdge {
         window: u32,
         operations: u32,
     },
+    /// The room is not at home any more where it was. Who is in it goes on where it is next.
+    HomeGone {
+        edge_room: EdgeRoomId,
+    },
     /// What was said to this connection of a room is lost with the room's home: it has to come back, and ask again.
     ComeBack {
         conn: ConnId,
@@ -84,6 +89,7 @@ impl ToEdge {
             }
             ToEdge::JoinRefused { conn, error, .. } => (error.held(), Some(*conn)),
             ToEdge::Left { conn, farewell, .. } => (chunk(farewell), Some(*conn)),
+            ToEdge::HomeGone { .. } => (0, None),
             ToEdge::Accepted { conn, .. } | ToEdge::ComeBack { conn } => (0, Some(*conn)),
             ToEdge::LogSlice {
                 conn, slice: it, ..
@@ -105,6 +111,8 @@ pub(crate) struct Delivery {
     pub(crate) state: Encoded,
     /// The offset before the first of its events.
     pub(crate) base: u64,
+    /// The offset of the last of them; 0 where there are none.
+    pub(crate) last: u64,
     /// The room's state version with this delivery, where it carries versioned state.
     pub(crate) version: Option<u64>,
     /// Ranges that their senders don't get.
@@ -132,6 +140,8 @@ pub(crate) struct Joined {
     pub(crate) edge_room: EdgeRoomId,
     pub(crate) room: HomeRoomId,
     pub(crate) player: PlayerNum,
+    /// Of which log its events are.
+    pub(crate) epoch: Epoch,
     /// The room's state version.
     pub(crate) version: u64,
     /// The `joined` message, and what else only the joiner gets, in order.

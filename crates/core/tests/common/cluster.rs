@@ -10,9 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, LivingNode, Own};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::store::{Answer, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket};
+use roomcast_core::store::{
+    Answer, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
+};
 use roomcast_core::{NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
@@ -47,7 +50,7 @@ impl Store for AtOnce {
 pub const STORE: StoreId = StoreId(7);
 
 /// Letters of one shard for another one: the two, and the bytes.
-type OnTheWay = (u16, u16, Vec<u8>);
+pub type OnTheWay = (u16, u16, Vec<u8>);
 
 /// A connection of a node.
 pub type At = (usize, Client);
@@ -315,6 +318,47 @@ impl Cluster {
     pub fn types(&mut self, at: At) -> Vec<String> {
         let messages = self.messages(at);
         messages.iter().map(|it| text(&it["type"])).collect()
+    }
+
+    /// How many players a member is told of.
+    pub fn total(&mut self, at: At, room: &str) -> u64 {
+        self.say(at, &format!(r#"{{"type":"members","room_id":"{room}"}}"#));
+        let got = self.messages(at);
+        let members = got.iter().find(|it| it["type"] == "members");
+        members
+            .and_then(|it| it["payload"]["total"].as_u64())
+            .unwrap_or(0)
+    }
+
+    /// Another node takes a room from its home, which lives and does not know.
+    pub fn steal(&mut self, room: &str, from: usize, to: usize) {
+        let claim = Request::Claim(Claim {
+            room: room.into(),
+            home: home(to),
+            store: STORE,
+            dead: Some(home(from)),
+            settled: true,
+            epoch: Epoch::from_random(1),
+            timestamp: 0,
+            has: None,
+            ends_after: 0,
+        });
+        let now = self.node(to).now.unix_ms as u64;
+        let claimed = self.model.borrow_mut().apply(now, &claim);
+        assert!(matches!(claimed, Ok(Answer::Claim(Claimed::Loaded(_)))));
+    }
+
+    /// Takes what is on its way from a node to another.
+    pub fn take_on_the_way(&mut self, from: usize, to: usize) -> Vec<OnTheWay> {
+        let queue = self.queues.remove(&(from, to)).unwrap_or_default();
+        queue.into()
+    }
+
+    /// Brings letters to a node, as if `from` had sent them.
+    pub fn bring(&mut self, from: usize, to: usize, letters: &[OnTheWay]) {
+        let queue = self.queues.entry((from, to)).or_default();
+        queue.extend(letters.iter().cloned());
+        self.let_go(from, to);
     }
 
     pub fn is_open(&mut self, (node, client): At) -> bool {

@@ -39,12 +39,14 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
         OpKind::Leave(leave) => {
             out.flags([leave.gone]);
             out.number(leave.edge_room);
+            out.client(leave.client_id);
         }
         OpKind::Detach | OpKind::Skip => {}
         OpKind::Resume(resume) => {
             out.client(resume.client_id);
             out.number(resume.edge_room);
             write_place(out, resume.place);
+            out.flags([resume.by_edge]);
         }
         OpKind::ReadLog(read) => {
             out.varint(read.after);
@@ -86,8 +88,11 @@ pub(super) fn read(
         kind::JOIN => OpKind::Join(Box::new(read_join(bytes)?)),
         kind::LEAVE => {
             let [gone] = bytes.flags()?;
-            let edge_room = bytes.number()?;
-            OpKind::Leave(Leave { gone, edge_room })
+            OpKind::Leave(Leave {
+                gone,
+                edge_room: bytes.number()?,
+                client_id: bytes.client()?,
+            })
         }
         kind::DETACH => OpKind::Detach,
         kind::SKIP => OpKind::Skip,
@@ -95,6 +100,7 @@ pub(super) fn read(
             client_id: bytes.client()?,
             edge_room: bytes.number()?,
             place: read_place(bytes)?,
+            by_edge: bytes.flags().map(|[by_edge]| by_edge)?,
         })),
         kind::READ_LOG => OpKind::ReadLog(ReadLog {
             after: bytes.offset()?,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use roomcast_protocol::MAX_NUMBER;
+
 use super::{Receiving, Sending, kind};
 use crate::chunk::Chunk;
 use crate::host::Encoding;
 use crate::id::ConnRef;
 use crate::letter::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
+use crate::log::Epoch;
 use crate::wire::bytes::{Reader, WireError, Writer};
 
 pub(super) fn kind_of(message: &ToEdge) -> u8 {
@@ -21,6 +24,7 @@ pub(super) fn kind_of(message: &ToEdge) -> u8 {
         ToEdge::LogSlice { .. } => kind::LOG_SLICE,
         ToEdge::NewestState { .. } => kind::NEWEST_STATE,
         ToEdge::ComeBack { .. } => kind::COME_BACK,
+        ToEdge::HomeGone { .. } => kind::HOME_GONE,
     }
 }
 
@@ -82,6 +86,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             out.varint(*operations);
         }
         ToEdge::ComeBack { conn } => out.number(*conn),
+        ToEdge::HomeGone { edge_room } => out.number(*edge_room),
         ToEdge::LogSlice {
             conn,
             edge_room,
@@ -160,6 +165,9 @@ pub(super) fn read(
         kind::COME_BACK => ToEdge::ComeBack {
             conn: bytes.number()?,
         },
+        kind::HOME_GONE => ToEdge::HomeGone {
+            edge_room: bytes.number()?,
+        },
         kind::LOG_SLICE => {
             let (conn, edge_room) = (bytes.number()?, bytes.number()?);
             let [is_in] = bytes.flags()?;
@@ -197,12 +205,14 @@ fn write_delivery(out: &mut Writer<'_>, sending: Sending, delivery: &Delivery) {
         events,
         state,
         base,
+        last,
         version,
         exclusions,
         bytes,
     } = delivery;
     out.number(*edge_room);
     out.varint(*base);
+    out.varint(last.saturating_sub(*base));
     out.optional(*version);
     out.size(*bytes);
     let chunks = || events.iter().chain(state);
@@ -228,7 +238,10 @@ const EXCLUSION: usize = 5;
 
 fn read_delivery(bytes: &mut Reader<'_>, at: &mut Receiving<'_>) -> Result<Delivery, WireError> {
     let edge_room = bytes.number()?;
-    let (base, version, counted) = (bytes.offset()?, bytes.optional()?, bytes.varint()?);
+    let (base, count) = (bytes.offset()?, bytes.offset()?);
+    let last = base.checked_add(count).filter(|it| *it <= MAX_NUMBER);
+    let last = last.ok_or(WireError::Range)?;
+    let (version, counted) = (bytes.optional()?, bytes.varint()?);
     let present: [bool; 2 * Encoding::COUNT] = bytes.flags()?;
     let mut encoded: [Encoded; 2] = Default::default();
     for (chunk, is_present) in encoded.as_flattened_mut().iter_mut().zip(present) {
@@ -256,6 +269,7 @@ fn read_delivery(bytes: &mut Reader<'_>, at: &mut Receiving<'_>) -> Result<Deliv
         events,
         state,
         base,
+        last: if count > 0 { last } else { 0 },
         version,
         exclusions,
         bytes: counted,
@@ -268,6 +282,7 @@ fn write_joined(out: &mut Writer<'_>, sending: Sending, joined: &Joined) {
         edge_room,
         room,
         player,
+        epoch,
         version,
         answer,
         slice,
@@ -278,6 +293,7 @@ fn write_joined(out: &mut Writer<'_>, sending: Sending, joined: &Joined) {
     out.number(*edge_room);
     out.number(*room);
     out.varint(*player);
+    out.text(epoch.as_str());
     out.varint(*version);
     out.flags([*unasked, state.is_some()]);
     if let Some(state) = state {
@@ -289,13 +305,16 @@ fn write_joined(out: &mut Writer<'_>, sending: Sending, joined: &Joined) {
 
 fn read_joined(bytes: &mut Reader<'_>, at: &mut Receiving<'_>) -> Result<Joined, WireError> {
     let (conn, edge_room, room) = (bytes.number()?, bytes.number()?, bytes.number()?);
-    let (player, version) = (bytes.varint()?, bytes.offset()?);
+    let player = bytes.varint()?;
+    let epoch = Epoch::parse(bytes.text()?).ok_or(WireError::Range)?;
+    let version = bytes.offset()?;
     let [unasked, has_state] = bytes.flags()?;
     Ok(Joined {
         conn,
         edge_room,
         room,
         player,
+        epoch,
         version,
         unasked,
         state: has_state.then(|| bytes.state_position()).transpose()?,

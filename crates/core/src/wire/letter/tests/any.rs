@@ -159,21 +159,21 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 29 {
+        match self.u64() % 30 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
             }
-            nth @ 13..23 => Letter::Edge(self.message(nth - 13)),
-            23 => Letter::Direct(Box::new(self.direct())),
-            24 => Letter::Receipt(self.receipt()),
-            25 => Letter::User(Box::new(UserSession {
+            nth @ 13..24 => Letter::Edge(self.message(nth - 13)),
+            24 => Letter::Direct(Box::new(self.direct())),
+            25 => Letter::Receipt(self.receipt()),
+            26 => Letter::User(Box::new(UserSession {
                 user_id: self.text().into(),
                 session: self.client(),
                 present: self.bool(),
             })),
-            26 => Letter::SessionRefused(self.client()),
-            27 => Letter::HomeGone(self.text().into()),
+            27 => Letter::SessionRefused(self.client()),
+            28 => Letter::HomeGone(self.text().into()),
             _ => Letter::Credit(self.u64() as usize),
         }
     }
@@ -215,12 +215,14 @@ impl Draw {
             1 => OpKind::Leave(Leave {
                 gone: self.bool(),
                 edge_room: self.number(),
+                client_id: self.client(),
             }),
             2 => OpKind::Detach,
             3 => OpKind::Resume(Box::new(Resume {
                 client_id: self.client(),
                 edge_room: self.number(),
                 place: self.place(),
+                by_edge: self.bool(),
             })),
             4 => OpKind::ReadLog(ReadLog {
                 after: self.offset(),
@@ -270,6 +272,7 @@ impl Draw {
                 edge_room,
                 room: self.number(),
                 player: self.u32(),
+                epoch: Epoch::from_random(self.u64()),
                 version: self.offset(),
                 answer: self.chunk(),
                 slice: self.slice(),
@@ -310,6 +313,7 @@ impl Draw {
                 slice: self.maybe(Draw::slice),
             },
             8 => ToEdge::ComeBack { conn },
+            9 => ToEdge::HomeGone { edge_room },
             _ => ToEdge::NewestState {
                 conn,
                 edge_room,
@@ -338,11 +342,13 @@ impl Draw {
                 end: start.saturating_add(draw.u32()),
             }
         };
+        let base = self.offset() / 2;
         Delivery {
             edge_room: self.number(),
             events,
             state,
-            base: self.offset(),
+            base,
+            last: self.maybe(|draw| base + 1 + draw.offset() / 4).unwrap_or(0),
             version: self.maybe(Draw::offset),
             exclusions: self.list(exclusion),
             bytes: self.u64() as usize,

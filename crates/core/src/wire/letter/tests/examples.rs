@@ -113,11 +113,13 @@ fn ops() -> [(&'static str, OpKind); 13] {
     let leave = Leave {
         gone: false,
         edge_room: edge_room(),
+        client_id: client(1),
     };
     let resume = Resume {
         client_id: client(1),
         edge_room: edge_room(),
         place: place(),
+        by_edge: true,
     };
     let read_log = ReadLog {
         after: 1_000,
@@ -168,7 +170,7 @@ fn ops() -> [(&'static str, OpKind); 13] {
     ]
 }
 
-fn to_edge() -> [(&'static str, ToEdge); 10] {
+fn to_edge() -> [(&'static str, ToEdge); 11] {
     let (conn, edge_room) = (conn(5_000), edge_room());
     let slice = || Slice {
         events: Some(chunk("missed")),
@@ -182,6 +184,7 @@ fn to_edge() -> [(&'static str, ToEdge); 10] {
         events: [Some(chunk(&event)), None, None, None],
         state: [None, None, None, None],
         base: 1_004,
+        last: 1_005,
         version: None,
         exclusions: Vec::new(),
         bytes: event.len(),
@@ -191,6 +194,7 @@ fn to_edge() -> [(&'static str, ToEdge); 10] {
         edge_room,
         room: HomeRoomId::new(150, 3),
         player: 7,
+        epoch: Epoch::parse("0123456789abcdef").unwrap(),
         version: 710,
         answer: chunk("joined"),
         slice: slice(),
@@ -244,6 +248,7 @@ fn to_edge() -> [(&'static str, ToEdge); 10] {
             },
         ),
         ("come_back", ToEdge::ComeBack { conn }),
+        ("home_gone", ToEdge::HomeGone { edge_room }),
         (
             "log_slice",
             ToEdge::LogSlice {
@@ -283,6 +288,7 @@ fn others() -> Vec<(&'static str, Letter)> {
         events: [None, Some(chunk("packed json")), None, None],
         state: [None, None, Some(chunk("protobuf")), None],
         base: 1_004,
+        last: 1_006,
         version: Some(711),
         exclusions: vec![exclusion(false, 0), exclusion(true, 4)],
         bytes: 19,

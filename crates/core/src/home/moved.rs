@@ -1,0 +1,99 @@
+//! What a home does when nodes go: its own, or one that its members' connections are on.
+
+use crate::address::{NodeNumber, ShardAddress};
+use crate::context::Context;
+use crate::home::Home;
+use crate::home::publish::NOBODY;
+use crate::home::room::Room;
+use crate::host::Host;
+use crate::letter::ToEdge;
+use crate::store::Store;
+use crate::time::{Now, micros};
+
+impl<S: Store> Home<S> {
+    /// The link to a node is lost: what was asked from there is not done, and those whose connections were there are not
+    /// connected any more.
+    pub(crate) fn node_lost<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, node: NodeNumber) {
+        let ids: Vec<_> = self.rooms.numbers().collect();
+        for id in ids {
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            let waiting = room.pending.len();
+            room.pending.retain(|op| op.head.conn.shard.node() != node);
+            let has_seats = room.has_seats_on(node);
+            if has_seats {
+                ctx.hold();
+                room.lose_seats(ctx, now, node);
+                room.speak(ctx, &self.logs, now);
+            }
+            if has_seats || room.pending.len() != waiting {
+                self.mark_unsealed(id);
+            }
+        }
+    }
+}
+
+impl Room {
+    /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order.
+    pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let seats = self.members.iter().flat_map(|(_, it)| &it.seats);
+        let mut nodes: Vec<_> = seats.map(|seat| seat.conn.shard.node()).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes.retain(|node| *node != NodeNumber::OWN && *node != ShardAddress::NONE.node());
+        for node in nodes {
+            ctx.tell_gateway(node, &self.name, self.hash);
+        }
+        for edge in &self.edges {
+            let edge_room = edge.edge_room;
+            ctx.send_edge(edge.shard, ToEdge::HomeGone { edge_room });
+        }
+    }
+
+    fn has_seats_on(&self, node: NodeNumber) -> bool {
+        let mut seats = self.members.iter().flat_map(|(_, it)| &it.seats);
+        seats.any(|seat| seat.conn.shard.node() == node)
+    }
+
+    /// Seats of connections of a lost node: their sessions come back within the grace, wherever they are, or have left.
+    fn lose_seats<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, node: NodeNumber) {
+        // What was made before goes to those who were there.
+        self.seal(ctx);
+        let until = now
+            .micros
+            .saturating_add(micros(ctx.settings.session_grace));
+        let mut disconnected = Vec::new();
+        let players: Vec<_> = self.members.iter().map(|(player, _)| *player).collect();
+        for player in players {
+            let Some(member) = self.members.get_mut(&player) else {
+                continue;
+            };
+            let was_connected = member.connected();
+            for seat in &mut member.seats {
+                if seat.conn.shard.node() == node {
+                    (seat.conn, seat.connected) = (NOBODY, false);
+                    if let Some(gate) = &mut self.gate {
+                        gate.put_orphan(seat.client_id, player, until);
+                    }
+                }
+            }
+            if was_connected && !member.connected() {
+                disconnected.push(player);
+            }
+        }
+        let all = &mut self.receivers;
+        self.edges.retain(|edge| {
+            let is_lost = edge.shard.node() == node;
+            if is_lost {
+                for (all, lost) in all.iter_mut().zip(edge.receivers) {
+                    *all = all.saturating_sub(lost);
+                }
+            }
+            !is_lost
+        });
+        for player in disconnected {
+            self.tell_connection(ctx, now, now.micros, player);
+        }
+    }
+}
