@@ -272,6 +272,8 @@ impl<H: Host, S: Store> Shard<H, S> {
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
             Letter::SessionRefused(client) => self.edge.refuse_session(&mut self.ctx, now, client),
+            Letter::News(news) => self.edge.hear_news(&mut self.ctx, now, &news),
+            Letter::SessionTaken(taken) => self.edge.session_taken(&mut self.ctx, now, taken),
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }

@@ -169,6 +169,41 @@ fn a_takeover_ends_the_old_connection_and_its_voice() {
 }
 
 #[test]
+fn a_hello_that_comes_late_takes_nothing() {
+    for is_gone in [false, true] {
+        let mut node = setup(2);
+        let ann = begin(&mut node);
+        join(&mut node, ann.client, "chat:1");
+        // Its connection is given up before its `hello` arrives, as is that of the next one, perhaps.
+        let late = node.connect();
+        node.pass(10);
+        let (newer, welcome) = resume(&mut node, &ann, "chat:1", &Value::Null);
+        assert_eq!(welcome["resumed"], true);
+        if is_gone {
+            node.cut(newer);
+        }
+        node.settle();
+        let payload = json!({"version": 1, "resume_token": ann.token});
+        let hello = json!({"type": "hello", "payload": payload});
+        node.say(late, &hello.to_string());
+        let got = node.drain(late);
+        assert!(matches!(&got[..], [Got::Close(4000, _)]), "{got:?}");
+        if !is_gone {
+            assert!(acks(&node.messages(newer)).is_empty());
+            say(&mut node, newer, "chat:1", 1, "here");
+            assert_eq!(acks(&node.messages(newer)).len(), 1);
+        }
+        // Where the `welcome` of the newer one was lost, the same token is shown again, on a newer connection still.
+        let (again, welcome) = resume(&mut node, &ann, "chat:1", &Value::Null);
+        assert_eq!(welcome["resumed"], true);
+        let code = |it: &Got| matches!(it, Got::Close(4000, _));
+        assert_eq!(node.drain(newer).iter().any(code), !is_gone);
+        say(&mut node, again, "chat:1", 2 - u64::from(is_gone), "again");
+        assert!(!acks(&node.messages(again)).is_empty());
+    }
+}
+
+#[test]
 fn a_token_is_good_once_more_and_then_stale() {
     let mut node = setup(3);
     let ann = begin(&mut node);

@@ -233,7 +233,7 @@ impl SimStore {
     }
 }
 
-/// The room or the session that a request is about.
+/// The room, the session or the user that a request is about.
 fn about(request: &Request) -> Arc<str> {
     match request {
         Request::Claim(it) => it.room.clone(),
@@ -242,6 +242,9 @@ fn about(request: &Request) -> Arc<str> {
         Request::Take(it) => it.client.as_str().into(),
         Request::Save(it) => it.client.as_str().into(),
         Request::End(it) => it.client.as_str().into(),
+        Request::InboxAppend(it) => it.to.as_str().into(),
+        Request::InboxRead(it) => it.client.as_str().into(),
+        Request::User(it) => format!("user {}", it.user).into(),
         other => panic!("{other:?} is not asked by a shard"),
     }
 }

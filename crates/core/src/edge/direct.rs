@@ -25,7 +25,7 @@ use crate::time::Now;
 
 /// A turn's direct messages to one connection may take so many times its lane before senders are asked to wait: what
 /// a turn makes is held against a reader only when its socket doesn't take it.
-const DIRECT_LANES: usize = 4;
+pub(super) const DIRECT_LANES: usize = 4;
 /// Bytes of copies of messages to users that a shard makes in a turn.
 const COPIES_OF_A_TURN: usize = 1024 * 1024;
 const RECIPIENT_BUSY: &str =
@@ -119,6 +119,9 @@ impl<S: Store> Edge<S> {
             request_id: envelope.request_id,
             body: Arc::new(body),
         };
+        if S::WAITS {
+            return self.send_mail(ctx, now, message);
+        }
         let hash = match &message.to {
             Recipient::Clients(clients) => {
                 let client = clients.first().map_or("", ClientId::as_str);
@@ -163,7 +166,7 @@ impl<S: Store> Edge<S> {
         self.fault(ctx, now, envelope.id, fault);
     }
 
-    fn send_direct<H: Host>(
+    pub(super) fn send_direct<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -193,13 +196,23 @@ impl<S: Store> Edge<S> {
             _ => CountedBody::new(body, &ctx.inbox_memory),
         };
         self.last_direct = Arc::downgrade(&counted);
+        let mut window = message.window;
         for client in clients {
+            if S::WAITS && body.ephemeral && message.from.shard.is_own() {
+                let hash = ctx.names.hash(client.as_str());
+                if self.live(hash, *client).is_none() {
+                    let mut message = message.copy_to(*client);
+                    message.window = std::mem::take(&mut window);
+                    self.seek_node(ctx, now, *client, message);
+                    continue;
+                }
+            }
             let receipt = self.put_direct(ctx, now, *client, &message, &counted);
             self.tell_sender(ctx, now, &message, receipt);
         }
         // A copy took none.
-        if message.window > 0 {
-            ctx.accepted(message.from, message.window);
+        if window > 0 {
+            ctx.accepted(message.from, window);
         }
         self.shrink_inboxes(ctx);
     }
@@ -228,6 +241,11 @@ impl<S: Store> Edge<S> {
     /// Sends copies of messages to users, as many as a turn may make. Whether more wait.
     pub(crate) fn send_copies<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
         if self.fan_out.is_empty() {
+            return false;
+        }
+        if S::WAITS {
+            // What there is no room for waits for answers.
+            self.post_copies(ctx, now);
             return false;
         }
         let mut budget = COPIES_OF_A_TURN;
@@ -302,6 +320,10 @@ impl<S: Store> Edge<S> {
                 Some(_) => Receipt::Stored(0),
                 None => Receipt::Failed(ErrorCode::RecipientNotFound),
             };
+        }
+        if S::WAITS && self.keeper.copy(client).is_some() {
+            // The store did not know it when it was asked: it is being written there.
+            return Receipt::Failed(ErrorCode::Unavailable);
         }
         let most = ctx.settings.event_lane.saturating_mul(DIRECT_LANES);
         let conns = &mut self.conns;
@@ -395,7 +417,7 @@ impl<S: Store> Edge<S> {
     }
 
     /// Tells the sender's session what became of a message; one without a number hears only that it failed.
-    fn tell_sender<H: Host>(
+    pub(super) fn tell_sender<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -501,7 +523,7 @@ impl<S: Store> Edge<S> {
 }
 
 /// A message as one of its recipients gets it.
-fn outgoing<'a>(body: &'a DirectBody, client: &'a ClientId) -> Outgoing<'a> {
+pub(super) fn outgoing<'a>(body: &'a DirectBody, client: &'a ClientId) -> Outgoing<'a> {
     let to_user = &*body.to_user;
     Outgoing {
         from_client_id: body.from.as_str(),

@@ -48,7 +48,7 @@ impl<S: Store> Edge<S> {
     /// Does what is due for a connection, and sets the time of the next look.
     fn look<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         if S::WAITS {
-            self.renew_record(now, id);
+            self.renew_record(ctx, now, id);
         }
         let pool_limits = self.pool_limits;
         let Some(conn) = self.conns.get_mut(id) else {

@@ -12,6 +12,7 @@ use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::receive::Envelope;
+use crate::edge::saving::taken_code;
 use crate::edge::sent::UNANSWERED;
 use crate::edge::session::Session;
 use crate::host::{Encoding, Host};
@@ -33,11 +34,12 @@ pub(super) struct Greeting {
     pub(super) token: Option<ResumeToken>,
     pub(super) admission: Admission,
     positions: Vec<(Box<str>, Place)>,
-    inbox: Option<Since>,
+    pub(super) inbox: Option<Since>,
     first_direct_seq: u64,
     request_id: u32,
-    /// Where its connection comes from.
+    /// Where its connection comes from, and when that was opened, in microseconds.
     origin: Origin,
+    pub(super) opened: u64,
 }
 
 /// What was found for a resume token.
@@ -46,6 +48,8 @@ pub(super) enum Found {
     Session(Session, (ConnId, Encoding)),
     /// Its session, whose token has ended: somebody has to show another one.
     Over,
+    /// A newer connection of the same client has it, and the token of before that one is shown: it has come late.
+    Late,
     /// The session is gone; its name may be kept.
     Gone,
     /// It is not this client's, or there is no token.
@@ -88,6 +92,11 @@ pub(super) fn judge(
     } else {
         Judged::Fits
     }
+}
+
+/// Whether a token that fits is shown by a connection that was given up: a newer one was given the token after it.
+fn is_late(key: Option<SessionKey>, token: &ResumeToken, is_older: bool) -> bool {
+    is_older && key.is_some_and(|key| token.key.generation < key.generation)
 }
 
 pub(super) fn since(position: &LogPosition<'_>) -> Option<Since> {
@@ -150,6 +159,7 @@ impl<S: Store> Edge<S> {
             first_direct_seq: hello.first_direct_seq.unwrap_or(0),
             request_id: envelope.request_id,
             origin: conn.origin,
+            opened: conn.pooled.created,
         };
         let home = token.map_or(ctx.own, |token| {
             ctx.home_of(ctx.names.hash(token.client_id.as_str()))
@@ -186,6 +196,9 @@ impl<S: Store> Edge<S> {
             ..Access::NONE
         };
         let id = self.open(ctx, now, encoding, access);
+        if let Some(conn) = self.conn_mut(id) {
+            conn.pooled.created = greeting.opened;
+        }
         self.greet(ctx, now, id, *greeting);
         id
     }
@@ -195,7 +208,7 @@ impl<S: Store> Edge<S> {
             Some(token) if S::WAITS => {
                 return self.ask_for_session(ctx, now, id, &token, greeting);
             }
-            Some(token) => self.find_session(ctx, now, &token, &greeting.admission),
+            Some(token) => self.find_session(ctx, now, &token, &greeting),
             None => Found::Nothing,
         };
         self.begin_session(ctx, now, id, greeting, found);
@@ -228,6 +241,9 @@ impl<S: Store> Edge<S> {
             self.fault(ctx, now, id, fault);
             return self.close_with(ctx, now, id, CloseCode::TokenExpired);
         }
+        if matches!(found, Found::Late) {
+            return self.close_with(ctx, now, id, CloseCode::Reconnect);
+        }
         let incarnation = ctx.host.random();
         let fresh = SessionKey {
             incarnation,
@@ -245,7 +261,9 @@ impl<S: Store> Edge<S> {
                 let known = heard || !session.memberships.is_empty();
                 (session, known, Some(before))
             }
-            Found::Gone | Found::Nothing | Found::Over => (Session::default(), false, None),
+            Found::Gone | Found::Nothing | Found::Over | Found::Late => {
+                (Session::default(), false, None)
+            }
         };
         if let Some(token) = token.filter(|_| keeps_name) {
             self.rename(ctx, id, token.client_id);
@@ -262,6 +280,12 @@ impl<S: Store> Edge<S> {
             }
             _ => Vec::new(),
         };
+        if let (Some(key), Some(token), Some(direct)) =
+            (session.key, token, &mut session.direct_messages)
+            && key == token.key
+        {
+            direct.sent.was_heard();
+        }
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
             (Some(key), Some(token)) if token.key.generation < key.generation => key,
@@ -275,7 +299,8 @@ impl<S: Store> Edge<S> {
         if session.key.is_none() {
             session.first = key.generation.get();
         }
-        session.key = (ctx.settings.session_grace > 0).then_some(key);
+        // In a store its name is known by its record, which ends with its connection where there is no grace.
+        session.key = (ctx.settings.session_grace > 0 || S::WAITS).then_some(key);
         let Some(conn) = self.conn_mut(id) else {
             return;
         };
@@ -286,7 +311,8 @@ impl<S: Store> Edge<S> {
         }
         if !known_user && let Some(conn) = self.conn(id) {
             let user_id = Box::<str>::from(conn.session.user_id());
-            self.user_session(ctx, now, &user_id, client_id, true);
+            let keyed = conn.session.key.is_some();
+            self.user_session(ctx, now, &user_id, (client_id, keyed), true);
         }
         if !self.conn(id).is_some_and(Conn::is_served) {
             return;
@@ -306,21 +332,22 @@ impl<S: Store> Edge<S> {
         ctx: &mut Context<H>,
         now: Now,
         token: &ResumeToken,
-        shown: &Admission,
+        greeting: &Greeting,
     ) -> Found {
+        let shown = &greeting.admission;
         let client = token.client_id;
         let hash = ctx.names.hash(client.as_str());
         let live = self.live(hash, client);
         let known = match live {
             Some(id) => self
                 .conn(id)
-                .map(|conn| (&conn.session, (conn.id, conn.encoding))),
+                .map(|conn| (&conn.session, (conn.id, conn.encoding), conn.pooled.created)),
             None => self
                 .parking
                 .get(hash, client)
-                .map(|parked| (&parked.session, (parked.conn, parked.encoding))),
+                .map(|it| (&it.session, (it.conn, it.encoding), it.opened)),
         };
-        let Some((session, before)) = known else {
+        let Some((session, before, opened)) = known else {
             // Its name is still its user's alone: messages to it, and what it has said, are under that name.
             let user_id = shown.identity().map_or("", |it| &*it.user_id);
             let same_user = token.user == UserMark::of(&ctx.settings.session_key, user_id)
@@ -332,12 +359,15 @@ impl<S: Store> Edge<S> {
             };
         };
         match judge(now, (session.key, &session.admission), token, shown) {
+            Judged::Fits if is_late(session.key, token, greeting.opened < opened) => {
+                return Found::Late;
+            }
             Judged::Fits => {}
             Judged::Over => return Found::Over,
             Judged::Nothing => return Found::Nothing,
         }
         let session = match live {
-            Some(id) => self.take_over(ctx, now, id),
+            Some(id) => self.take_over(ctx, now, id, token),
             None => self.parking.take(hash, client).map(|it| it.session),
         };
         session.map_or(Found::Gone, |session| Found::Session(session, before))
@@ -349,9 +379,11 @@ impl<S: Store> Edge<S> {
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
+        token: &ResumeToken,
     ) -> Option<Session> {
         let conn = self.conn_mut(id)?;
         let mut session = std::mem::take(&mut conn.session);
+        let is_newest = session.key.is_some_and(|key| key == token.key);
         for membership in &mut session.memberships {
             if membership.stop_events()
                 && let Some(room) = self.rooms.get_mut(membership.room)
@@ -369,7 +401,7 @@ impl<S: Store> Edge<S> {
             staying
         });
         ctx.stats.taken_over += 1;
-        self.close_with(ctx, now, id, roomcast_protocol::CloseCode::TakenOver);
+        self.close_with(ctx, now, id, taken_code(is_newest));
         Some(session)
     }
 
@@ -404,13 +436,20 @@ impl<S: Store> Edge<S> {
         }
         let direct = conn.session.direct_messages.as_ref();
         let inbox = direct.and_then(|it| it.inbox.as_ref());
-        let place = inbox.map(|inbox| (inbox.epoch, inbox.position(since)));
+        let mut place = inbox.map(|inbox| (inbox.epoch, inbox.position(since)));
+        if S::WAITS {
+            place = self.inbox_at(id, since);
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return;
+        };
         let position = place.as_ref().map(|(epoch, (offset, _))| LogPosition {
             epoch: epoch.as_str().into(),
             offset: *offset,
         });
         let settings = &ctx.settings;
-        let resume_token = conn.session.key.map(|key| {
+        let key = conn.session.key.filter(|_| settings.session_grace > 0);
+        let resume_token = key.map(|key| {
             let lifetime = i64::try_from(settings.token_lifetime).unwrap_or(i64::MAX);
             let token = ResumeToken {
                 client_id,
@@ -458,7 +497,11 @@ impl<S: Store> Edge<S> {
         let missed = place.map(|(_, (offset, _))| offset);
         self.push_control(ctx, now, id, answer);
         if let Some(after) = missed {
-            self.push_inbox(ctx, now, id, after);
+            if S::WAITS {
+                self.give_inbox(ctx, now, id, after);
+            } else {
+                self.push_inbox(ctx, now, id, after);
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl<S: Store> Edge<S> {
         conn.session.admission = admission;
         let (user_id, client_id) = (conn.session.user_id().into(), conn.pooled.client_id);
         let user_id: Box<str> = user_id;
-        self.user_session(ctx, now, &user_id, client_id, true);
+        self.user_session(ctx, now, &user_id, (client_id, false), true);
         self.schedule(ctx, now, envelope.id);
         self.conn(envelope.id).is_some_and(Conn::is_served)
     }
@@ -89,10 +89,11 @@ impl<S: Store> Edge<S> {
             }
         };
         let is_new = session.user_id().is_empty();
+        let keyed = session.key.is_some();
         let (user_id, token_expires_at) = (identity.user_id.clone(), identity.expires_at);
         session.admission = Admission::Token(Box::new(identity));
         if is_new {
-            self.user_session(ctx, now, &user_id, client_id, true);
+            self.user_session(ctx, now, &user_id, (client_id, keyed), true);
         }
         if !self.conn(id).is_some_and(Conn::is_served) {
             return;

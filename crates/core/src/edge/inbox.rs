@@ -9,8 +9,8 @@ use crate::log::{Epoch, Since};
 use crate::time::Now;
 
 /// How much an inbox keeps: messages, and bytes of them.
-const MESSAGES: usize = 64;
-const BYTES: usize = 64 * 1024;
+pub(super) const MESSAGES: usize = 64;
+pub(super) const BYTES: usize = 64 * 1024;
 
 /// The direct messages of a session. Made with the first one.
 #[derive(Debug, Default)]
@@ -62,14 +62,6 @@ impl Inbox {
         };
         inbox.count();
         inbox
-    }
-
-    /// An inbox whose messages were lost with the process that had them: whoever comes back is told so.
-    pub(super) fn lost(epoch: Epoch, memory: InboxShare) -> Inbox {
-        Inbox {
-            last: 1,
-            ..Inbox::new(epoch, memory)
-        }
     }
 
     fn count(&mut self) {

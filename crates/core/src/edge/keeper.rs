@@ -1,17 +1,41 @@
 //! What the store has of this shard's sessions, what it is asked, and who waits for its answers. Only where a store waits.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use crate::edge::hello::Greeting;
+use crate::edge::mail::Mail;
+use crate::edge::mailbox::Mailbox;
 use crate::edge::session::Session;
+use crate::edge::user_set::OfUser;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId};
-use crate::store::{Request, StoreId, Ticket};
+use crate::store::{NodeId, Request, StoreId, Ticket};
 
 /// Microseconds after which a request is repeated for the first time, and at most.
 const FIRST_PAUSE: u64 = 50_000;
 const LONGEST_PAUSE: u64 = 2_000_000;
+
+/// What a request is about: who hears the answer, and is looked at again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    /// A session: its record, or its takeover.
+    Session(ClientId),
+    /// That a session is one of its user's.
+    User(ClientId),
+    /// What a session that is here has not been given of its inbox.
+    Inbox(ClientId),
+    /// Messages from here to an inbox.
+    Outbox(ClientId),
+    /// Whom a message from here is for.
+    Search(u64),
+}
+
+impl From<ClientId> for About {
+    fn from(client: ClientId) -> About {
+        About::Session(client)
+    }
+}
 
 /// The sessions of a shard in its store.
 #[derive(Debug, Default)]
@@ -21,20 +45,25 @@ pub(super) struct Keeper {
     /// Sessions that somebody has asked for.
     takes: BTreeMap<ClientId, Taking>,
     /// Requests to which there is no answer yet.
-    tickets: BTreeMap<Ticket, ClientId>,
+    tickets: BTreeMap<Ticket, About>,
     last_ticket: u64,
     /// Requests that this turn has made.
     requests: Vec<(Ticket, Request)>,
     /// Sessions that have changed in this turn. May name one twice.
     changed: Vec<ClientId>,
-    /// When to look at a session again. May name one too often.
-    looks: BinaryHeap<Reverse<(u64, ClientId)>>,
+    /// When to look at something again. May name it too often.
+    looks: BinaryHeap<Reverse<(u64, About)>>,
     /// Connections to which nothing is written until their session is saved.
     holds: BTreeMap<u64, Hold>,
     /// When clients that wait for the store are sent away: the same patience for all, so these are in order.
     patience: VecDeque<(u64, ConnId)>,
     /// How many of the copies are about to end.
     ending: usize,
+    /// Connections that are given more of their inboxes when they have read what they have.
+    with_mail: BTreeSet<u64>,
+    pub(super) mail: Mail,
+    /// Sessions that are about to be told to their users' sets, or are out of them.
+    pub(super) of_users: BTreeMap<ClientId, OfUser>,
 }
 
 /// A session, as far as the store has it.
@@ -56,6 +85,7 @@ pub(super) struct Copied {
     /// It was taken from another node, and its rooms don't know this one yet.
     pub(super) is_new_to_rooms: bool,
     pub(super) ending: Option<Ending>,
+    pub(super) mailbox: Mailbox,
 }
 
 /// A session that is about to end: its rooms are told once the store has said so.
@@ -73,11 +103,15 @@ pub(super) struct Taking {
     pub(super) greetings: Vec<(ConnId, Greeting)>,
     /// The turn that it was seen with; 0: it was not looked at yet.
     pub(super) turn: u64,
+    /// The node that had it then.
+    pub(super) from: Option<NodeId>,
+    /// The newest offset in its inbox that was heard of meanwhile.
+    pub(super) heard: u64,
     pub(super) asked: Option<Asked>,
 }
 
 /// A request that has no answer yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     ticket: Ticket,
     request: Request,
@@ -111,6 +145,7 @@ impl Copied {
             renew_at: u64::MAX,
             is_new_to_rooms: false,
             ending: None,
+            mailbox: Mailbox::default(),
         }
     }
 }
@@ -118,6 +153,14 @@ impl Copied {
 impl Asked {
     pub(super) fn is(&self, ticket: Ticket) -> bool {
         self.ticket == ticket
+    }
+
+    /// The offset after which it reads an inbox; 0 where it does not.
+    pub(super) fn reads_after(&self) -> u64 {
+        match &self.request {
+            Request::InboxRead(read) => read.after,
+            _ => 0,
+        }
     }
 }
 
@@ -170,6 +213,8 @@ impl Keeper {
         self.takes.entry(client).or_insert_with(|| Taking {
             greetings: Vec::new(),
             turn,
+            from: None,
+            heard: 0,
             asked: None,
         })
     }
@@ -193,27 +238,27 @@ impl Keeper {
         self.changed.push(client);
     }
 
-    pub(super) fn look_at(&mut self, client: ClientId, micros: u64) {
-        self.looks.push(Reverse((micros, client)));
+    pub(super) fn look_at(&mut self, what: impl Into<About>, micros: u64) {
+        self.looks.push(Reverse((micros, what.into())));
     }
 
     pub(super) fn take_changed(&mut self) -> Vec<ClientId> {
         std::mem::take(&mut self.changed)
     }
 
-    /// A session whose time to be looked at has come.
-    pub(super) fn next_look(&mut self, micros: u64) -> Option<ClientId> {
-        let Reverse((at, client)) = self.looks.peek().copied()?;
+    /// What is to be looked at now.
+    pub(super) fn next_look(&mut self, micros: u64) -> Option<About> {
+        let Reverse((at, what)) = self.looks.peek().copied()?;
         if at > micros {
             return None;
         }
         self.looks.pop();
-        Some(client)
+        Some(what)
     }
 
     /// Asks for something. The caller keeps what is returned until there is an answer.
-    pub(super) fn ask(&mut self, client: ClientId, request: Request) -> Asked {
-        let ticket = self.submit(client, request.clone());
+    pub(super) fn ask(&mut self, about: impl Into<About>, request: Request) -> Asked {
+        let ticket = self.submit(about.into(), request.clone());
         Asked {
             ticket,
             request,
@@ -222,33 +267,39 @@ impl Keeper {
         }
     }
 
-    fn submit(&mut self, client: ClientId, request: Request) -> Ticket {
+    fn submit(&mut self, about: About, request: Request) -> Ticket {
         self.last_ticket += 1;
         let ticket = Ticket::of_session(self.last_ticket);
-        self.tickets.insert(ticket, client);
+        self.tickets.insert(ticket, about);
         self.requests.push((ticket, request));
         ticket
     }
 
     /// There was no answer: it is asked again after a while. `random` spreads those who ask.
-    pub(super) fn pause(&mut self, client: ClientId, asked: &mut Asked, micros: u64, random: u64) {
+    pub(super) fn pause(
+        &mut self,
+        about: impl Into<About>,
+        asked: &mut Asked,
+        micros: u64,
+        random: u64,
+    ) {
         let pause = FIRST_PAUSE << asked.tries.min(10);
         let pause = pause.min(LONGEST_PAUSE);
         let at = micros.saturating_add(pause / 2 + random % (pause / 2));
         (asked.tries, asked.again_at) = (asked.tries + 1, Some(at));
-        self.look_at(client, at);
+        self.look_at(about, at);
     }
 
     /// Asks again, if the time for it has come.
-    pub(super) fn repeat(&mut self, client: ClientId, asked: &mut Asked, micros: u64) {
+    pub(super) fn repeat(&mut self, about: impl Into<About>, asked: &mut Asked, micros: u64) {
         if asked.again_at.is_some_and(|at| at <= micros) {
             asked.again_at = None;
-            asked.ticket = self.submit(client, asked.request.clone());
+            asked.ticket = self.submit(about.into(), asked.request.clone());
         }
     }
 
-    /// Whom an answer is about.
-    pub(super) fn answered(&mut self, ticket: Ticket) -> Option<ClientId> {
+    /// What an answer is about.
+    pub(super) fn answered(&mut self, ticket: Ticket) -> Option<About> {
         self.tickets.remove(&ticket)
     }
 
@@ -276,6 +327,16 @@ impl Keeper {
 
     pub(super) fn end_hold(&mut self, id: ConnId) -> Option<Hold> {
         self.holds.remove(&id.to_u64())
+    }
+
+    /// A connection is to be given more of its inbox later.
+    pub(super) fn note_mail_waits(&mut self, id: ConnId) {
+        self.with_mail.insert(id.to_u64());
+    }
+
+    /// Whether a connection was to be given more of its inbox: that is no longer noted.
+    pub(super) fn mail_waits(&mut self, id: ConnId) -> bool {
+        !self.with_mail.is_empty() && self.with_mail.remove(&id.to_u64())
     }
 
     /// A client waits, until then at most.

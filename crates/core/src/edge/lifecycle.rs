@@ -69,6 +69,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let (encoding, origin) = (conn.encoding, conn.origin);
+        let opened = conn.pooled.created;
         let (client_id, hash) = (conn.pooled.client_id, conn.pooled.hash);
         let mut session = std::mem::take(&mut conn.session);
         let grace = match after {
@@ -95,6 +96,7 @@ impl<S: Store> Edge<S> {
             encoding,
             origin,
             session,
+            opened,
             until,
         });
         if S::WAITS {
@@ -154,7 +156,8 @@ impl<S: Store> Edge<S> {
         (client, id, encoding): (ClientId, ConnId, Encoding),
         session: Session,
     ) {
-        self.user_session(ctx, now, session.user_id(), client, false);
+        let keyed = session.key.is_some();
+        self.user_session(ctx, now, session.user_id(), (client, keyed), false);
         for membership in session.memberships {
             let Some(room) = self.rooms.get_mut(membership.room) else {
                 continue;
@@ -227,8 +230,29 @@ impl<S: Store> Edge<S> {
         ctx.send_home(Op { head, request });
     }
 
-    /// Tells a user's home that the user has a session more, or one less.
+    /// Tells a user's home, and the store, that the user has a session more, or one less. `keyed`: it has a token.
     pub(super) fn user_session<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        user_id: &str,
+        (session, keyed): (ClientId, bool),
+        present: bool,
+    ) {
+        if user_id.is_empty() {
+            return;
+        }
+        if S::WAITS && keyed {
+            match present {
+                true => self.join_user(ctx, session, user_id),
+                false => self.leave_user(ctx, session, user_id),
+            }
+        }
+        self.tell_user_home(ctx, now, user_id, session, present);
+    }
+
+    /// Tells the home of a user on this node.
+    pub(super) fn tell_user_home<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,

@@ -12,7 +12,10 @@ mod identity;
 mod inbox;
 mod keeper;
 mod lifecycle;
+mod mail;
+mod mailbox;
 mod membership;
+mod posting;
 mod receive;
 mod requests;
 mod rights;
@@ -22,6 +25,7 @@ mod sent;
 mod session;
 mod state;
 mod taking;
+mod user_set;
 mod users;
 mod write;
 
@@ -223,6 +227,7 @@ impl<S: Store> Edge<S> {
         self.release_session(ctx, now, id, AfterClose::park(ctx.settings.session_grace));
         if S::WAITS {
             self.end_hold(id);
+            self.keeper.mail_waits(id);
         }
         self.forget(ctx, id);
     }

@@ -7,19 +7,21 @@ use roomcast_protocol::CloseCode;
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::keeper::{Copied, Ending, Hold};
+use crate::edge::keeper::{About, Copied, Ending, Hold};
 use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
-use crate::letter::OpKind;
-use crate::store::{Answer, End, Request, Save, SessionRecord, Store, StoreError, Ticket};
+use crate::letter::{OpKind, SessionTaken};
+use crate::store::{
+    Answer, End, NodeId, Request, Save, SessionRecord, Store, StoreError, Take, Taken, Ticket,
+};
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
 
 /// Milliseconds after which the record of a session with a connection ends if its node is gone, and microseconds after
 /// which it is saved anew.
-const RECORD_ENDS: u64 = 24 * 3_600_000;
+pub(super) const RECORD_ENDS: u64 = 24 * 3_600_000;
 const RECORD_RENEWS: u64 = 8 * 3_600_000_000;
 /// Milliseconds that the record of a session without a connection outlives its grace: its node ends it.
 const SPARE: u64 = 10_000;
@@ -46,9 +48,9 @@ impl<S: Store> Edge<S> {
                 self.hold_until_saved(ctx, now, id);
             }
             None => {
-                // Whoever shows its token where it isn't saved yet is told that it began anew: that is no loss.
+                // Its client may be told its name and its token once it can be found by them, from any node.
                 self.keeper.put(client, Copied::new(1));
-                self.keeper.note_change(client);
+                self.hold_until_saved(ctx, now, id);
             }
         }
     }
@@ -188,8 +190,6 @@ impl<S: Store> Edge<S> {
             identity: session.identity().map(|it| Box::new(it.clone())),
             parked_since: away_since,
             memberships: rooms.collect(),
-            // Inboxes end with their process.
-            inbox: None,
             sent: sent.map(|it| it.sent.save()).unwrap_or_default(),
         };
         let mut value = Vec::with_capacity(64);
@@ -215,8 +215,15 @@ impl<S: Store> Edge<S> {
         ticket: Ticket,
         result: Result<Answer, StoreError>,
     ) {
-        let Some(client) = self.keeper.answered(ticket) else {
+        let Some(about) = self.keeper.answered(ticket) else {
             return;
+        };
+        let client = match about {
+            About::Session(client) => client,
+            About::User(client) => return self.heard_of_user(ctx, now, client, ticket, result),
+            About::Inbox(client) => return self.inbox_read(ctx, now, client, ticket, result),
+            About::Outbox(to) => return self.posted(ctx, now, to, ticket, result),
+            About::Search(number) => return self.found(ctx, now, number, ticket, result),
         };
         let is_it = |copied: &Copied| copied.asked.as_ref().is_some_and(|it| it.is(ticket));
         if self.keeper.copy(client).is_some_and(is_it) {
@@ -238,6 +245,10 @@ impl<S: Store> Edge<S> {
         let Some(copied) = self.keeper.copy_mut(client) else {
             return;
         };
+        if let Ok(Answer::Session(taken)) = result {
+            copied.asked = None;
+            return self.lose_to(ctx, now, client, &taken);
+        }
         let Ok(Answer::Turn(done)) = result else {
             let Some(mut asked) = copied.asked.take() else {
                 return;
@@ -253,7 +264,14 @@ impl<S: Store> Edge<S> {
             return self.end_kept(ctx, now, client, done);
         }
         if !done {
-            return self.lose(ctx, now, client);
+            // Another node has it, or has ended it. Which one decides what the client is told.
+            let look = Take {
+                client,
+                turn: Some(0),
+                node: NodeId::default(),
+                attempt: random,
+            };
+            return self.ask_of(client, Request::Take(look));
         }
         copied.saved = copied.saving;
         copied.known = Some(ctx.cluster.store);
@@ -262,9 +280,62 @@ impl<S: Store> Edge<S> {
         if saved < changes {
             self.keeper.look_now(client);
         }
+        self.ask_of_user(ctx, client);
+        self.tell_saved(ctx, now, client);
+    }
+
+    /// A session is saved, and in its user's set: its client may be told.
+    pub(super) fn tell_saved<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
         let hash = ctx.names.hash(client.as_str());
-        if let Some(id) = self.live(hash, client) {
+        let saved = self.keeper.copy(client).map_or(0, |it| it.saved);
+        if let Some(id) = self.live(hash, client)
+            && !self.is_joining_user(client)
+        {
             self.tell(ctx, now, id, saved);
+        }
+    }
+
+    /// A record was not written: this is what the store has.
+    pub(super) fn lose_to<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        taken: &Taken,
+    ) {
+        let Taken::Other(record) = taken else {
+            return self.lose(ctx, now, client, CloseCode::Reconnect);
+        };
+        let own = ctx.cluster.own.map(|own| own.home.node);
+        let turn = self.keeper.copy(client).map(|it| it.turn);
+        if own == Some(record.node) && turn == Some(record.turn) {
+            // It was written by another request.
+            return self.keeper.look_now(client);
+        }
+        // Who has shown an older token has not heard of the newest: the client may be here.
+        let saved = PackedSession::read(&record.value).ok();
+        let hash = ctx.names.hash(client.as_str());
+        let key = match self.live(hash, client) {
+            Some(id) => self.conn(id).and_then(|conn| conn.session.key),
+            None => None,
+        };
+        let is_newer = saved.zip(key).is_some_and(|(saved, key)| {
+            saved.key.incarnation == key.incarnation && saved.key.generation > key.generation
+        });
+        self.lose(ctx, now, client, taken_code(is_newer));
+    }
+
+    /// Another node has taken a session.
+    pub(crate) fn session_taken<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        taken: SessionTaken,
+    ) {
+        let copied = self.keeper.copy(taken.client);
+        if copied.is_some_and(|it| it.turn < taken.turn) {
+            let code = taken_code(taken.by_newest);
+            self.lose(ctx, now, taken.client, code);
         }
     }
 
@@ -291,6 +362,7 @@ impl<S: Store> Edge<S> {
         conn.progress_at = now.micros;
         if conn.lanes.is_empty() {
             self.ask_next(ctx, now, id);
+            self.ask_mail(ctx, id);
         } else {
             mark_dirty(conn, batcher, now, 0);
         }
@@ -298,13 +370,20 @@ impl<S: Store> Edge<S> {
 
     /// Another node has the session, or it has ended elsewhere: it is forgotten here. Its rooms hear that it has no
     /// connection here any more: they are the other's to leave.
-    pub(super) fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
+    pub(super) fn lose<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        code: CloseCode,
+    ) {
         let Some(copied) = self.keeper.remove(client) else {
             return;
         };
+        self.keeper.of_users.remove(&client);
         // One that was never saved was begun by two nodes at once: its client may come back to the other one.
         let code = match copied.known {
-            Some(_) => CloseCode::TakenOver,
+            Some(_) => code,
             None => CloseCode::Reconnect,
         };
         let hash = ctx.names.hash(client.as_str());
@@ -330,7 +409,8 @@ impl<S: Store> Edge<S> {
         (client, id): (ClientId, ConnId),
         mut session: Session,
     ) {
-        self.user_session(ctx, now, session.user_id(), client, false);
+        // Its user has it still, elsewhere.
+        self.tell_user_home(ctx, now, session.user_id(), client, false);
         self.stop_events(id, &mut session);
         let encoding = self.conn(id).map_or(Encoding::ALL[0], |it| it.encoding);
         for membership in session.memberships {
@@ -416,7 +496,26 @@ impl<S: Store> Edge<S> {
 
     /// Does what is due: requests are repeated, and clients are sent away that have waited for too long.
     pub(super) fn run_store_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        while let Some(client) = self.keeper.next_look(now.micros) {
+        while let Some(about) = self.keeper.next_look(now.micros) {
+            let client = match about {
+                About::Session(client) => client,
+                About::User(client) => {
+                    self.look_at_user(now, client);
+                    continue;
+                }
+                About::Inbox(client) => {
+                    self.look_at_inbox(now, client);
+                    continue;
+                }
+                About::Outbox(to) => {
+                    self.look_at_outbox(ctx, now, to);
+                    continue;
+                }
+                About::Search(number) => {
+                    self.look_at_search(ctx, now, number);
+                    continue;
+                }
+            };
             let asked = match self.keeper.is_being_taken(client) {
                 true => None,
                 false => self.keeper.copy_mut(client).and_then(|it| it.asked.take()),
@@ -450,7 +549,7 @@ impl<S: Store> Edge<S> {
     }
 
     /// A connection was looked at: its session's record must not end.
-    pub(super) fn renew_record(&mut self, now: Now, id: ConnId) {
+    pub(super) fn renew_record<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let client = self.conn(id).map(|conn| conn.pooled.client_id);
         if let Some(client) = client
             && let Some(copied) = self.keeper.copy_mut(client)
@@ -458,6 +557,11 @@ impl<S: Store> Edge<S> {
         {
             copied.renew_at = u64::MAX;
             self.keeper.note_change(client);
+            let user_id = self.conn(id).map(|conn| conn.session.user_id());
+            if let Some(user_id) = user_id.filter(|it| !it.is_empty()) {
+                let user_id = Box::<str>::from(user_id);
+                self.join_user(ctx, client, &user_id);
+            }
         }
     }
 
@@ -486,10 +590,25 @@ impl<S: Store> Edge<S> {
     }
 }
 
-/// Microseconds until which a client that begins to wait now may wait for the store.
-pub(super) fn patience_end<H>(ctx: &Context<H>, now: Now) -> u64 {
+/// What a connection is closed with whose session was taken. Its client comes back unless who has taken it has shown the
+/// newest token: what was shown else may be a `hello` of an older connection that has come late.
+pub(super) fn taken_code(by_newest: bool) -> CloseCode {
+    if by_newest {
+        CloseCode::TakenOver
+    } else {
+        CloseCode::Reconnect
+    }
+}
+
+/// Microseconds that a client may wait for the store.
+pub(super) fn patience_of<H>(ctx: &Context<H>) -> u64 {
     match ctx.settings.patience {
         0 => u64::MAX,
-        patience => now.micros.saturating_add(micros(patience)),
+        patience => micros(patience),
     }
+}
+
+/// Microseconds until which a client that begins to wait now may wait for the store.
+pub(super) fn patience_end<H>(ctx: &Context<H>, now: Now) -> u64 {
+    now.micros.saturating_add(patience_of(ctx))
 }

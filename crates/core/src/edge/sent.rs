@@ -36,6 +36,18 @@ pub(super) struct Sent {
     ahead: Vec<(u64, ErrorCode)>,
     /// The number whose absence the client was told of.
     reported_gap: u64,
+    /// Whether another node had them, which may have done more than is known here.
+    elsewhere: Elsewhere,
+}
+
+/// Whether another node may have done more, and its client knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Elsewhere {
+    #[default]
+    No,
+    Untold,
+    /// In a `welcome` that may be lost.
+    Told,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +58,10 @@ enum Answer {
         offset: u64,
         failed: Option<ErrorCode>,
     },
-    /// It could not be done, and its number is to be used again.
-    Open,
+    /// It could not be done, and its number is to be used again. An inbox that has it all the same has it there.
+    Open {
+        offset: u64,
+    },
     Acked(u64),
     Refused(ErrorCode),
 }
@@ -57,14 +71,25 @@ impl Sent {
     pub(super) fn enter(&mut self, first: u64) -> bool {
         // What it was told last may have been lost with its connection.
         self.reported_gap = 0;
-        if first <= self.last + 1 {
-            return false;
+        let elsewhere = self.elsewhere != Elsewhere::No;
+        if elsewhere {
+            self.elsewhere = Elsewhere::Told;
         }
-        let unknown = self.last == 0;
+        if first <= self.last + 1 {
+            return elsewhere;
+        }
+        let unknown = self.last == 0 || elsewhere;
         self.last = first - 1;
         self.answers.clear();
         self.ahead.retain(|(seq, _)| *seq >= first);
         unknown
+    }
+
+    /// The client has got the last `welcome`.
+    pub(super) fn was_heard(&mut self) {
+        if self.elsewhere == Elsewhere::Told {
+            self.elsewhere = Elsewhere::No;
+        }
     }
 
     /// What is to be done with this number. After [`Check::Send`] it is on its way.
@@ -86,7 +111,12 @@ impl Sent {
         }
         self.known(seq).unwrap_or_else(|| {
             if let Some(answer) = self.answer(seq) {
-                *answer = Answer::UNSENT;
+                let offset = answer.offset();
+                *answer = Answer::UnderWay {
+                    left: 0,
+                    offset,
+                    failed: None,
+                };
             }
             Check::Send
         })
@@ -98,7 +128,7 @@ impl Sent {
             return None;
         }
         Some(match self.answer(seq) {
-            Some(Answer::Open) => return None,
+            Some(Answer::Open { .. }) => return None,
             Some(Answer::UnderWay { .. }) => Check::UnderWay,
             Some(Answer::Acked(offset)) => Check::Acked(*offset),
             Some(Answer::Refused(code)) => Check::Refused(*code),
@@ -142,7 +172,7 @@ impl Sent {
         *answer = match result {
             Ok(offset) => Answer::Acked(offset),
             Err(code) if code.uses_seq() => Answer::Refused(code),
-            Err(_) => Answer::Open,
+            Err(_) => Answer::Open { offset: *offset },
         };
         Some(result)
     }
@@ -151,8 +181,10 @@ impl Sent {
     pub(super) fn skip(&mut self, seq: u64) -> Check {
         match self.check(seq) {
             Check::Send => {
-                self.finish(seq, Answer::Acked(0));
-                Check::Acked(0)
+                // Some of those whom it was for may have it.
+                let offset = self.answer(seq).map_or(0, |answer| answer.offset());
+                self.finish(seq, Answer::Acked(offset));
+                Check::Acked(offset)
             }
             known => known,
         }
@@ -168,7 +200,7 @@ impl Sent {
             if is_new && self.ahead.len() < UNANSWERED {
                 self.ahead.push((seq, code));
             }
-        } else if let Some(answer @ Answer::Open) = self.answer(seq) {
+        } else if let Some(answer @ Answer::Open { .. }) = self.answer(seq) {
             *answer = Answer::Refused(code);
         }
     }
@@ -176,7 +208,7 @@ impl Sent {
     /// What another node has to know of them. What is on its way is to be sent again there: an inbox takes it once.
     pub(super) fn save(&self) -> PackedSent {
         let answers = self.answers.iter().map(|answer| match answer {
-            Answer::UnderWay { .. } | Answer::Open => PackedAnswer::Open,
+            Answer::UnderWay { .. } | Answer::Open { .. } => PackedAnswer::Open,
             Answer::Acked(offset) => PackedAnswer::Acked(*offset),
             Answer::Refused(code) => PackedAnswer::Refused(*code),
         });
@@ -190,7 +222,7 @@ impl Sent {
     /// The reverse of [`Sent::save`].
     pub(super) fn restore(saved: &PackedSent) -> Sent {
         let answers = saved.answers.iter().map(|answer| match answer {
-            PackedAnswer::Open => Answer::Open,
+            PackedAnswer::Open => Answer::Open { offset: 0 },
             PackedAnswer::Acked(offset) => Answer::Acked(*offset),
             PackedAnswer::Refused(code) => Answer::Refused(*code),
         });
@@ -199,19 +231,21 @@ impl Sent {
             answers: answers.collect(),
             ahead: saved.ahead.clone(),
             reported_gap: 0,
+            elsewhere: Elsewhere::Untold,
         }
     }
 
     /// The lowest number that the client has to send next.
     fn missing(&self) -> u64 {
-        let open = self.answers.iter().position(|it| *it == Answer::Open);
+        let is_open = |it: &Answer| matches!(it, Answer::Open { .. });
+        let open = self.answers.iter().position(is_open);
         self.last + 1 - open.map_or(0, |at| (self.answers.len() - at) as u64)
     }
 
     /// Gives the next number its answer, if there is room for it.
     fn push(&mut self, answer: Answer) -> bool {
         if self.answers.len() == UNANSWERED {
-            if let Some(Answer::UnderWay { .. } | Answer::Open) = self.answers.front() {
+            if let Some(Answer::UnderWay { .. } | Answer::Open { .. }) = self.answers.front() {
                 return false;
             }
             self.answers.pop_front();
@@ -252,6 +286,16 @@ impl Answer {
         offset: 0,
         failed: None,
     };
+
+    /// The offset at which an inbox has the message, as far as is known; 0: none.
+    fn offset(&self) -> u64 {
+        match self {
+            Answer::UnderWay { offset, .. } | Answer::Open { offset } | Answer::Acked(offset) => {
+                *offset
+            }
+            Answer::Refused(_) => 0,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -330,9 +374,17 @@ mod tests {
         );
         assert_eq!(sent.settle(1, Receipt::Copies(2)), None);
         assert_eq!(sent.settle(1, Receipt::Stored(2)), Some(Ok(4)));
+        // One that some have is not given up as if nobody had it.
+        let busy = Receipt::Failed(ErrorCode::Unavailable);
         assert_eq!(sent.check(2), Check::Send);
+        assert_eq!(sent.settle(2, Receipt::Copies(2)), None);
+        assert_eq!(sent.settle(2, Receipt::Stored(9)), None);
+        let result = sent.settle(2, busy);
+        assert_eq!(result, Some(Err(ErrorCode::Unavailable)));
+        assert_eq!(sent.skip(2), Check::Acked(9));
         let nobody = Err(ErrorCode::RecipientNotFound);
-        assert_eq!(sent.settle(2, Receipt::Copies(0)), Some(nobody));
+        assert_eq!(sent.check(3), Check::Send);
+        assert_eq!(sent.settle(3, Receipt::Copies(0)), Some(nobody));
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub(super) struct Parked {
     /// Where that came from.
     pub(super) origin: Origin,
     pub(super) session: Session,
+    /// Microseconds at which that was opened; 0: on another node.
+    pub(super) opened: u64,
     /// Microseconds at which it ends.
     pub(super) until: u64,
 }
@@ -218,6 +220,7 @@ mod tests {
             encoding: Encoding::ALL[0],
             origin: Origin(number % 2),
             session: Session::default(),
+            opened: 0,
             until,
         }
     }

@@ -2,13 +2,16 @@
 //!
 //! It is looked at first, and taken with the turn that it was seen with: who has a token that does not fit changes nothing.
 
+use roomcast_protocol::CloseCode;
+
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::admission::Admission;
 use crate::edge::conn::Phase;
 use crate::edge::hello::{Found, Greeting, Judged, judge};
-use crate::edge::inbox::{DirectMessages, Inbox};
-use crate::edge::keeper::Copied;
+use crate::edge::inbox::DirectMessages;
+use crate::edge::keeper::{Asked, Copied};
+use crate::edge::mailbox::{Mailbox, READ, epoch_of, position};
 use crate::edge::membership::Membership;
 use crate::edge::rights::RoomRights;
 use crate::edge::saving::{NO_LEASE, patience_end};
@@ -16,10 +19,11 @@ use crate::edge::sent::Sent;
 use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
-use crate::letter::{OpKind, Place, Resume, RoomRef};
-use crate::log::Epoch;
+use crate::letter::{Letter, OpKind, Place, Resume, RoomRef, SessionTaken};
 use crate::player::PlayerNum;
-use crate::store::{Answer, Request, SessionRecord, Store, StoreError, Take, Taken, Ticket};
+use crate::store::{
+    Answer, InboxRead, InboxSlice, Request, SessionRecord, Store, StoreError, Take, Taken, Ticket,
+};
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
 use crate::wire::session::PackedSession;
@@ -49,7 +53,7 @@ impl<S: Store> Edge<S> {
                     (Judged::Fits, Some(turn)) => turn,
                     // It fits no newer one either.
                     _ => {
-                        let found = self.find_session(ctx, now, token, &greeting.admission);
+                        let found = self.find_session(ctx, now, token, &greeting);
                         return self.begin_session(ctx, now, id, greeting, found);
                     }
                 }
@@ -130,6 +134,9 @@ impl<S: Store> Edge<S> {
             }
             return;
         }
+        if let Ok(Answer::InboxSlice(slice)) = result {
+            return self.greet_with(ctx, now, client, &asked, slice);
+        }
         let Ok(Answer::Session(taken)) = result else {
             self.keeper.pause(client, &mut asked, now.micros, random);
             if let Some(taking) = self.keeper.taking(client) {
@@ -144,11 +151,21 @@ impl<S: Store> Edge<S> {
         }
         self.keeper.look_now(client);
         match taken {
+            Taken::Nothing if !ctx.cluster.settled && self.keeper.copy(client).is_none() => {
+                // A node that lives may have yet to write it at this store.
+                self.keeper.pause(client, &mut asked, now.micros, random);
+                if let Some(taking) = self.keeper.taking(client) {
+                    taking.asked = Some(asked);
+                }
+            }
             Taken::Nothing => {
                 // What a store had confirmed, and has no more, has ended there. Another store may have lost it.
                 let known = self.keeper.copy(client).and_then(|it| it.known);
+                if let Some(copied) = self.keeper.copy_mut(client) {
+                    copied.mailbox = Mailbox::default();
+                }
                 if known.is_some() && known == store {
-                    self.lose(ctx, now, client);
+                    self.lose(ctx, now, client, CloseCode::Reconnect);
                 }
                 self.greet_all(ctx, now, client);
             }
@@ -157,14 +174,78 @@ impl<S: Store> Edge<S> {
                     Some(copied) => (copied.turn, copied.known) = (record.turn, store),
                     None => self.rebuild(ctx, now, client, &record),
                 }
-                self.greet_all(ctx, now, client);
+                self.ask_for_inbox(client, true);
             }
             Taken::Other(record) => {
                 if self.keeper.copy(client).is_some() {
-                    self.lose(ctx, now, client);
+                    self.lose_to(ctx, now, client, &Taken::Other(record.clone()));
                 }
                 self.look_at_record(ctx, now, client, &record);
             }
+        }
+    }
+
+    /// A session was taken: what its inbox has is for those who wait to be told. `after`: what they have is left out.
+    fn ask_for_inbox(&mut self, client: ClientId, after: bool) {
+        let Some(taking) = self.keeper.taking(client) else {
+            return;
+        };
+        let offsets = taking.greetings.iter();
+        let offsets = offsets.map(|(_, it)| it.inbox.map_or(0, |since| since.offset));
+        let after = offsets.min().filter(|_| after).unwrap_or(0);
+        let read = InboxRead {
+            client,
+            after,
+            most_bytes: READ,
+        };
+        let asked = self.keeper.ask(client, Request::InboxRead(read));
+        if let Some(taking) = self.keeper.taking(client) {
+            taking.asked = Some(asked);
+        }
+    }
+
+    /// Those who wait go on, with what the inbox has.
+    fn greet_with<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+        asked: &Asked,
+        slice: InboxSlice,
+    ) {
+        let hash = ctx.names.hash(client.as_str());
+        let session = match self.live(hash, client) {
+            Some(id) => self.conns.get(id).map(|conn| &conn.session),
+            None => self.parking.get(hash, client).map(|it| &it.session),
+        };
+        let key = session.and_then(|it| Some((it.key?, it.first)));
+        let after = asked.reads_after();
+        let Some(taking) = self.keeper.taking(client) else {
+            return;
+        };
+        if let Some((key, first)) = key
+            && after > 0
+        {
+            // Where somebody has to begin before that, all is read.
+            let epoch = |store| epoch_of(key, first, store);
+            let fits = |it: &Greeting| position(&slice, it.inbox, epoch).0 >= after;
+            if !taking.greetings.iter().all(|(_, it)| fits(it)) {
+                return self.ask_for_inbox(client, false);
+            }
+        }
+        let heard = taking.heard;
+        let last = slice.last;
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.mailbox = Mailbox::of(slice);
+        }
+        self.keeper.look_now(client);
+        self.greet_all(ctx, now, client);
+        if let Some(copied) = self.keeper.copy_mut(client) {
+            copied.mailbox.slice = None;
+        }
+        // It came while the inbox was read.
+        if heard > last {
+            self.catch_up(ctx, client, heard);
         }
     }
 
@@ -185,7 +266,7 @@ impl<S: Store> Edge<S> {
             if let Some(token) = greeting.token
                 && self.stop_asking(id)
             {
-                let found = self.find_session(ctx, now, &token, &greeting.admission);
+                let found = self.find_session(ctx, now, &token, &greeting);
                 self.begin_session(ctx, now, id, greeting, found);
             }
         }
@@ -229,6 +310,7 @@ impl<S: Store> Edge<S> {
             let found = match judged {
                 Judged::Fits => {
                     let taking = self.keeper.begin_taking(client, record.turn);
+                    taking.from = Some(record.node);
                     taking.greetings.push((id, greeting));
                     continue;
                 }
@@ -255,10 +337,24 @@ impl<S: Store> Edge<S> {
             return;
         };
         // Its rooms will know it by the connection of who has asked first.
-        let taking = self.keeper.taking(client);
-        let Some(conn) = taking.and_then(|it| it.greetings.first()).map(|it| it.0) else {
+        let taking = self
+            .keeper
+            .taking(client)
+            .map(|it| (it.from, it.greetings.first()));
+        let Some((from, Some((conn, greeting)))) = taking else {
             return;
         };
+        let (conn, shown) = (*conn, greeting.token.map(|it| it.key));
+        if let Some(home) = from.and_then(|node| self.shard_at(ctx, node, client))
+            && home != ctx.own
+        {
+            let taken = SessionTaken {
+                client,
+                turn: record.turn,
+                by_newest: shown == Some(saved.key),
+            };
+            ctx.post(home, Letter::SessionTaken(taken));
+        }
         let encoding = self.conn(conn).map_or(Encoding::ALL[0], |it| it.encoding);
         let origin = self.conn(conn).map(|it| it.origin);
         let admission = admission_of(&saved);
@@ -279,9 +375,8 @@ impl<S: Store> Edge<S> {
             (membership.player, membership.floor) = (packed.player, packed.floor);
             session.memberships.push(membership);
         }
-        let epoch = Epoch::from_random(ctx.host.random());
         session.direct_messages = Some(Box::new(DirectMessages {
-            inbox: Some(Inbox::lost(epoch, ctx.inbox_memory.take(0))),
+            inbox: None,
             sent: Sent::restore(&saved.sent),
         }));
         let user_id = Box::<str>::from(session.user_id());
@@ -299,9 +394,10 @@ impl<S: Store> Edge<S> {
             encoding,
             origin: origin.unwrap_or(crate::identity::Origin::NONE),
             session,
+            opened: 0,
             until: now.micros.saturating_add(micros(grace)),
         });
-        self.user_session(ctx, now, &user_id, client, true);
+        self.user_session(ctx, now, &user_id, (client, true), true);
     }
 
     /// A room of a session that was taken does not know this node yet: it must, to be told that it leaves.

@@ -127,6 +127,9 @@ impl<S: Store> Edge<S> {
         if memberships.any(|it| it.state == State::Stale || !matches!(it.events, Events::Live)) {
             self.ask_next(ctx, now, id);
         }
+        if S::WAITS {
+            self.ask_mail(ctx, id);
+        }
         Written::Done
     }
 

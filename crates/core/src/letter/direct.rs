@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use crate::direct::DirectBody;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef};
+use crate::store::StoreId;
 
 /// A direct message on its way.
 #[derive(Debug)]
@@ -20,6 +21,17 @@ pub(crate) struct DirectMessage {
     pub(crate) window: u32,
     pub(crate) request_id: u32,
     pub(crate) body: Arc<DirectBody>,
+}
+
+impl DirectMessage {
+    /// The same for one client.
+    pub(crate) fn copy_to(&self, client: ClientId) -> DirectMessage {
+        DirectMessage {
+            to: Recipient::client(client),
+            body: Arc::clone(&self.body),
+            ..*self
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +67,28 @@ pub(crate) enum Receipt {
     Failed(ErrorCode),
     /// So many inboxes will say.
     Copies(u32),
+}
+
+/// A direct message that the inbox of a client has in the store.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) client: ClientId,
+    /// Its offset there, and the store whose offset that is.
+    pub(crate) offset: u64,
+    pub(crate) store: StoreId,
+    /// Milliseconds since the Unix epoch at which its sender's node took it.
+    pub(crate) unix_ms: i64,
+    pub(crate) body: Arc<DirectBody>,
+}
+
+/// Another node has taken a session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTaken {
+    pub(crate) client: ClientId,
+    /// Its turn from then on.
+    pub(crate) turn: u64,
+    /// By whom the newest resume token was shown: not by an older connection of the same client.
+    pub(crate) by_newest: bool,
 }
 
 #[derive(Debug)]

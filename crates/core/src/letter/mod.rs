@@ -4,7 +4,9 @@ mod direct;
 mod op;
 mod to_edge;
 
-pub(crate) use direct::{DirectMessage, Receipt, Receipted, Recipient, UserSession};
+pub(crate) use direct::{
+    DirectMessage, News, Receipt, Receipted, Recipient, SessionTaken, UserSession,
+};
 pub(crate) use op::{
     Join, Leave, MembersPage, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Resume,
     RoomRef,
@@ -33,6 +35,10 @@ pub(crate) enum Letter {
     User(Box<UserSession>),
     /// A session at home on the other shard is one more than its user may have.
     SessionRefused(ClientId),
+    /// A direct message is in the inbox, in the store, of a client that is at home on the other shard.
+    News(Box<News>),
+    /// A session that was at home on the other shard has another node.
+    SessionTaken(SessionTaken),
     /// Bytes of deliveries that the sender of this has taken over: the link has room again.
     Credit(usize),
     /// An empty buffer that came from the other shard with a publish.

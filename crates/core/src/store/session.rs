@@ -69,7 +69,8 @@ pub struct InboxAppend {
     pub to: ClientId,
     /// Who sends.
     pub from: ClientId,
-    /// The sender's number; 0: it has none, and a repeat is a second message.
+    /// The sender's number. Where it has none, a random one from 2^53 on, so that one that is asked again is known; 0: a
+    /// repeat is a second message.
     pub seq: u64,
     /// The message, packed.
     pub message: Box<[u8]>,
@@ -88,6 +89,8 @@ pub enum InboxAppended {
         offset: u64,
         /// Who has the session.
         node: NodeId,
+        /// The store whose offset that is: see [`InboxSlice::store`].
+        store: StoreId,
     },
     /// There is no such session.
     NoSession,
@@ -113,6 +116,12 @@ pub struct InboxSlice {
     pub first: u64,
     /// The offset of the newest.
     pub last: u64,
+    /// The store at which the newest was appended; of nobody while there was none. Offsets mean something with it alone:
+    /// another store may have lost some, and have given them to other messages since.
+    pub store: StoreId,
+    /// The one before, with the offset of the newest that there was when the first message came at `store`. What it had
+    /// confirmed up to there has the same offset still.
+    pub before: Option<(StoreId, u64)>,
 }
 
 /// A user has a session more, or one less.

@@ -1,6 +1,7 @@
 //! What leaves a node as bytes: letters to other nodes, and what a store keeps.
 
 mod bytes;
+pub(crate) mod inbox;
 pub(crate) mod letter;
 pub(crate) mod room;
 pub(crate) mod session;

@@ -11,7 +11,6 @@ use roomcast_protocol::ErrorCode;
 
 use super::bytes::{Reader, WireError, Writer};
 use crate::identity::{Grant, Identity, Rights, Rooms};
-use crate::log::Epoch;
 use crate::player::PlayerNum;
 use crate::token::SessionKey;
 
@@ -31,8 +30,6 @@ pub(crate) struct PackedSession {
     pub(crate) parked_since: i64,
     /// In the order in which they were joined.
     pub(crate) memberships: Vec<PackedMembership>,
-    /// The epoch of its inbox, once it has one.
-    pub(crate) inbox: Option<Epoch>,
     pub(crate) sent: PackedSent,
 }
 
@@ -79,7 +76,6 @@ impl PackedSession {
             identity,
             parked_since,
             memberships,
-            inbox,
             sent,
         } = self;
         let out = &mut Writer::new(out);
@@ -87,12 +83,9 @@ impl PackedSession {
         out.u64(key.incarnation);
         out.varint(key.generation.get());
         out.varint(*first);
-        out.flags([identity.is_some(), inbox.is_some()]);
+        out.flags([identity.is_some()]);
         if let Some(identity) = identity {
             write_identity(out, identity);
-        }
-        if let Some(epoch) = inbox {
-            out.epoch(*epoch);
         }
         out.signed(*parked_since);
         out.size(memberships.len());
@@ -117,14 +110,12 @@ impl PackedSession {
             generation: NonZeroU32::new(bytes.varint()?).ok_or(WireError::Range)?,
         };
         let first = bytes.varint()?;
-        let [has_identity, has_inbox] = bytes.flags()?;
+        let [has_identity] = bytes.flags()?;
         let identity = has_identity.then(|| read_identity(bytes)).transpose()?;
-        let inbox = has_inbox.then(|| bytes.epoch()).transpose()?;
         Ok(PackedSession {
             key,
             first,
             identity: identity.map(Box::new),
-            inbox,
             parked_since: bytes.signed()?,
             memberships: bytes.list(1, |bytes| PackedMembership::read(&mut bytes.framed()?))?,
             sent: PackedSent::read(bytes)?,
@@ -304,7 +295,6 @@ mod tests {
             identity: None,
             parked_since: 0,
             memberships: Vec::new(),
-            inbox: None,
             sent: PackedSent::default(),
         }
     }
@@ -335,7 +325,6 @@ mod tests {
                 membership("chat:42", Some((Rights::PUBLISH, 1_700_000_100_000))),
                 membership("chat:43", None),
             ],
-            inbox: Epoch::parse("0123456789abcdef"),
             sent: PackedSent {
                 last: 40,
                 answers: vec![
@@ -407,7 +396,7 @@ mod tests {
         fn any_session_is_read_as_it_was(
             (incarnation, generation, first) in any::<(u64, NonZeroU32, u32)>(),
             (user_id, name, direct, expires_at) in any::<(String, String, bool, i64)>(),
-            (has_identity, has_inbox, parked_since) in any::<(bool, bool, i64)>(),
+            (has_identity, parked_since) in any::<(bool, i64)>(),
             grants in prop::collection::vec((0..3_u8, any::<String>(), any::<u8>()), 0..3),
             rooms in prop::collection::vec(any::<(String, u32, bool, Option<(u8, i64)>, u32)>(), 0..3),
             answers in prop::collection::vec((0..3_u8, any::<u32>()), 0..33),
@@ -448,7 +437,6 @@ mod tests {
                 identity: has_identity.then(|| Box::new(identity)),
                 parked_since,
                 memberships: rooms.into_iter().map(membership).collect(),
-                inbox: has_inbox.then(|| Epoch::from_random(incarnation)),
                 sent: PackedSent {
                     last: answers.len() as u64 + u64::from(first),
                     answers: answers.into_iter().map(answer).collect(),

@@ -115,6 +115,15 @@ impl Model {
         session.filter(|it| !it.has_ended(now_ms))?.ends
     }
 
+    /// The sessions that it has.
+    pub fn sessions(&self, now_ms: u64) -> impl Iterator<Item = (ClientId, &SessionRecord)> {
+        let live = self
+            .sessions
+            .iter()
+            .filter(move |(_, it)| !it.has_ended(now_ms));
+        live.map(|(client, it)| (*client, &it.record))
+    }
+
     /// What it has of a session, whoever has it.
     pub fn session(&self, now_ms: u64, client: &ClientId) -> Option<&SessionRecord> {
         let session = self.sessions.get(client);

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
-    UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, StoreId, Take,
+    Taken, UserChange,
 };
 
 use super::{Model, ends, has_ended};
@@ -18,6 +18,9 @@ pub(super) struct Session {
     inbox: VecDeque<Message>,
     /// The offset of the newest message that there ever was.
     last: u64,
+    /// At which store that came, and which one it was before, up to which offset.
+    store: StoreId,
+    before: Option<(StoreId, u64)>,
     pub(super) ends: Option<u64>,
 }
 
@@ -75,6 +78,8 @@ impl Model {
                 attempt: None,
                 inbox: VecDeque::new(),
                 last: 0,
+                store: StoreId::default(),
+                before: None,
                 ends: ends(now_ms, save.ends_after, None),
             };
             self.sessions.insert(save.client, session);
@@ -99,14 +104,24 @@ impl Model {
     }
 
     pub(super) fn inbox_append(&mut self, now_ms: u64, append: &InboxAppend) -> InboxAppended {
+        let store = self.store;
         let Some(session) = self.live_session(now_ms, &append.to) else {
             return InboxAppended::NoSession;
         };
         let node = session.record.node;
         let same = |it: &&Message| it.seq == append.seq && it.from == append.from;
         if let Some(known) = session.inbox.iter().find(same).filter(|it| it.seq > 0) {
-            let offset = known.offset;
-            return InboxAppended::Stored { offset, node };
+            let (offset, store) = (known.offset, session.store);
+            return InboxAppended::Stored {
+                offset,
+                node,
+                store,
+            };
+        }
+        if session.store != store {
+            let none = session.store == StoreId::default();
+            session.before = (!none).then_some((session.store, session.last));
+            session.store = store;
         }
         session.last += 1;
         let offset = session.last;
@@ -122,7 +137,11 @@ impl Model {
         {
             session.inbox.pop_front();
         }
-        InboxAppended::Stored { offset, node }
+        InboxAppended::Stored {
+            offset,
+            node,
+            store,
+        }
     }
 
     pub(super) fn inbox_read(&mut self, now_ms: u64, read: &InboxRead) -> InboxSlice {
@@ -146,6 +165,8 @@ impl Model {
             messages,
             first: session.inbox.front().map_or(last + 1, |it| it.offset),
             last,
+            store: session.store,
+            before: session.before,
         }
     }
 

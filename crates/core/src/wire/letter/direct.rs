@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Receiving, Sending};
 use crate::direct::DirectBody;
 use crate::id::ClientId;
-use crate::letter::{DirectMessage, Receipt, Receipted, Recipient, UserSession};
+use crate::letter::{
+    DirectMessage, News, Receipt, Receipted, Recipient, SessionTaken, UserSession,
+};
+use crate::store::StoreId;
 use crate::wire::bytes::{Reader, WireError, Writer};
 
 pub(super) fn write_message(out: &mut Writer<'_>, sending: Sending, message: &DirectMessage) {
@@ -127,6 +130,49 @@ pub(super) fn read_receipt(bytes: &mut Reader<'_>) -> Result<Receipted, WireErro
             COPIES => Receipt::Copies(bytes.varint()?),
             _ => return Err(WireError::Unknown),
         },
+    })
+}
+
+pub(super) fn write_news(out: &mut Writer<'_>, news: &News) {
+    let News {
+        client,
+        offset,
+        store,
+        unix_ms,
+        body,
+    } = news;
+    out.client(*client);
+    out.varint(*offset);
+    out.raw(&store.0.to_be_bytes());
+    out.signed(*unix_ms);
+    write_body(out, body);
+}
+
+pub(super) fn read_news(bytes: &mut Reader<'_>) -> Result<News, WireError> {
+    let (client, offset) = (bytes.client()?, bytes.offset()?);
+    let store = bytes.raw(16)?.try_into().map_err(|_| WireError::Short)?;
+    Ok(News {
+        client,
+        offset,
+        store: StoreId(u128::from_be_bytes(store)),
+        unix_ms: bytes.signed()?,
+        body: Arc::new(read_body(bytes)?),
+    })
+}
+
+pub(super) fn write_taken(out: &mut Writer<'_>, taken: SessionTaken) {
+    out.client(taken.client);
+    out.varint(taken.turn);
+    out.flags([taken.by_newest]);
+}
+
+pub(super) fn read_taken(bytes: &mut Reader<'_>) -> Result<SessionTaken, WireError> {
+    let (client, turn) = (bytes.client()?, bytes.offset()?);
+    let [by_newest] = bytes.flags()?;
+    Ok(SessionTaken {
+        client,
+        turn,
+        by_newest,
     })
 }
 

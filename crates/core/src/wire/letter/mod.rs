@@ -34,6 +34,8 @@ mod op;
 mod tests;
 mod to_edge;
 
+pub(crate) use direct::{read_body, write_body};
+
 use super::bytes::{Reader, WireError, Writer};
 use crate::address::{NodeNumber, ShardAddress};
 use crate::chunk::ChunkPool;
@@ -78,6 +80,8 @@ mod kind {
     pub(super) const SESSION_REFUSED: u8 = 67;
     pub(super) const CREDIT: u8 = 68;
     pub(super) const GATEWAY_HOME_GONE: u8 = 69;
+    pub(super) const NEWS: u8 = 70;
+    pub(super) const SESSION_TAKEN: u8 = 71;
 }
 
 /// Where letters go, and when.
@@ -118,6 +122,8 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::Receipt(receipt) => direct::write_receipt(out, receipt),
         Letter::User(user) => direct::write_user(out, user),
         Letter::SessionRefused(client) => out.client(*client),
+        Letter::News(news) => direct::write_news(out, news),
+        Letter::SessionTaken(taken) => direct::write_taken(out, *taken),
         Letter::Credit(bytes) => out.size(*bytes),
         Letter::HomeGone(room) => out.text(room),
         Letter::Spare(_) => {}
@@ -132,6 +138,8 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::Receipt(_) => kind::RECEIPT,
         Letter::User(_) => kind::USER,
         Letter::SessionRefused(_) => kind::SESSION_REFUSED,
+        Letter::News(_) => kind::NEWS,
+        Letter::SessionTaken(_) => kind::SESSION_TAKEN,
         Letter::Credit(_) => kind::CREDIT,
         Letter::HomeGone(_) => kind::GATEWAY_HOME_GONE,
         Letter::Spare(_) => return None,
@@ -158,6 +166,8 @@ pub(crate) fn read(
         kind::RECEIPT => direct::read_receipt(&mut body).map(Letter::Receipt),
         kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),
         kind::SESSION_REFUSED => body.client().map(Letter::SessionRefused),
+        kind::NEWS => direct::read_news(&mut body).map(|it| Letter::News(Box::new(it))),
+        kind::SESSION_TAKEN => direct::read_taken(&mut body).map(Letter::SessionTaken),
         kind::CREDIT => body.varint().map(Letter::Credit),
         kind::GATEWAY_HOME_GONE => body.text().map(|room| Letter::HomeGone(room.into())),
         _ => return Ok(None),

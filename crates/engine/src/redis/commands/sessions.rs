@@ -2,8 +2,8 @@
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
-    UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, StoreId, Take,
+    Taken, UserChange,
 };
 
 use super::{
@@ -110,9 +110,10 @@ pub(super) fn stored(value: Value) -> Option<InboxAppended> {
     match value {
         Value::Nil => Some(InboxAppended::NoSession),
         Value::Array(parts) => match &parts[..] {
-            [offset, node] => Some(InboxAppended::Stored {
+            [offset, node, store] => Some(InboxAppended::Stored {
                 offset: parse_number(offset)?,
                 node: parse_node(node)?,
+                store: parse_store(store)?,
             }),
             _ => None,
         },
@@ -130,6 +131,8 @@ pub(super) fn slice(value: Value) -> Option<InboxSlice> {
         "" => last.checked_add(1)?,
         id => entry_offset(id)?,
     };
+    let store = parse_store(&parts.next()?)?;
+    let before = (parse_store(&parts.next()?)?, parse_number(&parts.next()?)?);
     let mut messages = Vec::new();
     while let Some(id) = parts.next() {
         let Value::Bytes(message) = parts.next()? else {
@@ -141,6 +144,8 @@ pub(super) fn slice(value: Value) -> Option<InboxSlice> {
         messages,
         first,
         last,
+        store,
+        before: Some(before).filter(|(store, _)| *store != StoreId::default()),
     })
 }
 
@@ -151,6 +156,14 @@ pub(super) fn clients(value: Value) -> Option<Vec<ClientId>> {
         .collect::<Option<_>>()?;
     clients.sort_unstable();
     Some(clients)
+}
+
+/// The name of a store; empty for none.
+fn parse_store(value: &Value) -> Option<StoreId> {
+    Some(match value.as_str()? {
+        "" => StoreId::default(),
+        name => StoreId(u128::from_str_radix(name, 16).ok()?),
+    })
 }
 
 fn entry_offset(id: &str) -> Option<u64> {

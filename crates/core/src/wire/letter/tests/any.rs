@@ -16,11 +16,12 @@ use crate::id::{ClientId, ConnRef, NameHash};
 use crate::identity::Rights;
 use crate::letter::{
     Delivery, DirectMessage, Encoded, Exclusion, Join, Joined, Leave, Letter, MembersPage,
-    NewestState, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Receipt, Receipted,
-    Recipient, Resume, RoomRef, Slice, ToEdge, UserSession,
+    NewestState, News, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Receipt, Receipted,
+    Recipient, Resume, RoomRef, SessionTaken, Slice, ToEdge, UserSession,
 };
 use crate::log::{Epoch, Since};
 use crate::state_position::StatePosition;
+use crate::store::StoreId;
 use crate::table::Number;
 
 /// SplitMix64.
@@ -159,7 +160,7 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 30 {
+        match self.u64() % 32 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
@@ -173,7 +174,19 @@ impl Draw {
                 present: self.bool(),
             })),
             27 => Letter::SessionRefused(self.client()),
-            28 => Letter::HomeGone(self.text().into()),
+            28 => Letter::News(Box::new(News {
+                client: self.client(),
+                offset: self.offset(),
+                store: StoreId(u128::from(self.u64()) << 64 | u128::from(self.u64())),
+                unix_ms: self.u64() as i64,
+                body: Arc::new(self.body()),
+            })),
+            29 => Letter::SessionTaken(SessionTaken {
+                client: self.client(),
+                turn: self.offset(),
+                by_newest: self.bool(),
+            }),
+            30 => Letter::HomeGone(self.text().into()),
             _ => Letter::Credit(self.u64() as usize),
         }
     }
@@ -365,7 +378,6 @@ impl Draw {
     }
 
     fn direct(&mut self) -> DirectMessage {
-        let (bytes, name_length) = self.name_and_payload();
         let to = match self.list(Draw::client) {
             clients if clients.is_empty() => Recipient::User,
             clients => Recipient::Clients(clients.into()),
@@ -377,16 +389,21 @@ impl Draw {
             born: self.born(),
             window: self.u32(),
             request_id: self.u32(),
-            body: Arc::new(DirectBody {
-                message_type: self.message_type(),
-                payload_kind: self.payload_kind(),
-                from: self.client(),
-                to_user: self.text().into(),
-                seq: self.offset(),
-                ephemeral: self.bool(),
-                bytes: bytes.into(),
-                name_length,
-            }),
+            body: Arc::new(self.body()),
+        }
+    }
+
+    fn body(&mut self) -> DirectBody {
+        let (bytes, name_length) = self.name_and_payload();
+        DirectBody {
+            message_type: self.message_type(),
+            payload_kind: self.payload_kind(),
+            from: self.client(),
+            to_user: self.text().into(),
+            seq: self.offset(),
+            ephemeral: self.bool(),
+            bytes: bytes.into(),
+            name_length,
         }
     }
 

@@ -14,12 +14,13 @@ use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId, HomeRoomId, NameHash};
 use crate::identity::Rights;
 use crate::letter::{
-    Delivery, DirectMessage, Exclusion, Join, Joined, Leave, Letter, MembersPage, NewestState, Op,
-    OpHead, OpKind, Place, Publish, ReadLog, ReadState, Receipt, Receipted, Recipient, Resume,
-    RoomRef, Slice, ToEdge, UserSession,
+    Delivery, DirectMessage, Exclusion, Join, Joined, Leave, Letter, MembersPage, NewestState,
+    News, Op, OpHead, OpKind, Place, Publish, ReadLog, ReadState, Receipt, Receipted, Recipient,
+    Resume, RoomRef, SessionTaken, Slice, ToEdge, UserSession,
 };
 use crate::log::{Epoch, Since};
 use crate::state_position::StatePosition;
+use crate::store::StoreId;
 use crate::table::Number;
 
 /// Microseconds at which all letters are written and read.
@@ -328,6 +329,18 @@ fn others() -> Vec<(&'static str, Letter)> {
             receipt,
         })
     };
+    let news = News {
+        client: client(2),
+        offset: 78,
+        store: StoreId(0x0123_4567_89ab_cdef << 64 | 5),
+        unix_ms: 1_700_000_000_123,
+        body: Arc::new(body(MessageType::Chat, "", 0, "hello")),
+    };
+    let taken = SessionTaken {
+        client: client(1),
+        turn: 3,
+        by_newest: true,
+    };
     let user = UserSession {
         user_id: "user-1".into(),
         session: client(1),
@@ -345,6 +358,8 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("copies", receipt(Receipt::Copies(3))),
         ("user", Letter::User(Box::new(user))),
         ("session_refused", Letter::SessionRefused(client(1))),
+        ("news", Letter::News(Box::new(news))),
+        ("session_taken", Letter::SessionTaken(taken)),
         ("credit", Letter::Credit(70_000)),
         ("gateway_home_gone", Letter::HomeGone("chat:42".into())),
     ]

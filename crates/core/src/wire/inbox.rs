@@ -1,0 +1,107 @@
+//! A direct message as an inbox in a store keeps it.
+//!
+//! It begins with its format. What a newer node has written behind the known fields is left out.
+
+use super::bytes::{Reader, WireError, Writer};
+use super::letter::{read_body, write_body};
+use crate::direct::DirectBody;
+
+/// The format of direct messages in inboxes.
+const FORMAT: u8 = 1;
+
+/// A message, and the milliseconds since the Unix epoch at which its sender's node took it.
+pub(crate) fn write(unix_ms: i64, body: &DirectBody) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(64 + body.bytes.len());
+    let out = &mut Writer::new(&mut bytes);
+    out.u8(FORMAT);
+    out.signed(unix_ms);
+    write_body(out, body);
+    bytes.into()
+}
+
+/// The reverse of [`write`].
+///
+/// # Errors
+/// It is not one, or of another format.
+pub(crate) fn read(message: &[u8]) -> Result<(i64, DirectBody), WireError> {
+    let bytes = &mut Reader::new(message);
+    let format = bytes.u8()?;
+    if format != FORMAT {
+        return Err(WireError::Format(format));
+    }
+    Ok((bytes.signed()?, read_body(bytes)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use proptest::prelude::*;
+    use roomcast_protocol::{MessageType, PayloadKind};
+
+    use super::*;
+    use crate::id::ClientId;
+    use crate::wire::vectors;
+
+    fn body(to_user: &str, text: &str, name_length: u32) -> DirectBody {
+        DirectBody {
+            message_type: MessageType::Event,
+            payload_kind: PayloadKind::Json,
+            from: ClientId::from_random([1, 2]),
+            to_user: to_user.into(),
+            seq: 7,
+            ephemeral: false,
+            bytes: text.as_bytes().into(),
+            name_length,
+        }
+    }
+
+    fn examples() -> [(&'static str, Box<[u8]>); 2] {
+        let unix_ms = 1_700_000_000_123;
+        [
+            ("direct", write(unix_ms, &body("", "wave\"hello\"", 4))),
+            ("to_user", write(unix_ms, &body("user-2", "{}", 0))),
+        ]
+    }
+
+    #[test]
+    fn it_is_written_as_it_always_was() {
+        let examples = examples().into_iter();
+        vectors::check(
+            "inboxes.txt",
+            "Direct messages in inboxes in a store.",
+            examples.map(|(name, bytes)| (name, bytes.into_vec())),
+        );
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_and_not_in_part() {
+        for (name, bytes) in examples() {
+            let (unix_ms, body) = read(&bytes).unwrap();
+            assert_eq!(write(unix_ms, &body), bytes, "{name}");
+            for length in 0..bytes.len() {
+                assert!(read(&bytes[..length]).is_err(), "{name}: {length} bytes");
+            }
+            let mut longer = bytes.to_vec();
+            longer.extend(b"and more");
+            assert!(read(&longer).is_ok());
+            longer[0] += 1;
+            assert!(matches!(read(&longer), Err(WireError::Format(2))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let _ = read(&bytes);
+            let mut changed = examples()[0].1.to_vec();
+            let at = at.index(changed.len());
+            changed[at] = byte;
+            let _ = read(&changed);
+        }
+    }
+}
