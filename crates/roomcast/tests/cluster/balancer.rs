@@ -2,17 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::random::Random;
 
-/// Gives each connection to a node by chance, whoever it is of.
+/// From one look at a node's `/readyz` to the next, and how long one may take.
+const LOOKS: Duration = Duration::from_millis(200);
+
+/// Gives each connection to a node by chance, whoever it is of: to one of those that say that they are ready, if any
+/// does.
 pub struct Balancer {
     pub address: SocketAddr,
 }
@@ -21,11 +25,21 @@ impl Balancer {
     pub async fn start(nodes: Vec<SocketAddr>, seed: u64) -> Balancer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let nodes: Vec<Arc<Node>> = (nodes.into_iter())
+            .map(|address| {
+                let ready = AtomicBool::new(true);
+                Arc::new(Node { address, ready })
+            })
+            .collect();
+        for node in &nodes {
+            tokio::spawn(watch(node.clone()));
+        }
         tokio::spawn(async move {
             let mut random = Random(seed);
             while let Ok((near, _)) = listener.accept().await {
                 let mut order = nodes.clone();
                 random.shuffle(&mut order);
+                order.sort_by_key(|node| !node.ready.load(Ordering::Relaxed));
                 tokio::spawn(carry(near, order));
             }
         });
@@ -33,10 +47,33 @@ impl Balancer {
     }
 }
 
+struct Node {
+    address: SocketAddr,
+    ready: AtomicBool,
+}
+
+async fn watch(node: Arc<Node>) {
+    loop {
+        let ready = timeout(LOOKS, is_ready(node.address)).await;
+        node.ready
+            .store(matches!(ready, Ok(Ok(true))), Ordering::Relaxed);
+        tokio::time::sleep(LOOKS).await;
+    }
+}
+
+async fn is_ready(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.starts_with("HTTP/1.1 200"))
+}
+
 /// To the first of these that takes it.
-async fn carry(mut near: TcpStream, order: Vec<SocketAddr>) {
+async fn carry(mut near: TcpStream, order: Vec<Arc<Node>>) {
     for node in order {
-        if let Ok(mut far) = TcpStream::connect(node).await {
+        if let Ok(mut far) = TcpStream::connect(node.address).await {
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let _ = copy_bidirectional(&mut near, &mut far).await;
             return;

@@ -28,6 +28,8 @@ pub struct Load {
     pub members: usize,
     /// From one chat of a member to its next.
     pub every: Duration,
+    /// Whether they send direct messages.
+    pub direct: bool,
 }
 
 /// What all members are to do.
@@ -122,6 +124,7 @@ pub struct Member {
     pub hall: Arc<Hall>,
     pub place: usize,
     pub every: Duration,
+    pub direct: bool,
     pub phase: watch::Receiver<Phase>,
     /// Answers so far.
     pub answers: Arc<AtomicU64>,
@@ -193,8 +196,10 @@ impl Member {
             if !talks && !ended {
                 ended = true;
                 pending.push_back(Pending::chat(room, format!("{} {END}", self.place)));
-                let text = format!("psst {} {END}", self.place);
-                pending.push_back(Pending::direct(client, &neighbour, text));
+                if self.direct {
+                    let text = format!("psst {} {END}", self.place);
+                    pending.push_back(Pending::direct(client, &neighbour, text));
+                }
             }
             tokio::select! {
                 biased;
@@ -216,7 +221,7 @@ impl Member {
                 _ = pace.tick(), if talks && pending.len() < UNDER_WAY => {
                     number += 1;
                     pending.push_back(Pending::chat(room, format!("{} {number}", self.place)));
-                    if number % DIRECT_EVERY == 0 {
+                    if self.direct && number % DIRECT_EVERY == 0 {
                         let text = format!("psst {} {number}", self.place);
                         pending.push_back(Pending::direct(client, &neighbour, text));
                     }

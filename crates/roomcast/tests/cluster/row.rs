@@ -29,12 +29,16 @@ pub struct Row {
     pub anew: usize,
     /// Numbered messages that were not done, or of which nobody could say.
     pub refused: usize,
+    /// All of that which has to do with direct messages.
+    pub inboxes: usize,
     /// Never came to an end.
     pub stuck: usize,
     /// Longest time in which a member heard nothing in its room while it talked.
     pub pause: Duration,
     /// The first findings. Times are from when the fault began.
     pub words: Vec<String>,
+    /// Whether there were direct messages. Else what is said of inboxes matters to nobody.
+    direct: bool,
     since: Instant,
 }
 
@@ -61,9 +65,11 @@ impl Row {
             left: 0,
             anew: 0,
             refused: 0,
+            inboxes: 0,
             stuck,
             pause: Duration::ZERO,
             words: Vec::new(),
+            direct: load.direct,
             since: talked.0,
         };
         for error in said.iter().flat_map(|(_, it)| &it.refused) {
@@ -90,7 +96,7 @@ impl Row {
                     .filter(|(to, _)| *to == member.id_before)
                     .map(|(_, acked)| acked)
                     .collect();
-                row.stream(&format!("the inbox of {who}"), &member.direct, &direct);
+                row.inbox(&format!("the inbox of {who}"), &member.direct, &direct);
                 if member.client.client_id() != member.id_before {
                     row.anew += 1;
                     row.word(|| format!("{who} has another id now"));
@@ -107,7 +113,8 @@ impl Row {
 
     /// Whether all promises were kept.
     pub fn is_clean(&self) -> bool {
-        self.is_told() && self.told + self.anew + self.left + self.refused == 0
+        let inboxes = if self.direct { self.inboxes } else { 0 };
+        self.is_told() && self.told + self.anew + self.left + self.refused + inboxes == 0
     }
 
     /// Whether nothing was lost in silence, and all went on.
@@ -126,6 +133,18 @@ impl Row {
             Some(after) => format!("at {:.3} s", after.as_secs_f64()),
             None => "before the fault".to_owned(),
         }
+    }
+
+    fn inbox(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+        let rooms = [self.lost, self.told, self.twice, self.disorder, self.anew];
+        let words = self.words.len();
+        self.stream(who, told, acked);
+        if !self.direct {
+            self.words.truncate(words);
+        }
+        let both = [self.lost, self.told, self.twice, self.disorder, self.anew];
+        self.inboxes += both.iter().sum::<usize>() - rooms.iter().sum::<usize>();
+        [self.lost, self.told, self.twice, self.disorder, self.anew] = rooms;
     }
 
     /// What a member was told of a room, or of its inbox.
@@ -212,7 +231,7 @@ impl Row {
         }
     }
 
-    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused stuck  longest pause";
+    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused inboxes stuck  longest pause";
 }
 
 impl fmt::Display for Heard {
@@ -247,7 +266,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>5} {:>11} ms",
+            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>7} {:>5} {:>11} ms",
             self.name,
             self.clients,
             self.acked,
@@ -258,6 +277,7 @@ impl fmt::Display for Row {
             self.left,
             self.anew,
             self.refused,
+            self.inboxes,
             self.stuck,
             self.pause.as_millis(),
         )

@@ -57,6 +57,7 @@ impl Run {
                     hall: hall.clone(),
                     place,
                     every: load.every,
+                    direct: load.direct,
                     phase: watched.clone(),
                     answers: seen.answers.clone(),
                     news: news.clone(),

@@ -2,6 +2,7 @@
 
 mod node;
 mod redis;
+mod topology;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -47,26 +48,35 @@ macro_rules! not_yet {
     };
 }
 
-hold! {}
+hold! {
+    Whole the_only_node_is_killed_and_starts_again = node::only_one_killed;
+    Whole one_of_three_nodes_is_killed = node::one_killed;
+    Whole a_node_is_ended_politely = node::one_ended;
+    Told a_node_and_all_data_of_redis_are_lost = redis::and_a_node_empty;
+    Whole connections_to_redis_are_killed = redis::connections_killed;
+    Whole a_node_is_stopped_past_its_lease = node::one_stopped;
+    Whole redis_is_stopped = redis::stopped;
+    Whole scripts_are_flushed = redis::scripts_flushed;
+    Told all_keys_are_flushed = redis::all_flushed;
+    Whole redis_is_out_of_memory = redis::out_of_memory;
+    Whole redis_is_slow = redis::slow;
+    Whole all_nodes_are_restarted_in_turn = node::all_in_turn;
+    Whole the_right_to_run_scripts_is_taken_away = redis::no_right;
+}
 
 not_yet! {
-    Whole the_only_node_is_killed_and_starts_again = node::only_one_killed, "no node has a store";
-    Whole one_of_three_nodes_is_killed = node::one_killed, "no node has a store";
-    Whole a_node_is_ended_politely = node::one_ended, "no node has a store";
-    Whole redis_is_killed_and_starts_with_its_data = redis::with_its_data, "no node has a store";
-    Whole redis_starts_empty = redis::empty, "no node has a store";
-    Whole redis_starts_with_older_data = redis::older, "no node has a store";
-    Whole a_node_and_redis_are_killed = redis::and_a_node, "no node has a store";
-    Told a_node_and_all_data_of_redis_are_lost = redis::and_a_node_empty, "no node has a store";
-    Whole connections_to_redis_are_killed = redis::connections_killed, "no node has a store";
-    Whole a_node_is_stopped_past_its_lease = node::one_stopped, "no node has a store";
-    Whole redis_is_stopped = redis::stopped, "no node has a store";
-    Whole scripts_are_flushed = redis::scripts_flushed, "no node has a store";
-    Told all_keys_are_flushed = redis::all_flushed, "no node has a store";
-    Whole redis_is_out_of_memory = redis::out_of_memory, "no node has a store";
-    Whole redis_is_slow = redis::slow, "no node has a store";
-    Whole all_nodes_are_restarted_in_turn = node::all_in_turn, "no node has a store";
-    Whole the_right_to_run_scripts_is_taken_away = redis::no_right, "no node has a store";
+    Whole redis_is_killed_and_starts_with_its_data = redis::with_its_data,
+        "another Redis: homes drop their rooms, and clients are told of a gap";
+    Whole redis_starts_empty = redis::empty,
+        "another Redis: homes drop their rooms, and clients are told of a gap";
+    Whole redis_starts_with_older_data = redis::older,
+        "another Redis: homes drop their rooms, and clients are told of a gap";
+    Whole a_node_and_redis_are_killed = redis::and_a_node,
+        "another Redis: homes drop their rooms, and clients are told of a gap";
+    Whole a_replica_takes_over = topology::sentinel_fails_over,
+        "another Redis: homes drop their rooms, and clients are told of a gap";
+    Whole slots_move_to_another_master = topology::slots_move,
+        "a server does not start with a Redis Cluster";
 }
 
 /// Says what is left out, and runs those of them that `ROOMCAST_FAULT` names: a part of a name will do.
