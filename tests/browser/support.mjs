@@ -52,8 +52,11 @@ export async function startServer({ port = 0, args = [] } = {}) {
   };
 }
 
-/** Starts an example on a port of its choice (or on `port`), and waits until it says where it listens. */
-export async function startExample(name, port = 0) {
+/**
+ * Starts an example on a port of its choice (or on `port`), and waits until it says where it listens. It is ended with
+ * `signal`: one that has processes of its own wants to end them first.
+ */
+export async function startExample(name, port = 0, signal = "SIGKILL") {
   const target = process.env.CARGO_TARGET_DIR ?? `${repository}target`;
   const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"));
   const child = spawn(`${target}/release/examples/${name}`, [], {
@@ -68,14 +71,14 @@ export async function startExample(name, port = 0) {
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null || failure) return;
     const exited = once(child, "exit");
-    child.kill("SIGKILL");
+    child.kill(signal);
     await exited;
   };
   try {
     const bound = await until("the example to say where it listens", () => {
       if (failure || child.exitCode !== null) throw failure ?? new Error(`it ended with ${child.exitCode}:\n${output}`);
       return /127\.0\.0\.1:([1-9]\d*)\D/.exec(output)?.[1];
-    }, 20_000);
+    }, 40_000);
     return { url: `http://127.0.0.1:${bound}/`, port: Number(bound), stop };
   } catch (error) {
     await stop();
