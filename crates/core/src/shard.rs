@@ -376,13 +376,12 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// The cluster as this node knows it from now on. While the node has no lease, nothing is asked of the store.
     pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
         self.ctx.cluster = cluster;
-        self.home.meet(&self.ctx);
+        self.home.meet(&mut self.ctx);
     }
 
-    /// The store at which all rooms that were at home here are written, or given up.
-    pub fn settled_at(&self) -> Option<StoreId> {
-        let leased = self.ctx.cluster.own.is_some();
-        leased.then_some(self.ctx.cluster.store)
+    /// The store at which everything is written that this shard had when it met it.
+    pub fn settled_at(&mut self) -> Option<StoreId> {
+        self.home.settled_at()
     }
 
     /// The store that was given.

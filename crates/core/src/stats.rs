@@ -96,6 +96,8 @@ pub struct Stats {
     pub store_requests: [u64; 2],
     /// Rooms that were given up because the store had another home for them.
     pub rooms_lost: u64,
+    /// Rooms that were written at another store.
+    pub rooms_renewed: u64,
     /// Times that a room took no more operations, as too much of it waited for the store.
     pub store_waits: u64,
     /// Operations that were refused because they had waited for the store for too long.

@@ -29,6 +29,7 @@ impl<S: Store> Edge<S> {
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
             ToEdge::HomeGone { edge_room } => self.home_gone(from, edge_room),
+            ToEdge::Renamed { edge_room, epoch } => self.log_renamed(edge_room, epoch),
             ToEdge::Joined(joined) => {
                 let (conn, unasked) = (joined.conn, joined.unasked);
                 if S::WAITS {
@@ -130,7 +131,8 @@ impl<S: Store> Edge<S> {
                 ..
             }
             | ToEdge::LogSlice { edge_room, .. }
-            | ToEdge::NewestState { edge_room, .. } => *edge_room,
+            | ToEdge::NewestState { edge_room, .. }
+            | ToEdge::Renamed { edge_room, .. } => *edge_room,
             _ => return false,
         };
         let room = self.rooms.get(edge_room);

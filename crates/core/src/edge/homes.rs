@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::id::{ConnId, EdgeRoomId};
 use crate::lane::{Lane, Piece};
 use crate::letter::{Joined, OpKind, Place, Resume};
-use crate::log::Since;
+use crate::log::{Epoch, Since};
 use crate::store::Store;
 use crate::time::Now;
 
@@ -85,6 +85,14 @@ impl<S: Store> Edge<S> {
             epoch: joined.epoch,
             offset,
         });
+    }
+
+    /// A room's log goes on under another name.
+    pub(super) fn log_renamed(&mut self, room: EdgeRoomId, epoch: Epoch) {
+        let room = self.rooms.get_mut(room);
+        if let Some(newest) = room.and_then(|room| room.newest.as_mut()) {
+            newest.epoch = epoch;
+        }
     }
 
     pub(crate) fn has_lost_homes(&self) -> bool {

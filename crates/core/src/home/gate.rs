@@ -9,12 +9,13 @@ use std::sync::Arc;
 use roomcast_protocol::mutated;
 
 use crate::context::{Context, Said};
+use crate::home::renew::Renewal;
 use crate::home::store::MERGED;
 use crate::host::Host;
 use crate::id::{ClientId, ConnRef};
 use crate::letter::ToEdge;
 use crate::player::PlayerNum;
-use crate::store::{Append, Epochs, HomeName, Request, StoreId, Ticket};
+use crate::store::{Append, Epochs, Header, HomeName, Request, StoreId, Ticket};
 use crate::time::{Now, micros};
 
 /// Milliseconds after which what the store did not answer is asked again: the first time, and at most.
@@ -84,8 +85,25 @@ pub(super) struct Gate {
     /// The last append that was made, and the last one that was confirmed.
     pub(super) made: u64,
     pub(super) confirmed: u64,
-    /// The offset of the last event that is in an append.
+    /// The offset of the last event that is in an append; and what it was before the append under way.
     pub(super) appended: u64,
+    pub(super) appended_before: u64,
+    /// The number of the last append that the record has for sure, and what the one after it would make of the header.
+    pub(super) recorded: u64,
+    pub(super) unsure: Option<Header>,
+    /// Its lease or its store are not those of now: it is claimed back, or written anew.
+    pub(super) is_astray: bool,
+    /// A record that was renewed, and to which nothing was appended since: another home may still replace it.
+    pub(super) is_pending: bool,
+    /// An append is made though nothing has changed: something waits for it.
+    pub(super) must_write: bool,
+    pub(super) renewal: Option<Renewal>,
+    /// The highest fence that this home may have written anywhere.
+    pub(super) had: u64,
+    /// The store for which the epoch got its name.
+    pub(super) named_for: Option<StoreId>,
+    /// It waits until fewer claims are under way.
+    pub(super) in_line: bool,
     /// Members that changed since the last append was made.
     pub(super) members: BTreeSet<PlayerNum>,
     waiting: VecDeque<Waiting>,
@@ -127,6 +145,16 @@ impl Gate {
             made: 0,
             confirmed: 0,
             appended: 0,
+            appended_before: 0,
+            recorded: 0,
+            unsure: None,
+            is_astray: false,
+            is_pending: false,
+            must_write: false,
+            renewal: None,
+            had: 0,
+            named_for: None,
+            in_line: false,
             members: BTreeSet::new(),
             waiting: VecDeque::new(),
             bytes: 0,
@@ -169,6 +197,22 @@ impl Gate {
         let asked = self.asked.as_ref()?;
         let is_claim = matches!(asked.request, Request::Claim(_));
         asked.ticket.filter(|_| is_claim)
+    }
+
+    /// A claim that may be done at another store than this.
+    pub(super) fn claims_at_another(&self, store: StoreId) -> bool {
+        let asked = self.asked.as_ref().filter(|it| it.ticket.is_some());
+        asked.is_some_and(|it| matches!(&it.request, Request::Claim(claim) if claim.store != store))
+    }
+
+    /// Whether a claim or a renewal is to be asked for.
+    pub(super) fn seeks_its_record(&self) -> bool {
+        let asked = self.asked.as_ref().map(|it| &it.request);
+        match asked {
+            Some(Request::Claim(_) | Request::Renew(_)) => true,
+            Some(_) => false,
+            None => self.is_astray && self.phase == Phase::Open,
+        }
     }
 
     /// Nothing may be asked before the cluster is another one: [`Gate::cluster_changed`].
@@ -253,6 +297,11 @@ impl Gate {
     /// The request was answered for good.
     pub(super) fn answered(&mut self) {
         self.asked = None;
+    }
+
+    /// What is asked, the answer to which does not count any more.
+    pub(super) fn take_asked(&mut self) -> Option<Request> {
+        self.asked.take().map(|it| it.request)
     }
 
     /// The request is to be made again after a while, which `random` spreads. It may be another one, where the one before
@@ -419,7 +468,7 @@ impl Gate {
             self.handed = (turn, 0);
         }
         while let Some(first) = self.waiting.front() {
-            if first.n > self.confirmed {
+            if first.n > self.confirmed || self.is_astray || self.is_pending {
                 return Left::Nothing;
             }
             let (shard, message) = &first.said;
@@ -476,7 +525,8 @@ impl Gate {
         self.append_bytes = held(&append);
         ctx.stats.unconfirmed_bytes += self.append_bytes;
         self.made += 1;
-        self.appended = offset;
+        self.must_write = false;
+        self.appended_before = std::mem::replace(&mut self.appended, offset);
         self.members.clear();
         (self.is_stale, self.stale_at) = (false, stale_at);
         self.unanswered[0] = std::mem::take(&mut self.unanswered[1]);
@@ -487,8 +537,27 @@ impl Gate {
     pub(super) fn append_confirmed<H>(&mut self, ctx: &mut Context<H>) {
         self.answered();
         self.free_append(ctx);
-        self.confirmed = self.made;
+        (self.confirmed, self.recorded) = (self.made, self.made);
+        (self.is_pending, self.unsure) = (false, None);
         self.unanswered[0].clear();
+    }
+
+    /// It is not known whether the append under way was done.
+    pub(super) fn append_is_unsure<H>(&mut self, ctx: &mut Context<H>) {
+        self.free_append(ctx);
+        for (conn, count) in std::mem::take(&mut self.unanswered[0]) {
+            *self.unanswered[1].entry(conn).or_default() += count;
+        }
+    }
+
+    /// The record has all up to the append of this number: what waits for a later one waits for the next.
+    pub(super) fn go_on_from(&mut self, n: u64) {
+        (self.made, self.confirmed, self.recorded) = (n, n, n);
+        for waiting in &mut self.waiting {
+            waiting.n = waiting.n.min(n + 1);
+        }
+        self.unsure = None;
+        self.must_write = self.holds();
     }
 
     /// Whether a sender may have one more numbered message without an answer.

@@ -23,6 +23,7 @@ mod record;
 mod recover;
 mod refusals;
 mod relay;
+mod renew;
 mod resume;
 mod room;
 mod state_parts;
@@ -44,12 +45,13 @@ use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Retention;
 use crate::logs::Logs;
-use crate::store::{Store, Ticket};
+use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
 use gate::shard_is_full;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use relay::Relays;
+use renew::{Line, Seen};
 use room::Room;
 use store::half_a_lane;
 
@@ -72,6 +74,13 @@ pub(crate) struct Home<S> {
     shut: Vec<HomeRoomId>,
     /// Rooms were stopped, as the node had no lease.
     stopped: bool,
+    /// What was seen of the cluster last.
+    seen: Option<Seen>,
+    /// Rooms that ask for their records.
+    line: Line,
+    /// The store that was met last, and which of the rooms that there were then may have to be written there.
+    settles_at: Option<StoreId>,
+    to_settle: Vec<HomeRoomId>,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
     /// Rooms that are at home on other nodes.
@@ -99,6 +108,10 @@ impl<S: Store> Home<S> {
             let_out_cut: false,
             shut: Vec::new(),
             stopped: false,
+            seen: None,
+            line: Line::default(),
+            settles_at: None,
+            to_settle: Vec::new(),
             rooms: Table::default(),
             by_name: HashTable::new(),
             relays: Relays::default(),
@@ -143,6 +156,9 @@ impl<S: Store> Home<S> {
         ctx.enqueue(&mut room.pending, op);
         if S::WAITS {
             room.merge_pending();
+            if room.gate.as_ref().is_some_and(|gate| gate.in_line) && room.pending.len() == 1 {
+                self.line.wait(id, true);
+            }
         }
         if !room.queued {
             room.queued = true;

@@ -9,7 +9,7 @@ use crate::home::gate::{Phase, Tenure};
 use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::host::{Host, LogNews};
-use crate::log::Retention;
+use crate::log::{Producer, Retention};
 use crate::logs::Logs;
 use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
@@ -38,6 +38,8 @@ impl Room {
                 && (gate.appended != self.offset
                     || !gate.members.is_empty()
                     || gate.is_stale
+                    || gate.must_write
+                    || gate.is_astray
                     || logs.has_changed(self.log))
         })
     }
@@ -58,7 +60,10 @@ impl Room {
         let (Some(gate), Some(own)) = (&mut self.gate, &ctx.cluster.own) else {
             return;
         };
-        let Some(tenure) = gate.tenure.as_ref().filter(|_| !gate.is_asking()) else {
+        let may = !gate.is_asking() && !gate.is_astray;
+        // Others may still replace a record that is pending: what is done meanwhile goes with one append.
+        let may = may && (!gate.is_pending || ctx.cluster.settled);
+        let Some(tenure) = gate.tenure.as_ref().filter(|_| may) else {
             return;
         };
         let mut fields = Vec::new();
@@ -68,11 +73,7 @@ impl Room {
             fields.push((FieldKey::Member(*player), packed));
         }
         logs.take_changed(self.log, |client, sender| {
-            let packed = sender.map(|sender| {
-                let mut out = Vec::new();
-                write_sender(&mut out, sender);
-                out.into_boxed_slice()
-            });
+            let packed = sender.map(pack_sender);
             if !mutated!("append_lacks_senders") {
                 fields.push((FieldKey::Sender(client), packed));
             }
@@ -172,7 +173,8 @@ impl Room {
             let present = gate.orphans.contains_key(&client);
             logs.load_sender(self.log, client, sender, present);
         }
-        (gate.made, gate.confirmed) = (header.n, header.n);
+        (gate.made, gate.confirmed, gate.recorded) = (header.n, header.n, header.n);
+        gate.had = header.fence;
         gate.appended = header.offset;
         gate.answered();
         gate.stale_at = now.micros.saturating_add(micros(KEPT / 3));
@@ -242,7 +244,13 @@ impl Room {
     }
 }
 
-fn pack_member(member: &Member, own: NodeId) -> Box<[u8]> {
+pub(super) fn pack_sender(sender: &Producer) -> Box<[u8]> {
+    let mut out = Vec::new();
+    write_sender(&mut out, sender);
+    out.into()
+}
+
+pub(super) fn pack_member(member: &Member, own: NodeId) -> Box<[u8]> {
     let mut out = Vec::new();
     let texts = (&*member.user_id, &*member.nickname, &*member.presence);
     let seats = member.seats.iter().map(|seat| PackedSeat {

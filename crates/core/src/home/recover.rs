@@ -28,8 +28,7 @@ const PAGE_BYTES: usize = 24 * 1024;
 impl Room {
     /// Whether the log still has all that came after a place.
     pub(super) fn reaches(&self, logs: &mut Logs, now: Now, since: &Since) -> bool {
-        since.epoch == self.epoch
-            && since.offset <= self.offset
+        self.knows(since)
             && logs
                 .events(now, self.log)
                 .is_some_and(|log| log.reaches(since.offset) || mutated!("gap_is_not_told"))

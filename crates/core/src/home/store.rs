@@ -17,7 +17,7 @@ use crate::host::{Host, Notice};
 use crate::id::{ConnRef, HomeRoomId};
 use crate::letter::{Op, OpKind, RoomRef, ToEdge};
 use crate::log::Epoch;
-use crate::logs::{LogId, Opened};
+use crate::logs::{LogId, Logs, Opened};
 use crate::store::{
     Answer, Append, Cause, Claim, Claimed, HomeName, Release, Request, Store, StoreError, Ticket,
     Written,
@@ -60,6 +60,7 @@ impl<S: Store> Home<S> {
     /// Takes what the store has answered.
     pub(super) fn hear<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         while let Some((ticket, result)) = self.store.poll(now) {
+            self.line.end(ticket);
             if let Some(name) = self.strays.remove(&ticket) {
                 self.release_stray(ctx, now, name, result);
                 continue;
@@ -76,21 +77,17 @@ impl<S: Store> Home<S> {
                 continue;
             };
             match (asked, result) {
-                (Request::Claim(_), Ok(Answer::Claim(claimed))) => {
-                    self.claimed(ctx, now, id, claimed);
+                (Request::Claim(claim), Ok(Answer::Claim(claimed))) => match claim.has {
+                    None => self.claimed(ctx, now, id, claimed),
+                    Some(_) => self.claimed_back(ctx, now, id, claimed),
+                },
+                (Request::Renew(renew), Ok(Answer::Written(written))) => {
+                    let renew = renew.clone();
+                    self.renewed(ctx, now, id, &renew, written);
                 }
                 (Request::Append(append), Ok(Answer::Written(written))) => {
                     let append = append.clone();
                     self.written(ctx, now, id, &append, written);
-                }
-                (Request::Append(append), Err(StoreError::Again(Cause::OtherStore))) => {
-                    // It is known which one it is: what this one has may be less.
-                    let store = append.header.store;
-                    if ctx.cluster.store == store {
-                        self.ask_again(ctx, now, id, None);
-                    } else {
-                        self.lose(ctx, now, id);
-                    }
                 }
                 (Request::Release(_), Ok(Answer::Done)) => self.drop_room(ctx, now, id),
                 // There is nothing to give up at another store, and nothing to be had from asking for ever.
@@ -105,6 +102,7 @@ impl<S: Store> Home<S> {
             }
             self.mark_unsealed(id);
         }
+        self.move_up(ctx);
         self.let_out(ctx, now);
     }
 
@@ -138,26 +136,6 @@ impl<S: Store> Home<S> {
         self.stopped |= ctx.cluster.acts(now.micros).is_none();
     }
 
-    /// The cluster is another one: rooms that waited for that go on.
-    pub(crate) fn meet<H: Host>(&mut self, ctx: &Context<H>) {
-        if !self.stopped || ctx.cluster.own.is_none() {
-            return;
-        }
-        self.stopped = false;
-        self.letting_out.clear();
-        let ids: Vec<_> = self.rooms.numbers().collect();
-        for id in ids {
-            let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) else {
-                continue;
-            };
-            gate.cluster_changed();
-            if gate.holds() {
-                self.letting_out.push(id);
-            }
-            self.mark_unsealed(id);
-        }
-    }
-
     /// The store does not do it before somebody has changed something: it is asked rarely, and nobody waits for that.
     fn wait_rarely<H: Host>(
         &mut self,
@@ -178,7 +156,7 @@ impl<S: Store> Home<S> {
     }
 
     /// A claim that nobody wants any more was answered: the room is given up again, so that it names no home.
-    fn release_stray<H: Host>(
+    pub(super) fn release_stray<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
@@ -224,6 +202,7 @@ impl<S: Store> Home<S> {
             Claimed::Loaded(record) => {
                 ctx.hold();
                 let loaded = room.load(ctx, &mut self.logs, now, *record);
+                room.note_astray(ctx);
                 room.speak(ctx, &self.logs, now);
                 if loaded.is_none() {
                     ctx.host.notice(Notice::NoLogMemory);
@@ -281,27 +260,39 @@ impl<S: Store> Home<S> {
 
     /// Submits what the room has to ask, if its time has come.
     pub(super) fn ask<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
-        let Some(room) = self.rooms.get_mut(id) else {
+        let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) else {
             return;
         };
-        let Some(gate) = room.gate.as_ref().filter(|it| it.is_due(now)) else {
+        let seeks = gate.seeks_its_record();
+        let is_first = seeks && !gate.is_asking();
+        if gate.in_line || !is_first && !gate.is_due(now) {
             return;
-        };
-        let theirs = gate.theirs;
-        // As the cluster is known now: nothing depends on what an earlier one said.
-        let claim = room.is_nobodys().then(|| claim_of(ctx, now, room, theirs));
-        let Some(gate) = &mut room.gate else {
-            return;
-        };
+        }
         if ctx.cluster.acts(now.micros).is_none() {
             return gate.wait_for_cluster();
         }
-        if let Some(claim) = claim {
-            gate.ask_this(claim);
+        if seeks && self.has_to_line_up(ctx, id) {
+            return;
+        }
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        // As the cluster is known now: nothing depends on what an earlier one said.
+        let request = room.claim_now(ctx, &mut self.logs, now);
+        let Some(gate) = &mut room.gate else {
+            return;
+        };
+        match request {
+            Some(request) if is_first => gate.ask(request),
+            Some(request) => gate.ask_this(request),
+            None => {}
         }
         let ticket = Ticket(self.next_ticket);
         if let Some((request, again)) = gate.begin_asking(now, ticket) {
             self.next_ticket += 1;
+            if seeks {
+                self.line.begin(ticket);
+            }
             self.tickets.insert(ticket, id);
             ctx.stats.store_requests[usize::from(again)] += 1;
             self.store.submit(now, ticket, request);
@@ -340,7 +331,7 @@ impl<S: Store> Home<S> {
     /// The room has another home, or its record is gone. What it did since the last append that was confirmed is not
     /// done, and nobody was told of it: all who wait for an answer come back and ask again. The others go on where the
     /// room is next.
-    fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+    pub(super) fn lose<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         ctx.stats.rooms_lost += 1;
         let Some(room) = self.rooms.get_mut(id) else {
             return;
@@ -429,6 +420,22 @@ fn claim_of<H: Host>(
 }
 
 impl Room {
+    /// What it asks for to be at home here, as things are now.
+    fn claim_now<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+    ) -> Option<Request> {
+        let gate = self.gate.as_ref()?;
+        match gate.phase {
+            Phase::Opening => Some(claim_of(ctx, now, self, gate.theirs)),
+            // A renewal is repeated to the same byte.
+            Phase::Open if gate.is_astray && gate.renewal.is_none() => self.seek(ctx, logs, now),
+            _ => None,
+        }
+    }
+
     /// The gate is shut: it is noted until when those wait who do not wait for ever.
     pub(super) fn note_patience<H: Host>(&mut self, ctx: &Context<H>) -> bool {
         let gate = self.gate.as_mut();

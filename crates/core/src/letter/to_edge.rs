@@ -53,6 +53,11 @@ pub(crate) enum ToEdge {
     HomeGone {
         edge_room: EdgeRoomId,
     },
+    /// The room's log goes on under another name: what follows has that.
+    Renamed {
+        edge_room: EdgeRoomId,
+        epoch: Epoch,
+    },
     /// What was said to this connection of a room is lost with the room's home: it has to come back, and ask again.
     ComeBack {
         conn: ConnId,
@@ -89,7 +94,7 @@ impl ToEdge {
             }
             ToEdge::JoinRefused { conn, error, .. } => (error.held(), Some(*conn)),
             ToEdge::Left { conn, farewell, .. } => (chunk(farewell), Some(*conn)),
-            ToEdge::HomeGone { .. } => (0, None),
+            ToEdge::HomeGone { .. } | ToEdge::Renamed { .. } => (0, None),
             ToEdge::Accepted { conn, .. } | ToEdge::ComeBack { conn } => (0, Some(*conn)),
             ToEdge::LogSlice {
                 conn, slice: it, ..

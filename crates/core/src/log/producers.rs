@@ -130,6 +130,18 @@ impl Producers {
         changed.map(|client| (client, known.get(&client).map(|it| &**it)))
     }
 
+    /// What was taken is to be told again.
+    pub(crate) fn note_changed(&mut self, clients: impl IntoIterator<Item = ClientId>) {
+        if let Some(changed) = &mut self.changed {
+            changed.extend(clients);
+        }
+    }
+
+    /// All clients that are known.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ClientId, &Producer)> {
+        self.clients.iter().map(|(client, it)| (*client, &**it))
+    }
+
     /// Takes in what a store has of a client. `present`: it is in the room.
     pub(crate) fn load(&mut self, client: ClientId, producer: Producer, present: bool) {
         self.absent += usize::from(!present);

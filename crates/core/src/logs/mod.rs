@@ -339,6 +339,20 @@ impl Logs {
         });
     }
 
+    /// Senders that were taken with [`Logs::take_changed`], and are to be taken again.
+    pub(crate) fn note_changed(&mut self, log: LogId, clients: impl IntoIterator<Item = ClientId>) {
+        self.change(log.0, |log| log.producers.note_changed(clients));
+    }
+
+    /// Calls `each` with all senders that are known.
+    pub(crate) fn each_sender(&self, log: LogId, mut each: impl FnMut(ClientId, &Producer)) {
+        if let Some(log) = self.logs.get(log.0 as usize) {
+            log.producers
+                .iter()
+                .for_each(|(client, it)| each(client, it));
+        }
+    }
+
     /// Whether it keeps nothing that anybody could ask for.
     pub(crate) fn is_bare(&self, log: LogId) -> bool {
         let log = self.logs.get(log.0 as usize);

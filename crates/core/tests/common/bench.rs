@@ -31,6 +31,9 @@ pub struct Bench {
     pub asked: VecDeque<(Ticket, Request)>,
     answers: VecDeque<Answered>,
     pub appends: usize,
+    pub renewals: usize,
+    /// So many requests from here on are not done.
+    pub swallows: usize,
 }
 
 impl Bench {
@@ -62,6 +65,13 @@ impl Store for BenchStore {
         while let Some(at) = bench.next() {
             let (ticket, request) = bench.asked.remove(at).expect("it is there");
             bench.appends += usize::from(matches!(request, Request::Append(_)));
+            bench.renewals += usize::from(matches!(request, Request::Renew(_)));
+            if bench.swallows > 0 {
+                bench.swallows -= 1;
+                let error = StoreError::Again(Cause::Connection);
+                bench.answers.push_back((ticket, Err(error)));
+                continue;
+            }
             let mut answer = bench.model.apply(now.unix_ms as u64, &request);
             if let Some(error) = &bench.refuses {
                 answer = Err(error.clone());
@@ -94,6 +104,8 @@ pub fn bench() -> BenchStore {
         asked: VecDeque::new(),
         answers: VecDeque::new(),
         appends: 0,
+        renewals: 0,
+        swallows: 0,
     })))
 }
 

@@ -73,6 +73,7 @@ mod kind {
     pub(super) const NEWEST_STATE: u8 = 40;
     pub(super) const COME_BACK: u8 = 41;
     pub(super) const HOME_GONE: u8 = 42;
+    pub(super) const RENAMED: u8 = 43;
 
     pub(super) const DIRECT: u8 = 64;
     pub(super) const RECEIPT: u8 = 65;
@@ -161,7 +162,7 @@ pub(crate) fn read(
     }
     let letter = match kind {
         kind::JOIN..=kind::READ_STATE => op::read(kind, &mut body, at).map(Letter::Op),
-        kind::DELIVER..=kind::HOME_GONE => to_edge::read(kind, &mut body, at).map(Letter::Edge),
+        kind::DELIVER..=kind::RENAMED => to_edge::read(kind, &mut body, at).map(Letter::Edge),
         kind::DIRECT => direct::read_message(&mut body, at).map(|it| Letter::Direct(Box::new(it))),
         kind::RECEIPT => direct::read_receipt(&mut body).map(Letter::Receipt),
         kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),

@@ -25,6 +25,7 @@ pub(super) fn kind_of(message: &ToEdge) -> u8 {
         ToEdge::NewestState { .. } => kind::NEWEST_STATE,
         ToEdge::ComeBack { .. } => kind::COME_BACK,
         ToEdge::HomeGone { .. } => kind::HOME_GONE,
+        ToEdge::Renamed { .. } => kind::RENAMED,
     }
 }
 
@@ -87,6 +88,10 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
         }
         ToEdge::ComeBack { conn } => out.number(*conn),
         ToEdge::HomeGone { edge_room } => out.number(*edge_room),
+        ToEdge::Renamed { edge_room, epoch } => {
+            out.number(*edge_room);
+            out.epoch(*epoch);
+        }
         ToEdge::LogSlice {
             conn,
             edge_room,
@@ -167,6 +172,10 @@ pub(super) fn read(
         },
         kind::HOME_GONE => ToEdge::HomeGone {
             edge_room: bytes.number()?,
+        },
+        kind::RENAMED => ToEdge::Renamed {
+            edge_room: bytes.number()?,
+            epoch: bytes.epoch()?,
         },
         kind::LOG_SLICE => {
             let (conn, edge_room) = (bytes.number()?, bytes.number()?);

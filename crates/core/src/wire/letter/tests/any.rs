@@ -160,33 +160,33 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 32 {
+        match self.u64() % 33 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
             }
-            nth @ 13..24 => Letter::Edge(self.message(nth - 13)),
-            24 => Letter::Direct(Box::new(self.direct())),
-            25 => Letter::Receipt(self.receipt()),
-            26 => Letter::User(Box::new(UserSession {
+            nth @ 13..25 => Letter::Edge(self.message(nth - 13)),
+            25 => Letter::Direct(Box::new(self.direct())),
+            26 => Letter::Receipt(self.receipt()),
+            27 => Letter::User(Box::new(UserSession {
                 user_id: self.text().into(),
                 session: self.client(),
                 present: self.bool(),
             })),
-            27 => Letter::SessionRefused(self.client()),
-            28 => Letter::News(Box::new(News {
+            28 => Letter::SessionRefused(self.client()),
+            29 => Letter::News(Box::new(News {
                 client: self.client(),
                 offset: self.offset(),
                 store: StoreId(u128::from(self.u64()) << 64 | u128::from(self.u64())),
                 unix_ms: self.u64() as i64,
                 body: Arc::new(self.body()),
             })),
-            29 => Letter::SessionTaken(SessionTaken {
+            30 => Letter::SessionTaken(SessionTaken {
                 client: self.client(),
                 turn: self.offset(),
                 by_newest: self.bool(),
             }),
-            30 => Letter::HomeGone(self.text().into()),
+            31 => Letter::HomeGone(self.text().into()),
             _ => Letter::Credit(self.u64() as usize),
         }
     }
@@ -327,6 +327,10 @@ impl Draw {
             },
             8 => ToEdge::ComeBack { conn },
             9 => ToEdge::HomeGone { edge_room },
+            10 => ToEdge::Renamed {
+                edge_room,
+                epoch: Epoch::from_random(self.u64()),
+            },
             _ => ToEdge::NewestState {
                 conn,
                 edge_room,

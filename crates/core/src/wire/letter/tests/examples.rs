@@ -171,7 +171,7 @@ fn ops() -> [(&'static str, OpKind); 13] {
     ]
 }
 
-fn to_edge() -> [(&'static str, ToEdge); 11] {
+fn to_edge() -> [(&'static str, ToEdge); 12] {
     let (conn, edge_room) = (conn(5_000), edge_room());
     let slice = || Slice {
         events: Some(chunk("missed")),
@@ -250,6 +250,13 @@ fn to_edge() -> [(&'static str, ToEdge); 11] {
         ),
         ("come_back", ToEdge::ComeBack { conn }),
         ("home_gone", ToEdge::HomeGone { edge_room }),
+        (
+            "renamed",
+            ToEdge::Renamed {
+                edge_room,
+                epoch: Epoch::from_random(7),
+            },
+        ),
         (
             "log_slice",
             ToEdge::LogSlice {

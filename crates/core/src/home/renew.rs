@@ -1,0 +1,592 @@
+//! A room whose home has another lease, or meets another store: it is claimed back, or written there.
+//!
+//! What the room has in memory stays, and operations go on being done as far as that may wait. Nothing leaves the room
+//! meanwhile. Nobody knows whether the append under way was done: what it had goes with what is written next.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::context::Context;
+use crate::home::Home;
+use crate::home::gate::{Gate, Phase, Tenure};
+use crate::home::record::{KEPT, pack_member, pack_sender};
+use crate::home::room::Room;
+use crate::host::{Host, LogNews};
+use crate::id::{ClientId, HomeRoomId};
+use crate::letter::ToEdge;
+use crate::log::{Epoch, Since};
+use crate::logs::{LogId, Logs};
+use crate::player::PlayerNum;
+use crate::store::{
+    Answer, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Renew, Request, Store,
+    StoreId, Ticket, Written,
+};
+use crate::time::Now;
+use crate::wire::room::EventWriter;
+
+/// Claims and renewals of a node that may be under way: all its shards have them together.
+const UNDER_WAY: usize = 64;
+/// Bytes of a part of a renewal, and of an entry of the log in it, about.
+const PART: usize = 128 * 1024;
+const ENTRY: usize = 64 * 1024;
+
+type Field = (FieldKey, Option<Box<[u8]>>);
+
+/// What a renewal is made of.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    parts: Vec<Arc<Renew>>,
+    /// Which part is under way.
+    at: usize,
+    /// What had changed when it was made, and the offset up to which the record had all events.
+    members: BTreeSet<PlayerNum>,
+    senders: Vec<ClientId>,
+    appended: u64,
+}
+
+/// Rooms that wait for their turn to ask, and who has it.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Claims and renewals under way.
+    under_way: HashSet<Ticket>,
+    /// Rooms in which something waits, and all others.
+    urgent: VecDeque<HomeRoomId>,
+    others: VecDeque<HomeRoomId>,
+}
+
+impl Line {
+    fn is_full(&self, shards: u16) -> bool {
+        self.under_way.len() >= (UNDER_WAY / usize::from(shards.max(1))).max(1)
+    }
+
+    pub(super) fn begin(&mut self, ticket: Ticket) {
+        self.under_way.insert(ticket);
+    }
+
+    pub(super) fn end(&mut self, ticket: Ticket) {
+        self.under_way.remove(&ticket);
+    }
+
+    pub(super) fn wait(&mut self, id: HomeRoomId, is_urgent: bool) {
+        match is_urgent {
+            true => self.urgent.push_back(id),
+            false => self.others.push_back(id),
+        }
+    }
+}
+
+/// What was seen of the cluster last: this node's lease, the store, and whether it is settled.
+pub(super) type Seen = (HomeName, StoreId, bool);
+
+impl Tenure {
+    fn is_of(&self, home: HomeName, store: StoreId) -> bool {
+        (self.home, self.store) == (home, store)
+    }
+}
+
+impl<S: Store> Home<S> {
+    /// The cluster is another one: rooms that waited for that go on, and those of another lease or store seek their record.
+    pub(crate) fn meet<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let Some(own) = ctx.cluster.own else {
+            return;
+        };
+        let (store, settled) = (ctx.cluster.store, ctx.cluster.settled);
+        let seen = Some((own.home, store, settled));
+        if std::mem::replace(&mut self.seen, seen) == seen && !self.stopped {
+            return;
+        }
+        self.stopped = false;
+        self.letting_out.clear();
+        self.line.urgent.clear();
+        self.line.others.clear();
+        let ids: Vec<_> = self.rooms.numbers().collect();
+        if self.settles_at != Some(store) {
+            self.settles_at = Some(store);
+            self.to_settle.clone_from(&ids);
+        }
+        for id in ids {
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            room.meet(ctx, &mut self.logs, (own.home, store));
+            if room.gate.as_ref().is_some_and(|gate| gate.holds()) {
+                self.letting_out.push(id);
+            }
+            self.mark_unsealed(id);
+        }
+    }
+
+    /// The store at which all rooms are written that there were when it was met.
+    pub(crate) fn settled_at(&mut self) -> Option<StoreId> {
+        let store = self.settles_at?;
+        while let Some(id) = self.to_settle.last() {
+            let room = self.rooms.get(*id);
+            if room.is_some_and(|room| !room.is_written_at(store)) {
+                return None;
+            }
+            self.to_settle.pop();
+        }
+        Some(store)
+    }
+
+    /// Whether a room has to wait until fewer claims are under way. Those in which something waits go first.
+    pub(super) fn has_to_line_up<H: Host>(&mut self, ctx: &Context<H>, id: HomeRoomId) -> bool {
+        if !self.line.is_full(ctx.count) {
+            return false;
+        }
+        let Some(room) = self.rooms.get_mut(id) else {
+            return false;
+        };
+        let waits = !room.pending.is_empty();
+        if let Some(gate) = &mut room.gate {
+            gate.in_line = true;
+            gate.wait_for_cluster();
+            self.line.wait(id, waits || gate.holds());
+        }
+        true
+    }
+
+    /// Fewer claims are under way: the next ones in the line may ask.
+    pub(super) fn move_up<H: Host>(&mut self, ctx: &Context<H>) {
+        let most = (UNDER_WAY / usize::from(ctx.count.max(1))).max(1);
+        let mut free = most.saturating_sub(self.line.under_way.len());
+        while free > 0 {
+            let line = &mut self.line;
+            let next = line.urgent.pop_front().or_else(|| line.others.pop_front());
+            let Some(id) = next else {
+                return;
+            };
+            let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
+            // One that had something to do later stands in both lines.
+            if let Some(gate) = gate.filter(|gate| gate.in_line) {
+                gate.in_line = false;
+                gate.cluster_changed();
+                free -= 1;
+                self.mark(id);
+            }
+        }
+    }
+
+    /// A room that this node still has was claimed.
+    pub(super) fn claimed_back<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        claimed: Claimed,
+    ) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        match claimed {
+            Claimed::Kept(header) => room.is_back(ctx, *header),
+            // The claim was asked for twice, and done the first time.
+            Claimed::Loaded(record) if room.has(&record.header) => {
+                room.is_back(ctx, record.header);
+            }
+            Claimed::Loaded(record) => {
+                let name = room.name.clone();
+                self.lose(ctx, now, id);
+                let answer = Ok(Answer::Claim(Claimed::Loaded(record)));
+                return self.release_stray(ctx, now, name, answer);
+            }
+            Claimed::Theirs(_) => return self.lose(ctx, now, id),
+            Claimed::Unsettled => return self.ask_again(ctx, now, id, None),
+        }
+        self.letting_out.push(id);
+    }
+
+    /// A part of a room was written at another store, or was not.
+    pub(super) fn renewed<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: HomeRoomId,
+        renew: &Renew,
+        written: Written,
+    ) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        match written {
+            Written::Confirmed if renew.part.1 => {
+                ctx.stats.rooms_renewed += 1;
+                room.is_renewed(ctx, &renew.header);
+            }
+            Written::Confirmed => room.next_part(),
+            // The record is not the one that this adds to, or the parts before are gone: all of it.
+            Written::Incomplete => room.renew_whole(ctx, &mut self.logs, now, renew),
+            Written::Refused(_) => self.lose(ctx, now, id),
+            Written::Unsettled => self.ask_again(ctx, now, id, None),
+        }
+    }
+}
+
+impl Gate {
+    /// What is under way may have been done, or not: it is to be written again, and its answer counts no more.
+    fn give_back<H>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, log: LogId) {
+        let renewal = self.renewal.take();
+        let asked = self.take_asked();
+        if let Some(renewal) = renewal {
+            self.appended = renewal.appended;
+            self.members.extend(renewal.members);
+            logs.note_changed(log, renewal.senders);
+        } else if let Some(Request::Append(append)) = asked {
+            self.appended = self.appended_before;
+            for (key, _) in &append.fields {
+                match key {
+                    FieldKey::Member(player) => drop(self.members.insert(*player)),
+                    FieldKey::Sender(client) => logs.note_changed(log, [*client]),
+                    FieldKey::State => {}
+                }
+            }
+            self.unsure = Some(append.header.clone());
+            self.append_is_unsure(ctx);
+        }
+    }
+}
+
+impl Room {
+    /// A position in the log, by any of its names: of one that has ended, up to its end.
+    pub(super) fn knows(&self, since: &Since) -> bool {
+        let is_it = |(epoch, end): &(Epoch, u64)| *epoch == since.epoch && since.offset <= *end;
+        let tenure = self.gate.as_ref().and_then(|it| it.tenure.as_ref());
+        since.epoch == self.epoch && since.offset <= self.offset
+            || tenure.is_some_and(|it| it.epochs.ended.iter().any(is_it))
+    }
+
+    fn meet<H>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        (home, store): (HomeName, StoreId),
+    ) {
+        let log = self.log;
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        gate.in_line = false;
+        if let Some(tenure) = &gate.tenure
+            && !tenure.is_of(home, store)
+        {
+            // Its release may never be done there, and what it had is not there yet.
+            if gate.phase == Phase::Releasing && tenure.store != store {
+                gate.phase = Phase::Open;
+            }
+            if gate.phase == Phase::Open {
+                gate.give_back(ctx, logs, log);
+                gate.is_astray = true;
+            }
+        }
+        gate.cluster_changed();
+    }
+
+    /// Loaded for a lease or from a store that are not those of now: it is written, or claimed, again.
+    pub(super) fn note_astray<H>(&mut self, ctx: &Context<H>) {
+        let (own, store) = (ctx.cluster.own, ctx.cluster.store);
+        if let Some(gate) = &mut self.gate
+            && let Some((tenure, own)) = gate.tenure.as_ref().zip(own)
+        {
+            gate.is_astray = !tenure.is_of(own.home, store);
+        }
+    }
+
+    fn is_written_at(&self, store: StoreId) -> bool {
+        let Some(gate) = &self.gate else {
+            return true;
+        };
+        let tenure = gate.tenure.as_ref();
+        match gate.phase {
+            Phase::Opening => !gate.claims_at_another(store),
+            Phase::Open | Phase::Releasing => {
+                !(gate.is_astray && gate.renewal.is_some())
+                    && tenure.is_none_or(|tenure| tenure.store == store)
+            }
+        }
+    }
+
+    /// What a room asks for that has another lease, or another store.
+    pub(super) fn seek<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+    ) -> Option<Request> {
+        let cluster = &ctx.cluster;
+        let gate = self.gate.as_ref()?;
+        let tenure = gate.tenure.as_ref()?;
+        if tenure.store != cluster.store {
+            let is_added = gate.had == tenure.fence;
+            return self.renew(ctx, logs, now, is_added, None);
+        }
+        Some(Request::Claim(Claim {
+            room: self.name.clone(),
+            home: cluster.own?.home,
+            store: cluster.store,
+            dead: None,
+            settled: cluster.settled,
+            // Where a record begins with it, this room is lost.
+            epoch: Epoch::from_random(ctx.host.random()),
+            timestamp: now.unix_ms,
+            has: Some((gate.recorded, tenure.fence)),
+            ends_after: KEPT,
+        }))
+    }
+
+    /// Whether a record is what this home wrote last, by its number; or what it tried to write.
+    fn has(&self, record: &Header) -> bool {
+        let Some(gate) = &self.gate else {
+            return false;
+        };
+        let name = record.epochs.current;
+        let is_own = gate.tenure.as_ref().is_some_and(|it| {
+            let mut ended = it.epochs.ended.iter();
+            it.epochs.current == name || ended.any(|(epoch, _)| *epoch == name)
+        });
+        let was_tried = gate.unsure.as_ref().is_some_and(|tried| {
+            let what = |it: &Header| (it.n, it.offset, it.next_player, it.timestamp);
+            what(tried) == what(record)
+        });
+        is_own && (record.n == gate.recorded || was_tried) && record.offset <= self.offset
+    }
+
+    /// The record is this lease's, and has what this home had written.
+    fn is_back<H>(&mut self, ctx: &Context<H>, header: Header) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        gate.answered();
+        gate.appended = header.offset;
+        gate.go_on_from(header.n);
+        gate.named_for = None;
+        gate.is_pending = header.pending;
+        gate.had = gate.had.max(header.fence);
+        if let Some((tenure, home)) = gate.tenure.as_mut().zip(header.home) {
+            (tenure.home, tenure.fence, tenure.store) = (home, header.fence, header.store);
+        }
+        self.note_astray(ctx);
+    }
+
+    /// Everything is at the other store. It is not given out before an append is confirmed there, which ends that others may
+    /// replace it by what is newer.
+    fn is_renewed<H>(&mut self, ctx: &Context<H>, header: &Header) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        gate.answered();
+        gate.renewal = None;
+        gate.unsure = None;
+        (gate.recorded, gate.is_pending, gate.must_write) = (header.n, true, true);
+        if let Some((tenure, home)) = gate.tenure.as_mut().zip(header.home) {
+            (tenure.home, tenure.fence, tenure.store) = (home, header.fence, header.store);
+        }
+        self.note_astray(ctx);
+    }
+
+    fn next_part(&mut self) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        let next = gate.renewal.as_mut().and_then(|renewal| {
+            renewal.at += 1;
+            renewal.parts.get(renewal.at).cloned()
+        });
+        if let Some(part) = next {
+            gate.ask(Request::Renew(part));
+        }
+    }
+
+    fn renew_whole<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        renew: &Renew,
+    ) {
+        let log = self.log;
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        gate.give_back(ctx, logs, log);
+        let fence = Some(renew.header.fence);
+        if let Some(request) = self.renew(ctx, logs, now, false, fence)
+            && let Some(gate) = &mut self.gate
+        {
+            gate.ask(request);
+        }
+    }
+
+    /// Makes the first part of a renewal. `is_added`: only what has changed since the record was written last. `fence`: that
+    /// of an earlier try, which was not done.
+    fn renew<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        is_added: bool,
+        fence: Option<u64>,
+    ) -> Option<Request> {
+        let home = ctx.cluster.own?.home;
+        let store = ctx.cluster.store;
+        self.name_epoch(ctx, logs, now, store);
+        let gate = self.gate.as_mut()?;
+        let tenure = gate.tenure.as_ref()?;
+        let base = is_added.then_some(gate.recorded);
+        gate.had = fence.unwrap_or(gate.had + 1);
+        gate.made += 1;
+        let header = Header {
+            home: Some(home),
+            fence: gate.had,
+            n: gate.made,
+            store,
+            pending: true,
+            epochs: tenure.epochs.clone(),
+            offset: self.offset,
+            next_player: self.next_num,
+            timestamp: self.timestamp,
+            counts_presence: self.counts_presence,
+        };
+        let appended = std::mem::replace(&mut gate.appended, self.offset);
+        let members = std::mem::take(&mut gate.members);
+        let (mut fields, mut senders): (Vec<Field>, _) = (Vec::new(), Vec::new());
+        logs.take_changed(self.log, |client, sender| {
+            senders.push(client);
+            if is_added {
+                fields.push((FieldKey::Sender(client), sender.map(pack_sender)));
+            }
+        });
+        if is_added {
+            fields.extend(members.iter().map(|player| {
+                let member = self.members.get(player);
+                let packed = member.map(|it| pack_member(it, home.node));
+                (FieldKey::Member(*player), packed)
+            }));
+        } else {
+            logs.each_sender(self.log, |client, sender| {
+                fields.push((FieldKey::Sender(client), Some(pack_sender(sender))));
+            });
+            fields.extend(self.members.iter().map(|(player, member)| {
+                let packed = pack_member(member, home.node);
+                (FieldKey::Member(*player), Some(packed))
+            }));
+        }
+        let after = if is_added { appended } else { 0 };
+        let log = entries(logs, now, self.log, after);
+        let parts = parts(&self.name, &header, base, fields, log);
+        let first = parts.first()?.clone();
+        gate.renewal = Some(Renewal {
+            parts,
+            at: 0,
+            members,
+            senders,
+            appended,
+        });
+        Some(Request::Renew(first))
+    }
+
+    /// At another store the log has another name. Whoever has a position of the old one may go on from it, up to here:
+    /// another home may have gone on elsewhere behind that.
+    fn name_epoch<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs, now: Now, store: StoreId) {
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        if gate.named_for.replace(store) == Some(store) {
+            return;
+        }
+        let Some(tenure) = &mut gate.tenure else {
+            return;
+        };
+        let ended = &mut tenure.epochs.ended;
+        ended.insert(0, (self.epoch, self.offset));
+        ended.truncate(Epochs::KEPT);
+        self.epoch = Epoch::from_random(ctx.host.random());
+        tenure.epochs.current = self.epoch;
+        let last = self.offset;
+        let news = LogNews::Opened { last };
+        ctx.host.log_news(now, &self.name, &self.epoch, news);
+        // Edges learn of it behind all that has the old name.
+        ctx.hold();
+        for edge in &self.edges {
+            let (edge_room, epoch) = (edge.edge_room, self.epoch);
+            ctx.send_edge(edge.shard, ToEdge::Renamed { edge_room, epoch });
+        }
+        self.speak(ctx, logs, now);
+    }
+}
+
+/// The events of a log after an offset.
+fn entries(logs: &mut Logs, now: Now, log: LogId, after: u64) -> Vec<Log> {
+    let mut entries = Vec::new();
+    let (mut events, mut bytes, mut last) = (EventWriter::new(), 0, 0);
+    let Some(log) = logs.events(now, log) else {
+        return entries;
+    };
+    log.after(after, |event| {
+        if bytes >= ENTRY {
+            let full = std::mem::replace(&mut events, EventWriter::new());
+            let events = full.finish().into();
+            entries.push(Log { last, events });
+            bytes = 0;
+        }
+        bytes += 64 + event.record.name.len() + event.record.payload.len();
+        last = event.offset;
+        events.push(&event);
+        true
+    });
+    if bytes > 0 {
+        let events = events.finish().into();
+        entries.push(Log { last, events });
+    }
+    entries
+}
+
+/// Puts it all into parts; what is added to a record is in one.
+fn parts(
+    room: &Arc<str>,
+    header: &Header,
+    base: Option<u64>,
+    fields: Vec<Field>,
+    log: Vec<Log>,
+) -> Vec<Arc<Renew>> {
+    let empty = || Renew {
+        room: room.clone(),
+        header: header.clone(),
+        base,
+        part: (0, false),
+        fields: Vec::new(),
+        log: Vec::new(),
+        ends_after: KEPT,
+    };
+    let mut parts = vec![empty()];
+    let mut bytes = 0;
+    let mut make_room = |parts: &mut Vec<Renew>, more: usize| {
+        if bytes > 0 && bytes + more > PART && base.is_none() {
+            parts.push(empty());
+            bytes = 0;
+        }
+        bytes += more;
+    };
+    for entry in log {
+        make_room(&mut parts, entry.events.len());
+        parts
+            .last_mut()
+            .into_iter()
+            .for_each(|it| it.log.push(entry.clone()));
+    }
+    for field in fields {
+        make_room(&mut parts, 64 + field.1.as_ref().map_or(0, |it| it.len()));
+        parts
+            .last_mut()
+            .into_iter()
+            .for_each(|it| it.fields.push(field.clone()));
+    }
+    let last = parts.len() - 1;
+    let numbered = parts.into_iter().enumerate().map(|(at, part)| {
+        let part_number = (at as u32, at == last);
+        Arc::new(Renew {
+            part: part_number,
+            ..part
+        })
+    });
+    numbered.collect()
+}
