@@ -609,9 +609,11 @@ class Log:
         """Delivers an event, unless it was delivered before."""
         if place := event.position:
             before = self.position
-            if before and before.epoch == place.epoch and place.offset <= before.offset:
+            is_old = before and place.offset <= before.offset
+            if is_old and before.epoch == place.epoch:
                 return False
-            if before and before.epoch != place.epoch:
+            # A log may go on under another name; one that begins anew counts anew.
+            if is_old:
                 self.gap(Position(place.epoch, place.offset - 1))
             self.position = place
             if event.seq and not self._is_new(event.sender, event.seq):

@@ -181,6 +181,13 @@ fn events_come_once_in_order_and_a_gap_is_told() {
     rig.again(json!({"resumed": true}));
     rig.joined("r", json!({"epoch": "f", "offset": 3, "recovered": false}));
     assert_eq!(offsets(rig.events()), Vec::<Value>::new());
+    // The log goes on under another name, in the middle and while the client was away.
+    rig.chat("r", "g", 4, "bob", 11);
+    rig.chat("r", "g", 4, "bob", 11);
+    rig.again(json!({"resumed": true}));
+    rig.joined("r", json!({"epoch": "h", "offset": 4, "recovered": true}));
+    rig.chat("r", "h", 6, "bob", 12);
+    assert_eq!(offsets(rig.events()), [4, 6]);
 }
 
 #[test]

@@ -12,13 +12,14 @@ export class Received {
   /** The last numbers of each sender, whatever log they came in. */
   private _seen = new Map<string, number[]>();
 
-  /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
+  /** Whether an event is new; `gap` is called where the log began anew and nothing has said so. It may go on under another name. */
   _accept({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean {
     if (!offset) return true;
     const since = this.position;
-    if (since && since.epoch == epoch && offset <= since.offset) return false;
+    const old = since && offset <= since.offset;
+    if (old && since.epoch == epoch) return false;
     this.position = { epoch: epoch!, offset };
-    if (since && since.epoch != epoch) gap({ since, now: { epoch: epoch!, offset: offset - 1 } });
+    if (old) gap({ since, now: { epoch: epoch!, offset: offset - 1 } });
     return !seq || this._isNew(from_client_id!, seq);
   }
 

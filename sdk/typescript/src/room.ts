@@ -380,7 +380,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const now = { epoch, offset };
     // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one from
     // before the room was left and joined again answers where another place was meant.
-    const reached = since?.epoch == epoch && (it.recovered && !(this._fresh && offset > since.offset) || offset == since.offset);
+    const reached = since && (it.recovered && !(this._fresh && offset > since.offset) || since.epoch == epoch && offset == since.offset);
     if (!reached) (this as Own).position = now;
     this._listedAt = timestamp;
     this._known.clear();

@@ -27,6 +27,13 @@ it("tells of another log, and drops what comes again there by its sender's numbe
   expect(received.position).toEqual({ epoch: "b", offset: 3 });
 });
 
+it("follows a log that goes on under another name", () => {
+  const { received, take, gaps } = log();
+  expect([take("a", 7), take("b", 8), take("b", 8), take("b", 10)]).toEqual([true, true, false, true]);
+  expect(gaps).toEqual([]);
+  expect(received.position).toEqual({ epoch: "b", offset: 10 });
+});
+
 it("knows a number again also where some are missing", () => {
   const { take } = log();
   let offset = 0;

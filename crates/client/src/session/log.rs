@@ -17,7 +17,7 @@ pub(super) struct Log {
 pub(super) enum Place {
     Next,
     Repeat,
-    /// The log is another one, and nothing said so.
+    /// The log began anew, and nothing said so.
     Jump(Position),
 }
 
@@ -44,9 +44,14 @@ impl Log {
             self.position = Some(Position { epoch, offset });
             return Place::Next;
         };
-        if position.epoch == epoch {
-            if offset <= position.offset {
-                return Place::Repeat;
+        let is_same = position.epoch == epoch;
+        if is_same && offset <= position.offset {
+            return Place::Repeat;
+        }
+        // A log may go on under another name: what comes behind the position follows it.
+        if is_same || offset > position.offset {
+            if !is_same {
+                epoch.clone_into(&mut position.epoch);
             }
             position.offset = offset;
             return Place::Next;

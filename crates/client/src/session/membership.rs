@@ -271,8 +271,8 @@ impl Session {
             // Nothing is missed: what comes is what follows, whatever place an answer to an older question names. But one
             // from before the room was left and joined again answers where another place was meant.
             let other = room.new_stay && joined_at.offset > since.offset;
-            let reached = (joined.recovered && !other) || joined_at.offset == since.offset;
-            !(same && reached)
+            let here = same && joined_at.offset == since.offset;
+            !(joined.recovered && !other || here)
         });
         if gap || since.is_none() {
             room.log.set(Some(joined_at.clone()));

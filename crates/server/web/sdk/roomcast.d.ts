@@ -116,7 +116,7 @@ declare abstract class Channel<K, Signals> extends Received {
 declare class Received {
     /** The last numbers of each sender, whatever log they came in. */
     private _seen;
-    /** Whether an event is new; `gap` is called where the log is another one and nothing has said so. */
+    /** Whether an event is new; `gap` is called where the log began anew and nothing has said so. It may go on under another name. */
     _accept({ epoch, offset, from_client_id, seq }: EnvelopeFields, gap: (gap: Gap) => void): boolean;
     private _isNew;
 }
