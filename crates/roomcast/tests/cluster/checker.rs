@@ -1,23 +1,14 @@
 //! The checker itself: it sees what a node without a store loses.
 
 use crate::cluster::Cluster;
-use crate::fleet::Load;
 use crate::run::Run;
 use crate::{ONE, load};
-
-/// A node alone keeps inboxes.
-fn direct() -> Load {
-    Load {
-        direct: true,
-        ..load()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_happens() {
     let _one = ONE.lock().await;
     let cluster = Cluster::at(1, None, &[]).await;
-    let mut run = Run::start(&cluster.url(), direct()).await;
+    let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     run.go_on().await;
     let row = run.finish("nothing").await;
@@ -29,7 +20,7 @@ async fn nothing_is_found_where_nothing_happens() {
 async fn what_a_node_without_a_store_loses_is_found() {
     let _one = ONE.lock().await;
     let mut cluster = Cluster::at(1, None, &[]).await;
-    let mut run = Run::start(&cluster.url(), direct()).await;
+    let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     cluster.kill_node(0);
     cluster.start_node(0);

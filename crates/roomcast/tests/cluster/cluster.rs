@@ -113,6 +113,14 @@ impl Cluster {
         }
     }
 
+    /// The node that is the home of most rooms.
+    pub fn busiest(&self) -> usize {
+        let rooms = |node: &Process| node.metric("roomcast_rooms");
+        let homes: Vec<u64> = block_in_place(|| self.nodes.iter().flatten().map(rooms).collect());
+        eprintln!("homes of rooms: {homes:?}");
+        (0..homes.len()).max_by_key(|node| homes[*node]).unwrap()
+    }
+
     /// What the nodes have logged last.
     pub fn logs(&self) -> String {
         let logs = self.nodes.iter().flatten();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use roomcast_client::session::{Config, JoinOptions, Receipt, SendOptions};
+use roomcast_client::session::{Config, JoinOptions, Receipt, SendOptions, Status};
 use roomcast_client::{
     Client, Content, Error, Events, Format, Message, Publish, Recipient, RoomEvent, Sending,
 };
@@ -28,8 +28,6 @@ pub struct Load {
     pub members: usize,
     /// From one chat of a member to its next.
     pub every: Duration,
-    /// Whether they send direct messages.
-    pub direct: bool,
 }
 
 /// What all members are to do.
@@ -96,6 +94,8 @@ pub struct Witness {
     pub room: usize,
     pub id_before: String,
     pub client: Client,
+    /// Why its client has given up.
+    pub closed: Option<Error>,
     pub members: u64,
     pub told: Told,
     pub direct: Told,
@@ -124,7 +124,6 @@ pub struct Member {
     pub hall: Arc<Hall>,
     pub place: usize,
     pub every: Duration,
-    pub direct: bool,
     pub phase: watch::Receiver<Phase>,
     /// Answers so far.
     pub answers: Arc<AtomicU64>,
@@ -165,9 +164,14 @@ impl Member {
             hear(inbox, for_inbox, of_inbox),
         );
         let members = room.members().map_or(0, |members| members.total);
+        let closed = match &*client.status().borrow() {
+            Status::Closed(error) => Some(error.clone()),
+            _ => None,
+        };
         Witness {
             room: number,
             id_before,
+            closed,
             client,
             members,
             told,
@@ -196,10 +200,8 @@ impl Member {
             if !talks && !ended {
                 ended = true;
                 pending.push_back(Pending::chat(room, format!("{} {END}", self.place)));
-                if self.direct {
-                    let text = format!("psst {} {END}", self.place);
-                    pending.push_back(Pending::direct(client, &neighbour, text));
-                }
+                let text = format!("psst {} {END}", self.place);
+                pending.push_back(Pending::direct(client, &neighbour, text));
             }
             tokio::select! {
                 biased;
@@ -221,7 +223,7 @@ impl Member {
                 _ = pace.tick(), if talks && pending.len() < UNDER_WAY => {
                     number += 1;
                     pending.push_back(Pending::chat(room, format!("{} {number}", self.place)));
-                    if self.direct && number % DIRECT_EVERY == 0 {
+                    if number % DIRECT_EVERY == 0 {
                         let text = format!("psst {} {number}", self.place);
                         pending.push_back(Pending::direct(client, &neighbour, text));
                     }

@@ -44,25 +44,18 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// One fleet at a time.
 pub static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Inboxes are in the memory of one node: nobody on another one is found, and they are gone with it.
-/// `ROOMCAST_DIRECT=1` lets the fleet send direct messages all the same.
-const INBOXES_ARE_SHARED: bool = false;
-
 /// How much is going on.
 pub fn load() -> Load {
-    let direct = INBOXES_ARE_SHARED || std::env::var_os("ROOMCAST_DIRECT").is_some();
     match std::env::var("ROOMCAST_FLEET").as_deref() {
         Ok("full") => Load {
             rooms: 48,
             members: 8,
             every: Duration::from_millis(200),
-            direct,
         },
         _ => Load {
             rooms: 12,
             members: 4,
             every: Duration::from_millis(100),
-            direct,
         },
     }
 }

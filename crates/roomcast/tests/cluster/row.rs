@@ -25,20 +25,18 @@ pub struct Row {
     pub disorder: usize,
     /// Seen to leave, though nobody did.
     pub left: usize,
-    /// Joined without what was missed, lost a room, or came back as somebody else.
+    /// Joined without what was missed, lost a room, came back as somebody else, or sees other members than there are.
     pub anew: usize,
     /// Numbered messages that were not done, or of which nobody could say.
     pub refused: usize,
     /// All of that which has to do with direct messages.
     pub inboxes: usize,
-    /// Never came to an end.
+    /// Never came to an end, or has given up for good.
     pub stuck: usize,
     /// Longest time in which a member heard nothing in its room while it talked.
     pub pause: Duration,
     /// The first findings. Times are from when the fault began.
     pub words: Vec<String>,
-    /// Whether there were direct messages. Else what is said of inboxes matters to nobody.
-    direct: bool,
     since: Instant,
 }
 
@@ -69,9 +67,14 @@ impl Row {
             stuck,
             pause: Duration::ZERO,
             words: Vec::new(),
-            direct: load.direct,
             since: talked.0,
         };
+        for member in witnesses {
+            if let Some(error) = &member.closed {
+                row.stuck += 1;
+                row.broken(|| format!("the client of {} has given up: {error}", member.id_before));
+            }
+        }
         for error in said.iter().flat_map(|(_, it)| &it.refused) {
             row.refused += 1;
             row.word(|| format!("refused: {error}"));
@@ -103,7 +106,7 @@ impl Row {
                 }
                 let there = load.members as u64;
                 if member.members != there {
-                    row.disorder += 1;
+                    row.anew += 1;
                     row.word(|| format!("{who} sees {} of {there} members", member.members));
                 }
             }
@@ -113,8 +116,7 @@ impl Row {
 
     /// Whether all promises were kept.
     pub fn is_clean(&self) -> bool {
-        let inboxes = if self.direct { self.inboxes } else { 0 };
-        self.is_told() && self.told + self.anew + self.left + self.refused + inboxes == 0
+        self.is_told() && self.told + self.anew + self.left + self.refused + self.inboxes == 0
     }
 
     /// Whether nothing was lost in silence, and all went on.
@@ -128,6 +130,12 @@ impl Row {
         }
     }
 
+    /// What may never be comes first.
+    fn broken(&mut self, what: impl FnOnce() -> String) {
+        self.words.truncate(IN_WORDS - 1);
+        self.words.insert(0, what());
+    }
+
     fn time(&self, at: Instant) -> String {
         match at.checked_duration_since(self.since) {
             Some(after) => format!("at {:.3} s", after.as_secs_f64()),
@@ -137,11 +145,7 @@ impl Row {
 
     fn inbox(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
         let rooms = [self.lost, self.told, self.twice, self.disorder, self.anew];
-        let words = self.words.len();
         self.stream(who, told, acked);
-        if !self.direct {
-            self.words.truncate(words);
-        }
         let both = [self.lost, self.told, self.twice, self.disorder, self.anew];
         self.inboxes += both.iter().sum::<usize>() - rooms.iter().sum::<usize>();
         [self.lost, self.told, self.twice, self.disorder, self.anew] = rooms;
@@ -153,7 +157,7 @@ impl Row {
         for heard in &told.heard {
             if places.insert(&heard.text, heard.offset).is_some() {
                 self.twice += 1;
-                self.word(|| format!("{who} heard twice: {heard}"));
+                self.broken(|| format!("{who} heard twice: {heard}"));
             }
         }
         for it in acked {
@@ -162,7 +166,7 @@ impl Row {
                 None => {
                     self.lost += 1;
                     let at = self.time(it.sent);
-                    self.word(|| {
+                    self.broken(|| {
                         format!(
                             "{who} did not hear {:?} ({}), sent {at}",
                             it.text, it.offset
@@ -171,7 +175,7 @@ impl Row {
                 }
                 Some(offset) if *offset != it.offset => {
                     self.disorder += 1;
-                    self.word(|| {
+                    self.broken(|| {
                         format!(
                             "{who} heard {:?} at {offset}, its ack says {}",
                             it.text, it.offset
@@ -203,7 +207,7 @@ impl Row {
                 .any(|gap| *gap >= before.at && *gap <= heard.at);
             if before.offset >= heard.offset && !anew {
                 self.disorder += 1;
-                self.word(|| format!("{who} heard {heard} after {before}"));
+                self.broken(|| format!("{who} heard {heard} after {before}"));
             }
         }
         let mut last: BTreeMap<&str, u64> = BTreeMap::new();
@@ -213,7 +217,7 @@ impl Row {
             let before = last.insert(&heard.from, number).unwrap_or(0);
             if before > number {
                 self.disorder += 1;
-                self.word(|| format!("{who} heard {heard} after the sender's {before}"));
+                self.broken(|| format!("{who} heard {heard} after the sender's {before}"));
             }
         }
     }
@@ -227,7 +231,7 @@ impl Row {
         let wrong = places.windows(2).filter(|pair| pair[0] > pair[1]).count();
         if wrong > 0 {
             self.disorder += wrong;
-            self.word(|| format!("{who} heard {wrong} in another order than the others"));
+            self.broken(|| format!("{who} heard {wrong} in another order than the others"));
         }
     }
 

@@ -57,7 +57,6 @@ impl Run {
                     hall: hall.clone(),
                     place,
                     every: load.every,
-                    direct: load.direct,
                     phase: watched.clone(),
                     answers: seen.answers.clone(),
                     news: news.clone(),

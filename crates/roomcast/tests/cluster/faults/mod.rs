@@ -51,6 +51,7 @@ macro_rules! not_yet {
 hold! {
     Whole the_only_node_is_killed_and_starts_again = node::only_one_killed;
     Whole one_of_three_nodes_is_killed = node::one_killed;
+    Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
     Whole a_node_is_ended_politely = node::one_ended;
     Told a_node_and_all_data_of_redis_are_lost = redis::and_a_node_empty;
     Whole connections_to_redis_are_killed = redis::connections_killed;

@@ -45,19 +45,21 @@ pub(super) async fn older(name: &'static str) -> Outcome {
 
 pub(super) async fn and_a_node(name: &'static str) -> Outcome {
     let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
-    cluster.kill_node(1);
+    let node = cluster.busiest();
+    cluster.kill_node(node);
     block_in_place(|| cluster.redis().restart());
     run.go_on().await;
-    cluster.start_node(1);
+    cluster.start_node(node);
     over(name, cluster, run).await
 }
 
 pub(super) async fn and_a_node_empty(name: &'static str) -> Outcome {
     let (mut cluster, mut run) = talking(3, KEEPS_SAVED).await;
-    cluster.kill_node(1);
+    let node = cluster.busiest();
+    cluster.kill_node(node);
     block_in_place(|| cluster.redis().restart_empty());
     run.go_on().await;
-    cluster.start_node(1);
+    cluster.start_node(node);
     over(name, cluster, run).await
 }
 
