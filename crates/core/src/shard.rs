@@ -338,6 +338,24 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.edge.close_all(&mut self.ctx, now, code);
     }
 
+    /// The node is about to end: from here on no room is claimed.
+    pub fn claim_nothing(&mut self) {
+        self.home.claim_nothing();
+    }
+
+    /// Gives all rooms up, with those who are in them: other nodes are told once the store has the last of them. For a
+    /// node that has no connections any more.
+    pub fn give_up_rooms(&mut self) {
+        if S::WAITS {
+            self.home.give_up_rooms();
+        }
+    }
+
+    /// Whether the store has all that was here: nothing is lost if the node ends now.
+    pub fn is_quiet(&self) -> bool {
+        !S::WAITS || !self.has_work() && self.home.is_empty() && self.edge.is_quiet()
+    }
+
     /// How many connections live here.
     pub fn connections(&self) -> usize {
         self.edge.connections()

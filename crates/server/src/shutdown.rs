@@ -52,7 +52,11 @@ impl RunningServer {
                 break;
             }
         }
-        self.order(|| Order::Close(CloseCode::Reconnect));
+        if self.engine.is_some() {
+            self.hand_over(deadline);
+        } else {
+            self.order(|| Order::Close(CloseCode::Reconnect));
+        }
         let mut result = Ok(());
         let mut running = self.shards();
         while running > 0 {
@@ -73,9 +77,31 @@ impl RunningServer {
                 }
             }
         }
+        if let Some(engine) = &self.engine {
+            engine.flush(SETTLE.min(left(deadline)));
+        }
         // Dropping it stops what still runs.
         drop(self);
         result
+    }
+
+    /// Closes all connections, and then gives all rooms to other servers. In this order: so that each room's record says
+    /// that its members of this server have no connection.
+    fn hand_over(&self, deadline: Instant) {
+        let (emptied, has_emptied) = mpsc::channel();
+        self.order(|| Order::Empty {
+            code: CloseCode::Reconnect,
+            emptied: emptied.clone(),
+        });
+        drop(emptied);
+        let patience = Instant::now() + left(deadline) / 2;
+        for _ in 0..self.shards() {
+            if has_emptied.recv_timeout(left(patience)).is_err() {
+                break;
+            }
+        }
+        tracing::info!("handing rooms over to other servers");
+        self.order(|| Order::GiveUp);
     }
 
     /// Serves until a signal comes or a shard fails.

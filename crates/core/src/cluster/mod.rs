@@ -168,6 +168,11 @@ impl Cluster {
         wakes.into_iter().flatten().min()
     }
 
+    /// Whether all that was sent has come.
+    pub fn is_flushed(&self) -> bool {
+        self.waiting.bytes() == 0 && self.post.unacked() == 0
+    }
+
     /// The cluster as it is known.
     pub fn view(&self) -> &Arc<ClusterView> {
         &self.view

@@ -312,6 +312,15 @@ impl Keeper {
         !self.requests.is_empty() || !self.changed.is_empty()
     }
 
+    /// Whether all sessions are saved as they are, and nobody waits for one.
+    pub(super) fn is_quiet(&self) -> bool {
+        let saved = |it: &Copied| it.saved == it.changes && it.ending.is_none();
+        !self.has_work()
+            && self.tickets.is_empty()
+            && self.takes.is_empty()
+            && self.copies.values().all(saved)
+    }
+
     pub(super) fn hold(&mut self, id: ConnId) -> Option<&mut Hold> {
         self.holds.get_mut(&id.to_u64())
     }

@@ -202,6 +202,11 @@ impl<S: Store> Edge<S> {
         self.keeper.take_requests()
     }
 
+    /// Whether all sessions are saved as they are.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.keeper.is_quiet()
+    }
+
     /// Whether a turn has to follow.
     pub(crate) fn has_requests(&self) -> bool {
         self.keeper.has_work()

@@ -133,6 +133,8 @@ pub(super) struct Gate {
     was_full: bool,
     /// Operations that wait when they are merged the next time.
     pub(super) merge_at: usize,
+    /// The node ends: the room goes to another home as soon as all that was done is written.
+    pub(super) gives_up: bool,
 }
 
 impl Gate {
@@ -170,12 +172,13 @@ impl Gate {
             patience_until: u64::MAX,
             was_full: false,
             merge_at: MERGED,
+            gives_up: false,
         }
     }
 
     /// Whether no more operations may be done for now.
     pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
-        if self.phase != Phase::Open || ctx.cluster.acts(now.micros).is_none() {
+        if self.phase != Phase::Open || self.gives_up || ctx.cluster.acts(now.micros).is_none() {
             return true;
         }
         let (room, _) = ctx.settings.unconfirmed;

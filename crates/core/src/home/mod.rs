@@ -10,6 +10,7 @@ mod acks;
 mod append;
 mod ask_logic;
 mod big_room;
+mod drain;
 mod gate;
 mod join;
 mod joined;
@@ -48,6 +49,7 @@ use crate::logs::Logs;
 use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
+use drain::Drain;
 use gate::shard_is_full;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use relay::Relays;
@@ -85,6 +87,7 @@ pub(crate) struct Home<S> {
     by_name: HashTable<HomeRoomId>,
     /// Rooms that are at home on other nodes.
     relays: Relays,
+    drain: Drain,
     /// Rooms with operations that wait, in the order in which they are served. One that is shut comes back once the store
     /// has answered, or the cluster is another one.
     active: VecDeque<HomeRoomId>,
@@ -115,6 +118,7 @@ impl<S: Store> Home<S> {
             rooms: Table::default(),
             by_name: HashTable::new(),
             relays: Relays::default(),
+            drain: Drain::No,
             active: VecDeque::new(),
             unsealed: Vec::new(),
             timers: BinaryHeap::new(),
@@ -306,8 +310,10 @@ impl<S: Store> Home<S> {
             }
             // What was done and is not written yet is written first.
             let unwritten = S::WAITS && room.has_changed(&self.logs);
-            match room.is_over() && !unwritten {
-                true if !S::WAITS || room.is_nobodys() => self.close(now, id),
+            let ends = room.is_over() || S::WAITS && room.is_given_up();
+            match ends && !unwritten {
+                true if !S::WAITS => self.close(now, id),
+                true if room.is_nobodys() => self.abandon(ctx, now, id),
                 true => self.release(id),
                 false => {}
             }

@@ -75,6 +75,13 @@ impl<S: Store> Home<S> {
             ctx.forward(node, op);
             return None;
         }
+        if op.is_for_any_home() && !self.claims() {
+            match is_own {
+                true => ctx.come_back(op),
+                false => ctx.send_back(op),
+            }
+            return None;
+        }
         if op.is_for_any_home() {
             let id = self.claim(ctx, now, room)?;
             return Some((id, op));

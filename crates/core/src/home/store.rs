@@ -89,14 +89,14 @@ impl<S: Store> Home<S> {
                     let append = append.clone();
                     self.written(ctx, now, id, &append, written);
                 }
-                (Request::Release(_), Ok(Answer::Done)) => self.drop_room(ctx, now, id),
+                (Request::Release(_), Ok(Answer::Done)) => self.released(ctx, now, id),
                 // There is nothing to give up at another store, and nothing to be had from asking for ever.
                 (Request::Release(release), Err(StoreError::Again(Cause::OtherStore)))
                     if ctx.cluster.store != release.store =>
                 {
-                    self.drop_room(ctx, now, id);
+                    self.released(ctx, now, id);
                 }
-                (Request::Release(_), Err(StoreError::Never(_))) => self.drop_room(ctx, now, id),
+                (Request::Release(_), Err(StoreError::Never(_))) => self.released(ctx, now, id),
                 (_, Err(StoreError::Never(cause))) => self.wait_rarely(ctx, now, id, cause),
                 _ => self.ask_again(ctx, now, id, None),
             }
@@ -299,13 +299,14 @@ impl<S: Store> Home<S> {
         }
     }
 
-    /// An empty room is given up.
+    /// A room is given up: it is empty, or the node ends.
     pub(super) fn release(&mut self, id: HomeRoomId) {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let age = room.entry.kind.retention.age;
         let ends_after = match self.logs.is_bare(room.log) {
+            _ if !room.members.is_empty() => KEPT,
             true => 0,
             false if age == 0 => KEPT,
             false => age,
@@ -357,7 +358,7 @@ impl<S: Store> Home<S> {
     }
 
     /// It is not at home here any more. Who has asked for it meanwhile claims it anew.
-    fn drop_room<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+    pub(super) fn drop_room<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         let Some(mut room) = self.remove(id) else {
             return;
         };

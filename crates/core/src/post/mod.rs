@@ -304,6 +304,11 @@ impl Post {
         due.min().filter(|at| *at < self.until)
     }
 
+    /// Bytes of letters that no node has acked yet.
+    pub fn unacked(&self) -> usize {
+        self.links.values().map(|link| link.outbox.bytes()).sum()
+    }
+
     /// Bytes of letters that are kept for a node.
     pub fn kept(&self, number: NodeNumber) -> usize {
         let link = self

@@ -1,10 +1,11 @@
 //! Two servers at one Redis are one system.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast_client::session::{Config, JoinOptions};
 use roomcast_client::{Client, Content, Events, RoomEvent};
+use rustix::process::Signal;
 
 use crate::process::{Process, free_address};
 use crate::redis_server::Server as Redis;
@@ -12,17 +13,20 @@ use crate::{DEADLINE, in_time, ready, settings, start};
 
 /// Servers that know each other, each ready.
 async fn servers(redis: &Redis, count: usize) -> Vec<Process> {
-    let settings = settings(redis);
+    servers_with(&settings(redis), count).await
+}
+
+async fn servers_with(settings: &[String], count: usize) -> Vec<Process> {
     let mut servers = Vec::new();
     for _ in 0..count {
-        servers.push(start(free_address(), &settings));
+        servers.push(start(free_address(), settings));
     }
     for server in &servers {
         ready(server, true).await;
         let begin = Instant::now();
         while server.metric("roomcast_nodes") < count as u64 {
             assert!(begin.elapsed() < DEADLINE);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     servers
@@ -106,4 +110,35 @@ async fn a_server_is_killed_and_its_rooms_and_clients_go_on_at_another() {
         (three.offset, "three".to_owned())
     );
     drop(a);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_politely_hands_its_rooms_over() {
+    let redis = Redis::start([""; 0]);
+    let mut settings = settings(&redis);
+    // A takeover that waits for the end of the lease is not to be mistaken for this.
+    settings.push("redis.lease=6s".to_owned());
+    settings.push("shutdown.delay=50ms".to_owned());
+    let mut servers = servers_with(&settings, 2).await;
+    let (a, b) = (servers.remove(0), servers.remove(0));
+    let (ada, bob) = (client(a.address), client(b.address));
+    let (adas, bobs) = (ada.room("chat:1"), bob.room("chat:1"));
+    let mut bob_hears = bobs.events();
+    in_time(adas.join(JoinOptions::default())).await.unwrap();
+    in_time(bobs.join(JoinOptions::default())).await.unwrap();
+    let one = in_time(adas.chat("one")).await.unwrap();
+    assert_eq!(chat(&mut bob_hears).await, (one.offset, "one".to_owned()));
+    let begin = Instant::now();
+    a.signal(Signal::TERM);
+    assert!(a.ended_well());
+    let two = in_time(bobs.chat("two")).await.unwrap();
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(two.offset > one.offset);
+    assert_eq!(chat(&mut bob_hears).await, (two.offset, "two".to_owned()));
+    // Nobody has left, and nobody who is elsewhere was sent away.
+    assert_eq!(bobs.members().unwrap().listed.len(), 2);
+    assert_eq!(b.metric("roomcast_sessions_resumed_total"), 0);
+    // Of what was given up nothing was lost to somebody else.
+    assert_eq!(b.metric("roomcast_rooms_lost_total"), 0);
 }

@@ -21,6 +21,8 @@ pub(crate) enum FromShard {
         to: ShardAddress,
         bytes: Box<[u8]>,
     },
+    /// All that was left here before is to be with the other nodes; told then.
+    Flush(std::sync::mpsc::Sender<()>),
     /// What this node has sent can't be read.
     Unreadable(NodeNumber),
 }

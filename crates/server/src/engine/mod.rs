@@ -6,7 +6,8 @@ mod status;
 mod told;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rand::TryRng as _;
 use roomcast_core::cluster::Cluster;
@@ -75,6 +76,7 @@ impl Engine {
             status: Arc::clone(&status),
             asked: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
+            flushed: Vec::new(),
         };
         runtime.spawn(node.run());
         runtime.spawn(look(client.clone(), config));
@@ -97,6 +99,14 @@ impl Engine {
     /// What shards tell the node.
     pub(crate) fn desk(&self) -> &Desk {
         &self.desk
+    }
+
+    /// Waits until the other nodes have what was sent to them, but no longer than this.
+    pub(crate) fn flush(&self, most: Duration) {
+        let (flushed, has_flushed) = mpsc::channel();
+        self.desk.tell(FromShard::Flush(flushed));
+        // Without an answer there is nothing more to be done.
+        let _ = has_flushed.recv_timeout(most);
     }
 
     /// How the node is.

@@ -1,6 +1,7 @@
 //! The node's task: beats, datagrams, and what all shards are told.
 
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use roomcast_core::cluster::{Cluster, ClusterEvent};
@@ -37,6 +38,8 @@ pub(super) struct Node {
     /// By shard: it was asked to turn, and has not said so yet.
     pub(super) asked: Vec<bool>,
     pub(super) told: Told,
+    /// Who wants to know when all that was sent has come.
+    pub(super) flushed: Vec<mpsc::Sender<()>>,
 }
 
 impl Node {
@@ -48,6 +51,12 @@ impl Node {
             self.meet_store();
             self.send(&mut beats);
             self.tell_shards();
+            if self.cluster.is_flushed() {
+                for flushed in self.flushed.drain(..) {
+                    // Whoever asked may have stopped waiting.
+                    let _ = flushed.send(());
+                }
+            }
             let sleep = tokio::time::sleep(self.sleep());
             tokio::select! {
                 said = self.from_shards.recv() => {
@@ -138,6 +147,7 @@ impl Node {
                 self.cluster.turned(shard, settled_at);
             }
             FromShard::Letters { from, to, bytes } => self.cluster.send(now, from, to, bytes),
+            FromShard::Flush(flushed) => self.flushed.push(flushed),
             FromShard::Unreadable(node) => {
                 tracing::error!(?node, "what another server has sent can't be read");
                 self.cluster.give_up(now, node);

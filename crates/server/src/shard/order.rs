@@ -14,7 +14,7 @@ use super::host::CompressionStats;
 pub(crate) enum Order {
     /// Send a copy of what was counted.
     Report(mpsc::Sender<Report>),
-    /// Ask every client to come back, each after a delay of its own of up to `spread_ms`.
+    /// Claim no room any more, and ask every client to come back, each after a delay of its own of up to `spread_ms`.
     AskToReconnect {
         /// Milliseconds.
         spread_ms: u64,
@@ -38,6 +38,15 @@ pub(crate) enum Order {
     },
     /// Take no newcomers, close every connection with this code once its lanes are flushed, and then end.
     Close(CloseCode),
+    /// The same, but don't end: say so when the last connection is gone.
+    Empty {
+        /// Of the close frame.
+        code: CloseCode,
+        /// Told then.
+        emptied: mpsc::Sender<()>,
+    },
+    /// Give all rooms up to other nodes, and end once the store has all that was here.
+    GiveUp,
     /// End now.
     Stop,
 }

@@ -74,9 +74,13 @@ impl<S: Store> Worker<S> {
             self.tell(now.micros);
             let ended = self.world.node.clock.micros();
             self.world.io.turns.record(ended.saturating_sub(now.micros));
-            let empty = self.driver.sockets() == 0;
-            let ending = self.world.ending;
-            if ending == Ending::Now || ending == Ending::WhenEmpty && empty {
+            let ends = match self.world.ending {
+                Ending::Not => false,
+                Ending::WhenEmpty => self.driver.sockets() == 0,
+                Ending::WhenQuiet => !more && self.driver.shard().is_quiet(),
+                Ending::Now => true,
+            };
+            if ends {
                 break;
             }
         }
@@ -90,6 +94,12 @@ impl<S: Store> Worker<S> {
             self.sum_up_at = now + SUM_UP;
             shard.host().sum_up();
         }
+        if self.driver.sockets() == 0
+            && let Some(emptied) = self.world.emptied.take()
+        {
+            let _ = emptied.send(());
+        }
+        let shard = self.driver.shard_mut();
         if !self.world.flushed.is_empty() && shard.stats().lane_pieces == 0 {
             for flushed in self.world.flushed.drain(..) {
                 // Whoever asked may have stopped waiting.

@@ -28,6 +28,8 @@ pub(super) enum Ending {
     Not,
     /// When the last connection is gone.
     WhenEmpty,
+    /// When the store has all that was here.
+    WhenQuiet,
     Now,
 }
 
@@ -41,6 +43,8 @@ pub(super) struct World {
     pub(super) ending: Ending,
     /// Who wants to know when nothing waits for any connection.
     pub(super) flushed: Vec<mpsc::Sender<()>>,
+    /// Who wants to know when the last connection is gone.
+    pub(super) emptied: Option<mpsc::Sender<()>>,
     receivers: [ReceiverConfig; 2],
     scratch: Scratch,
     newcomers: Vec<Upgraded>,
@@ -68,6 +72,7 @@ impl World {
             io: IoStats::default(),
             ending: Ending::Not,
             flushed: Vec::new(),
+            emptied: None,
             receivers: [receiver(None), receiver(Some(deflate))],
             scratch: Scratch::new(),
             newcomers: Vec::new(),
@@ -90,6 +95,7 @@ impl World {
                 let _ = to.send(report);
             }
             Order::AskToReconnect { spread_ms, flushed } => {
+                shard.claim_nothing();
                 shard.announce_reconnect(now, spread_ms);
                 self.flushed.push(flushed);
             }
@@ -108,6 +114,15 @@ impl World {
                 self.mailbox.close();
                 shard.close_all(now, code);
                 self.ending = Ending::WhenEmpty;
+            }
+            Order::Empty { code, emptied } => {
+                self.mailbox.close();
+                shard.close_all(now, code);
+                self.emptied = Some(emptied);
+            }
+            Order::GiveUp => {
+                shard.give_up_rooms();
+                self.ending = Ending::WhenQuiet;
             }
             Order::Stop => self.ending = Ending::Now,
         }

@@ -1,0 +1,84 @@
+//! A node ends politely: it claims no room any more, and then gives up those that it has.
+//!
+//! Each room is written to its end first, and its record names no home then. Gateways and edges are told, so whoever is in
+//! the room goes on at its next home, which need not wait for this node's lease to end.
+
+use crate::context::Context;
+use crate::home::Home;
+use crate::home::room::Room;
+use crate::host::Host;
+use crate::id::HomeRoomId;
+use crate::letter::Op;
+use crate::store::Store;
+use crate::time::Now;
+
+/// What a home still does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Drain {
+    /// All.
+    #[default]
+    No,
+    /// It claims nothing.
+    Begun,
+    /// It has given up its rooms, or is about to.
+    Rooms,
+}
+
+impl<S: Store> Home<S> {
+    /// From here on no room is claimed: who asks for one comes back, to another node.
+    pub(crate) fn claim_nothing(&mut self) {
+        if self.drain == Drain::No {
+            self.drain = Drain::Begun;
+        }
+    }
+
+    /// All rooms are given up, with those who are in them.
+    pub(crate) fn give_up_rooms(&mut self) {
+        self.drain = Drain::Rooms;
+        let ids: Vec<_> = self.rooms.numbers().collect();
+        for id in ids {
+            if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
+                gate.gives_up = true;
+            }
+            self.mark_unsealed(id);
+        }
+    }
+
+    /// Whether no room is here any more, and no claim is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rooms.len() == 0 && self.strays.is_empty()
+    }
+
+    /// Whether a room that is not here may be claimed.
+    pub(super) fn claims(&self) -> bool {
+        self.drain == Drain::No
+    }
+
+    /// A room that was never opened is forgotten; what waited for it is asked for elsewhere.
+    pub(super) fn abandon<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let pending: Vec<Op> = std::mem::take(&mut room.pending).into();
+        self.close(now, id);
+        for op in pending {
+            self.enqueue(ctx, now, op);
+        }
+    }
+
+    /// The store has taken the room back, or has none to take.
+    pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.tell_gone(ctx);
+        }
+        self.drop_room(ctx, now, id);
+    }
+}
+
+impl Room {
+    /// Whether it goes although somebody is in it: all that it has said is out.
+    pub(super) fn is_given_up(&self) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_some_and(|gate| gate.gives_up && gate.may_end())
+    }
+}

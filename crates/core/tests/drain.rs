@@ -1,0 +1,112 @@
+//! A node that ends politely: its rooms go on at other nodes, and nobody there is sent away.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "common/cluster.rs"]
+mod cluster;
+mod common;
+
+use cluster::{At, Cluster};
+use common::{relay, text};
+use roomcast_core::settings::Settings;
+use roomcast_protocol::CloseCode;
+use serde_json::Value;
+
+fn cluster(shards: &[u16]) -> Cluster {
+    let settings = Settings {
+        ping_interval: 0,
+        pong_timeout: 0,
+        ..Settings::default()
+    };
+    Cluster::new(shards, &settings, &[relay("default")])
+}
+
+fn chat(cluster: &mut Cluster, at: At, room: &str, text: &str, seq: u64) {
+    let chat = format!(r#"{{"type":"chat","room_id":"{room}","payload":"{text}","seq":{seq}}}"#);
+    cluster.say(at, &chat);
+}
+
+fn chats(messages: &[Value]) -> Vec<(u64, String)> {
+    let chats = messages.iter().filter(|it| it["type"] == "chat");
+    chats
+        .map(|it| (it["offset"].as_u64().unwrap(), text(&it["payload"])))
+        .collect()
+}
+
+/// Closes all connections of a node, and gives its rooms up.
+fn drain(cluster: &mut Cluster, node: usize) {
+    let now = cluster.node(node).now;
+    for shard in cluster.node(node).shards.iter_mut() {
+        shard.claim_nothing();
+        shard.close_all(now, CloseCode::Reconnect);
+    }
+    cluster.settle();
+    for client in 0..cluster.node(node).sockets.len() {
+        cluster.node(node).cut(client);
+    }
+    cluster.settle();
+    for shard in cluster.node(node).shards.iter_mut() {
+        shard.give_up_rooms();
+    }
+    cluster.settle();
+}
+
+#[test]
+fn rooms_of_a_node_that_ends_go_on_elsewhere_at_once() {
+    let mut cluster = cluster(&[2, 2]);
+    let (ann, token) = cluster.connect(0);
+    cluster.say(ann, r#"{"type":"join_room","room_id":"r"}"#);
+    let joined = cluster.messages(ann).remove(0);
+    let (epoch, offset) = (&joined["payload"]["epoch"], &joined["payload"]["offset"]);
+    let since = format!(r#"{{"room_id":"r","since":{{"epoch":{epoch},"offset":{offset}}}}}"#);
+    let bob = cluster.member(1, "r");
+    chat(&mut cluster, bob, "r", "one", 1);
+    assert_eq!(cluster.home_of("r"), Some(0));
+    // A room that nobody is connected to here, and one that is nobody's.
+    let first = cluster.member(0, "other");
+    let carol = cluster.member(1, "other");
+    cluster.say(first, r#"{"type":"leave_room","room_id":"other"}"#);
+    assert_eq!(cluster.home_of("other"), Some(0));
+    cluster.drop_all();
+
+    drain(&mut cluster, 0);
+    let node = cluster.node(0);
+    assert!(node.shards.iter().all(|it| it.is_quiet()));
+    assert!(node.shards.iter().all(|it| it.rooms().0 == 0));
+    cluster.pass(100);
+    for room in ["r", "other"] {
+        assert_eq!(cluster.home_of(room), Some(1), "{room}");
+    }
+    chat(&mut cluster, bob, "r", "two", 2);
+    chat(&mut cluster, carol, "other", "three", 1);
+    let heard = cluster.messages(bob);
+    let two = chats(&heard);
+    assert_eq!((two.len(), &*two[0].1), (1, "two"));
+    assert!(heard.iter().all(|it| it["type"] != "player_left"));
+    assert_eq!(chats(&cluster.messages(carol)).len(), 1);
+    // Who was there comes back here, and has missed nothing.
+    let ann = (1, cluster.node(1).connect());
+    let hello = format!(r#"{{"resume_token":"{token}","positions":[{since}]}}"#);
+    cluster.say(ann, &format!(r#"{{"type":"hello","payload":{hello}}}"#));
+    cluster.pass(100);
+    let got = cluster.messages(ann);
+    let joined = got.iter().find(|it| it["type"] == "joined").unwrap();
+    assert_eq!(joined["payload"]["recovered"], true, "{got:#?}");
+    let missed = chats(&got);
+    assert_eq!((missed.len(), missed.last()), (2, two.last()));
+    assert_eq!(cluster.total(bob, "r"), 2);
+}
+
+#[test]
+fn a_node_that_ends_claims_no_room() {
+    let mut cluster = cluster(&[1, 1]);
+    let (ann, _) = cluster.connect(0);
+    for shard in cluster.node(0).shards.iter_mut() {
+        shard.claim_nothing();
+    }
+    cluster.say(ann, r#"{"type":"join_room","room_id":"r"}"#);
+    assert_eq!(cluster.home_of("r"), None);
+    assert_eq!(cluster.node(0).shards[0].connections(), 0, "it comes back");
+    let bob = cluster.member(1, "r");
+    chat(&mut cluster, bob, "r", "one", 1);
+    assert_eq!(chats(&cluster.messages(bob)).len(), 1);
+}
