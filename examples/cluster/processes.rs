@@ -154,12 +154,12 @@ impl Processes {
 
     /// SIGKILL.
     pub(crate) fn kill(&self, node: usize) {
-        if let Some(node) = self.lock_nodes().get_mut(node) {
-            if let Some(mut child) = node.child.take() {
-                let _ = child.kill();
-                let _ = child.wait();
-                (node.died, node.ready) = (Instant::now(), false);
-            }
+        if let Some(node) = self.lock_nodes().get_mut(node)
+            && let Some(mut child) = node.child.take()
+        {
+            let _ = child.kill();
+            let _ = child.wait();
+            (node.died, node.ready) = (Instant::now(), false);
         }
         self.changed.send_replace(());
     }
@@ -194,10 +194,10 @@ impl Processes {
 
     /// That connection is over.
     pub(crate) fn disconnected(&self, player: &str, connection: u64) {
-        if let Some(player) = self.lock_players().get_mut(player) {
-            if player.connection == connection {
-                (player.node, player.cut) = (None, None);
-            }
+        if let Some(player) = self.lock_players().get_mut(player)
+            && player.connection == connection
+        {
+            (player.node, player.cut) = (None, None);
         }
         self.changed.send_replace(());
     }
