@@ -18,7 +18,7 @@ pub(super) const SESSION_FAMILIES: &[Family] = &[
     counter(
         "roomcast_takeovers_total",
         &[],
-        "Resumed sessions that still had another connection. That connection was closed with 4501.",
+        "Resumed sessions that still had another connection. That connection was closed with 4501 or 4000.",
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.taken_over)),
     ),
     counter(
