@@ -393,3 +393,24 @@ fn nodes_keep_nothing_of_rooms_that_nobody_uses() {
     cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
     assert_eq!(cluster.home_of("r"), Some(1));
 }
+
+#[test]
+fn a_late_resume_of_a_node_that_has_lost_the_session_takes_no_seat() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    let ann = cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    // The room's home moves while its node says nothing: the edge's resume is on its way.
+    cluster.hold(1, 0);
+    cluster.lose_link(0, 1);
+    cluster.settle();
+    assert!(cluster.is_open(bob));
+    let bob = cluster.come_back(2, &token, "r");
+    cluster.drop_all();
+    cluster.let_go(1, 0);
+    cluster.pass(100);
+    chat(&mut cluster, bob, "r", "here", 1);
+    let got = cluster.messages(bob);
+    assert_eq!(payloads(&got), ["here"], "{got:#?}");
+    assert_eq!(payloads(&cluster.messages(ann)), ["here"]);
+}

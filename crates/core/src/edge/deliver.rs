@@ -28,7 +28,7 @@ impl<S: Store> Edge<S> {
         }
         match message {
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
-            ToEdge::HomeGone { edge_room } => self.home_gone(from, edge_room),
+            ToEdge::HomeGone { room } => self.home_gone(ctx, from, &room),
             ToEdge::Renamed { edge_room, epoch } => self.log_renamed(edge_room, epoch),
             ToEdge::Joined(joined) => {
                 let (conn, unasked) = (joined.conn, joined.unasked);

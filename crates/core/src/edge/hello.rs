@@ -518,6 +518,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let turn = self.keeper.turn(client_id);
         let mut asked: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
         for membership in &mut conn.session.memberships {
             let Some(room) = rooms.get(membership.room) else {
@@ -532,6 +533,7 @@ impl<S: Store> Edge<S> {
                 edge_room: room.id,
                 place,
                 by_edge: false,
+                turn,
             };
             let resume = OpKind::Resume(Box::new(resume));
             asked.push((room.reference(), membership.player, resume));

@@ -48,8 +48,9 @@ impl<S: Store> Edge<S> {
     }
 
     /// The home of a room says that it is not its home any more.
-    pub(super) fn home_gone(&mut self, from: NodeNumber, room: EdgeRoomId) {
-        let room = self.rooms.get_mut(room);
+    pub(super) fn home_gone<H>(&mut self, ctx: &Context<H>, from: NodeNumber, name: &str) {
+        let room = self.rooms.find(name, ctx.names.hash(name));
+        let room = room.and_then(|room| self.rooms.get_mut(room));
         if let Some(room) = room.filter(|room| room.node == from) {
             room.lose_home();
             self.lost_homes = true;
@@ -155,12 +156,14 @@ impl<S: Store> Edge<S> {
             rooms,
             arena,
             table,
+            keeper,
             ..
         } = self;
         let Some(conn) = conns.get_mut(id) else {
             return;
         };
         let (encoding, client_id) = (conn.encoding, conn.pooled.client_id);
+        let turn = keeper.turn(client_id);
         let mut asked: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
         for membership in &mut conn.session.memberships {
             let Some(room) = rooms.get_mut(membership.room) else {
@@ -197,6 +200,7 @@ impl<S: Store> Edge<S> {
                     first_seq: 0,
                 },
                 by_edge: true,
+                turn,
             }));
             asked.push((room.reference(), membership.player, resume));
         }

@@ -169,6 +169,11 @@ impl Keeper {
         self.copies.get(&client)
     }
 
+    /// A session's turn; 0 where the store has nothing of it.
+    pub(super) fn turn(&self, client: ClientId) -> u64 {
+        self.copy(client).map_or(0, |copied| copied.turn)
+    }
+
     pub(super) fn copy_mut(&mut self, client: ClientId) -> Option<&mut Copied> {
         self.copies.get_mut(&client)
     }

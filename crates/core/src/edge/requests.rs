@@ -82,6 +82,7 @@ impl<S: Store> Edge<S> {
             presence: into_owned(join.presence),
             edge_room: room.id,
             user_id: conn.session.user_id().into(),
+            turn: self.keeper.turn(conn.pooled.client_id),
             place: Place {
                 since: allowed.since(join.since.as_ref().and_then(since)),
                 first_seq: join.first_seq.unwrap_or(0),

@@ -383,6 +383,7 @@ impl<S: Store> Edge<S> {
                     ctx,
                     now,
                     (client, id, encoding),
+                    self.keeper.turn(client),
                     (room.clone(), edge_room, player),
                 );
             }

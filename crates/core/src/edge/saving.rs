@@ -476,7 +476,7 @@ impl<S: Store> Edge<S> {
         let Some(copied) = self.keeper.remove(client) else {
             return;
         };
-        let is_new_to_rooms = copied.is_new_to_rooms;
+        let (is_new_to_rooms, turn) = (copied.is_new_to_rooms, copied.turn);
         if let Some(ending) = copied.ending {
             let Ending {
                 conn,
@@ -487,7 +487,8 @@ impl<S: Store> Edge<S> {
                 for membership in session.memberships.iter().filter(|_| is_new_to_rooms) {
                     if let Some(room) = self.rooms.get(membership.room) {
                         let room = (room.reference(), room.id, membership.player);
-                        self.introduce(ctx, now, (client, conn, encoding), room);
+                        let who = (client, conn, encoding);
+                        self.introduce(ctx, now, who, turn, room);
                     }
                 }
                 self.tell_end(ctx, now, (client, conn, encoding), session);

@@ -406,6 +406,7 @@ impl<S: Store> Edge<S> {
         ctx: &mut Context<H>,
         now: Now,
         (client_id, id, encoding): (ClientId, ConnId, Encoding),
+        turn: u64,
         (room, edge_room, player): (RoomRef, EdgeRoomId, PlayerNum),
     ) {
         // The answer finds nobody.
@@ -414,6 +415,7 @@ impl<S: Store> Edge<S> {
             edge_room,
             place: Place::default(),
             by_edge: false,
+            turn,
         }));
         self.send_op(ctx, now, (id, encoding), room, player, resume);
     }

@@ -127,6 +127,8 @@ pub(super) struct Gate {
     pub(super) detached: HashMap<ClientId, (PlayerNum, u64)>,
     /// No later than the first of these.
     pub(super) detached_until: u64,
+    /// Turns of sessions that were taken by another node than the one that they began at.
+    turns: HashMap<ClientId, u64>,
     /// When an operation that waits has waited for too long.
     pub(super) patience_until: u64,
     /// It took no more operations; counted once, until it does.
@@ -169,6 +171,7 @@ impl Gate {
             orphans_until: u64::MAX,
             detached: HashMap::new(),
             detached_until: u64::MAX,
+            turns: HashMap::new(),
             patience_until: u64::MAX,
             was_full: false,
             merge_at: MERGED,
@@ -352,6 +355,25 @@ impl Gate {
     pub(super) fn note_detached(&mut self, client: ClientId, player: PlayerNum, until: u64) {
         self.detached.insert(client, (player, until));
         self.detached_until = self.detached_until.min(until);
+    }
+
+    /// Whether another node has taken the session since this turn of it, and was here first. Letters of two nodes come in
+    /// any order.
+    pub(super) fn is_late(&self, client: ClientId, turn: u64) -> bool {
+        self.turns.get(&client).is_some_and(|known| *known > turn)
+    }
+
+    /// A session with this turn has a seat.
+    pub(super) fn note_turn(&mut self, client: ClientId, turn: u64) {
+        if turn > 1 {
+            self.turns.insert(client, turn);
+        }
+    }
+
+    /// A seat is gone.
+    pub(super) fn forget_session(&mut self, client: ClientId) {
+        self.note_attached(client);
+        self.turns.remove(&client);
     }
 
     /// A seat has a connection again, or is gone.

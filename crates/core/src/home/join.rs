@@ -6,6 +6,7 @@ use crate::context::{Context, Fault};
 use crate::home::append::log_unavailable;
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
+use crate::home::resume::come_back;
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::EdgeRoomId;
@@ -33,12 +34,16 @@ impl Room {
         if self.has_failed() {
             return self.refuse_join(ctx, now, &op, join.edge_room, failed());
         }
+        if self.is_late(join.client_id, join.turn) {
+            return come_back(ctx, &op);
+        }
         if self.is_orphan(&join) {
             let resume = Resume {
                 client_id: join.client_id,
                 edge_room: join.edge_room,
                 place: join.place,
                 by_edge: false,
+                turn: join.turn,
             };
             return self.resume(ctx, logs, now, &op, &resume);
         }
@@ -130,6 +135,9 @@ impl Room {
             connected: true,
         };
         let (edge_room, place, client_id) = (join.edge_room, join.place, join.client_id);
+        if let Some(gate) = &mut self.gate {
+            gate.note_turn(client_id, join.turn);
+        }
         let here = self.player_of_user(ctx, &join.user_id);
         let (player, was_connected) = match here {
             Some(player) => (player, self.add_seat(player, seat)),

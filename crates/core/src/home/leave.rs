@@ -184,7 +184,7 @@ impl Room {
         let seats = &mut self.members.get_mut(&player)?.seats;
         let at = seats.iter().position(|seat| seat.client_id == client)?;
         if let Some(gate) = &mut self.gate {
-            gate.note_attached(client);
+            gate.forget_session(client);
         }
         Some(seats.remove(at))
     }

@@ -1,6 +1,6 @@
 //! What a home does when nodes go: its own, or one that its members' connections are on.
 
-use crate::address::{NodeNumber, ShardAddress};
+use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::publish::NOBODY;
@@ -35,19 +35,22 @@ impl<S: Store> Home<S> {
 }
 
 impl Room {
-    /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order.
+    /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order. Edges
+    /// with parked sessions too, which have no receivers.
     pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>) {
         let seats = self.members.iter().flat_map(|(_, it)| &it.seats);
-        let mut nodes: Vec<_> = seats.map(|seat| seat.conn.shard.node()).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.retain(|node| *node != NodeNumber::OWN && *node != ShardAddress::NONE.node());
-        for node in nodes {
-            ctx.tell_gateway(node, &self.name, self.hash);
+        let mut shards: Vec<_> = seats.map(|seat| seat.conn.shard).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards.retain(|shard| *shard != NOBODY.shard);
+        for nodes in shards.chunk_by(|one, other| one.node() == other.node()) {
+            if let Some(shard) = nodes.first().filter(|it| !it.is_own()) {
+                ctx.tell_gateway(shard.node(), &self.name, self.hash);
+            }
         }
-        for edge in &self.edges {
-            let edge_room = edge.edge_room;
-            ctx.send_edge(edge.shard, ToEdge::HomeGone { edge_room });
+        for shard in shards {
+            let room = self.name.clone();
+            ctx.send_edge(shard, ToEdge::HomeGone { room });
         }
     }
 

@@ -86,15 +86,16 @@ impl<S: Store> Home<S> {
             let id = self.claim(ctx, now, room)?;
             return Some((id, op));
         }
-        let believed = room.node;
-        if !is_own {
-            ctx.send_back(op);
-        } else if believed == NodeNumber::OWN || believed == NodeNumber::NONE {
-            // It was left, or closed, while this was on its way.
-            ctx.accepted(op.head.conn, op.head.window);
-            refuse_absent(ctx, now, op);
-        } else {
-            ctx.forward(believed, op);
+        match room.node {
+            _ if !is_own => ctx.send_back(op),
+            NodeNumber::OWN => {
+                // It was left, or closed, while this was on its way.
+                ctx.accepted(op.head.conn, op.head.window);
+                refuse_absent(ctx, now, op);
+            }
+            // What it follows went to a home that is none.
+            NodeNumber::NONE => ctx.come_back(op),
+            believed => ctx.forward(believed, op),
         }
         None
     }

@@ -9,7 +9,7 @@ use crate::home::refusals::refuse_resume;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::{ClientId, EdgeRoomId};
-use crate::letter::{Leave, OpHead, Resume};
+use crate::letter::{Leave, OpHead, Resume, ToEdge};
 use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -55,6 +55,9 @@ impl Room {
         let Some(player) = self.player_with(op.player, client) else {
             return refuse_resume(ctx, now, op, edge_room);
         };
+        if self.is_late(client, resume.turn) {
+            return come_back(ctx, op);
+        }
         // What was made before goes to those who were there.
         self.seal(ctx);
         let Some(member) = self.members.get_mut(&player) else {
@@ -62,6 +65,7 @@ impl Room {
         };
         if let Some(gate) = &mut self.gate {
             gate.note_attached(client);
+            gate.note_turn(client, resume.turn);
             gate.members.insert(player);
         }
         let was_connected = member.connected();
@@ -95,6 +99,13 @@ impl Room {
         if !was_connected {
             self.tell_connection(ctx, now, op.born, player);
         }
+    }
+
+    /// Whether another node has the session by now.
+    pub(super) fn is_late(&self, client: ClientId, turn: u64) -> bool {
+        self.gate
+            .as_ref()
+            .is_some_and(|gate| gate.is_late(client, turn))
     }
 
     /// Seats whose sessions have not come back in time end, as those do that leave.
@@ -166,4 +177,10 @@ impl Room {
         );
         self.output.set_version(self.syncer.version());
     }
+}
+
+/// Whoever has the session, it is not this connection.
+pub(super) fn come_back<H: Host>(ctx: &mut Context<H>, op: &OpHead) {
+    let conn = op.conn.conn;
+    ctx.send_edge(op.conn.shard, ToEdge::ComeBack { conn });
 }

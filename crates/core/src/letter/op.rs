@@ -125,6 +125,8 @@ pub(crate) struct Join {
     /// Empty where no token names one.
     pub(crate) user_id: Box<str>,
     pub(crate) place: Place,
+    /// As in [`Resume::turn`].
+    pub(crate) turn: u64,
 }
 
 /// Answered with [`ToEdge::Left`], unless the connection is gone.
@@ -173,6 +175,9 @@ pub(crate) struct Resume {
     pub(crate) place: Place,
     /// The room has moved, and the session's connection is the one of before: its client does not know.
     pub(crate) by_edge: bool,
+    /// The session's turn, which rises each time that a node takes it: what an earlier one says comes late. 0 where it has
+    /// none.
+    pub(crate) turn: u64,
 }
 
 /// A chat, an event or an action, with everything in one reused buffer.

@@ -51,7 +51,7 @@ pub(crate) enum ToEdge {
     },
     /// The room is not at home any more where it was. Who is in it goes on where it is next.
     HomeGone {
-        edge_room: EdgeRoomId,
+        room: Arc<str>,
     },
     /// The room's log goes on under another name: what follows has that.
     Renamed {

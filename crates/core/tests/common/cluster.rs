@@ -122,7 +122,7 @@ impl Cluster {
         self.nodes[node].as_mut().expect("it lives")
     }
 
-    fn living(&self) -> Vec<usize> {
+    pub fn living(&self) -> Vec<usize> {
         let living = self.nodes.iter().enumerate();
         living
             .filter_map(|(number, node)| node.as_ref().map(|_| number))
@@ -170,6 +170,27 @@ impl Cluster {
     pub fn let_go(&mut self, from: usize, to: usize) {
         self.held.remove(&(from, to));
         self.settle();
+    }
+
+    /// All goes on again.
+    pub fn let_all_go(&mut self) {
+        self.held.clear();
+    }
+
+    /// A few turns of all nodes, 10 ms later.
+    pub fn step(&mut self, turns: u64) {
+        for node in self.living() {
+            let now = &mut self.node(node).now;
+            now.micros += 10_000;
+            now.unix_ms += 10;
+        }
+        for _ in 0..turns {
+            for node in self.living() {
+                self.node(node).turn();
+                self.collect(node);
+            }
+            self.carry();
+        }
     }
 
     /// Turns and carries until nothing is left to do at this moment.

@@ -47,6 +47,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
             out.number(resume.edge_room);
             write_place(out, resume.place);
             out.flags([resume.by_edge]);
+            out.varint(resume.turn);
         }
         OpKind::ReadLog(read) => {
             out.varint(read.after);
@@ -101,6 +102,7 @@ pub(super) fn read(
             edge_room: bytes.number()?,
             place: read_place(bytes)?,
             by_edge: bytes.flags().map(|[by_edge]| by_edge)?,
+            turn: bytes.varint()?,
         })),
         kind::READ_LOG => OpKind::ReadLog(ReadLog {
             after: bytes.offset()?,
@@ -183,6 +185,7 @@ fn write_join(out: &mut Writer<'_>, join: &Join) {
         edge_room,
         user_id,
         place,
+        turn,
     } = join;
     out.client(*client_id);
     out.text(nickname);
@@ -190,6 +193,7 @@ fn write_join(out: &mut Writer<'_>, join: &Join) {
     out.number(*edge_room);
     out.text(user_id);
     write_place(out, *place);
+    out.varint(*turn);
 }
 
 fn read_join(bytes: &mut Reader<'_>) -> Result<Join, WireError> {
@@ -200,6 +204,7 @@ fn read_join(bytes: &mut Reader<'_>) -> Result<Join, WireError> {
         edge_room: bytes.number()?,
         user_id: bytes.text()?.into(),
         place: read_place(bytes)?,
+        turn: bytes.varint()?,
     })
 }
 

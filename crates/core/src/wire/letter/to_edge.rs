@@ -87,7 +87,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             out.varint(*operations);
         }
         ToEdge::ComeBack { conn } => out.number(*conn),
-        ToEdge::HomeGone { edge_room } => out.number(*edge_room),
+        ToEdge::HomeGone { room } => out.text(room),
         ToEdge::Renamed { edge_room, epoch } => {
             out.number(*edge_room);
             out.epoch(*epoch);
@@ -171,7 +171,7 @@ pub(super) fn read(
             conn: bytes.number()?,
         },
         kind::HOME_GONE => ToEdge::HomeGone {
-            edge_room: bytes.number()?,
+            room: bytes.text()?.into(),
         },
         kind::RENAMED => ToEdge::Renamed {
             edge_room: bytes.number()?,

@@ -224,6 +224,7 @@ impl Draw {
                 edge_room: self.number(),
                 user_id: self.text().into(),
                 place: self.place(),
+                turn: self.u64(),
             })),
             1 => OpKind::Leave(Leave {
                 gone: self.bool(),
@@ -236,6 +237,7 @@ impl Draw {
                 edge_room: self.number(),
                 place: self.place(),
                 by_edge: self.bool(),
+                turn: self.u64(),
             })),
             4 => OpKind::ReadLog(ReadLog {
                 after: self.offset(),
@@ -326,7 +328,9 @@ impl Draw {
                 slice: self.maybe(Draw::slice),
             },
             8 => ToEdge::ComeBack { conn },
-            9 => ToEdge::HomeGone { edge_room },
+            9 => ToEdge::HomeGone {
+                room: self.text().into(),
+            },
             10 => ToEdge::Renamed {
                 edge_room,
                 epoch: Epoch::from_random(self.u64()),

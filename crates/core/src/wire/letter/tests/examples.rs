@@ -110,6 +110,7 @@ fn ops() -> [(&'static str, OpKind); 13] {
         edge_room: edge_room(),
         user_id: "user-1".into(),
         place: Place::default(),
+        turn: 1,
     };
     let leave = Leave {
         gone: false,
@@ -121,6 +122,7 @@ fn ops() -> [(&'static str, OpKind); 13] {
         edge_room: edge_room(),
         place: place(),
         by_edge: true,
+        turn: 2,
     };
     let read_log = ReadLog {
         after: 1_000,
@@ -249,7 +251,12 @@ fn to_edge() -> [(&'static str, ToEdge); 12] {
             },
         ),
         ("come_back", ToEdge::ComeBack { conn }),
-        ("home_gone", ToEdge::HomeGone { edge_room }),
+        (
+            "home_gone",
+            ToEdge::HomeGone {
+                room: "chat:42".into(),
+            },
+        ),
         (
             "renamed",
             ToEdge::Renamed {
