@@ -65,6 +65,8 @@ pub fn load() -> Load {
 pub enum Promise {
     /// Everything: nobody notices more than a pause.
     Whole,
+    /// The same of rooms and sessions. What inboxes lack is told.
+    Rooms,
     /// Something may be gone, and who lacks it is told.
     Told,
 }
@@ -81,6 +83,7 @@ pub async fn survive(promise: Promise, fault: impl Future<Output = (Row, String)
     );
     let kept = match promise {
         Promise::Whole => row.is_clean(),
+        Promise::Rooms => row.is_clean_in_rooms(),
         Promise::Told => row.is_told(),
     };
     if !kept {

@@ -116,7 +116,12 @@ impl Row {
 
     /// Whether all promises were kept.
     pub fn is_clean(&self) -> bool {
-        self.is_told() && self.told + self.anew + self.left + self.refused + self.inboxes == 0
+        self.is_clean_in_rooms() && self.inboxes == 0
+    }
+
+    /// The same but for direct messages.
+    pub fn is_clean_in_rooms(&self) -> bool {
+        self.is_told() && self.told + self.anew + self.left + self.refused == 0
     }
 
     /// Whether nothing was lost in silence, and all went on.

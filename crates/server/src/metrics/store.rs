@@ -42,6 +42,12 @@ pub(super) const STORE_FAMILIES: &[Family] = &[
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.rooms_lost)),
     ),
     counter(
+        "roomcast_rooms_renewed_total",
+        &[],
+        "Rooms that a server has written again, at a Redis that lacked some of it.",
+        |scrape, out| out.sample(&[], sum(scrape, |report| report.core.rooms_renewed)),
+    ),
+    counter(
         "roomcast_records_unread_total",
         &[],
         "Parts of records at Redis that could not be read, and were passed over.",

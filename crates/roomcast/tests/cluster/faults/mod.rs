@@ -63,19 +63,14 @@ hold! {
     Whole redis_is_slow = redis::slow;
     Whole all_nodes_are_restarted_in_turn = node::all_in_turn;
     Whole the_right_to_run_scripts_is_taken_away = redis::no_right;
+    Whole redis_is_killed_and_starts_with_its_data = redis::with_its_data;
+    Rooms redis_starts_empty = redis::empty;
+    Rooms redis_starts_with_older_data = redis::older;
+    Whole a_node_and_redis_are_killed = redis::and_a_node;
+    Whole a_replica_takes_over = topology::sentinel_fails_over;
 }
 
 not_yet! {
-    Whole redis_is_killed_and_starts_with_its_data = redis::with_its_data,
-        "another Redis: homes drop their rooms, and clients are told of a gap";
-    Whole redis_starts_empty = redis::empty,
-        "another Redis: homes drop their rooms, and clients are told of a gap";
-    Whole redis_starts_with_older_data = redis::older,
-        "another Redis: homes drop their rooms, and clients are told of a gap";
-    Whole a_node_and_redis_are_killed = redis::and_a_node,
-        "another Redis: homes drop their rooms, and clients are told of a gap";
-    Whole a_replica_takes_over = topology::sentinel_fails_over,
-        "another Redis: homes drop their rooms, and clients are told of a gap";
     Whole slots_move_to_another_master = topology::slots_move,
         "a server does not start with a Redis Cluster";
 }
