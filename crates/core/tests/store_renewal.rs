@@ -6,7 +6,7 @@ mod common;
 use common::bench::{
     BenchStore, STORE, bench, chat, home, node, set_cluster, settings, tap, types, view,
 };
-use common::{Client, Node, text};
+use common::{Client, Node, Random, text};
 use roomcast_core::Encoding;
 use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, Own};
@@ -442,4 +442,114 @@ fn as_many_rooms_are_written_at_once_as_may_be_those_that_wait_first() {
     assert_eq!(types(&node.messages(ann)), ["chat"]);
     assert_eq!(node.shards[0].stats().rooms_renewed, 200);
     assert_eq!(node.shards[0].settled_at(), Some(OTHER));
+}
+
+/// Leases end and begin, answers are lost, stores take each other's place: what was acked is there once, in its order.
+fn at_random(seed: u64) -> (u64, u64) {
+    let mut random = Random(seed);
+    let store = bench();
+    let settings = Settings {
+        patience: 600_000,
+        session_grace: 3_600_000,
+        control_lane: 1 << 20,
+        ..settings()
+    };
+    let mut node = node(&store, 1, settings);
+    let (ann, bob) = (node.member("r"), node.member("r"));
+    let (mut lease, mut store_id, mut dump) = (1, STORE, model(&store));
+    let (mut seq, mut acked, mut told) = (0, Vec::new(), Vec::new());
+    let (mut newest, mut open_at) = (0, 0);
+    for step in 0..60 {
+        match random.below(12) {
+            0..4 => {
+                // As many as may wait.
+                if seq < acked.len() as u64 + 30 {
+                    seq += 1;
+                    chat(&mut node, ann, &format!("m{seq}"), seq);
+                }
+            }
+            4 => store.0.borrow_mut().loses = random.below(3) as usize,
+            5 => store.0.borrow_mut().swallows = random.below(3) as usize,
+            6 => {
+                let is_open = store.0.borrow().open;
+                tap(&store, !is_open);
+            }
+            7 => dump = model(&store),
+            8 => {
+                set_cluster(&mut node, without_lease());
+                node.pass(random.below(30));
+                lease += 1;
+                set_cluster(&mut node, at(store_id, lease, true));
+            }
+            9 => {
+                // A Redis that restarts gets what was on its way, or does not.
+                if random.below(2) == 0 {
+                    tap(&store, true);
+                    node.settle();
+                }
+                store_id = StoreId(store_id.0 + 1);
+                let next = match random.below(3) {
+                    0 => model(&store).restarted(store_id),
+                    1 => dump.clone().restarted(store_id),
+                    _ => Model::new(store_id),
+                };
+                replace(&store, next);
+                lease += 1;
+                set_cluster(&mut node, at(store_id, lease, false));
+                node.pass(random.below(100));
+                open_at = step + random.below(4);
+            }
+            _ => node.pass(random.below(300)),
+        }
+        if step >= open_at {
+            set_cluster(&mut node, at(store_id, lease, true));
+        }
+        node.settle();
+        if lost(&mut node) > 0 {
+            return (lost(&mut node), 0);
+        }
+        for message in node.messages(ann) {
+            match &*text(&message["type"]) {
+                "ack" => acked.push(message["payload"].clone()),
+                "chat" => {}
+                other => panic!("seed {seed}: {other}: {message:#}"),
+            }
+        }
+        for message in node.messages(bob) {
+            assert_eq!(message["type"], "chat", "seed {seed}: {message:#}");
+            let offset = message["offset"].as_u64().unwrap();
+            assert!(offset > newest, "seed {seed}: {offset} after {newest}");
+            newest = offset;
+            told.push(text(&message["payload"]));
+        }
+    }
+    tap(&store, true);
+    (store.0.borrow_mut().loses, store.0.borrow_mut().swallows) = (0, 0);
+    lease += 1;
+    set_cluster(&mut node, at(store_id, lease, true));
+    node.pass(15_000);
+    for message in node.messages(bob) {
+        told.push(text(&message["payload"]));
+    }
+    let all: Vec<_> = (1..=seq).map(|it| format!("m{it}")).collect();
+    assert_eq!(told, all, "seed {seed}");
+    assert!(
+        node.sockets[ann].open && node.sockets[bob].open,
+        "seed {seed}"
+    );
+    (lost(&mut node), node.shards[0].stats().rooms_renewed)
+}
+
+#[test]
+fn whatever_happens_to_stores_and_leases_nothing_is_lost_or_comes_twice() {
+    let seeds = std::env::var("ROOMCAST_SCHEDULES").ok();
+    let seeds = seeds.and_then(|it| it.parse().ok()).unwrap_or(100);
+    let (mut lost, mut renewed) = (0, 0);
+    for seed in 0..seeds {
+        let (its_lost, its_renewed) = at_random(seed);
+        lost += its_lost;
+        renewed += its_renewed;
+    }
+    println!("{seeds} schedules: {lost} rooms were lost, {renewed} renewals");
+    assert!(renewed > 2 * seeds && lost == 0);
 }

@@ -216,6 +216,10 @@ impl<S: Store> Home<S> {
             Written::Confirmed => room.next_part(),
             // The record is not the one that this adds to, or the parts before are gone: all of it.
             Written::Incomplete => room.renew_whole(ctx, &mut self.logs, now, renew),
+            // A claim of this node was done that was never answered, and nothing since: it has had a higher fence.
+            Written::Refused(Some(header)) if room.was_claimed(ctx, &header) => {
+                room.renew_over(ctx, &mut self.logs, &header);
+            }
             Written::Refused(_) => self.lose(ctx, now, id),
             Written::Unsettled => self.ask_again(ctx, now, id, None),
         }
@@ -348,6 +352,22 @@ impl Room {
             what(tried) == what(record)
         });
         is_own && (record.n == gate.recorded || was_tried) && record.offset <= self.offset
+    }
+
+    /// Whether a record of another store names this node, and has no more than this home wrote.
+    fn was_claimed<H>(&self, ctx: &Context<H>, record: &Header) -> bool {
+        let own = ctx.cluster.own.map(|own| own.home.node);
+        let is_own = record.home.is_some_and(|home| Some(home.node) == own);
+        is_own && record.store != ctx.cluster.store && self.has(record)
+    }
+
+    /// What is asked next is a renewal with a higher fence than that record has.
+    fn renew_over<H>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, record: &Header) {
+        let log = self.log;
+        if let Some(gate) = &mut self.gate {
+            gate.give_back(ctx, logs, log);
+            gate.had = gate.had.max(record.fence);
+        }
     }
 
     /// The record is this lease's, and has what this home had written.
