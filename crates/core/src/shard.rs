@@ -87,6 +87,10 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// Takes what a connection sent. Ask [`Shard::may_read`] before each.
     pub fn receive(&mut self, now: Now, conn: ConnId, received: Received<'_>) {
+        if S::WAITS {
+            // What it says next is for the room's next home, behind the word that it is in that room.
+            self.edge.leave_homes(&mut self.ctx, now);
+        }
         self.edge.receive(&mut self.ctx, now, conn, received);
     }
 

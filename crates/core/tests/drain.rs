@@ -96,6 +96,29 @@ fn rooms_of_a_node_that_ends_go_on_elsewhere_at_once() {
     assert_eq!(cluster.total(bob, "r"), 2);
 }
 
+/// It is read in the same turn as the word that the home is gone.
+#[test]
+fn what_a_member_says_while_its_room_moves_is_done_at_the_next_home() {
+    let mut cluster = cluster(&[1, 2]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    assert_eq!(cluster.home_of("r"), Some(0));
+    cluster.hold(0, 1);
+    drain(&mut cluster, 0);
+    assert!(!cluster.is_open(ann));
+    let letters = cluster.take_on_the_way(0, 1);
+    cluster.let_go(0, 1);
+    cluster.drop_all();
+    cluster.put_on_the_way(0, 1, letters);
+    cluster.carry();
+    let chat = r#"{"type":"chat","room_id":"r","payload":"one","seq":1}"#;
+    cluster.node(1).send(bob.1, chat);
+    cluster.pass(100);
+    let got = cluster.messages(bob);
+    assert_eq!(chats(&got).len(), 1, "{got:#?}");
+    assert!(got.iter().all(|it| it["type"] != "error"), "{got:#?}");
+}
+
 #[test]
 fn a_node_that_ends_claims_no_room() {
     let mut cluster = cluster(&[1, 1]);

@@ -222,7 +222,7 @@ impl Cluster {
     }
 
     /// Brings what is on its way. Whether there was something.
-    fn carry(&mut self) -> bool {
+    pub fn carry(&mut self) -> bool {
         let mut any = false;
         let mut ways: Vec<_> = self.queues.keys().copied().collect();
         ways.retain(|way| !self.held.contains(way));
@@ -380,6 +380,11 @@ impl Cluster {
         let queue = self.queues.entry((from, to)).or_default();
         queue.extend(letters.iter().cloned());
         self.let_go(from, to);
+    }
+
+    /// The same, and nothing goes on yet.
+    pub fn put_on_the_way(&mut self, from: usize, to: usize, letters: Vec<OnTheWay>) {
+        self.queues.entry((from, to)).or_default().extend(letters);
     }
 
     pub fn is_open(&mut self, (node, client): At) -> bool {
