@@ -58,6 +58,8 @@ pub(crate) struct Context<H> {
     in_transit: Vec<usize>,
     /// Letters for other nodes, by shard.
     to_nodes: ToNodes,
+    /// What goes before that.
+    to_gateways: ToNodes,
     /// Bytes of deliveries on their way to shards of other nodes.
     in_transit_to_nodes: BTreeMap<ShardAddress, usize>,
     /// What inboxes take.
@@ -93,6 +95,7 @@ impl<H: Host> Context<H> {
             outboxes: (0..count).map(|_| Vec::new()).collect(),
             in_transit: vec![0; usize::from(count)],
             to_nodes: ToNodes::new(),
+            to_gateways: ToNodes::new(),
             in_transit_to_nodes: BTreeMap::new(),
             inbox_memory: Arc::default(),
         }

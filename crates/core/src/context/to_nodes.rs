@@ -29,14 +29,20 @@ impl<H> Context<H> {
     }
 
     pub(super) fn post_to_node(&mut self, to: ShardAddress, letter: Letter) {
-        if self.lives(to.node()) {
-            self.to_nodes.entry(to).or_default().push_back(letter);
+        if !self.lives(to.node()) {
+            return;
+        }
+        match letter {
+            // Before an edge there is told, which asks that gateway at once.
+            Letter::HomeGone(_) => self.to_gateways.entry(to).or_default().push_back(letter),
+            _ => self.to_nodes.entry(to).or_default().push_back(letter),
         }
     }
 
     /// Letters for a shard of another node, in their order: what this turn has made for it, or the first part of that.
     pub(crate) fn next_for_node(&mut self, now: Now) -> Option<(ShardAddress, Vec<u8>)> {
-        let (to, mut letters) = self.to_nodes.pop_first()?;
+        let first = !self.to_gateways.is_empty();
+        let (to, mut letters) = self.queue(first).pop_first()?;
         let sending = Sending {
             to,
             now: now.micros,
@@ -49,9 +55,16 @@ impl<H> Context<H> {
             self.recycle_letter(letter);
         }
         if !letters.is_empty() {
-            self.to_nodes.insert(to, letters);
+            self.queue(first).insert(to, letters);
         }
         Some((to, bytes))
+    }
+
+    fn queue(&mut self, first: bool) -> &mut ToNodes {
+        match first {
+            true => &mut self.to_gateways,
+            false => &mut self.to_nodes,
+        }
     }
 
     /// What was written is not needed any more.
@@ -76,6 +89,7 @@ impl<H> Context<H> {
     pub(crate) fn forget_node(&mut self, node: NodeNumber) {
         let of_it = |to: &ShardAddress| to.node() == node;
         self.to_nodes.retain(|to, _| !of_it(to));
+        self.to_gateways.retain(|to, _| !of_it(to));
         self.in_transit_to_nodes.retain(|to, _| !of_it(to));
         if self.lives(node) {
             let cluster = std::sync::Arc::make_mut(&mut self.cluster);

@@ -169,6 +169,11 @@ impl<S: Store> Outside<ShardHost, S> for World {
         if !self.mailbox.has_mail() {
             return;
         }
+        // Letters first, though orders are followed first: whoever sent a letter because of an order of the node's task has
+        // got it after this shard has got its own. So no operation goes by what this shard was told to forget.
+        for (from, letters) in (0..).zip(&mut mail.letters) {
+            self.mailbox.take_letters(from, letters);
+        }
         for order in self.mailbox.take_orders() {
             self.follow(now, shard, order);
         }
@@ -179,9 +184,6 @@ impl<S: Store> Outside<ShardHost, S> for World {
         mail.newcomers.extend(made);
         self.newcomers = newcomers;
         mail.moved.extend(self.mailbox.take_moved());
-        for (from, letters) in (0..).zip(&mut mail.letters) {
-            self.mailbox.take_letters(from, letters);
-        }
     }
 
     fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
