@@ -399,11 +399,16 @@ impl<H: Host, S: Store> Shard<H, S> {
     pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
         self.ctx.cluster = cluster;
         self.home.meet(&mut self.ctx);
+        if S::WAITS {
+            self.edge.meet(self.ctx.cluster.store);
+        }
     }
 
-    /// The store at which everything is written that this shard had when it met it.
+    /// The store at which everything is written that this shard had when it met it: rooms, and sessions.
     pub fn settled_at(&mut self) -> Option<StoreId> {
-        self.home.settled_at()
+        self.home
+            .settled_at()
+            .filter(|_| self.edge.has_written_all())
     }
 
     /// The store that was given.

@@ -9,6 +9,7 @@ use cluster::{At, Cluster};
 use common::{Got, relay, text};
 use roomcast_core::settings::Settings;
 use roomcast_core::store::StoreId;
+use roomcast_engine::model::Model;
 use serde_json::{Value, json};
 
 /// One who said `hello`.
@@ -335,4 +336,58 @@ fn who_reads_slowly_is_given_no_more_than_it_takes() {
         let bob = come_back(&mut cluster, 1, &bob, &Value::Null);
         assert_eq!(chats(&cluster.messages(bob.at)).len(), 30);
     }
+}
+
+#[test]
+fn a_resume_that_comes_late_takes_no_place_from_the_node_that_has_the_session() {
+    let mut cluster = cluster(&[1, 1, 1], |_| {});
+    let ann = begin(&mut cluster, 0);
+    let bob = begin(&mut cluster, 0);
+    let join = r#"{"type":"join_room","room_id":"r"}"#;
+    cluster.say(ann.at, join);
+    cluster.say(bob.at, join);
+    // Bob comes to one node, whose letters are late, and then to another one.
+    cluster.hold(1, 0);
+    let late = come_back(&mut cluster, 1, &bob, &Value::Null);
+    let bob = come_back(&mut cluster, 2, &late, &Value::Null);
+    assert!(cluster.types(bob.at).contains(&"joined".to_owned()));
+    cluster.let_go(1, 0);
+    for (from, to) in [(&ann, &bob), (&bob, &ann)] {
+        cluster.messages(to.at);
+        let chat = json!({"type": "chat", "room_id": "r", "payload": "x"});
+        cluster.say(from.at, &chat.to_string());
+        let got = cluster.messages(to.at);
+        assert_eq!(chats(&got), ["x"], "{got:#?}");
+    }
+}
+
+#[test]
+fn sessions_are_written_at_a_store_that_comes_back_with_nothing() {
+    let mut cluster = cluster(&[1, 2], |it| it.max_user_sessions = 1);
+    let (ann, bob) = (begin(&mut cluster, 0), begin(&mut cluster, 1));
+    let carol = begin_as(&mut cluster, 1, "carol").unwrap();
+    cluster.node(1).cut(bob.at.1);
+    cluster.settle();
+    *cluster.model.borrow_mut() = Model::new(StoreId(8));
+    // Nobody knows of it yet. A message waits while somebody may have something to write.
+    (cluster.settled, cluster.store) = (false, StoreId(8));
+    let now = cluster.node(0).now.unix_ms as u64;
+    assert_eq!(cluster.model.borrow().sessions(now).count(), 0);
+    send(&mut cluster, &ann, &bob, 1, "one");
+    cluster.tell_all();
+    cluster.pass(1_000);
+    assert_eq!(cluster.model.borrow().sessions(now).count(), 3);
+    for node in [0, 1] {
+        let shards = cluster.node(node).shards.iter_mut();
+        shards.for_each(|it| assert_eq!(it.settled_at(), Some(StoreId(8))));
+    }
+    cluster.settled = true;
+    cluster.tell_all();
+    let to_carol = json!({"type": "chat", "to_user_id": "carol", "seq": 2, "payload": "two"});
+    cluster.say(ann.at, &to_carol.to_string());
+    assert_eq!(chats(&cluster.messages(carol.at)), ["two"]);
+    assert_eq!(acked(&cluster.messages(ann.at)), [1, 2]);
+    cluster.kill(1);
+    let bob = come_back(&mut cluster, 0, &bob, &Value::Null);
+    assert_eq!(chats(&cluster.messages(bob.at)), ["one"]);
 }

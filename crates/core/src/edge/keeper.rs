@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::edge::hello::Greeting;
 use crate::edge::mail::Mail;
@@ -37,6 +38,9 @@ impl From<ClientId> for About {
     }
 }
 
+/// Requests that may be under way while sessions are written at another store.
+const MOST_AT_ONCE: usize = 512;
+
 /// The sessions of a shard in its store.
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
@@ -62,6 +66,11 @@ pub(super) struct Keeper {
     /// Connections that are given more of their inboxes when they have read what they have.
     with_mail: BTreeSet<u64>,
     pub(super) mail: Mail,
+    /// The store that there is, how many sessions only another one has confirmed, and up to which these are being written.
+    store: StoreId,
+    to_write: usize,
+    is_writing: bool,
+    written_to: Option<ClientId>,
     /// Sessions that are about to be told to their users' sets, or are out of them.
     pub(super) of_users: BTreeMap<ClientId, OfUser>,
 }
@@ -115,6 +124,8 @@ pub(super) struct Taking {
 pub(super) struct Asked {
     ticket: Ticket,
     request: Request,
+    /// The store that there was.
+    store: StoreId,
     tries: u32,
     /// Microseconds at which it is made again.
     again_at: Option<u64>,
@@ -133,6 +144,11 @@ pub(super) struct Hold {
 }
 
 impl Copied {
+    /// Whether only another store has confirmed it.
+    pub(super) fn is_elsewhere(&self, store: StoreId) -> bool {
+        self.known.is_some_and(|it| it != store)
+    }
+
     pub(super) fn new(turn: u64) -> Copied {
         Copied {
             turn,
@@ -153,6 +169,11 @@ impl Copied {
 impl Asked {
     pub(super) fn is(&self, ticket: Ticket) -> bool {
         self.ticket == ticket
+    }
+
+    /// The store that there was when it was asked: it, or one that came later, has answered.
+    pub(super) fn store(&self) -> StoreId {
+        self.store
     }
 
     /// The offset after which it reads an inbox; 0 where it does not.
@@ -181,11 +202,13 @@ impl Keeper {
     /// A session is here from now on.
     pub(super) fn put(&mut self, client: ClientId, copied: Copied) {
         self.remove(client);
+        self.to_write += usize::from(copied.is_elsewhere(self.store));
         self.copies.insert(client, copied);
     }
 
     pub(super) fn remove(&mut self, client: ClientId) -> Option<Copied> {
         let copied = self.copies.remove(&client)?;
+        self.to_write -= usize::from(copied.is_elsewhere(self.store));
         self.ending -= usize::from(copied.ending.is_some());
         Some(copied)
     }
@@ -267,6 +290,7 @@ impl Keeper {
         Asked {
             ticket,
             request,
+            store: self.store,
             tries: 0,
             again_at: None,
         }
@@ -312,9 +336,52 @@ impl Keeper {
         std::mem::take(&mut self.requests)
     }
 
+    /// There is this store from here on: what only another one has is written there.
+    pub(super) fn meet(&mut self, store: StoreId) {
+        if self.store != store {
+            self.store = store;
+            let copies = self.copies.values();
+            self.to_write = copies.filter(|it| it.is_elsewhere(store)).count();
+            (self.is_writing, self.written_to) = (true, None);
+        }
+    }
+
+    /// A store has confirmed a session.
+    pub(super) fn confirm(&mut self, client: ClientId, store: StoreId) {
+        if let Some(copied) = self.copies.get_mut(&client) {
+            self.to_write -= usize::from(copied.is_elsewhere(self.store));
+            copied.known = Some(store);
+            self.to_write += usize::from(copied.is_elsewhere(self.store));
+        }
+    }
+
+    /// The next session that is to be written at this store, if there may be one more request now.
+    pub(super) fn next_elsewhere(&mut self) -> Option<ClientId> {
+        if !self.may_write_more() {
+            return None;
+        }
+        let from = self.written_to.map_or(Unbounded, Excluded);
+        let store = self.store;
+        let mut behind = self.copies.range((from, Unbounded));
+        let next = behind.find(|(_, it)| it.is_elsewhere(store));
+        self.written_to = next.map(|(client, _)| *client);
+        // What is not confirmed then was asked for once, and is asked for again by itself.
+        self.is_writing = self.written_to.is_some();
+        self.written_to
+    }
+
+    fn may_write_more(&self) -> bool {
+        self.is_writing && self.to_write > 0 && self.tickets.len() < MOST_AT_ONCE
+    }
+
+    /// Whether this store has confirmed all sessions that another one had.
+    pub(super) fn has_written_all(&self) -> bool {
+        self.to_write == 0
+    }
+
     /// Whether a turn has to follow.
     pub(super) fn has_work(&self) -> bool {
-        !self.requests.is_empty() || !self.changed.is_empty()
+        !self.requests.is_empty() || !self.changed.is_empty() || self.may_write_more()
     }
 
     /// Whether all sessions are saved as they are, and nobody waits for one.

@@ -111,7 +111,8 @@ impl<S: Store> Edge<S> {
         result: Result<Answer, StoreError>,
     ) {
         let random = ctx.host.random();
-        let settled = ctx.cluster.settled;
+        // While sessions are written at another store than before, one may be yet to come.
+        let yet_to_come = |store| !ctx.cluster.settled || store != ctx.cluster.store;
         let Some(outbox) = self.keeper.mail.outbox(to) else {
             return;
         };
@@ -119,8 +120,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let stored = match result {
-            // While sessions are written at another store than before, this one may be yet to come.
-            Ok(Answer::Inbox(InboxAppended::NoSession)) if !settled => None,
+            Ok(Answer::Inbox(InboxAppended::NoSession(store))) if yet_to_come(store) => None,
             Ok(Answer::Inbox(stored)) => Some(stored),
             _ => None,
         };
@@ -156,7 +156,7 @@ impl<S: Store> Edge<S> {
                 self.tell_node(ctx, now, node, news);
             }
             // A client that never said `hello` has no session in the store: its node knows it.
-            InboxAppended::NoSession => {
+            InboxAppended::NoSession(_) => {
                 let home = ctx.home_of(ctx.names.hash(to.as_str()));
                 self.send_direct(ctx, now, home, mailing.message);
             }
@@ -350,7 +350,7 @@ impl<S: Store> Edge<S> {
             ctx.accepted(message.from, message.window);
         }
         let node = match taken {
-            Taken::Nothing => None,
+            Taken::Nothing(_) => None,
             Taken::Taken(record) | Taken::Other(record) => Some(record.node),
         };
         let client = match &message.to {

@@ -14,7 +14,8 @@ use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::letter::{OpKind, SessionTaken};
 use crate::store::{
-    Answer, End, NodeId, Request, Save, SessionRecord, Store, StoreError, Take, Taken, Ticket,
+    Answer, End, NodeId, Request, Save, SessionRecord, Store, StoreError, StoreId, Take, Taken,
+    Ticket,
 };
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
@@ -108,6 +109,31 @@ impl<S: Store> Edge<S> {
             self.save(ctx, now, client);
             self.ask_to_take(ctx, now, client);
         }
+        while let Some(client) = self.keeper.next_elsewhere() {
+            self.save(ctx, now, client);
+            let hash = ctx.names.hash(client.as_str());
+            let user_id = match self.live(hash, client) {
+                Some(id) => self.conn(id).map(|conn| conn.session.user_id()),
+                None => self
+                    .parking
+                    .get(hash, client)
+                    .map(|it| it.session.user_id()),
+            };
+            if let Some(user_id) = user_id.filter(|it| !it.is_empty()) {
+                let user_id = Box::<str>::from(user_id);
+                self.join_user(ctx, client, &user_id);
+            }
+        }
+    }
+
+    /// There is this store from here on.
+    pub(crate) fn meet(&mut self, store: StoreId) {
+        self.keeper.meet(store);
+    }
+
+    /// Whether all sessions are written at the store that there is.
+    pub(crate) fn has_written_all(&self) -> bool {
+        self.keeper.has_written_all()
     }
 
     fn save<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
@@ -123,7 +149,7 @@ impl<S: Store> Edge<S> {
             let end = Request::End(End { client, turn });
             return self.ask_of(client, end);
         }
-        if copied.saved == copied.changes {
+        if copied.saved == copied.changes && !copied.is_elsewhere(ctx.cluster.store) {
             return;
         }
         let Some(own) = ctx.cluster.acts(now.micros) else {
@@ -264,7 +290,7 @@ impl<S: Store> Edge<S> {
             }
             return;
         };
-        copied.asked = None;
+        let store = copied.asked.take().map(|asked| asked.store());
         if copied.ending.is_some() {
             return self.end_kept(ctx, now, client, done);
         }
@@ -279,10 +305,12 @@ impl<S: Store> Edge<S> {
             return self.ask_of(client, Request::Take(look));
         }
         copied.saved = copied.saving;
-        copied.known = Some(ctx.cluster.store);
         copied.renew_at = now.micros.saturating_add(RECORD_RENEWS);
         let (saved, changes) = (copied.saved, copied.changes);
-        if saved < changes {
+        if let Some(store) = store {
+            self.keeper.confirm(client, store);
+        }
+        if saved < changes || store != Some(ctx.cluster.store) {
             self.keeper.look_now(client);
         }
         self.ask_of_user(ctx, client);

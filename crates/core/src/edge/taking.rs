@@ -22,7 +22,8 @@ use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::letter::{Letter, OpKind, Place, Resume, RoomRef, SessionTaken};
 use crate::player::PlayerNum;
 use crate::store::{
-    Answer, InboxRead, InboxSlice, Request, SessionRecord, Store, StoreError, Take, Taken, Ticket,
+    Answer, InboxRead, InboxSlice, Request, SessionRecord, Store, StoreError, StoreId, Take, Taken,
+    Ticket,
 };
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
@@ -144,35 +145,40 @@ impl<S: Store> Edge<S> {
             }
             return;
         };
-        let store = Some(ctx.cluster.store);
         // It is saved with its new turn, if it is here.
         if let Some(copied) = self.keeper.copy_mut(client) {
             copied.asked = None;
         }
         self.keeper.look_now(client);
         match taken {
-            Taken::Nothing if !ctx.cluster.settled && self.keeper.copy(client).is_none() => {
+            Taken::Nothing(store)
+                if (!ctx.cluster.settled || store != ctx.cluster.store)
+                    && self.keeper.copy(client).is_none() =>
+            {
                 // A node that lives may have yet to write it at this store.
                 self.keeper.pause(client, &mut asked, now.micros, random);
                 if let Some(taking) = self.keeper.taking(client) {
                     taking.asked = Some(asked);
                 }
             }
-            Taken::Nothing => {
+            Taken::Nothing(store) => {
                 // What a store had confirmed, and has no more, has ended there. Another store may have lost it.
                 let known = self.keeper.copy(client).and_then(|it| it.known);
                 if let Some(copied) = self.keeper.copy_mut(client) {
                     copied.mailbox = Mailbox::default();
                 }
-                if known.is_some() && known == store {
+                if known == Some(store) {
                     self.lose(ctx, now, client, CloseCode::Reconnect);
                 }
                 self.greet_all(ctx, now, client);
             }
             Taken::Taken(record) => {
                 match self.keeper.copy_mut(client) {
-                    Some(copied) => (copied.turn, copied.known) = (record.turn, store),
-                    None => self.rebuild(ctx, now, client, &record),
+                    Some(copied) => {
+                        copied.turn = record.turn;
+                        self.keeper.confirm(client, asked.store());
+                    }
+                    None => self.rebuild(ctx, now, client, &record, asked.store()),
                 }
                 self.ask_for_inbox(client, true);
             }
@@ -331,6 +337,7 @@ impl<S: Store> Edge<S> {
         now: Now,
         client: ClientId,
         record: &SessionRecord,
+        store: StoreId,
     ) {
         let Ok(saved) = PackedSession::read(&record.value) else {
             ctx.stats.records_unread += 1;
@@ -382,7 +389,7 @@ impl<S: Store> Edge<S> {
         let user_id = Box::<str>::from(session.user_id());
         let grace = ctx.settings.session_grace;
         let mut copied = Copied::new(record.turn);
-        copied.known = Some(ctx.cluster.store);
+        copied.known = Some(store);
         copied.away = (now.unix_ms, grace);
         copied.is_new_to_rooms = true;
         self.keeper.put(client, copied);

@@ -31,8 +31,8 @@ pub struct Take {
 /// The answer to a takeover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// There is no record.
-    Nothing,
+    /// This store has no record.
+    Nothing(StoreId),
     /// Whoever asks has the session: its record, with the new turn and the new node.
     Taken(SessionRecord),
     /// Its turn is another. Nothing was changed.
@@ -92,8 +92,8 @@ pub enum InboxAppended {
         /// The store whose offset that is: see [`InboxSlice::store`].
         store: StoreId,
     },
-    /// There is no such session.
-    NoSession,
+    /// This store has no such session.
+    NoSession(StoreId),
 }
 
 /// Reads an inbox.

@@ -68,6 +68,8 @@ pub struct Cluster {
     numbers: BTreeMap<(usize, usize), u32>,
     /// Nodes that the store has given up.
     dead: Vec<HomeName>,
+    pub store: StoreId,
+    pub settled: bool,
 }
 
 fn home(node: usize) -> HomeName {
@@ -106,6 +108,8 @@ impl Cluster {
             held: BTreeSet::new(),
             numbers: BTreeMap::new(),
             dead: Vec::new(),
+            store: STORE,
+            settled: true,
         };
         for one in 0..shards.len() {
             for other in 0..shards.len() {
@@ -154,8 +158,8 @@ impl Cluster {
                 links: 0,
                 until: u64::MAX,
             }),
-            store: STORE,
-            settled: true,
+            store: self.store,
+            settled: self.settled,
             living: living.collect(),
             dead: self.dead.clone(),
             ..ClusterView::default()

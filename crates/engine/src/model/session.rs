@@ -50,8 +50,9 @@ impl Session {
 
 impl Model {
     pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Taken {
+        let store = self.store;
         let Some(session) = self.live_session(now_ms, &take.client) else {
-            return Taken::Nothing;
+            return Taken::Nothing(store);
         };
         let record = &mut session.record;
         let again = session.attempt == Some(take.attempt) && record.node == take.node;
@@ -106,7 +107,7 @@ impl Model {
     pub(super) fn inbox_append(&mut self, now_ms: u64, append: &InboxAppend) -> InboxAppended {
         let store = self.store;
         let Some(session) = self.live_session(now_ms, &append.to) else {
-            return InboxAppended::NoSession;
+            return InboxAppended::NoSession(store);
         };
         let node = session.record.node;
         let same = |it: &&Message| it.seq == append.seq && it.from == append.from;

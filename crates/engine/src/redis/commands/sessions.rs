@@ -85,7 +85,7 @@ impl ScriptCommands {
 
 pub(super) fn taken(value: Value) -> Option<Taken> {
     let parts = match value {
-        Value::Nil => return Some(Taken::Nothing),
+        Value::Bytes(_) => return parse_store(&value).map(Taken::Nothing),
         Value::Array(parts) => parts,
         _ => return None,
     };
@@ -108,7 +108,7 @@ pub(super) fn taken(value: Value) -> Option<Taken> {
 
 pub(super) fn stored(value: Value) -> Option<InboxAppended> {
     match value {
-        Value::Nil => Some(InboxAppended::NoSession),
+        Value::Bytes(_) => parse_store(&value).map(InboxAppended::NoSession),
         Value::Array(parts) => match &parts[..] {
             [offset, node, store] => Some(InboxAppended::Stored {
                 offset: parse_number(offset)?,

@@ -1,12 +1,12 @@
 -- KEYS: session, inbox. ARGV: sender and its number or "", the message, most messages, most bytes.
--- Answers {offset, node, store of the offset}, or nil: there is no session. In the text of the script stands the store: @STORE@.
+-- Answers {offset, node, store of the offset}, or the store: it has no session.
 -- The session's record counts its inbox: o is the newest offset, b bytes, c messages; a numbered message that is kept has
 -- a field with its offset. q is the store at which the newest was appended; p the one before, and x the newest offset then.
 local STORE = '@STORE@'
 local name, message = ARGV[1], ARGV[2]
 local record = redis.call('HMGET', KEYS[1], 'n', 'o', 'b', 'c', 'q', 'd' .. name)
 local node, at = record[1], record[5]
-if not node then return false end
+if not node then return STORE end
 if name ~= '' and record[6] then return {record[6], node, at} end
 if at and at ~= STORE then redis.call('HSET', KEYS[1], 'p', at, 'x', record[2]) end
 local offset = string.format('%.0f', (record[2] or 0) + 1)
