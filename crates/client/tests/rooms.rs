@@ -462,3 +462,45 @@ fn an_answer_to_a_join_from_before_the_room_was_left_hides_no_gap() {
     let gap = |it: &Event| matches!(it, Event::Gap { .. });
     assert!(rig.events().iter().any(gap));
 }
+
+#[test]
+fn answers_of_an_earlier_stay_that_come_late_end_no_other() {
+    let mut rig = Rig::open();
+    let join = |rig: &mut Rig| {
+        let options = JoinOptions::default();
+        rig.session.join(rig.now, "r", options).unwrap();
+    };
+    let asked = |rig: &mut Rig, what: &str| {
+        let sent = rig.sent();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert_eq!(sent[0]["type"], what);
+        sent[0]["request_id"].as_u64().unwrap()
+    };
+    // Nothing is answered for a long time: a join, its leave, and that again.
+    join(&mut rig);
+    let joined = asked(&mut rig, "join_room");
+    rig.session.leave(rig.now, "r").unwrap();
+    rig.pass(10_000);
+    let left = asked(&mut rig, "leave_room");
+    rig.pass(10_000);
+    let again = asked(&mut rig, "leave_room");
+    join(&mut rig);
+    let refused = json!({"code": "not_in_room", "message": "", "request": "leave_room"});
+    rig.say(json!({"type": "error", "room_id": "r", "request_id": again, "payload": refused}));
+    let newest = asked(&mut rig, "join_room");
+    rig.events();
+    // The answers to what was asked before come now.
+    let answer = |id: u64, num: u64| {
+        let payload = json!({"epoch": "e", "offset": num, "player_num": num, "player_id": "me",
+            "members": [{"player_id": "me", "player_num": num, "connected": true}], "total": 1});
+        json!({"type": "joined", "room_id": "r", "request_id": id, "payload": payload})
+    };
+    rig.say(answer(joined, 1));
+    let payload = json!({"player_id": "me", "player_num": 1});
+    rig.say(json!({"type": "player_left", "room_id": "r", "request_id": left, "payload": payload}));
+    assert_eq!(rig.events(), []);
+    rig.say(answer(newest, 2));
+    let events = rig.events();
+    assert!(matches!(&events[0], Event::Joined { .. }), "{events:?}");
+    assert_eq!(rig.session.members("r").unwrap().player_num, 2);
+}

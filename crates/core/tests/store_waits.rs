@@ -256,3 +256,23 @@ fn a_home_that_is_not_in_the_list_of_nodes_is_gone_once_that_was_asked_for_later
     let claims = |it: &&(_, Request)| matches!(it.1, Request::Claim(_));
     assert_eq!(store.0.borrow().asked.iter().filter(claims).count(), 0);
 }
+
+#[test]
+fn a_second_leave_is_answered_behind_the_first() {
+    let store = bench();
+    let mut node = node(&store, 1, settings());
+    let _bob = node.member("r");
+    let ann = node.connect();
+    node.say(ann, r#"{"type":"hello"}"#);
+    node.messages(ann);
+    tap(&store, false);
+    for message in ["join_room", "leave_room", "leave_room"] {
+        node.say(ann, &format!(r#"{{"type":"{message}","room_id":"r"}}"#));
+    }
+    assert_eq!(types(&node.messages(ann)), [""; 0]);
+    tap(&store, true);
+    node.settle();
+    let got = types(&node.messages(ann));
+    let got: Vec<_> = got.iter().filter(|it| *it != "player_joined").collect();
+    assert_eq!(got, ["joined", "player_left", "error"]);
+}

@@ -180,6 +180,9 @@ impl Session {
         if let Some(room) = self.rooms.get_mut(name) {
             room.op = request;
             room.op_id = id;
+            if request == Op::Join && room.hold == Hold::No {
+                room.first_id = id;
+            }
             room.op_deadline = self.now.saturating_add(self.config.answer_ms);
             self.timers
                 .insert((room.op_deadline, Timer::Room(name.clone())));
@@ -248,10 +251,20 @@ impl Session {
         }
     }
 
-    pub(super) fn joined(&mut self, name: &Arc<str>, timestamp: i64, joined: Joined) {
+    pub(super) fn joined(
+        &mut self,
+        name: &Arc<str>,
+        timestamp: i64,
+        request_id: u32,
+        joined: Joined,
+    ) {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
+        // A join that was given up, and left again since.
+        if room.is_of_before(request_id) {
+            return;
+        }
         room.hold = Hold::Yes;
         if room.op == Op::Leave {
             return;

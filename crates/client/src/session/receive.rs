@@ -72,7 +72,7 @@ impl Session {
             ServerBody::Welcome(_) => {}
             ServerBody::Joined(joined) => {
                 if let Some(name) = name {
-                    self.joined(&name, message.timestamp, joined);
+                    self.joined(&name, message.timestamp, message.request_id, joined);
                 } else {
                     self.joined_unasked(&message.room_id);
                 }
@@ -150,14 +150,14 @@ impl Session {
             | ServerBody::GameAction(_)
             | ServerBody::PlayerJoined(_)
             | ServerBody::PlayerLeft { .. } => match (name, Message::of_wire(&message)) {
-                (Some(name), Some(event)) => self.room_event(name, event),
+                (Some(name), Some(event)) => self.room_event(name, message.request_id, event),
                 (None, Some(event)) if message.room_id.is_empty() => self.direct_event(event),
                 _ => {}
             },
         }
     }
 
-    fn room_event(&mut self, name: Arc<str>, message: Message) {
+    fn room_event(&mut self, name: Arc<str>, request_id: u32, message: Message) {
         let Some(room) = self.rooms.get_mut(&name) else {
             return;
         };
@@ -166,6 +166,9 @@ impl Session {
         let own = matches!(message.content, Content::PlayerLeft { player_num, .. }
             if player_num == room.player_num || room.player_num == 0)
             && (news || message.position.is_none());
+        if own && room.is_of_before(request_id) {
+            return;
+        }
         if own && room.op == Op::Leave {
             return self.left(&name);
         }

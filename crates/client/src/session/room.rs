@@ -46,6 +46,8 @@ pub(super) struct Room {
     pub(super) op_deadline: u64,
     /// The number of that request.
     pub(super) op_id: u32,
+    /// The number of the first request of this stay: what answers one before it is of an earlier stay. 0: there was none.
+    pub(super) first_id: u32,
     /// Refused for now: not tried before.
     pub(super) retry_at: u64,
     /// The application is to be told that it is left.
@@ -108,6 +110,7 @@ impl Room {
             op: Op::None,
             op_deadline: 0,
             op_id: 0,
+            first_id: 0,
             retry_at: 0,
             leaving: false,
             new_stay: false,
@@ -169,6 +172,11 @@ impl Room {
             && self.hold == Hold::No
             && self.op == Op::None
             && !self.stream.is_used()
+    }
+
+    /// Whether an answer to this request is of an earlier stay. 0: it answers none.
+    pub(super) fn is_of_before(&self, request_id: u32) -> bool {
+        request_id > 0 && request_id < self.first_id
     }
 
     /// The connection is gone. Whether the application is to be told that the room is left.

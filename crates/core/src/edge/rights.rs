@@ -232,6 +232,13 @@ impl<S: Store> Edge<S> {
             self.renew_rights(ctx, now, envelope.id);
             found = self.membership_of(envelope.id, envelope.room_id.as_deref());
         }
+        if found.is_none() && envelope.request == MessageType::LeaveRoom {
+            // It leaves already: this is answered behind what was asked before.
+            let leaving = self.leaving(envelope.id, envelope.room_id.as_deref());
+            if let Some(room) = leaving {
+                return Some(Allowed::in_room(room));
+            }
+        }
         let Some(membership) = found else {
             let message = match &envelope.room_id {
                 Some(_) => "you are not in this room; send `join_room` first",
@@ -299,6 +306,16 @@ impl<S: Store> Edge<S> {
                 && room.is_none_or(|name| own.is_some_and(|own| *own.name == *name))
         };
         session.memberships.iter().rev().find(named)
+    }
+
+    /// The room of this name that a connection leaves.
+    fn leaving(&self, id: ConnId, name: Option<&str>) -> Option<EdgeRoomId> {
+        let named = |it: &&Membership| {
+            let room = self.rooms.get(it.room);
+            room.is_some_and(|room| name == Some(&*room.name))
+        };
+        let mut memberships = self.conn(id)?.session.memberships.iter();
+        memberships.find(named).map(|it| it.room)
     }
 
     /// A numbered message is refused for good: its number must not hold up those after it.
