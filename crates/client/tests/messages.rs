@@ -242,6 +242,15 @@ fn direct_messages_are_numbered_together_and_come_once() {
             .iter()
             .any(|it| matches!(it, Event::Settled { ticket, .. } if *ticket == second))
     );
+    // The inbox goes on under another name, where it was.
+    rig.again(
+        json!({"resumed": true, "inbox": {"epoch": "j", "offset": 2}, "inbox_recovered": true}),
+    );
+    rig.say(merged(mail(3), json!({"epoch": "j"})));
+    let events = rig.events();
+    assert!(!events.iter().any(|it| matches!(it, Event::Gap { .. })));
+    let place = rig.session.inbox().unwrap();
+    assert_eq!((&*place.epoch, place.offset), ("j", 3));
     // The session is gone, and what was in its inbox.
     rig.again(json!({"resumed": false}));
     assert!(
@@ -339,4 +348,9 @@ fn what_has_no_answer_in_a_room_that_was_left_keeps_nobody_waiting() {
         .unwrap();
     rig.pass(1_000);
     assert_eq!(rig.sent_seqs(), chats(1..=1));
+}
+
+fn merged(mut into: Value, with: Value) -> Value {
+    common::rig::merge(&mut into, with);
+    into
 }

@@ -502,3 +502,17 @@ it("a `hello` of the page before that comes late is no end for the one after", a
   last().onclose({ code: 4501, reason: "taken_over" });
   expect(second.status.state).toBe("closed");
 });
+
+describe("an inbox that goes on under another name", () => {
+  it("has no gap, where the server says so", async () => {
+    const client = await open();
+    const mail = (offset: number, epoch: string) => event(offset, offset, { room_id: undefined, to_client_id: "c1", seq: offset, epoch });
+    last().says(mail(1, "i"));
+    last().onclose({ code: 4000, reason: "" });
+    await vi.advanceTimersByTimeAsync(5_000);
+    last().welcome({ resumed: true, inbox: { epoch: "j", offset: 1 }, inbox_recovered: true });
+    last().says(mail(2, "j"));
+    expect(client.position).toEqual({ epoch: "j", offset: 2 });
+    expect(client.stats.gaps).toBe(0);
+  });
+});

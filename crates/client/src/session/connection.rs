@@ -468,7 +468,9 @@ impl Session {
             // The inbox has gone with the session, and what it may have had. Who never had one misses nothing.
             since.is_some()
         };
-        if welcome.inbox.is_some() && (missed || since.is_none()) {
+        // Where nothing is missed, the inbox may go on under another name.
+        let other = since.as_ref().is_none_or(|it| it.epoch != now.epoch);
+        if welcome.inbox.is_some() && (missed || other) {
             self.inbox.set(Some(now.clone()));
         } else if missed {
             self.inbox.set(None);
