@@ -15,7 +15,7 @@ use roomcast_core::store::{
     Answer, Cause, HomeName, NodeId, Request, SessionRecord, Store, StoreError, StoreId, Take,
     Ticket,
 };
-use roomcast_core::{ClientId, Now, Received};
+use roomcast_core::{ClientId, Encoding, Now, Received};
 use roomcast_engine::model::Model;
 use serde_json::{Value, json};
 
@@ -112,13 +112,18 @@ struct Process {
 
 /// A process with this number, whose shards share one way to the store.
 fn process(records: &Records, number: u64) -> Process {
-    let settings = Settings {
+    process_with(records, number, |_| {})
+}
+
+fn process_with(records: &Records, number: u64, change: impl FnOnce(&mut Settings)) -> Process {
+    let mut settings = Settings {
         messages_per_second: 0,
         max_offences: 0,
         ping_interval: 0,
         pong_timeout: 0,
         ..Settings::default()
     };
+    change(&mut settings);
     let tap = Rc::new(RefCell::new(Tap {
         open: true,
         loses: false,
@@ -670,5 +675,29 @@ fn a_direct_message_that_the_store_does_not_take_in_time_is_to_be_sent_again() {
     }
     assert_eq!(types(&it.told(ann)), ["ack"; 2]);
     assert_eq!(mail(&it.told(bob)), ["b"]);
+    it.node.assert_gone();
+}
+
+#[test]
+fn messages_to_a_store_that_is_away_are_bounded_however_many_connections_send_them() {
+    let records = Records::new();
+    let mut it = process_with(&records, 1, |it| it.unconfirmed.1 = 500_000);
+    it.tap(false);
+    let body = "x".repeat(10_000);
+    let mut refused = 0;
+    for nth in 0..200 {
+        let client = it.node.connect_to(0, Encoding::ALL[0]);
+        for to in 0..10_u64 {
+            let to = ClientId::from_random([nth, to]);
+            let chat = json!({"type": "chat", "to_client_id": to.as_str(), "payload": body});
+            it.node.say(client, &chat.to_string());
+        }
+        refused += types(&it.told(client)).len();
+        it.node.cut(client);
+    }
+    // Those that were taken wait: the store was asked for them.
+    assert!((1_949..2_000).contains(&refused), "{refused}");
+    it.tap(true);
+    it.node.pass(3_000);
     it.node.assert_gone();
 }

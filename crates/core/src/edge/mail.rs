@@ -9,14 +9,14 @@ use crate::letter::DirectMessage;
 /// Bytes of copies of messages to users that are on their way at once.
 const COPIES: usize = 1024 * 1024;
 
-/// What is on its way. All of it is in the publish windows of its senders.
+/// What is on its way. It is in the publish windows of its senders, while they are connected.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
     /// By recipient. One message to each is asked of the store at a time, so they stay in their order.
     outboxes: BTreeMap<ClientId, Outbox>,
     searches: BTreeMap<u64, Search>,
     last_search: u64,
-    /// Bytes of messages in outboxes.
+    /// Bytes of all these messages.
     bytes: usize,
 }
 
@@ -87,6 +87,10 @@ impl Mail {
         mailing
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Bytes of copies that may go on their way now.
     pub(super) fn room_for_copies(&self) -> usize {
         COPIES.saturating_sub(self.bytes)
@@ -95,6 +99,7 @@ impl Mail {
     /// Begins a search. Its number.
     pub(super) fn search(&mut self, search: Search) -> u64 {
         self.last_search += 1;
+        self.bytes += search.message.body.size();
         self.searches.insert(self.last_search, search);
         self.last_search
     }
@@ -104,6 +109,8 @@ impl Mail {
     }
 
     pub(super) fn end_search(&mut self, number: u64) -> Option<Search> {
-        self.searches.remove(&number)
+        let search = self.searches.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(search.message.body.size());
+        Some(search)
     }
 }

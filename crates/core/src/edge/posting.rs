@@ -31,6 +31,10 @@ impl<S: Store> Edge<S> {
         now: Now,
         message: DirectMessage,
     ) {
+        // While the store is away, connections that come and go leave messages behind.
+        if self.keeper.mail.bytes() >= ctx.settings.unconfirmed.1 {
+            return self.refuse_mail(ctx, now, &message, ErrorCode::Unavailable);
+        }
         match &message.to {
             Recipient::Clients(clients) if message.body.ephemeral => {
                 let client = clients.first().map_or("", ClientId::as_str);
@@ -338,6 +342,24 @@ impl<S: Store> Edge<S> {
         }
     }
 
+    /// A message of which nobody was told is not done.
+    fn refuse_mail<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        message: &DirectMessage,
+        code: ErrorCode,
+    ) {
+        if message.to == Recipient::User && message.body.is_numbered() {
+            // As of one recipient who has no room.
+            self.tell_sender(ctx, now, message, Receipt::Copies(1));
+        }
+        self.tell_sender(ctx, now, message, Receipt::Failed(code));
+        if message.window > 0 {
+            ctx.accepted(message.from, message.window);
+        }
+    }
+
     /// The node is known that has the recipient of an ephemeral message.
     fn send_on<H: Host>(
         &mut self,
@@ -408,16 +430,11 @@ impl<S: Store> Edge<S> {
                 return;
             };
             ctx.stats.impatient += 1;
-            if message.to == Recipient::User && message.body.is_numbered() {
-                // As of one recipient who has no room.
-                self.tell_sender(ctx, now, &message, Receipt::Copies(1));
-            }
-            let failed = match message.body.ephemeral {
+            let code = match message.body.ephemeral {
                 true => ErrorCode::RecipientNotFound,
                 false => ErrorCode::Unavailable,
             };
-            self.tell_sender(ctx, now, &message, Receipt::Failed(failed));
-            return ctx.accepted(message.from, message.window);
+            return self.refuse_mail(ctx, now, &message, code);
         }
         if let Some(mut asked) = search.asked.clone() {
             let about = About::Search(number);
