@@ -7,10 +7,11 @@ use roomcast_protocol::{
     PresenceUpdate,
 };
 
+use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::edge::conn::Conn;
 use crate::edge::hello::since;
-use crate::edge::membership::Membership;
+use crate::edge::membership::{Membership, Stay};
 use crate::edge::receive::Envelope;
 use crate::edge::rights::Allowed;
 use crate::edge::{Edge, may_read};
@@ -188,7 +189,12 @@ impl<S: Store> Edge<S> {
         };
         let player = membership.player;
         let request = request(membership, room.id);
-        let (room, encoding, born) = (room.reference(), conn.encoding, now.micros);
+        let mut room = room.reference();
+        if membership.stay != Stay::In {
+            // What it follows may have gone elsewhere.
+            room.node = NodeNumber::NONE;
+        }
+        let (encoding, born) = (conn.encoding, now.micros);
         let window = take_window(conn, ctx, request.held());
         let conn = ConnRef {
             shard: ctx.own,

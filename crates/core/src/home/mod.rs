@@ -257,7 +257,11 @@ impl<S: Store> Home<S> {
                 let Some(op) = room.pending.pop_front() else {
                     break;
                 };
-                if S::WAITS && op.is_for_another_home(NodeNumber::OWN) {
+                let is_lost = |op: &Op| {
+                    op.is_for_another_home(NodeNumber::OWN)
+                        || op.follows_unanswered() && room.player_of(&op.head).is_none()
+                };
+                if S::WAITS && is_lost(&op) {
                     ctx.come_back(op);
                     continue;
                 }

@@ -48,6 +48,13 @@ impl Op {
         )
     }
 
+    /// Whether it follows a join or a resume that has no answer yet: that may have gone to another home.
+    pub(crate) fn follows_unanswered(&self) -> bool {
+        self.head.room.node == NodeNumber::NONE
+            && !self.is_for_any_home()
+            && !matches!(self.request, OpKind::Detach)
+    }
+
     /// Whether the edge has sent it to another home than the one on `node`: it has yet to hear that the room has moved.
     pub(crate) fn is_for_another_home(&self, node: NodeNumber) -> bool {
         let believed = self.head.room.node;

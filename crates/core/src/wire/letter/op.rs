@@ -154,6 +154,7 @@ fn write_head(out: &mut Writer<'_>, sending: Sending, head: &OpHead) {
     out.varint(*window);
     out.varint(*seq);
     out.varint(*request_id);
+    out.flags([room.node == NodeNumber::NONE]);
 }
 
 fn read_head(bytes: &mut Reader<'_>, at: &Receiving<'_>) -> Result<OpHead, WireError> {
@@ -165,7 +166,7 @@ fn read_head(bytes: &mut Reader<'_>, at: &Receiving<'_>) -> Result<OpHead, WireE
         // Whoever forwards it knows of no other home.
         node: NodeNumber::OWN,
     };
-    Ok(OpHead {
+    let mut head = OpHead {
         room,
         conn: at.their_conn(bytes)?,
         encoding: bytes.encoding()?,
@@ -174,7 +175,12 @@ fn read_head(bytes: &mut Reader<'_>, at: &Receiving<'_>) -> Result<OpHead, WireE
         window: bytes.varint()?,
         seq: bytes.offset()?,
         request_id: bytes.varint()?,
-    })
+    };
+    let [knows_none] = bytes.flags()?;
+    if knows_none {
+        head.room.node = NodeNumber::NONE;
+    }
+    Ok(head)
 }
 
 fn write_join(out: &mut Writer<'_>, join: &Join) {
