@@ -128,3 +128,12 @@ impl Cluster {
             .collect()
     }
 }
+
+impl Drop for Cluster {
+    /// Whoever waits in vain wants to know why.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use roomcast_client::session::{Config, JoinOptions, Receipt, SendOptions, Status};
@@ -28,6 +28,8 @@ pub struct Load {
     pub members: usize,
     /// From one chat of a member to its next.
     pub every: Duration,
+    /// Whether they send direct messages.
+    pub direct: bool,
 }
 
 /// What all members are to do.
@@ -124,7 +126,10 @@ pub struct Member {
     pub hall: Arc<Hall>,
     pub place: usize,
     pub every: Duration,
+    pub direct: bool,
     pub phase: watch::Receiver<Phase>,
+    /// Itself, once it runs.
+    pub client: Arc<OnceLock<Client>>,
     /// Answers so far.
     pub answers: Arc<AtomicU64>,
     /// Told when something has happened that somebody may wait for.
@@ -144,6 +149,7 @@ impl Member {
             ..Config::default()
         };
         let client = Client::builder(&self.url).config(config).connect().unwrap();
+        let _ = self.client.set(client.clone());
         let room = client.room(&format!("hall:{}", self.hall.number));
         let (events, inbox) = (room.events(), client.direct_messages());
         room.join(JoinOptions::default()).await.unwrap();
@@ -200,8 +206,10 @@ impl Member {
             if !talks && !ended {
                 ended = true;
                 pending.push_back(Pending::chat(room, format!("{} {END}", self.place)));
-                let text = format!("psst {} {END}", self.place);
-                pending.push_back(Pending::direct(client, &neighbour, text));
+                if self.direct {
+                    let text = format!("psst {} {END}", self.place);
+                    pending.push_back(Pending::direct(client, &neighbour, text));
+                }
             }
             tokio::select! {
                 biased;
@@ -223,7 +231,7 @@ impl Member {
                 _ = pace.tick(), if talks && pending.len() < UNDER_WAY => {
                     number += 1;
                     pending.push_back(Pending::chat(room, format!("{} {number}", self.place)));
-                    if number % DIRECT_EVERY == 0 {
+                    if self.direct && number % DIRECT_EVERY == 0 {
                         let text = format!("psst {} {number}", self.place);
                         pending.push_back(Pending::direct(client, &neighbour, text));
                     }

@@ -51,11 +51,13 @@ pub fn load() -> Load {
             rooms: 48,
             members: 8,
             every: Duration::from_millis(200),
+            direct: true,
         },
         _ => Load {
             rooms: 12,
             members: 4,
             every: Duration::from_millis(100),
+            direct: true,
         },
     }
 }

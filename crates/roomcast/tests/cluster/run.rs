@@ -1,9 +1,10 @@
 //! A fleet that talks while something happens to the servers, and what came of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use roomcast_client::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -27,6 +28,7 @@ pub struct Run {
 
 /// What can be seen of a member that runs.
 struct Seen {
+    client: Arc<OnceLock<Client>>,
     answers: Arc<AtomicU64>,
     said: Arc<Mutex<Option<Said>>>,
 }
@@ -49,6 +51,7 @@ impl Run {
             let hall = Hall::new(number, load.members);
             for place in 0..load.members {
                 let seen = Seen {
+                    client: Arc::default(),
                     answers: Arc::default(),
                     said: Arc::default(),
                 };
@@ -57,7 +60,9 @@ impl Run {
                     hall: hall.clone(),
                     place,
                     every: load.every,
+                    direct: load.direct,
                     phase: watched.clone(),
+                    client: seen.client.clone(),
                     answers: seen.answers.clone(),
                     news: news.clone(),
                     said: seen.said.clone(),
@@ -90,12 +95,18 @@ impl Run {
         };
         if !self.wait(|run| enough(&run.answers())).await {
             let now = self.answers();
-            let late = now
-                .iter()
-                .zip(&before)
-                .filter(|(now, then)| **now < **then + count);
-            let (late, all) = (late.count(), now.len());
-            panic!("{late} of {all} members have no answers for {DEADLINE:?}");
+            let late: Vec<usize> = (0..now.len())
+                .filter(|&member| now[member] < before[member] + count)
+                .collect();
+            for member in late.iter().take(5) {
+                let client = self.members[*member].client.get();
+                let status = client.map(|client| client.status().borrow().clone());
+                let (room, place) = (member / self.load.members, member % self.load.members);
+                let had = now[*member] - before[*member];
+                eprintln!("{place} of hall:{room} has {had} answers, {client:?} is {status:?}");
+            }
+            let (late, all) = (late.len(), now.len());
+            panic!("{late} of {all} members have too few answers for {DEADLINE:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::fleet::Load;
 use crate::row::Row;
 use crate::run::Run;
 use crate::{Promise, load, survive};
@@ -71,6 +72,8 @@ hold! {
 }
 
 not_yet! {
+    Rooms direct_messages_go_on_at_an_empty_redis = redis::empty_with_direct_messages,
+        "sessions are not written at the other Redis: direct messages to them have no answer";
     Whole slots_move_to_another_master = topology::slots_move,
         "a server does not start with a Redis Cluster";
 }
@@ -94,8 +97,21 @@ async fn lasts(time: Duration) {
 
 /// A cluster with a fleet in it that talks, and is about to suffer.
 async fn talking(nodes: usize, redis: &[&str]) -> (Cluster, Run) {
+    talk(nodes, redis, load()).await
+}
+
+/// The same, without direct messages.
+async fn talking_in_rooms(nodes: usize, redis: &[&str]) -> (Cluster, Run) {
+    let load = Load {
+        direct: false,
+        ..load()
+    };
+    talk(nodes, redis, load).await
+}
+
+async fn talk(nodes: usize, redis: &[&str], load: Load) -> (Cluster, Run) {
     let cluster = Cluster::start(nodes, redis).await;
-    let mut run = Run::start(&cluster.url(), load()).await;
+    let mut run = Run::start(&cluster.url(), load).await;
     run.begins();
     (cluster, run)
 }
