@@ -32,6 +32,12 @@ fn said(settings: &[String], part: &str) -> String {
     use std::io::{BufRead as _, BufReader};
     let address = free_address().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    // What is set for the tests is not meant for it.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROOMCAST_") {
+            command.env_remove(name);
+        }
+    }
     command.args(["serve", "--listen", &address]);
     for setting in settings {
         command.args(["--set", setting]);
