@@ -259,3 +259,28 @@ fn state_that_is_told_before_anything_was_told_of_it_is_told_once() {
     let full = syncs.filter(|it| it["payload"]["full"] == true).count();
     assert_eq!(full, 1, "{told:#?}");
 }
+
+#[test]
+fn an_event_has_one_time_where_the_next_homes_clock_is_behind() {
+    let store = bench();
+    let mut first = node(&store, 1, settings());
+    let ann = first.member("r");
+    chat(&mut first, ann, "one", 1);
+    let ahead = first.now.unix_ms;
+    drop(first);
+    let mut second = node(&store, 2, settings());
+    second.now.unix_ms = ahead - 5_000;
+    let bob = second.connect();
+    second.send(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    second.pass(100);
+    chat(&mut second, bob, "two", 1);
+    let told = second.messages(bob);
+    let live = told.iter().find(|it| it["payload"] == "two").unwrap();
+    assert!(live["timestamp"].as_i64().unwrap() >= ahead, "{live:#}");
+    second.say(bob, r#"{"type":"history","room_id":"r"}"#);
+    let told = second.messages(bob);
+    let page = told.iter().find(|it| it["type"] == "history").unwrap();
+    let mut events = page["payload"]["events"].as_array().unwrap().iter();
+    let kept = events.find(|it| it["payload"] == "two").unwrap();
+    assert_eq!(kept["timestamp"], live["timestamp"]);
+}

@@ -137,7 +137,7 @@ impl Room {
             });
             unread += u64::from(read.is_err());
         }
-        logs.load_offset(self.log, header.offset);
+        logs.load_end(self.log, header.offset, header.timestamp);
         self.epoch = header.epochs.current;
         self.offset = header.offset;
         self.timestamp = header.timestamp.max(now.unix_ms);

@@ -299,9 +299,12 @@ impl Logs {
         self.evict();
     }
 
-    /// All events of a log are loaded, and this is the offset of its last one.
-    pub(crate) fn load_offset(&mut self, log: LogId, offset: u64) {
+    /// All events of a log are loaded: the offset of its last one, and the time before which it logs nothing.
+    pub(crate) fn load_end(&mut self, log: LogId, offset: u64, timestamp: i64) {
         self.change(log.0, |log| {
+            if !mutated!("room_time_steps_back") {
+                log.timestamp = log.timestamp.max(timestamp);
+            }
             if log.events.last() != offset {
                 log.events.begin_after(offset);
             }
