@@ -5,17 +5,21 @@ use std::rc::Rc;
 
 use roomcast_core::log::Epoch;
 use roomcast_core::settings::Compression;
+use roomcast_core::store::NodeId;
 use roomcast_core::{
     Control, Encoding, Grant, Host, Identity, LogNews, Notice, Now, Rights, Rooms, TokenFault,
 };
 use roomcast_protocol::Format;
 use roomcast_websocket::{CloseFrame, Opcode, close, frame};
 
+use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::random::Random;
 
 pub(crate) struct SimHost {
     pub(crate) ledger: Rc<RefCell<Ledger>>,
+    pub(crate) node: NodeId,
+    pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) stopwatch: u64,
     /// Microseconds that pass between two looks at it.
@@ -87,6 +91,8 @@ impl Host for SimHost {
     fn notice(&mut self, _: Notice<'_>) {}
 
     fn log_news(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {
-        self.ledger.borrow_mut().note(now, room, epoch, news);
+        let now = self.clock.truth(now);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.note(now, self.node, room, epoch, news);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use roomcast_core::log::{Epoch, EventLog, Logged, Retention};
 use roomcast_core::settings::Kind;
+use roomcast_core::store::NodeId;
 use roomcast_core::{LogNews, Now, kind_name};
 use roomcast_protocol::MessageType;
 
@@ -43,6 +44,16 @@ pub(crate) struct Ledger {
     roomy: bool,
     /// How much is kept of the log of each kind of room.
     kept: BTreeMap<String, Retention>,
+    /// Several nodes write logs, and true is what the store has confirmed: what each node has logged beyond what it has
+    /// loaded, by the log.
+    pub(crate) drafts: Option<BTreeMap<(NodeId, usize), Draft>>,
+}
+
+/// What a node has logged, and after which offset.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    after: u64,
+    entries: Vec<Entry>,
 }
 
 impl Ledger {
@@ -53,11 +64,19 @@ impl Ledger {
             stored,
             roomy,
             kept: kept.collect(),
+            drafts: None,
         }
     }
 
     /// A server tells what becomes of a log.
-    pub(crate) fn note(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {
+    pub(crate) fn note(
+        &mut self,
+        now: Now,
+        node: NodeId,
+        room: &str,
+        epoch: &Epoch,
+        news: LogNews<'_>,
+    ) {
         let epoch = epoch.as_str();
         let known = self.logs.iter().position(|it| it.is(room, epoch));
         let at = known.unwrap_or(self.logs.len());
@@ -72,6 +91,14 @@ impl Ledger {
                         told: 0,
                     });
                 }
+                if let Some(drafts) = &mut self.drafts {
+                    let newest = self.logs[at].entries.len() as u64;
+                    assert!(last <= newest, "{last} is loaded of {newest}");
+                    let entries = Vec::new();
+                    let after = last;
+                    drafts.insert((node, at), Draft { after, entries });
+                    return;
+                }
                 let log = &mut self.logs[at];
                 let newest = log.entries.len() as u64;
                 if self.stored {
@@ -85,6 +112,13 @@ impl Ledger {
                 } else {
                     assert_eq!(last, newest, "a log that goes on goes on where it was");
                 }
+            }
+            LogNews::Logged(event) if self.drafts.is_some() => {
+                let draft = self.drafts.as_mut().and_then(|it| it.get_mut(&(node, at)));
+                let draft = draft.expect("who logs has loaded");
+                draft.entries.push(Entry::of(now, event));
+                let offset = draft.after + draft.entries.len() as u64;
+                assert_eq!(event.offset, offset, "offsets count");
             }
             LogNews::Logged(event) => {
                 let entries = &mut self.logs[at].entries;
@@ -101,6 +135,30 @@ impl Ledger {
                 assert_eq!(event.offset, entries.len() as u64, "offsets count");
             }
             LogNews::Read(log) => self.check_read(now, at, log),
+        }
+    }
+
+    /// The store has what a node has logged up to this offset.
+    pub(crate) fn confirm(&mut self, room: &str, epoch: &Epoch, offset: u64, node: NodeId) {
+        let epoch = epoch.as_str();
+        let Some(at) = self.logs.iter().position(|it| it.is(room, epoch)) else {
+            return;
+        };
+        let log = &mut self.logs[at];
+        let draft = self.drafts.as_ref().and_then(|it| it.get(&(node, at)));
+        while (log.entries.len() as u64) < offset {
+            let newest = log.entries.len() as u64;
+            let entry = draft.and_then(|it| it.entries.get((newest - it.after) as usize));
+            let entry = entry.unwrap_or_else(|| panic!("{newest} of {room} was logged by nobody"));
+            let again = |it: &&Entry| it.seq == entry.seq && it.from == entry.from;
+            if self.roomy && entry.seq > 0 {
+                let before = log.entries.iter().find(again);
+                assert!(
+                    before.is_none(),
+                    "{room}: {entry:?} was logged before: {before:?}"
+                );
+            }
+            log.entries.push(entry.clone());
         }
     }
 
@@ -123,7 +181,8 @@ impl Ledger {
     fn check_read(&self, now: Now, at: usize, log: &EventLog) {
         let Log { room, entries, .. } = &self.logs[at];
         let retention = &self.kept[kind_name(room)];
-        if let Some(oldest) = entries.get(log.first() as usize - 1) {
+        let several = self.drafts.is_some();
+        if let Some(oldest) = entries.get(log.first() as usize - 1).filter(|_| !several) {
             let age = (now.micros - oldest.at) / 1_000;
             assert!(age <= retention.age, "an event of {age} ms is read");
         }

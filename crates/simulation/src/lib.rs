@@ -7,13 +7,17 @@
 
 mod act;
 mod asker;
+mod clock;
 mod ending;
 mod facts;
+mod faults;
+mod fleet;
 mod fragile;
 mod host;
 mod intruder;
 mod leaving;
 mod ledger;
+mod links;
 mod machine;
 mod network;
 mod nodes;
@@ -53,11 +57,15 @@ pub struct Counts {
     pub outsiders: u64,
     pub answers: u64,
     pub failures: u64,
+    pub kills: u64,
+    pub stops: u64,
+    pub partitions: u64,
+    pub links_lost: u64,
 }
 
 impl Counts {
     /// All of them, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 18] {
+    pub fn list(&self) -> [(&'static str, u64); 22] {
         [
             ("acked", self.acked),
             ("delivered", self.delivered),
@@ -77,6 +85,10 @@ impl Counts {
             ("outsiders", self.outsiders),
             ("answers", self.answers),
             ("failures", self.failures),
+            ("kills", self.kills),
+            ("stops", self.stops),
+            ("partitions", self.partitions),
+            ("links_lost", self.links_lost),
         ]
     }
 
@@ -100,6 +112,10 @@ impl Counts {
         self.outsiders += other.outsiders;
         self.answers += other.answers;
         self.failures += other.failures;
+        self.kills += other.kills;
+        self.stops += other.stops;
+        self.partitions += other.partitions;
+        self.links_lost += other.links_lost;
     }
 }
 
@@ -117,4 +133,13 @@ pub fn run(seed: u64) -> (Counts, u64) {
 /// Something is not as it was promised.
 pub fn run_aloud(seed: u64) -> (Counts, u64) {
     world::World::new(seed, true).run()
+}
+
+/// Runs a schedule of several nodes with one store. What happened, and a number that is the same if every byte that
+/// clients were sent is. `aloud`: it prints what each client is told.
+///
+/// # Panics
+/// Something is not as it was promised.
+pub fn run_fleet(seed: u64, aloud: bool) -> (Counts, u64) {
+    world::World::several(seed, aloud).run()
 }

