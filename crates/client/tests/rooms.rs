@@ -504,3 +504,25 @@ fn answers_of_an_earlier_stay_that_come_late_end_no_other() {
     assert!(matches!(&events[0], Event::Joined { .. }), "{events:?}");
     assert_eq!(rig.session.members("r").unwrap().player_num, 2);
 }
+
+#[test]
+fn an_answer_on_the_next_connection_is_of_no_earlier_stay() {
+    let mut rig = Rig::open();
+    rig.join("a");
+    rig.join("b");
+    let options = JoinOptions::default();
+    rig.session.join(rig.now, "r", options).unwrap();
+    let before = rig.sent()[0]["request_id"].clone();
+    rig.again(json!({"resumed": true}));
+    let sent = rig.sent();
+    let join = sent.iter().find(|it| it["room_id"] == "r").unwrap();
+    let id = join["request_id"].clone();
+    assert!(id.as_u64() < before.as_u64(), "{id} after {before}");
+    rig.events();
+    let payload = json!({"epoch": "e", "offset": 0, "player_num": 1, "player_id": "me",
+        "members": [{"player_id": "me", "player_num": 1, "connected": true}], "total": 1});
+    rig.say(json!({"type": "joined", "room_id": "r", "request_id": id, "payload": payload}));
+    let events = rig.events();
+    let joined = |it: &Event| matches!(it, Event::Joined { .. });
+    assert!(events.iter().any(joined), "{events:?}");
+}

@@ -187,6 +187,8 @@ impl Room {
             _ => {}
         }
         self.op = Op::None;
+        // The next connection counts its requests anew.
+        self.first_id = 0;
         self.retry_at = 0;
         self.member = false;
         self.asking = false;
