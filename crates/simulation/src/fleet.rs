@@ -325,8 +325,7 @@ impl Node {
             any = true;
             cluster.send(at, from, to, bytes.into());
         }
-        let settled_at = cluster.view().own.map(|_| cluster.view().store);
-        for shard in self.server.take_turned() {
+        for (shard, settled_at) in self.server.take_turned() {
             cluster.turned(shard, settled_at);
         }
         while let Some(event) = cluster.poll_event() {

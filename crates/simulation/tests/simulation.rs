@@ -12,8 +12,8 @@ use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
 /// Counts of what can happen to a node that is alone.
 const ALONE: usize = 18;
 
-/// Schedules of several nodes, if it is not said how many there are: beyond these some fail still.
-const SEVERAL: u64 = 3;
+/// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many: beyond these some fail still.
+const SEVERAL: u64 = 33;
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -80,7 +80,7 @@ fn several_nodes_are_one_system() {
         run_fleet(seed, true);
         return;
     }
-    let (first, schedules) = (1, variable("ROOMCAST_SCHEDULES").unwrap_or(SEVERAL));
+    let (first, schedules) = (1, variable("ROOMCAST_SEVERAL").unwrap_or(SEVERAL));
     println!("ROOMCAST_SEED={first} and the {schedules} from there on");
     let run = |seed| run_fleet(seed, false);
     let counts = run_all(run, first, schedules).unwrap_or_else(|seed| {

@@ -12,6 +12,8 @@ mod waiting;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use roomcast_protocol::mutated;
+
 use crate::address::{NodeNumber, ShardAddress};
 use crate::node::{ClusterView, NodeAgent, NodeSettings, NodeStats};
 use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
@@ -225,7 +227,9 @@ impl Cluster {
             self.events.push_back(ClusterEvent::View(view));
         }
         self.events.push_back(ClusterEvent::Forget(node));
-        self.events.push_back(ClusterEvent::Lost(node));
+        if !mutated!("lost_link_is_not_told") {
+            self.events.push_back(ClusterEvent::Lost(node));
+        }
     }
 
     fn post(&mut self, node: NodeNumber, letter: Letter) {

@@ -1,6 +1,8 @@
 //! The ways out of a half of a shard: to homes of rooms, and to edges with connections.
 
 use super::Context;
+use roomcast_protocol::mutated;
+
 use crate::address::ShardAddress;
 use crate::id::{ConnRef, NameHash};
 use crate::letter::{Delivery, Letter, Op, ShardMessage, ToEdge};
@@ -103,7 +105,9 @@ impl<H> Context<H> {
             if let Some(in_transit) = self.in_transit.get_mut(usize::from(shard.shard())) {
                 *in_transit = in_transit.saturating_sub(bytes);
             }
-        } else if let Some(in_transit) = self.in_transit_to_nodes.get_mut(&shard) {
+        } else if let Some(in_transit) = self.in_transit_to_nodes.get_mut(&shard)
+            && !mutated!("credit_of_a_node_is_lost")
+        {
             *in_transit = in_transit.saturating_sub(bytes);
             if *in_transit == 0 {
                 self.in_transit_to_nodes.remove(&shard);

@@ -2,7 +2,7 @@
 //!
 //! It is looked at first, and taken with the turn that it was seen with: who has a token that does not fit changes nothing.
 
-use roomcast_protocol::CloseCode;
+use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::Edge;
@@ -84,7 +84,7 @@ impl<S: Store> Edge<S> {
         if taking.asked.is_some() {
             return;
         }
-        let turn = Some(taking.turn);
+        let turn = Some(taking.turn).filter(|_| !mutated!("takes_without_a_turn"));
         let conns = &self.conns;
         let waits = |id: ConnId| conns.get(id).is_some_and(|it| it.phase == Phase::Asking);
         taking.greetings.retain(|(id, _)| waits(*id));

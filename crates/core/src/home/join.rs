@@ -9,7 +9,7 @@ use crate::home::joined::JoinedFields;
 use crate::home::resume::come_back;
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
-use crate::id::EdgeRoomId;
+use crate::id::{ClientId, EdgeRoomId};
 use crate::letter::{Join, OpHead, Resume, ToEdge};
 use crate::log::{Completion, Record, Since};
 use crate::logs::{Appended, Logs};
@@ -37,7 +37,7 @@ impl Room {
         if self.is_late(join.client_id, join.turn) {
             return come_back(ctx, &op);
         }
-        if self.is_orphan(&join) {
+        if self.has_seat(&join) {
             let resume = Resume {
                 client_id: join.client_id,
                 edge_room: join.edge_room,
@@ -198,6 +198,7 @@ impl Room {
         self.next_num = self.next_num.saturating_add(1);
         let presence = presence::merge("", &join.presence, &ctx.settings.message);
         self.touch(player);
+        self.note_seat(seat.client_id, player);
         self.add_user(ctx, player, &join.user_id);
         let member = Member {
             seats: smallvec::smallvec![seat],
@@ -227,20 +228,25 @@ impl Room {
         self.users.insert_unique(hash, player, hash_of);
     }
 
-    /// Whether the session has a seat here, and was lost since.
-    fn is_orphan(&self, join: &Join) -> bool {
+    /// Whether the session has a seat here, of another connection: that one is lost, or is about to be.
+    fn has_seat(&self, join: &Join) -> bool {
         let gate = self.gate.as_ref();
-        let place = gate.and_then(|gate| {
-            let detached = gate.detached.get(&join.client_id);
-            gate.orphans.get(&join.client_id).or(detached)
-        });
-        let member = place.and_then(|(player, _)| self.members.get(player));
+        let player = gate.and_then(|gate| gate.players.get(&join.client_id));
+        let member = player.and_then(|player| self.members.get(player));
         member.is_some_and(|member| member.user_id == join.user_id)
+            && !mutated!("session_has_two_seats")
+    }
+
+    fn note_seat(&mut self, client: ClientId, player: PlayerNum) {
+        if let Some(gate) = &mut self.gate {
+            gate.players.insert(client, player);
+        }
     }
 
     /// Whether the player had a connection already.
     fn add_seat(&mut self, player: PlayerNum, seat: Seat) -> bool {
         self.touch(player);
+        self.note_seat(seat.client_id, player);
         let Some(member) = self.members.get_mut(&player) else {
             return true;
         };

@@ -390,7 +390,9 @@ impl<S: Store> Home<S> {
 
     fn find(&self, room: &RoomRef) -> Option<HomeRoomId> {
         // The number may be one that another node gave, or that is of the room's home of before.
-        let is_named = |it: &Room| !S::WAITS || it.name == room.name;
+        let is_named = |it: &Room| {
+            !S::WAITS || it.name == room.name || mutated!("number_of_another_home_counts")
+        };
         if self.rooms.get(room.id).is_some_and(is_named) {
             return Some(room.id);
         }

@@ -1,5 +1,7 @@
 //! What a home does when nodes go: its own, or one that its members' connections are on.
 
+use roomcast_protocol::mutated;
+
 use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::home::Home;
@@ -14,6 +16,9 @@ impl<S: Store> Home<S> {
     /// The link to a node is lost: what was asked from there is not done, and those whose connections were there are not
     /// connected any more.
     pub(crate) fn node_lost<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, node: NodeNumber) {
+        if mutated!("seats_outlive_their_node") {
+            return;
+        }
         let ids: Vec<_> = self.rooms.numbers().collect();
         for id in ids {
             let Some(room) = self.rooms.get_mut(id) else {

@@ -228,6 +228,7 @@ impl Room {
         }
         for seat in &member.seats {
             gate.put_orphan(seat.client_id, player, until);
+            gate.players.insert(seat.client_id, player);
         }
         self.add_user(ctx, player, &member.user_id);
         self.members.insert(player, member);

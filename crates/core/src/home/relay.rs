@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use roomcast_protocol::mutated;
+
 use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::home::Home;
@@ -108,7 +110,8 @@ impl<S: Store> Home<S> {
         id: HomeRoomId,
         home: HomeName,
     ) {
-        let Some(node) = ctx.cluster.node(home.node).map(|it| it.number) else {
+        let living = ctx.cluster.node(home.node).map(|it| it.number);
+        let Some(node) = living.filter(|_| !mutated!("takes_from_the_living")) else {
             if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
                 // Since when it is named counts: a later look tells whether it lives.
                 let known = gate.theirs.filter(|(named, _)| *named == home);
@@ -119,15 +122,29 @@ impl<S: Store> Home<S> {
         if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
             gate.answered();
         }
-        let Some(room) = self.remove(id) else {
+        let Some(mut room) = self.remove(id) else {
             return;
         };
         self.relays.put(now, room.name, node);
+        if mutated!("forwards_out_of_order") {
+            room.pending.make_contiguous().reverse();
+        }
+        // Whose join was refused meanwhile is in no room: if the link is lost, nobody knows of an answer that it is owed.
+        let mut asked = Vec::new();
         for op in room.pending {
-            if op.head.conn.shard.is_own() {
-                ctx.forward(node, op);
-            } else {
+            let conn = op.head.conn;
+            if op.is_for_any_home() {
+                asked.push(conn);
+            }
+            if !conn.shard.is_own() {
                 ctx.send_back(op);
+            } else if asked.contains(&conn) || matches!(op.request, OpKind::Detach) {
+                ctx.forward(node, op);
+            } else if op.head.seq > 0 {
+                ctx.come_back(op);
+            } else {
+                ctx.accepted(conn, op.head.window);
+                refuse_absent(ctx, now, op);
             }
         }
     }
@@ -142,7 +159,10 @@ impl<S: Store> Home<S> {
 
     /// The link to a node is lost.
     pub(crate) fn forget_relays_to(&mut self, node: NodeNumber) {
-        self.relays.nodes.retain(|_, relay| relay.node != node);
+        let keeps = mutated!("relay_outlives_its_link");
+        self.relays
+            .nodes
+            .retain(|_, relay| relay.node != node || keeps);
     }
 }
 

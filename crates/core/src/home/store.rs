@@ -406,7 +406,9 @@ fn claim_of<H: Host>(
     theirs: Option<(HomeName, u64)>,
 ) -> Request {
     let cluster = &ctx.cluster;
-    let dead = theirs.filter(|(home, named_at)| cluster.is_dead(*home, *named_at));
+    let dead = theirs.filter(|(home, named_at)| {
+        cluster.is_dead(*home, *named_at) || mutated!("takes_from_the_living")
+    });
     Request::Claim(Claim {
         room: room.name.clone(),
         home: cluster.own.map_or_else(HomeName::default, |own| own.home),

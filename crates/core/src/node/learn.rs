@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::view::LivingNode;
+use roomcast_protocol::mutated;
+
 use crate::address::NodeNumber;
 use crate::store::{Beaten, HomeName, NodeEntry, NodeId, StoreId};
 
@@ -69,6 +71,11 @@ impl Known {
     ) {
         self.asked_at = asked_at;
         // As the store says it of its own lease.
+        let lease_ms = if mutated!("dead_is_seen_too_early") {
+            lease_ms / 6
+        } else {
+            lease_ms
+        };
         let is_young = |entry: &NodeEntry| beaten.now < entry.beat.saturating_add(lease_ms);
         let young = || beaten.nodes.iter().filter(|entry| is_young(entry));
         let others = || young().filter(|entry| entry.home.node != own);
