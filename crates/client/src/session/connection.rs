@@ -87,6 +87,8 @@ impl Session {
         self.redirect = None;
         self.welcomed = false;
         self.requests = 0;
+        // They are counted anew on each connection.
+        self.rooms.values_mut().for_each(|room| room.first_id = 0);
         self.heartbeat = Heartbeat::default();
         self.clock.reset();
         let (since, deadline) = (self.now, self.now.saturating_add(self.config.answer_ms));

@@ -47,7 +47,11 @@ impl Session {
         }
         let name: Arc<str> = room.into();
         let known = self.rooms.entry(name.clone());
-        let known = known.or_insert_with(|| Room::new(1));
+        let next = self.requests.saturating_add(1);
+        let known = known.or_insert_with(|| Room {
+            first_id: next,
+            ..Room::new(1)
+        });
         if !known.joined_by_app {
             known.clear();
             known.joined_by_app = true;
@@ -180,9 +184,6 @@ impl Session {
         if let Some(room) = self.rooms.get_mut(name) {
             room.op = request;
             room.op_id = id;
-            if request == Op::Join && room.hold == Hold::No {
-                room.first_id = id;
-            }
             room.op_deadline = self.now.saturating_add(self.config.answer_ms);
             self.timers
                 .insert((room.op_deadline, Timer::Room(name.clone())));
@@ -352,6 +353,7 @@ impl Session {
         if let Some(room) = self.rooms.get_mut(name) {
             (room.op, room.hold) = (Op::None, Hold::No);
             room.leave_first = false;
+            room.first_id = self.requests.saturating_add(1);
             if room.stream.len() > 0 {
                 let until = self.now.saturating_add(LAST_ANSWERS_MS);
                 self.timers.insert((until, Timer::Room(name.clone())));

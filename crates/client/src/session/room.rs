@@ -46,7 +46,7 @@ pub(super) struct Room {
     pub(super) op_deadline: u64,
     /// The number of that request.
     pub(super) op_id: u32,
-    /// The number of the first request of this stay: what answers one before it is of an earlier stay. 0: there was none.
+    /// What answers a request with a lower number, on this connection, is of an earlier stay. 0: nothing is.
     pub(super) first_id: u32,
     /// Refused for now: not tried before.
     pub(super) retry_at: u64,
@@ -187,8 +187,6 @@ impl Room {
             _ => {}
         }
         self.op = Op::None;
-        // The next connection counts its requests anew.
-        self.first_id = 0;
         self.retry_at = 0;
         self.member = false;
         self.asking = false;
