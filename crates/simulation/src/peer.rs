@@ -316,8 +316,9 @@ impl Peer {
     fn welcome(&mut self, resumed: bool, around: &mut Around<'_>) {
         let before = std::mem::replace(&mut self.welcomed, self.open_wire);
         let goodbye = self.said_goodbye;
-        // Where the `hello` of the page that was left comes late, its goodbye comes behind it, and after this.
-        self.said_goodbye &= self.late_hello && !resumed;
+        // Where the `hello` of the page that was left comes late, its goodbye comes behind it, and after this. It may
+        // have taken the session from this one.
+        self.said_goodbye &= self.late_hello;
         let Some(before) = before.filter(|_| !resumed && !goodbye) else {
             return;
         };
