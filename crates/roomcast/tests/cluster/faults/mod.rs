@@ -69,11 +69,10 @@ hold! {
     Rooms redis_starts_with_older_data = redis::older;
     Whole a_node_and_redis_are_killed = redis::and_a_node;
     Whole a_replica_takes_over = topology::sentinel_fails_over;
+    Rooms direct_messages_go_on_at_an_empty_redis = redis::empty_with_direct_messages;
 }
 
 not_yet! {
-    Rooms direct_messages_go_on_at_an_empty_redis = redis::empty_with_direct_messages,
-        "sessions are not written at the other Redis: direct messages to them have no answer";
     Whole slots_move_to_another_master = topology::slots_move,
         "a server does not start with a Redis Cluster";
 }
