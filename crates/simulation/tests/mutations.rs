@@ -10,7 +10,7 @@ use roomcast_protocol::mutation;
 use roomcast_simulation::{run, run_fleet, run_nodes, run_post};
 
 /// A fault that this many schedules don't find is not found.
-const MOST: u64 = 3_000;
+const MOST: u64 = 12_000;
 
 fn is_caught(name: &'static str, run: fn(u64)) {
     mutation::set(name);
