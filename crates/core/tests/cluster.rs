@@ -4,7 +4,7 @@
 
 use roomcast_core::cluster::{Cluster, ClusterEvent};
 use roomcast_core::node::NodeSettings;
-use roomcast_core::post::{PostKey, PostSettings};
+use roomcast_core::post::{MOST_LETTER, PostKey, PostSettings};
 use roomcast_core::store::{Answer, NodeId, Request, StoreId};
 use roomcast_core::{NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
@@ -163,6 +163,23 @@ fn what_has_no_room_waits_and_keeps_its_order() {
     let come = world.letters(1);
     assert_eq!(come.len(), 100);
     assert!(come.iter().zip(0..).all(|(it, number)| it.2[0] == number));
+    assert_eq!(world.nodes[0].cluster.stats().0.waiting_bytes, 0);
+}
+
+#[test]
+fn a_letter_that_is_too_large_is_not_passed_over_where_it_waits() {
+    let mut world = World::new(2, 2_000);
+    world.pass(1_500);
+    let to = ShardAddress::new(world.number(1, 0), 0);
+    for number in 0..100u8 {
+        world.send(0, to, &[number; 300]);
+    }
+    world.send(0, to, &vec![100; MOST_LETTER + 1]);
+    world.send(0, to, &[101; 300]);
+    world.pass(2_000);
+    let come = world.letters(1);
+    assert!(come.iter().all(|it| it.2[0] < 100), "what follows came");
+    assert_eq!(world.nodes[0].cluster.stats().0.given_up, 1);
     assert_eq!(world.nodes[0].cluster.stats().0.waiting_bytes, 0);
 }
 

@@ -189,11 +189,7 @@ impl Cluster {
     /// Brings agent and post together until neither has news.
     fn follow(&mut self, now: Now) {
         loop {
-            if let Some(view) = self.agent.poll_view() {
-                self.view = view.clone();
-                self.post.meet(now, &view);
-                self.events.push_back(ClusterEvent::View(view));
-            }
+            self.take_view(now);
             match self.post.poll_event() {
                 None => return,
                 Some(PostEvent::Letter {
@@ -204,6 +200,14 @@ impl Cluster {
                 Some(PostEvent::Room(node)) => self.fill(node),
                 Some(PostEvent::Lost(node)) => self.lost(now, node),
             }
+        }
+    }
+
+    fn take_view(&mut self, now: Now) {
+        if let Some(view) = self.agent.poll_view() {
+            self.view = view.clone();
+            self.post.meet(now, &view);
+            self.events.push_back(ClusterEvent::View(view));
         }
     }
 
@@ -221,11 +225,7 @@ impl Cluster {
     fn lost(&mut self, now: Now, node: NodeNumber) {
         self.stats.letters_lost += self.waiting.drop_all(node);
         self.agent.link_lost(node);
-        if let Some(view) = self.agent.poll_view() {
-            self.view = view.clone();
-            self.post.meet(now, &view);
-            self.events.push_back(ClusterEvent::View(view));
-        }
+        self.take_view(now);
         self.events.push_back(ClusterEvent::Forget(node));
         if !mutated!("lost_link_is_not_told") {
             self.events.push_back(ClusterEvent::Lost(node));
@@ -233,13 +233,21 @@ impl Cluster {
     }
 
     fn post(&mut self, node: NodeNumber, letter: Letter) {
+        if let Some(letter) = self.try_post(node, letter) {
+            self.wait(node, letter);
+        }
+    }
+
+    /// Gives the letter back where the link has no room for it.
+    fn try_post(&mut self, node: NodeNumber, letter: Letter) -> Option<Letter> {
         match self.post.send(node, letter) {
             Ok(()) => {}
-            Err(NotSent::Full(letter)) => self.wait(node, letter),
+            Err(NotSent::Full(letter)) => return Some(letter),
             Err(NotSent::Gone(_)) => self.stats.letters_lost += 1,
             // Without it the rest would come as if nothing were missing.
             Err(NotSent::TooLarge(_)) => self.abandon(node),
         }
+        None
     }
 
     fn wait(&mut self, node: NodeNumber, letter: Letter) {
@@ -254,10 +262,8 @@ impl Cluster {
 
     fn fill(&mut self, node: NodeNumber) {
         while let Some(letter) = self.waiting.pop(node) {
-            match self.post.send(node, letter) {
-                Ok(()) => {}
-                Err(NotSent::Full(letter)) => return self.waiting.put_back(node, letter),
-                Err(NotSent::Gone(_) | NotSent::TooLarge(_)) => self.stats.letters_lost += 1,
+            if let Some(letter) = self.try_post(node, letter) {
+                return self.waiting.put_back(node, letter);
             }
         }
     }
