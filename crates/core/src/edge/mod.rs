@@ -12,6 +12,7 @@ mod identity;
 mod inbox;
 mod keeper;
 mod lifecycle;
+mod losing;
 mod mail;
 mod mailbox;
 mod membership;

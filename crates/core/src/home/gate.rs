@@ -9,6 +9,8 @@ use std::sync::Arc;
 use roomcast_protocol::mutated;
 
 use crate::context::{Context, Said};
+use crate::home::absent::Absent;
+use crate::home::asking::Asked;
 use crate::home::renew::Renewal;
 use crate::home::store::MERGED;
 use crate::host::Host;
@@ -16,12 +18,8 @@ use crate::id::{ClientId, ConnRef};
 use crate::letter::ToEdge;
 use crate::player::PlayerNum;
 use crate::store::{Append, Epochs, Header, HomeName, Request, StoreId, Ticket};
-use crate::time::{Now, micros};
+use crate::time::Now;
 
-/// Milliseconds after which what the store did not answer is asked again: the first time, and at most.
-const RETRY: (u64, u64) = (20, 1_000);
-/// The same where it said that it will not do it as things are.
-const RARELY: u64 = 10_000;
 /// Numbered messages of one sender that may wait for the store.
 const UNANSWERED: u32 = 32;
 
@@ -43,16 +41,6 @@ pub(super) struct Tenure {
     pub(super) fence: u64,
     pub(super) store: StoreId,
     pub(super) epochs: Epochs,
-}
-
-/// A request that has no answer yet.
-#[derive(Debug)]
-struct Asked {
-    request: Request,
-    /// `None`: it is not under way, and made again at `retry_at`.
-    ticket: Option<Ticket>,
-    tries: u32,
-    retry_at: u64,
 }
 
 /// Why something is left that need not wait for the store.
@@ -81,7 +69,7 @@ pub(super) struct Gate {
     pub(super) tenure: Option<Tenure>,
     /// Whose the room is, as its record said, and when it said so first, in microseconds.
     pub(super) theirs: Option<(HomeName, u64)>,
-    asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
     /// The last append that was made, and the last one that was confirmed.
     pub(super) made: u64,
     pub(super) confirmed: u64,
@@ -117,16 +105,11 @@ pub(super) struct Gate {
     /// Nothing was written for so long that the record may end; and when it will be so.
     pub(super) is_stale: bool,
     pub(super) stale_at: u64,
-    /// Seats of which no connection is known, and that are not parked on a node that lives; and when each ends, in
-    /// microseconds. Then the time at which the first one does, or one did that has come back.
-    pub(super) orphans: HashMap<ClientId, (PlayerNum, u64)>,
-    pub(super) orphans_until: u64,
-    /// Seats that lost their connection here: whose they are, and when they end at the latest. Their node ends them before
-    /// that, or another one has taken the session by then; but for a session that was taken with a record of before it
-    /// came here.
-    pub(super) detached: HashMap<ClientId, (PlayerNum, u64)>,
-    /// No later than the first of these.
-    pub(super) detached_until: u64,
+    /// Seats of which no connection is known, and that are not parked on a node that lives.
+    pub(super) orphans: Absent,
+    /// Seats that lost their connection here. Their node ends them before their time, or another one has taken the session
+    /// by then; but for a session that was taken with a record of before it came here.
+    detached: Absent,
     /// Turns of sessions that were taken by another node than the one that they began at.
     turns: HashMap<ClientId, u64>,
     /// The player of each session that has a seat.
@@ -169,10 +152,8 @@ impl Gate {
             unanswered: Default::default(),
             is_stale: false,
             stale_at: u64::MAX,
-            orphans: HashMap::new(),
-            orphans_until: u64::MAX,
-            detached: HashMap::new(),
-            detached_until: u64::MAX,
+            orphans: Absent::new(),
+            detached: Absent::new(),
             turns: HashMap::new(),
             players: HashMap::new(),
             patience_until: u64::MAX,
@@ -257,87 +238,6 @@ impl Gate {
         }
     }
 
-    /// Something is to be asked. [`Gate::begin_asking`] says when.
-    pub(super) fn ask(&mut self, request: Request) {
-        self.asked = Some(Asked {
-            request,
-            ticket: None,
-            tries: 0,
-            retry_at: 0,
-        });
-    }
-
-    /// Whether something is to be asked now.
-    pub(super) fn is_due(&self, now: Now) -> bool {
-        let due = |it: &Asked| it.ticket.is_none() && it.retry_at <= now.micros;
-        self.asked.as_ref().is_some_and(due)
-    }
-
-    /// The same question in other words, the next time that it is asked.
-    pub(super) fn ask_this(&mut self, request: Request) {
-        if let Some(asked) = self.asked.as_mut().filter(|it| it.ticket.is_none()) {
-            asked.request = request;
-        }
-    }
-
-    /// The request whose time has come. It is under way with this ticket from here on.
-    pub(super) fn begin_asking(&mut self, now: Now, ticket: Ticket) -> Option<(Request, bool)> {
-        if !self.is_due(now) {
-            return None;
-        }
-        let asked = self.asked.as_mut()?;
-        if mutated!("append_repeated_with_another_n")
-            && asked.tries > 0
-            && let Request::Append(append) = &mut asked.request
-        {
-            Arc::make_mut(append).header.n += 1;
-        }
-        asked.ticket = Some(ticket);
-        asked.tries += 1;
-        Some((asked.request.clone(), asked.tries > 1))
-    }
-
-    /// What was asked with this ticket, if its answer is waited for.
-    pub(super) fn asked_with(&self, ticket: Ticket) -> Option<&Request> {
-        let asked = self.asked.as_ref()?;
-        (asked.ticket == Some(ticket)).then_some(&asked.request)
-    }
-
-    /// The request was answered for good.
-    pub(super) fn answered(&mut self) {
-        self.asked = None;
-    }
-
-    /// What is asked, the answer to which does not count any more.
-    pub(super) fn take_asked(&mut self) -> Option<Request> {
-        self.asked.take().map(|it| it.request)
-    }
-
-    /// The request is to be made again after a while, which `random` spreads. It may be another one, where the one before
-    /// was not done.
-    pub(super) fn retry(&mut self, now: Now, random: u64, other: Option<Request>) {
-        let tries = self.asked.as_ref().map_or(0, |asked| asked.tries);
-        let (first, most) = RETRY;
-        self.retry_within((first << tries.min(16)).min(most), now, random);
-        if let Some((asked, other)) = self.asked.as_mut().zip(other) {
-            asked.request = other;
-        }
-    }
-
-    /// The store does not do it until somebody has changed something.
-    pub(super) fn retry_rarely(&mut self, now: Now, random: u64) {
-        self.retry_within(RARELY, now, random);
-    }
-
-    fn retry_within(&mut self, delay: u64, now: Now, random: u64) {
-        let Some(asked) = &mut self.asked else {
-            return;
-        };
-        let delay = delay / 2 + random % (delay / 2 + 1);
-        asked.ticket = None;
-        asked.retry_at = now.micros.saturating_add(micros(delay));
-    }
-
     /// When the room is to be looked at because of the store.
     pub(super) fn due_at(&self) -> u64 {
         let waits = self.asked.as_ref().filter(|it| it.ticket.is_none());
@@ -349,15 +249,14 @@ impl Gate {
         };
         retry
             .min(stale)
-            .min(self.orphans_until)
-            .min(self.detached_until)
+            .min(self.orphans.next())
+            .min(self.detached.next())
             .min(self.patience_until)
     }
 
     /// A seat has lost its connection.
     pub(super) fn note_detached(&mut self, client: ClientId, player: PlayerNum, until: u64) {
-        self.detached.insert(client, (player, until));
-        self.detached_until = self.detached_until.min(until);
+        self.detached.put(client, player, until);
     }
 
     /// Whether another node has taken the session since this turn of it, and was here first. Letters of two nodes come in
@@ -383,40 +282,26 @@ impl Gate {
 
     /// A seat has a connection again, or is gone.
     pub(super) fn note_attached(&mut self, client: ClientId) {
-        self.orphans.remove(&client);
-        self.detached.remove(&client);
+        self.orphans.remove(client);
+        self.detached.remove(client);
     }
 
     /// Seats of a session that is nowhere known from now on.
     pub(super) fn put_orphan(&mut self, client: ClientId, player: PlayerNum, until: u64) {
-        self.detached.remove(&client);
-        self.orphans.insert(client, (player, until));
-        self.orphans_until = self.orphans_until.min(until);
+        self.detached.remove(client);
+        self.orphans.put(client, player, until);
     }
 
     /// Seats that nobody has come back for, whose time is over.
     pub(super) fn take_overdue(&mut self, now: Now) -> Vec<(PlayerNum, ClientId)> {
         if mutated!("orphans_never_end") {
-            (self.orphans_until, self.detached_until) = (u64::MAX, u64::MAX);
+            self.orphans.wait();
+            self.detached.wait();
             return Vec::new();
         }
         let mut over = Vec::new();
-        let mut take = |seats: &mut HashMap<ClientId, (PlayerNum, u64)>, next: &mut u64| {
-            if *next > now.micros {
-                return;
-            }
-            seats.retain(|client, (player, until)| {
-                let is_over = *until <= now.micros;
-                if is_over {
-                    over.push((*player, *client));
-                }
-                !is_over
-            });
-            let untils = seats.values().map(|(_, until)| *until);
-            *next = untils.min().unwrap_or(u64::MAX);
-        };
-        take(&mut self.orphans, &mut self.orphans_until);
-        take(&mut self.detached, &mut self.detached_until);
+        self.orphans.take_overdue(now, &mut over);
+        self.detached.take_overdue(now, &mut over);
         over.sort_unstable();
         over
     }

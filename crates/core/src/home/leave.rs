@@ -175,7 +175,7 @@ impl Room {
 
     /// A session that leaves, and has not come back since the room's home has moved or its own node was lost.
     fn take_orphan(&mut self, client: ClientId) -> Option<(PlayerNum, ClientId)> {
-        let (player, _) = self.gate.as_mut()?.orphans.remove(&client)?;
+        let player = self.gate.as_mut()?.orphans.remove(client)?;
         Some((player, client))
     }
 

@@ -6,15 +6,18 @@
 //!
 //! With a store, a room is claimed before it is opened, and what it says waits at its gate (`gate`, `store`, `record`).
 
+mod absent;
 mod acks;
 mod append;
 mod ask_logic;
+mod asking;
 mod big_room;
 mod drain;
 mod gate;
 mod join;
 mod joined;
 mod leave;
+mod line;
 mod logic_calls;
 mod moved;
 mod output;
@@ -51,9 +54,10 @@ use crate::table::{Number, Table};
 use crate::time::Now;
 use drain::Drain;
 use gate::shard_is_full;
+use line::Line;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use relay::Relays;
-use renew::{Line, Seen};
+use renew::Seen;
 use room::Room;
 use store::half_a_lane;
 

@@ -170,7 +170,7 @@ impl Room {
             senders.clear();
         }
         for (client, sender) in senders {
-            let present = gate.orphans.contains_key(&client);
+            let present = gate.orphans.contains(client);
             logs.load_sender(self.log, client, sender, present);
         }
         (gate.made, gate.confirmed, gate.recorded) = (header.n, header.n, header.n);

@@ -3,7 +3,7 @@
 //! What the room has in memory stays, and operations go on being done as far as that may wait. Nothing leaves the room
 //! meanwhile. Nobody knows whether the append under way was done: what it had goes with what is written next.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::context::Context;
@@ -19,13 +19,11 @@ use crate::logs::{LogId, Logs};
 use crate::player::PlayerNum;
 use crate::store::{
     Answer, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Renew, Request, Store,
-    StoreId, Ticket, Written,
+    StoreId, Written,
 };
 use crate::time::Now;
 use crate::wire::room::EventWriter;
 
-/// Claims and renewals of a node that may be under way: all its shards have them together.
-const UNDER_WAY: usize = 64;
 /// Bytes of a part of a renewal, and of an entry of the log in it, about.
 const PART: usize = 128 * 1024;
 const ENTRY: usize = 64 * 1024;
@@ -42,37 +40,6 @@ pub(super) struct Renewal {
     members: BTreeSet<PlayerNum>,
     senders: Vec<ClientId>,
     appended: u64,
-}
-
-/// Rooms that wait for their turn to ask, and who has it.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Claims and renewals under way.
-    under_way: HashSet<Ticket>,
-    /// Rooms in which something waits, and all others.
-    urgent: VecDeque<HomeRoomId>,
-    others: VecDeque<HomeRoomId>,
-}
-
-impl Line {
-    fn is_full(&self, shards: u16) -> bool {
-        self.under_way.len() >= (UNDER_WAY / usize::from(shards.max(1))).max(1)
-    }
-
-    pub(super) fn begin(&mut self, ticket: Ticket) {
-        self.under_way.insert(ticket);
-    }
-
-    pub(super) fn end(&mut self, ticket: Ticket) {
-        self.under_way.remove(&ticket);
-    }
-
-    pub(super) fn wait(&mut self, id: HomeRoomId, is_urgent: bool) {
-        match is_urgent {
-            true => self.urgent.push_back(id),
-            false => self.others.push_back(id),
-        }
-    }
 }
 
 /// What was seen of the cluster last: this node's lease, the store, and whether it is settled.
@@ -97,8 +64,7 @@ impl<S: Store> Home<S> {
         }
         self.stopped = false;
         self.letting_out.clear();
-        self.line.urgent.clear();
-        self.line.others.clear();
+        self.line.clear();
         let ids: Vec<_> = self.rooms.numbers().collect();
         if self.settles_at != Some(store) {
             self.settles_at = Some(store);
@@ -131,7 +97,7 @@ impl<S: Store> Home<S> {
 
     /// Whether a room has to wait until fewer claims are under way. Those in which something waits go first.
     pub(super) fn has_to_line_up<H: Host>(&mut self, ctx: &Context<H>, id: HomeRoomId) -> bool {
-        if !self.line.is_full(ctx.count) {
+        if self.line.free(ctx.count) > 0 {
             return false;
         }
         let Some(room) = self.rooms.get_mut(id) else {
@@ -148,12 +114,9 @@ impl<S: Store> Home<S> {
 
     /// Fewer claims are under way: the next ones in the line may ask.
     pub(super) fn move_up<H: Host>(&mut self, ctx: &Context<H>) {
-        let most = (UNDER_WAY / usize::from(ctx.count.max(1))).max(1);
-        let mut free = most.saturating_sub(self.line.under_way.len());
+        let mut free = self.line.free(ctx.count);
         while free > 0 {
-            let line = &mut self.line;
-            let next = line.urgent.pop_front().or_else(|| line.others.pop_front());
-            let Some(id) = next else {
+            let Some(id) = self.line.next() else {
                 return;
             };
             let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
