@@ -57,6 +57,7 @@ async fn watch(node: Arc<Node>) {
         let ready = timeout(LOOKS, is_ready(node.address)).await;
         node.ready
             .store(matches!(ready, Ok(Ok(true))), Ordering::Relaxed);
+        // As a balancer does: a node that changes tells nobody.
         tokio::time::sleep(LOOKS).await;
     }
 }

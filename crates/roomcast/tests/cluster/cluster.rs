@@ -108,6 +108,7 @@ impl Cluster {
         for node in self.nodes.iter().flatten() {
             while !block_in_place(|| node.is_ready()) {
                 assert!(begin.elapsed() < DEADLINE, "{} is not ready", node.address);
+                // `/readyz` has to be asked.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

@@ -60,6 +60,7 @@ async fn ready(server: &Process, is: bool) -> String {
             return answer;
         }
         assert!(begin.elapsed() < DEADLINE, "{answer}");
+        // `/readyz` has to be asked.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

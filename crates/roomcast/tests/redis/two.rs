@@ -26,6 +26,7 @@ async fn servers_with(settings: &[String], count: usize) -> Vec<Process> {
         let begin = Instant::now();
         while server.metric("roomcast_nodes") < count as u64 {
             assert!(begin.elapsed() < DEADLINE);
+            // So has `/metrics`.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

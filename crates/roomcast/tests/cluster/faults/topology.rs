@@ -118,6 +118,7 @@ fn ask(redis: &Server, line: &str) -> Value {
     answer
 }
 
+/// Sentinel and Redis Cluster have to be asked what they have come to.
 async fn until(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !block_in_place(&done) {
