@@ -6,5 +6,6 @@
 )]
 
 pub mod history;
+pub mod ports;
 pub mod redis_client;
 pub mod redis_server;

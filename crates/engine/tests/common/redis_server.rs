@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use roomcast_engine::redis::{Mode, Reader, RedisConfig, Value, write_command};
 use tempfile::TempDir;
+
+use super::ports::free_port;
 
 /// No test waits longer than this for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -234,11 +236,6 @@ fn try_ask(port: u16, password: Option<&str>, parts: &[&str]) -> io::Result<Valu
             read => reader.buffer().extend_from_slice(&bytes[..read]),
         }
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Tries until something is there.

@@ -3,8 +3,9 @@
 use roomcast_core::store::{Cause, NodeId, StoreError, StoreId};
 use roomcast_engine::redis::{Client, Mode, Value};
 
+use crate::ports::free_port;
 use crate::pubsub::{NODE, listens, reaches};
-use crate::server::{Server, config, free_port, wait};
+use crate::server::{Server, config, wait};
 use crate::shard::{Shard, client, push, run};
 
 /// Masters with equal shares of the slots.

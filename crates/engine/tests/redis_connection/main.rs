@@ -3,6 +3,8 @@
 
 mod check;
 mod cluster;
+#[path = "../common/ports.rs"]
+mod ports;
 mod pubsub;
 mod sentinel;
 #[allow(dead_code, reason = "each test uses its part")]

@@ -11,6 +11,8 @@
 )]
 
 mod fleet;
+#[path = "../../../engine/tests/common/ports.rs"]
+mod ports;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/random.rs"]

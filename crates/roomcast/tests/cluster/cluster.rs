@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use crate::DEADLINE;
 use crate::balancer::Balancer;
-use crate::process::{Process, free_addresses, raise_file_limit};
+use crate::process::{Process, free_address, raise_file_limit};
 use crate::redis_server::Server;
 
 /// How long a lease lasts here: the default.
@@ -46,7 +46,7 @@ impl Cluster {
     /// The same, where Redis is reached in another way.
     pub async fn at(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
         raise_file_limit();
-        let addresses = free_addresses(nodes);
+        let addresses: Vec<_> = (0..nodes).map(|_| free_address()).collect();
         let seed = u64::from(std::process::id());
         let engine = match arguments {
             [] => &[][..],

@@ -22,6 +22,8 @@ mod checker;
 mod cluster;
 mod faults;
 mod fleet;
+#[path = "../../../engine/tests/common/ports.rs"]
+mod ports;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/random.rs"]

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -147,21 +147,9 @@ impl Drop for Process {
     }
 }
 
-/// A free address that stays free while its server is down: no outgoing connection is given a port of this range, so
-/// that none of those who come back connects to itself either.
+/// An address that stays free while its server is down.
 pub fn free_address() -> SocketAddr {
-    free_addresses(1)[0]
-}
-
-/// As many of them.
-pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    const PORTS: std::ops::Range<u16> = 10_000..30_000;
-    let first = PORTS.start + (std::process::id() % 19_997) as u16;
-    let addresses = (first..PORTS.end)
-        .chain(PORTS)
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let free = addresses.filter(|address| TcpListener::bind(address).is_ok());
-    free.take(count).collect()
+    SocketAddr::from(([127, 0, 0, 1], crate::ports::free_port()))
 }
 
 /// Clients, and both ends of a proxy, are in this process.

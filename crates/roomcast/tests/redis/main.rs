@@ -10,6 +10,8 @@
     reason = "a panic is how a test fails, and helpers are shared with other tests"
 )]
 
+#[path = "../../../engine/tests/common/ports.rs"]
+mod ports;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../../../engine/tests/common/redis_server.rs"]

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
+use crate::ports::free_port;
 use crate::process::free_address;
-use crate::redis_server::{Server as Redis, free_port};
+use crate::redis_server::Server as Redis;
 use crate::{SECRET, ready, settings, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,7 +101,7 @@ pub(super) async fn slots_move(name: &'static str) -> Outcome {
 }
 
 fn master() -> Server {
-    let bus = crate::redis_server::free_port().to_string();
+    let bus = crate::ports::free_port().to_string();
     Server::start([
         "--cluster-enabled",
         "yes",
