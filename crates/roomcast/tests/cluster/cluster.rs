@@ -21,7 +21,8 @@ const SETTINGS: &[&str] = &[
     "session.grace=20s",
     "heartbeat.ping_interval=1s",
     "heartbeat.pong_timeout=3s",
-    "shutdown.delay=100ms",
+    // Longer than the balancer takes to see that a node is not ready.
+    "shutdown.delay=500ms",
     "shutdown.deadline=10s",
     "kinds.hall.mode=relay",
 ];
