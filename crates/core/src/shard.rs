@@ -272,6 +272,11 @@ impl<H: Host, S: Store> Shard<H, S> {
                 self.edge.apply(&mut self.ctx, now, from.node(), message);
             }
             Letter::HomeGone(room) => self.home.forget_relay(from.node(), &room),
+            Letter::Wanted(room) => self.home.wanted(&mut self.ctx, now, from.node(), room),
+            Letter::Whose(whose) => {
+                let (room, home) = *whose;
+                self.home.whose(&mut self.ctx, now, &room, home);
+            }
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),

@@ -36,6 +36,8 @@ struct Shared {
     cloud: Rc<RefCell<Cloud>>,
     links: Links,
     hash_key: [u64; 2],
+    /// Whether the first by rank claims a room, or whoever needs it.
+    rank_key: Option<u64>,
     post: PostSettings,
     born: u64,
 }
@@ -70,12 +72,14 @@ impl Fleet {
             ..PostSettings::default()
         };
         let hash_key = [random.next(), random.next()];
+        let rank_key = (!hash_key[0].is_multiple_of(3)).then_some(hash_key[1]);
         Fleet {
             nodes: Vec::new(),
             shared: Some(Shared {
                 cloud: cloud.clone(),
                 links,
                 hash_key,
+                rank_key,
                 post,
                 born: 0,
             }),
@@ -100,7 +104,10 @@ impl Fleet {
         };
         let random = Random(self.random.next());
         let server = Server::new(setup, ledger, Some(&shared.cloud), birth, random);
-        let settings = NodeSettings::new(id, setup.shards);
+        let settings = NodeSettings {
+            rank_key: shared.rank_key,
+            ..NodeSettings::new(id, setup.shards)
+        };
         let key = PostKey::new(&[7; 32]);
         let mut cluster = Cluster::new(settings, shared.post.clone(), key);
         cluster.store_is(clock.at(now), shared.cloud.borrow().store());

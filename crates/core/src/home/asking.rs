@@ -34,6 +34,25 @@ impl Gate {
         });
     }
 
+    /// It is not asked before this time, in microseconds.
+    pub(super) fn wait_until(&mut self, micros: u64) {
+        if let Some(asked) = self.asked.as_mut().filter(|it| it.ticket.is_none()) {
+            asked.retry_at = micros;
+        }
+    }
+
+    /// What was never asked yet is asked at once.
+    pub(super) fn stop_waiting_for_first(&mut self) {
+        if self.asked.as_ref().is_some_and(|it| it.tries == 0) && !self.in_line {
+            self.wait_until(0);
+        }
+    }
+
+    /// Whether something is to be asked that is not under way.
+    pub(super) fn waits(&self) -> bool {
+        self.asked.as_ref().is_some_and(|it| it.ticket.is_none())
+    }
+
     /// Whether something is to be asked now.
     pub(super) fn is_due(&self, now: Now) -> bool {
         let due = |it: &Asked| it.ticket.is_none() && it.retry_at <= now.micros;

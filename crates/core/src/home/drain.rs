@@ -56,6 +56,7 @@ impl<S: Store> Home<S> {
 
     /// A room that was never opened is forgotten; what waited for it is asked for elsewhere.
     pub(super) fn abandon<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
+        self.answer_wanted(ctx, now, id, None);
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };

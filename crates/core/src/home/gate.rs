@@ -11,6 +11,7 @@ use roomcast_protocol::mutated;
 use crate::context::{Context, Said};
 use crate::home::absent::Absent;
 use crate::home::asking::Asked;
+use crate::home::first::Wanted;
 use crate::home::renew::Renewal;
 use crate::home::store::MERGED;
 use crate::host::Host;
@@ -122,6 +123,8 @@ pub(super) struct Gate {
     pub(super) merge_at: usize,
     /// The node ends: the room goes to another home as soon as all that was done is written.
     pub(super) gives_up: bool,
+    /// Other nodes that have asked this one to claim the room.
+    pub(super) wanted: Wanted,
 }
 
 impl Gate {
@@ -160,6 +163,7 @@ impl Gate {
             was_full: false,
             merge_at: MERGED,
             gives_up: false,
+            wanted: Wanted::default(),
         }
     }
 
@@ -252,6 +256,7 @@ impl Gate {
             .min(self.orphans.next())
             .min(self.detached.next())
             .min(self.patience_until)
+            .min(self.wanted.until())
     }
 
     /// A seat has lost its connection.

@@ -13,6 +13,7 @@ mod ask_logic;
 mod asking;
 mod big_room;
 mod drain;
+mod first;
 mod gate;
 mod join;
 mod joined;
@@ -161,6 +162,9 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
+        if S::WAITS && !op.head.conn.shard.is_own() {
+            room.claim_at_once();
+        }
         ctx.enqueue(&mut room.pending, op);
         if S::WAITS {
             room.merge_pending();

@@ -42,6 +42,11 @@ impl Relays {
         self.nodes.insert(room, Relay { node, used_at });
     }
 
+    /// Whether the room is taken to be at home on another node.
+    pub(super) fn knows(&self, room: &str) -> bool {
+        self.nodes.contains_key(room)
+    }
+
     fn node_of(&mut self, now: Now, room: &str) -> Option<NodeNumber> {
         let relay = self.nodes.get_mut(room)?;
         relay.used_at = now.micros;
@@ -86,6 +91,9 @@ impl<S: Store> Home<S> {
         }
         if op.is_for_any_home() {
             let id = self.claim(ctx, now, room)?;
+            if is_own {
+                self.ask_first(ctx, now, id);
+            }
             return Some((id, op));
         }
         match room.node {
@@ -122,10 +130,14 @@ impl<S: Store> Home<S> {
         if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
             gate.answered();
         }
+        self.answer_wanted(ctx, now, id, Some(home));
         let Some(mut room) = self.remove(id) else {
             return;
         };
-        self.relays.put(now, room.name, node);
+        // A node that was asked by others alone has nothing to send there.
+        if !room.pending.is_empty() {
+            self.relays.put(now, room.name, node);
+        }
         if mutated!("forwards_out_of_order") {
             room.pending.make_contiguous().reverse();
         }

@@ -156,7 +156,10 @@ impl Room {
     pub(super) fn is_over(&self) -> bool {
         self.members.is_empty()
             && self.pending.is_empty()
-            && self.gate.as_ref().is_none_or(|gate| gate.may_end())
+            && self
+                .gate
+                .as_ref()
+                .is_none_or(|gate| gate.may_end() && !gate.wanted.is_wanted())
             && !mutated!("room_outlives_its_members")
     }
 

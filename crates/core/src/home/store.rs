@@ -209,10 +209,15 @@ impl<S: Store> Home<S> {
                     room.refuse_waiting(ctx, now, u64::MAX);
                     self.ask_again(ctx, now, id, None);
                 }
+                let home = ctx.cluster.own.map(|own| own.home);
+                self.answer_wanted(ctx, now, id, home.filter(|_| loaded.is_some()));
             }
             Claimed::Theirs(home) => self.theirs(ctx, now, id, home),
             // It has nothing, so that it is never told that it has all.
-            Claimed::Unsettled | Claimed::Kept(_) => self.ask_again(ctx, now, id, None),
+            Claimed::Unsettled | Claimed::Kept(_) => {
+                self.answer_wanted(ctx, now, id, None);
+                self.ask_again(ctx, now, id, None);
+            }
         }
     }
 
@@ -381,6 +386,7 @@ impl<S: Store> Home<S> {
             room.wake_at = u64::MAX;
         }
         gate.is_stale |= gate.stale_at <= now.micros;
+        gate.wanted.look(now);
         if gate.patience_until <= now.micros {
             gate.patience_until = u64::MAX;
             if gate.is_shut(ctx, now) {

@@ -16,6 +16,7 @@ pub(crate) use to_edge::{Delivery, Encoded, Exclusion, Joined, NewestState, Slic
 use std::sync::Arc;
 
 use crate::id::ClientId;
+use crate::store::HomeName;
 
 /// A message between two shards of a node. Opaque; carry it in order.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub(crate) enum Letter {
     Edge(ToEdge),
     /// From a room's home that it was until now: to the shard of another node that sends operations for this room there.
     HomeGone(Arc<str>),
+    /// To the node that is to claim this room, which the sender needs and nobody has.
+    Wanted(Arc<str>),
+    /// The answer: whose the room is, as the store says; `None`: whoever has asked looks itself.
+    Whose(Box<(Arc<str>, Option<HomeName>)>),
     /// A direct message to a client whose id, or to a user who, is at home on the other shard.
     Direct(Box<DirectMessage>),
     /// What became of one.

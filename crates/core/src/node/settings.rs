@@ -22,8 +22,8 @@ pub struct NodeSettings {
     pub interval: u64,
     /// How long the store keeps the entries of nodes that are gone.
     pub keep: u64,
-    /// The same on all nodes, and a secret: for [`rank`](super::rank).
-    pub rank_key: u64,
+    /// The same on all nodes, and a secret: for [`rank`](super::rank). `None`: whoever needs a room claims it.
+    pub rank_key: Option<u64>,
 }
 
 impl NodeSettings {
@@ -37,7 +37,7 @@ impl NodeSettings {
             lease: 3_000,
             interval: 1_000,
             keep: 24 * 3_600_000,
-            rank_key: 0,
+            rank_key: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a node's shards know of the cluster.
 
-use super::rank::{OTHERS_CLAIM_AFTER, first};
+use super::rank::first;
 use crate::address::NodeNumber;
 use crate::store::{HomeName, NodeId, StoreId};
 
@@ -22,8 +22,8 @@ pub struct ClusterView {
     pub asked_at: u64,
     /// The oldest version of letters that a living node has.
     pub version: u32,
-    /// The same on all nodes, for [`rank`](super::rank).
-    pub rank_key: u64,
+    /// The same on all nodes, for [`rank`](super::rank); `None`: whoever needs a room claims it.
+    pub rank_key: Option<u64>,
 }
 
 /// A node's own lease.
@@ -80,11 +80,11 @@ impl ClusterView {
         !lives && (self.dead.contains(&home) || looked_since)
     }
 
-    /// Milliseconds that this node waits before it claims a room that nobody has.
-    pub fn claims_after(&self, room: &str) -> u64 {
-        let own = self.own.map(|own| own.home.node);
+    /// The node that claims a room that nobody has, where that is another one than this.
+    pub fn first_elsewhere(&self, room: &str) -> Option<&LivingNode> {
+        let key = self.rank_key?;
+        let own = self.own?.home.node;
         let others = self.living.iter().map(|node| node.home.node);
-        let first = first(self.rank_key, room, others.chain(own));
-        if first == own { 0 } else { OTHERS_CLAIM_AFTER }
+        self.node(first(key, room, others.chain([own]))?)
     }
 }

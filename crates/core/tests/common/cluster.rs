@@ -70,6 +70,8 @@ pub struct Cluster {
     dead: Vec<HomeName>,
     pub store: StoreId,
     pub settled: bool,
+    /// `None`: whoever needs a room claims it.
+    pub rank_key: Option<u64>,
 }
 
 fn home(node: usize) -> HomeName {
@@ -110,6 +112,7 @@ impl Cluster {
             dead: Vec::new(),
             store: STORE,
             settled: true,
+            rank_key: None,
         };
         for one in 0..shards.len() {
             for other in 0..shards.len() {
@@ -162,6 +165,7 @@ impl Cluster {
             settled: self.settled,
             living: living.collect(),
             dead: self.dead.clone(),
+            rank_key: self.rank_key,
             ..ClusterView::default()
         })
     }

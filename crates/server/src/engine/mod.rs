@@ -51,7 +51,7 @@ impl Engine {
         let own = NodeSettings {
             lease: settings.lease,
             interval: (settings.lease / 3).max(1),
-            rank_key: rank_key(session_key),
+            rank_key: Some(rank_key(session_key)),
             ..NodeSettings::new(NodeId(random()?), mailboxes.count())
         };
         let runtime = runtime::Builder::new_multi_thread()

@@ -36,12 +36,15 @@ mod to_edge;
 
 pub(crate) use direct::{read_body, write_body};
 
+use std::sync::Arc;
+
 use super::bytes::{Reader, WireError, Writer};
 use crate::address::{NodeNumber, ShardAddress};
 use crate::chunk::ChunkPool;
 use crate::id::{ConnId, ConnRef, NameHash};
 use crate::letter::Letter;
 use crate::spare::SpareBuffers;
+use crate::store::{HomeName, NodeId};
 
 /// The format of all letters.
 pub(crate) const FORMAT: u8 = 1;
@@ -83,6 +86,8 @@ mod kind {
     pub(super) const GATEWAY_HOME_GONE: u8 = 69;
     pub(super) const NEWS: u8 = 70;
     pub(super) const SESSION_TAKEN: u8 = 71;
+    pub(super) const WANTED: u8 = 72;
+    pub(super) const WHOSE: u8 = 73;
 }
 
 /// Where letters go, and when.
@@ -126,7 +131,8 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::News(news) => direct::write_news(out, news),
         Letter::SessionTaken(taken) => direct::write_taken(out, *taken),
         Letter::Credit(bytes) => out.size(*bytes),
-        Letter::HomeGone(room) => out.text(room),
+        Letter::HomeGone(room) | Letter::Wanted(room) => out.text(room),
+        Letter::Whose(whose) => write_whose(out, whose),
         Letter::Spare(_) => {}
     });
 }
@@ -143,6 +149,8 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::SessionTaken(_) => kind::SESSION_TAKEN,
         Letter::Credit(_) => kind::CREDIT,
         Letter::HomeGone(_) => kind::GATEWAY_HOME_GONE,
+        Letter::Wanted(_) => kind::WANTED,
+        Letter::Whose(_) => kind::WHOSE,
         Letter::Spare(_) => return None,
     })
 }
@@ -171,6 +179,8 @@ pub(crate) fn read(
         kind::SESSION_TAKEN => direct::read_taken(&mut body).map(Letter::SessionTaken),
         kind::CREDIT => body.varint().map(Letter::Credit),
         kind::GATEWAY_HOME_GONE => body.text().map(|room| Letter::HomeGone(room.into())),
+        kind::WANTED => body.text().map(|room| Letter::Wanted(room.into())),
+        kind::WHOSE => read_whose(&mut body).map(|it| Letter::Whose(Box::new(it))),
         _ => return Ok(None),
     };
     match letter {
@@ -178,6 +188,26 @@ pub(crate) fn read(
         Err(WireError::Unknown) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn write_whose(out: &mut Writer<'_>, (room, home): &(Arc<str>, Option<HomeName>)) {
+    out.text(room);
+    out.flags([home.is_some()]);
+    if let Some(home) = home {
+        out.u64(home.node.0);
+        out.varint(home.lease);
+    }
+}
+
+fn read_whose(bytes: &mut Reader<'_>) -> Result<(Arc<str>, Option<HomeName>), WireError> {
+    let room = bytes.text()?.into();
+    let [is_known] = bytes.flags()?;
+    if !is_known {
+        return Ok((room, None));
+    }
+    let node = NodeId(bytes.u64()?);
+    let lease = bytes.varint()?;
+    Ok((room, Some(HomeName { node, lease })))
 }
 
 impl Sending {

@@ -21,7 +21,7 @@ use crate::letter::{
 };
 use crate::log::{Epoch, Since};
 use crate::state_position::StatePosition;
-use crate::store::StoreId;
+use crate::store::{HomeName, NodeId, StoreId};
 use crate::table::Number;
 
 /// SplitMix64.
@@ -160,7 +160,7 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 33 {
+        match self.u64() % 35 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
@@ -187,6 +187,12 @@ impl Draw {
                 by_newest: self.bool(),
             }),
             31 => Letter::HomeGone(self.text().into()),
+            32 => Letter::Wanted(self.text().into()),
+            33 => {
+                let (node, lease) = (NodeId(self.u64()), self.offset());
+                let home = self.bool().then_some(HomeName { node, lease });
+                Letter::Whose(Box::new((self.text().into(), home)))
+            }
             _ => Letter::Credit(self.u64() as usize),
         }
     }

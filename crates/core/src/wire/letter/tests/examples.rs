@@ -20,7 +20,7 @@ use crate::letter::{
 };
 use crate::log::{Epoch, Since};
 use crate::state_position::StatePosition;
-use crate::store::StoreId;
+use crate::store::{HomeName, NodeId, StoreId};
 use crate::table::Number;
 
 /// Microseconds at which all letters are written and read.
@@ -355,6 +355,10 @@ fn others() -> Vec<(&'static str, Letter)> {
         turn: 3,
         by_newest: true,
     };
+    let home = HomeName {
+        node: NodeId(0x0123_4567_89ab_cdef),
+        lease: 2,
+    };
     let user = UserSession {
         user_id: "user-1".into(),
         session: client(1),
@@ -376,5 +380,14 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("session_taken", Letter::SessionTaken(taken)),
         ("credit", Letter::Credit(70_000)),
         ("gateway_home_gone", Letter::HomeGone("chat:42".into())),
+        ("wanted", Letter::Wanted("chat:42".into())),
+        (
+            "whose",
+            Letter::Whose(Box::new(("chat:42".into(), Some(home)))),
+        ),
+        (
+            "whose_unknown",
+            Letter::Whose(Box::new(("chat:42".into(), None))),
+        ),
     ]
 }
