@@ -66,6 +66,34 @@ impl RoomLogic for TicTacToe {
         }
     }
 
+    fn save(&self) -> Option<Vec<u8>> {
+        let [x, o] = self.seats;
+        let mark = |cell: &&'static str| if cell.is_empty() { "-" } else { *cell };
+        let cells: String = self.cells.iter().map(mark).collect();
+        Some(format!("1 {x} {o} {cells}").into())
+    }
+
+    fn load(&mut self, _room: &mut RoomContext<'_>, saved: &[u8]) -> bool {
+        let saved = String::from_utf8_lossy(saved);
+        let parts: Vec<_> = saved.split(' ').collect();
+        let ["1", x, o, cells] = parts[..] else {
+            return false;
+        };
+        let (Ok(x), Ok(o)) = (x.parse(), o.parse()) else {
+            return false;
+        };
+        self.seats = [x, o];
+        for (cell, mark) in self.cells.iter_mut().zip(cells.chars()) {
+            *cell = match mark {
+                'X' => "X",
+                'O' => "O",
+                _ => continue,
+            };
+            self.moves += 1;
+        }
+        true
+    }
+
     fn own_events(&self) -> &'static [&'static str] {
         // From anybody else a `board` would be believed by every page.
         &["board"]

@@ -99,6 +99,13 @@ pub enum Notice<'a> {
         /// Microseconds that the call took.
         micros: u64,
     },
+    /// A room's logic and its players' states are more than a store keeps: they begin anew at the next home.
+    LogicTooLarge {
+        /// The room's kind.
+        kind: &'a str,
+        /// How many there are.
+        bytes: usize,
+    },
     /// Room logic panicked; the room is closed.
     LogicPanicked {
         /// The room's kind.

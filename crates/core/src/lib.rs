@@ -48,7 +48,7 @@ pub use id::{ClientId, ConnId, ConnRef, hash_key};
 pub use identity::{Access, Grant, Identity, Origin, Rights, Rooms, TokenFault};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use letter::ShardMessage;
-pub use logic::{MemberEvent, Outcome, Refusal, RoomContext, RoomLogic, StateLogic};
+pub use logic::{MemberEvent, Outcome, Refusal, RoomContext, RoomLogic, SAVED_LOGIC, StateLogic};
 pub use player::{Player, PlayerBody, PlayerNum};
 pub use shard::{Shard, ShardConfig};
 pub use stats::{Histogram, Stats};

@@ -49,6 +49,6 @@ pub use server::Server;
 pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};
 pub use roomcast_core::{
     MemberEvent, Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic,
-    StateLogic,
+    SAVED_LOGIC, StateLogic,
 };
 pub use roomcast_protocol::{ErrorCode, GameAction, Position, Velocity};

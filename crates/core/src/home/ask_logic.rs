@@ -57,6 +57,9 @@ impl Room {
                 Some(self.refuse_by_rule(ctx, now, op, publish.message_type, &refusal))
             }
         };
+        if numbered.is_some() {
+            self.note_logic(true);
+        }
         // Neither is in the log: a number that was handled is answered with the offset 0.
         match (numbered, refused) {
             (None, _) => {}
@@ -82,7 +85,7 @@ impl Room {
             let Ok(action) = GameAction::parse(publish.format, publish.payload(), limits) else {
                 return Outcome::Handled;
             };
-            self.with_logic(ctx, now, |logic, room| logic.action(room, player, &action))
+            self.with_logic_aside(ctx, now, |logic, room| logic.action(room, player, &action))
         } else {
             let event = MemberEvent {
                 name: (publish.message_type == MessageType::Event).then(|| publish.name()),
@@ -93,7 +96,7 @@ impl Room {
             if event.name.is_some_and(|name| self.is_own_event(name)) {
                 return Outcome::refused("only the room's logic sends events of this name");
             }
-            self.with_logic(ctx, now, |logic, room| logic.event(room, player, &event))
+            self.with_logic_aside(ctx, now, |logic, room| logic.event(room, player, &event))
         };
         self.note_changes();
         // It panicked: the room is closed, and everybody was told. This is the answer.

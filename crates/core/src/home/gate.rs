@@ -13,6 +13,7 @@ use crate::home::absent::Absent;
 use crate::home::asking::Asked;
 use crate::home::first::Wanted;
 use crate::home::renew::Renewal;
+use crate::home::saved::LogicRecord;
 use crate::home::store::MERGED;
 use crate::host::Host;
 use crate::id::{ClientId, ConnRef};
@@ -123,6 +124,8 @@ pub(super) struct Gate {
     pub(super) merge_at: usize,
     /// The node ends: the room goes to another home as soon as all that was done is written.
     pub(super) gives_up: bool,
+    /// What its record has of the room's logic.
+    pub(super) logic: LogicRecord,
     /// Other nodes that have asked this one to claim the room.
     pub(super) wanted: Wanted,
 }
@@ -163,6 +166,7 @@ impl Gate {
             was_full: false,
             merge_at: MERGED,
             gives_up: false,
+            logic: LogicRecord::default(),
             wanted: Wanted::default(),
         }
     }

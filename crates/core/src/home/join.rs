@@ -147,6 +147,7 @@ impl Room {
         let mut effects = Vec::new();
         if here.is_none() {
             self.note_newcomer(player);
+            self.note_logic(true);
             self.call_logic(ctx, now, &mut effects, |logic, room| {
                 logic.join(room, player)
             });

@@ -37,8 +37,20 @@ impl Room {
         now: Now,
         call: impl FnOnce(&mut dyn RoomLogic, &mut RoomContext<'_>) -> T,
     ) -> Option<T> {
+        self.note_logic(true);
+        self.with_logic_aside(ctx, now, call)
+    }
+
+    /// The same, where nobody is told of more than the next `sync` shows: a store may get that later.
+    pub(super) fn with_logic_aside<H: Host, T>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        call: impl FnOnce(&mut dyn RoomLogic, &mut RoomContext<'_>) -> T,
+    ) -> Option<T> {
         let mut effects = Vec::new();
         let result = self.call_logic(ctx, now, &mut effects, call);
+        self.note_logic(!effects.is_empty());
         self.apply(ctx, now, effects);
         result
     }
@@ -56,6 +68,7 @@ impl Room {
         let host = &mut ctx.host;
         let parts = RoomParts {
             now,
+            clock: self.clock,
             name: &self.name,
             kind: &self.entry.kind,
             members: &mut self.members,
@@ -102,7 +115,7 @@ impl Room {
                 return;
             }
             self.wake_at = u64::MAX;
-            self.with_logic(ctx, now, |logic, room| logic.wake(room));
+            self.with_logic_aside(ctx, now, |logic, room| logic.wake(room));
         }
     }
 

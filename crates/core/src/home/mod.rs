@@ -31,6 +31,7 @@ mod relay;
 mod renew;
 mod resume;
 mod room;
+mod saved;
 mod state_parts;
 mod state_span;
 mod state_sync;
@@ -310,6 +311,7 @@ impl<S: Store> Home<S> {
             room.send_first_states(ctx);
             room.flush_acks(ctx, now);
             if S::WAITS {
+                room.save_logic(ctx, &self.logs, now);
                 room.speak(ctx, &self.logs, now);
                 room.write(ctx, &mut self.logs, now);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use roomcast_protocol::mutated;
 
 use crate::context::Context;
-use crate::home::gate::{Phase, Tenure};
+use crate::home::gate::{Gate, Phase, Tenure};
 use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::host::{Host, LogNews};
@@ -40,6 +40,7 @@ impl Room {
                     || gate.is_stale
                     || gate.must_write
                     || gate.is_astray
+                    || gate.logic.is_to_be_written(gate.gives_up)
                     || logs.has_changed(self.log))
         })
     }
@@ -52,21 +53,30 @@ impl Room {
         }
     }
 
+    /// Whether an append can be made now of what has changed.
+    pub(super) fn writes<H>(&self, ctx: &Context<H>, logs: &Logs) -> bool {
+        let may = |gate: &Gate| {
+            let may = !gate.is_asking() && !gate.is_astray && gate.tenure.is_some();
+            // Others may still replace a record that is pending: what is done meanwhile goes with one append.
+            may && (!gate.is_pending || ctx.cluster.settled)
+        };
+        let may = self.gate.as_ref().is_some_and(|gate| may(gate));
+        may && ctx.cluster.own.is_some() && self.has_changed(logs)
+    }
+
     /// Puts what has changed into the next append, unless one is under way.
     pub(super) fn write<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
-        if !self.has_changed(logs) {
+        if !self.writes(ctx, logs) {
             return;
         }
         let (Some(gate), Some(own)) = (&mut self.gate, &ctx.cluster.own) else {
             return;
         };
-        let may = !gate.is_asking() && !gate.is_astray;
-        // Others may still replace a record that is pending: what is done meanwhile goes with one append.
-        let may = may && (!gate.is_pending || ctx.cluster.settled);
-        let Some(tenure) = gate.tenure.as_ref().filter(|_| may) else {
+        let logic = gate.logic.take_field();
+        let Some(tenure) = &gate.tenure else {
             return;
         };
-        let mut fields = Vec::new();
+        let mut fields: Vec<_> = logic.into_iter().collect();
         for player in &gate.members {
             let member = self.members.get(player);
             let packed = member.map(|member| pack_member(member, own.home.node));
@@ -147,7 +157,7 @@ impl Room {
             last: header.offset,
         };
         ctx.host.log_news(now, &self.name, &self.epoch, news);
-        let mut senders = Vec::new();
+        let (mut senders, mut logic) = (Vec::new(), None);
         for (key, bytes) in fields {
             let read = match key {
                 FieldKey::Member(player) => read_member(&bytes).map(|packed| {
@@ -160,7 +170,10 @@ impl Room {
                 FieldKey::Sender(client) => {
                     read_sender(&bytes).map(|sender| senders.push((client, sender)))
                 }
-                FieldKey::State => Ok(()),
+                FieldKey::State => {
+                    logic = Some(bytes);
+                    Ok(())
+                }
             };
             unread += u64::from(read.is_err());
         }
@@ -185,7 +198,7 @@ impl Room {
             epochs: header.epochs,
         });
         gate.phase = Phase::Open;
-        self.greet_loaded(ctx, now);
+        self.load_logic(ctx, now, logic.as_deref());
         Some(())
     }
 
@@ -232,16 +245,6 @@ impl Room {
         }
         self.add_user(ctx, player, &member.user_id);
         self.members.insert(player, member);
-    }
-
-    /// Logic begins anew: it is told of all who are here.
-    fn greet_loaded<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        let players: Vec<_> = self.members.iter().map(|(player, _)| *player).collect();
-        for player in players {
-            self.note_newcomer(player);
-            self.with_logic(ctx, now, |logic, room| logic.join(room, player));
-        }
-        self.note_changes();
     }
 }
 

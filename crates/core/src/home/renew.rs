@@ -197,6 +197,7 @@ impl Gate {
         if let Some(renewal) = renewal {
             self.appended = renewal.appended;
             self.members.extend(renewal.members);
+            self.logic.note(true);
             logs.note_changed(log, renewal.senders);
         } else if let Some(Request::Append(append)) = asked {
             self.appended = self.appended_before;
@@ -204,7 +205,7 @@ impl Gate {
                 match key {
                     FieldKey::Member(player) => drop(self.members.insert(*player)),
                     FieldKey::Sender(client) => logs.note_changed(log, [*client]),
-                    FieldKey::State => {}
+                    FieldKey::State => self.logic.note(true),
                 }
             }
             self.unsure = Some(append.header.clone());
@@ -412,6 +413,9 @@ impl Room {
         let home = ctx.cluster.own?.home;
         let store = ctx.cluster.store;
         self.name_epoch(ctx, logs, now, store);
+        ctx.hold();
+        let logic = self.logic_field(ctx, now, !is_added);
+        self.speak(ctx, logs, now);
         let gate = self.gate.as_mut()?;
         let tenure = gate.tenure.as_ref()?;
         let base = is_added.then_some(gate.recorded);
@@ -431,7 +435,7 @@ impl Room {
         };
         let appended = std::mem::replace(&mut gate.appended, self.offset);
         let members = std::mem::take(&mut gate.members);
-        let (mut fields, mut senders): (Vec<Field>, _) = (Vec::new(), Vec::new());
+        let (mut fields, mut senders): (Vec<Field>, _) = (Vec::from_iter(logic), Vec::new());
         logs.take_changed(self.log, |client, sender| {
             senders.push(client);
             if is_added {

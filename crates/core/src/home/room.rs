@@ -72,6 +72,8 @@ pub(crate) struct Room {
     pub(super) logic: Option<Box<dyn RoomLogic>>,
     pub(super) logic_rules: LogicRules,
     pub(super) wake_at: u64,
+    /// Milliseconds that the room's clock is ahead of the node's: it has had another home.
+    pub(super) clock: i64,
     /// The earliest timer that is set for this room.
     pub(super) timer_at: u64,
     pub(super) failed: bool,
@@ -132,6 +134,7 @@ impl Room {
             logic,
             logic_rules,
             wake_at: u64::MAX,
+            clock: 0,
             timer_at: u64::MAX,
             failed,
         }

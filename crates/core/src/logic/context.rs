@@ -23,6 +23,8 @@ pub(crate) enum Effect {
 /// The parts of a room that logic reaches.
 pub(crate) struct RoomParts<'a> {
     pub(crate) now: Now,
+    /// Milliseconds that the room's clock is ahead of the node's.
+    pub(crate) clock: i64,
     pub(crate) name: &'a str,
     pub(crate) kind: &'a Kind,
     pub(crate) members: &'a mut Numbered<Member>,
@@ -39,9 +41,10 @@ pub struct RoomContext<'a> {
 }
 
 impl RoomContext<'_> {
-    /// Milliseconds of a clock that never falls.
+    /// Milliseconds of the room's clock, which never falls. Where logic was [saved](crate::RoomLogic::save) it goes on at
+    /// the next home.
     pub fn now_ms(&self) -> u64 {
-        self.parts.now.micros / 1_000
+        (self.parts.now.micros / 1_000).saturating_add_signed(self.parts.clock)
     }
 
     /// Milliseconds since the Unix epoch.

@@ -17,6 +17,9 @@ pub use context::RoomContext;
 pub(crate) use context::{Effect, RoomParts};
 pub use state::StateLogic;
 
+/// Bytes that a store keeps of a room's logic and of its players' states. Where there are more, nothing is kept of them.
+pub const SAVED_LOGIC: usize = 64 * 1024;
+
 /// What logic made of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -108,6 +111,24 @@ pub trait RoomLogic: Send {
     /// Whether [`RoomLogic::event`] is called and [`RoomLogic::own_events`] are kept. Asked once, when the room is made.
     fn hears_events(&self) -> bool {
         true
+    }
+
+    /// With a store: what another home of the room needs to go on from here, in at most
+    /// [`SAVED_LOGIC`] bytes together with the players' states. `None`, the default: nothing is kept, and logic begins
+    /// anew there.
+    ///
+    /// Players' states and the time of the next [`RoomLogic::wake`] are kept with it, and [`RoomContext::now_ms`] goes
+    /// on. Begin with the number of the form: a newer version of the logic has to tell what an older one has written, and
+    /// while servers are updated the other way round too. It is called rarely or often, and changes nothing.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Goes on from what [`RoomLogic::save`] gave. It is the first call, and those who were in the room then are in it.
+    /// `false`: it is not understood, and nothing was taken over. Then logic begins anew: [`RoomLogic::join`] is called
+    /// for each member, as it is where nothing was saved.
+    fn load(&mut self, _room: &mut RoomContext<'_>, _saved: &[u8]) -> bool {
+        false
     }
 
     /// The time that was asked for with [`RoomContext::wake_in`] has come.

@@ -11,6 +11,10 @@ const SHORTEST_STEP_MS: u64 = 10;
 /// A speed limit forgives what this much time would allow: the network bunches moves up.
 const SPEED_SLACK_MS: u64 = 250;
 
+/// The form of what is saved: an entry for each player, of its number and four numbers more.
+const FORMAT: u8 = 1;
+const ENTRY: usize = size_of::<PlayerNum>() + 4 * size_of::<u64>();
+
 /// `move` sets a player's position and derives the velocity; `attack` takes health from `target_id`.
 #[derive(Debug, Default)]
 pub struct StateLogic {
@@ -63,6 +67,56 @@ impl RoomLogic for StateLogic {
             _ => return Outcome::Relay,
         };
         result.map_or_else(Outcome::Refused, |()| Outcome::Handled)
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        let mut out = vec![FORMAT];
+        for (player, timers) in self.timers.iter() {
+            out.extend(player.to_le_bytes());
+            let back_at = timers.back_at.unwrap_or(u64::MAX);
+            let reach = timers.reach.to_bits();
+            for number in [timers.moved_at, reach, timers.attack_at, back_at] {
+                out.extend(number.to_le_bytes());
+            }
+        }
+        Some(out)
+    }
+
+    fn load(&mut self, room: &mut RoomContext<'_>, saved: &[u8]) -> bool {
+        let Some((&FORMAT, saved)) = saved.split_first() else {
+            return false;
+        };
+        let (entries, rest) = saved.as_chunks::<ENTRY>();
+        if !rest.is_empty() {
+            return false;
+        }
+        let now = room.now_ms();
+        for entry in entries {
+            let (player, numbers) = entry.split_at(size_of::<PlayerNum>());
+            let player = player.try_into().map_or(0, PlayerNum::from_le_bytes);
+            let (numbers, _) = numbers.as_chunks();
+            let &[moved_at, reach, attack_at, back_at] = numbers else {
+                continue;
+            };
+            if room.player(player).is_none() {
+                continue;
+            }
+            let [moved_at, attack_at, back_at] =
+                [moved_at, attack_at, back_at].map(u64::from_le_bytes);
+            let back_at = (back_at != u64::MAX).then_some(back_at);
+            if let Some(at) = back_at {
+                room.wake_in(at.saturating_sub(now));
+            }
+            let reach = f64::from_bits(u64::from_le_bytes(reach));
+            let timers = Timers {
+                moved_at,
+                reach: if reach.is_finite() { reach } else { 0.0 },
+                attack_at,
+                back_at,
+            };
+            self.timers.insert(player, timers);
+        }
+        true
     }
 
     fn wake(&mut self, room: &mut RoomContext<'_>) {

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 
-use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind};
+use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind, Position, Velocity};
 
 use super::WireError;
 use super::bytes::{Reader, Writer};
 use crate::host::Encoding;
 use crate::id::ClientId;
 use crate::log::{Answer, Logged, Producer, Record};
+use crate::player::{PlayerBody, PlayerNum};
 use crate::store::NodeId;
 
 /// The format of a member, of a sender, and of events.
@@ -83,6 +84,83 @@ pub(crate) fn read_member(bytes: &[u8]) -> Result<PackedMember, WireError> {
                 node: NodeId(seat.u64()?),
             })
         })?,
+    })
+}
+
+/// A room's logic, as a store keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PackedLogic<'a> {
+    /// Milliseconds of the room's clock.
+    pub(crate) clock: u64,
+    /// Milliseconds since the Unix epoch at that time.
+    pub(crate) unix_ms: i64,
+    /// Milliseconds until logic is woken, if it asked for that.
+    pub(crate) wake_in: Option<u64>,
+    /// The states of players, but for those that are as they began.
+    pub(crate) bodies: Vec<(PlayerNum, PlayerBody)>,
+    /// What logic has saved.
+    pub(crate) logic: &'a [u8],
+}
+
+pub(crate) fn write_logic(out: &mut Vec<u8>, packed: &PackedLogic<'_>) {
+    let mut out = Writer::new(out);
+    out.u8(FORMAT);
+    out.varint(packed.clock);
+    out.signed(packed.unix_ms);
+    out.flags([packed.wake_in.is_some()]);
+    out.varint(packed.wake_in.unwrap_or(0));
+    out.size(packed.bodies.len());
+    for (player, body) in &packed.bodies {
+        out.framed(|out| {
+            out.varint(*player);
+            let (at, speed) = (body.position, body.velocity);
+            for number in [at.x, at.y, at.z, speed.x, speed.y, speed.z] {
+                out.u64(number.to_bits());
+            }
+            out.signed(body.health.into());
+            out.signed(body.score.into());
+        });
+    }
+    out.bytes(packed.logic);
+}
+
+pub(crate) fn read_logic(bytes: &[u8]) -> Result<PackedLogic<'_>, WireError> {
+    let mut reader = begin(bytes)?;
+    let (clock, unix_ms) = (reader.varint()?, reader.signed()?);
+    let [wakes] = reader.flags()?;
+    let wake_in = reader.varint()?;
+    Ok(PackedLogic {
+        clock,
+        unix_ms,
+        wake_in: wakes.then_some(wake_in),
+        bodies: reader.list(LEAST, |reader| {
+            let mut body = reader.framed()?;
+            Ok((body.varint()?, read_body(&mut body)?))
+        })?,
+        logic: reader.bytes()?,
+    })
+}
+
+fn read_body(reader: &mut Reader<'_>) -> Result<PlayerBody, WireError> {
+    let mut numbers = [0.0; 6];
+    for number in &mut numbers {
+        *number = f64::from_bits(reader.u64()?);
+        if !number.is_finite() {
+            return Err(WireError::Range);
+        }
+    }
+    let [x, y, z, speed @ ..] = numbers;
+    let number =
+        |reader: &mut Reader<'_>| i32::try_from(reader.signed()?).map_err(|_| WireError::Range);
+    Ok(PlayerBody {
+        position: Position { x, y, z },
+        velocity: Velocity {
+            x: speed[0],
+            y: speed[1],
+            z: speed[2],
+        },
+        health: number(reader)?,
+        score: number(reader)?,
     })
 }
 
@@ -315,6 +393,32 @@ mod tests {
         };
         let golden = "01ac0205090200090109746f6f5f6c6172676501ae0209666f7262696464656e";
         assert_eq!(hex(&sender(&known)), golden);
+        let (position, velocity) = (
+            Position {
+                x: 1.5,
+                y: 0.0,
+                z: 0.0,
+            },
+            Velocity::default(),
+        );
+        let body = PlayerBody {
+            position,
+            velocity,
+            health: 90,
+            score: -1,
+        };
+        let packed = PackedLogic {
+            clock: 300,
+            unix_ms: 1_000,
+            wake_in: Some(50),
+            bodies: vec![(2, body)],
+            logic: b"xy",
+        };
+        let mut out = Vec::new();
+        write_logic(&mut out, &packed);
+        let numbers = ["000000000000f83f", &"00".repeat(40)].concat();
+        let golden = format!("01ac02d00f013201 3402{numbers}b40101 027879");
+        assert_eq!(hex(&out), golden.replace(' ', ""));
         let mut writer = EventWriter::new();
         for (timestamp, seq) in [(1_000, 1), (999, 2)] {
             writer.push(&Logged {
@@ -400,6 +504,25 @@ mod tests {
         }
 
         #[test]
+        fn logic_comes_back(
+            clock in any::<u64>(),
+            unix_ms in any::<i64>(),
+            wake_in in proptest::option::of(any::<u64>()),
+            bodies in vec((any::<u32>(), [-1e9..1e9, -1.0..1.0], any::<i32>(), any::<i32>()), 0..5),
+            logic in vec(any::<u8>(), 0..100),
+        ) {
+            let bodies = bodies.into_iter().map(|(player, [x, speed], health, score)| {
+                let position = Position { x, y: speed, z: -x };
+                let velocity = Velocity { x: speed, y: x, z: 0.0 };
+                (player, PlayerBody { position, velocity, health, score })
+            });
+            let packed = PackedLogic { clock, unix_ms, wake_in, bodies: bodies.collect(), logic: &logic };
+            let mut out = Vec::new();
+            write_logic(&mut out, &packed);
+            prop_assert_eq!(read_logic(&out), Ok(packed));
+        }
+
+        #[test]
         fn events_come_back(
             all in vec((any::<i64>(), any::<u64>(), vec(any::<u8>(), 0..300)), 0..10),
             before in 0..u64::MAX / 2,
@@ -420,6 +543,7 @@ mod tests {
         fn no_bytes_are_too_odd_to_read(bytes in vec(any::<u8>(), 0..200), last in any::<u64>()) {
             let _ = read_member(&bytes);
             let _ = read_sender(&bytes);
+            let _ = read_logic(&bytes);
             let _ = read_events(&bytes, last, |_| {});
         }
     }

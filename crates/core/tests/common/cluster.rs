@@ -16,7 +16,7 @@ use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::{
     Answer, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
 };
-use roomcast_core::{NodeNumber, Now, ShardAddress};
+use roomcast_core::{LogicFactory, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
 
@@ -84,9 +84,19 @@ fn home(node: usize) -> HomeName {
 impl Cluster {
     /// Nodes with so many shards each.
     pub fn new(shards: &[u16], settings: &Settings, kinds: &[Kind]) -> Cluster {
+        let kinds: Vec<_> = kinds.iter().map(|kind| (kind.clone(), None)).collect();
+        Cluster::with_logic(shards, settings, &kinds)
+    }
+
+    /// The same, where kinds may have logic of their own.
+    pub fn with_logic(
+        shards: &[u16],
+        settings: &Settings,
+        kinds: &[(Kind, Option<LogicFactory>)],
+    ) -> Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
         let node = |(number, count): (usize, &u16)| {
-            let kinds = kinds.iter().map(|kind| (kind.clone(), None)).collect();
+            let kinds = kinds.to_vec();
             let store = || AtOnce {
                 model: model.clone(),
                 answers: VecDeque::new(),

@@ -51,6 +51,12 @@ impl Notices {
                     kind, micros, "room logic took too long: it holds up every room of its shard"
                 );
             }
+            Notice::LogicTooLarge { kind, bytes } => warn!(
+                more,
+                kind,
+                bytes,
+                "the state of a room's logic is larger than 64 KiB: Redis does not keep it, and it begins anew on another server"
+            ),
             Notice::LogicPanicked { kind } => {
                 error!(more, kind, "room logic panicked: its room is closed");
             }
@@ -93,6 +99,7 @@ fn cause(notice: &Notice<'_>) -> &'static str {
         Notice::UnknownKind => "unknown_kind",
         Notice::NoLogMemory => "no_log_memory",
         Notice::SlowLogic { .. } => "slow_logic",
+        Notice::LogicTooLarge { .. } => "logic_too_large",
         Notice::LogicPanicked { .. } => "logic_panicked",
         Notice::ShortLog { .. } => "short_log",
         Notice::StoreRefuses { .. } => "store_refuses",
