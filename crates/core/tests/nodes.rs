@@ -206,6 +206,23 @@ fn another_store_is_met_with_another_lease_and_keeps_the_links() {
 }
 
 #[test]
+fn a_store_that_comes_back_with_its_data_keeps_the_links() {
+    let mut node = Node::new();
+    node.others = vec![entry(7, 3, 0, Some(STORE))];
+    let (_, before) = node.lives();
+    node.agent.store_is(now(node.now), StoreId(2));
+    // The other one's entry is what the store was started with. It is young, and the other one has not been here.
+    node.others = vec![entry(7, 3, 500, Some(STORE))];
+    let (_, view) = node.lives();
+    assert_eq!(view.living, before.living);
+    // It comes, with its next lease: it was not gone.
+    node.others = vec![entry(7, 4, 1_500, None)];
+    let (_, view) = node.lives();
+    assert_eq!(view.living[0].number, before.living[0].number);
+    assert_eq!(view.living[0].home.lease, 4);
+}
+
+#[test]
 fn a_node_that_does_not_come_to_the_other_store_in_a_lease_is_gone() {
     let mut node = Node::new();
     node.others = vec![entry(7, 3, 0, Some(STORE))];

@@ -108,6 +108,10 @@ impl Known {
             is_here: true,
         });
         let node = &mut living.node;
+        // At the next store every node begins another lease: this entry is of before, and the store has come back with it.
+        if !living.is_here && node.home == entry.home {
+            return;
+        }
         // At one store only a node that was gone begins another lease. At the next store every node does.
         if living.is_here && node.home != entry.home {
             node.number = next(met);
