@@ -6,6 +6,7 @@
 mod baseline;
 mod client;
 mod error;
+mod nodes;
 mod options;
 mod proc;
 mod report;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use error::{Error, Result};
 use options::Options;
 use runner::Bench;
-use scenario::{compression, fanout, growth, idle, resume, rooms, stalled, storm};
+use scenario::{cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm};
 
 /// What to measure, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,7 +58,23 @@ enum Benchmark {
     Stalled(stalled::Args),
     /// What compression saves, and what it costs.
     Compression(compression::Args),
-    /// All of them: the tables of docs/benchmarks.md, in about a quarter of an hour.
+    /// What Redis adds to the time that a message takes. This and those that follow start a redis-server and several nodes.
+    ClusterLatency,
+    /// What a message asks of Redis.
+    ClusterCost,
+    /// The most deliveries of several nodes through one Redis.
+    ClusterDeliveries,
+    /// Many joins at once, at several nodes.
+    ClusterJoin(cluster::join::Args),
+    /// All nodes are killed and start again: time until everybody is back.
+    ClusterRestart(cluster::restart::Args),
+    /// Redis is killed and starts again: time until every room answers.
+    ClusterRedisRestart(cluster::restart::Args),
+    /// A node is killed that is the home of many rooms: time until each of them answers.
+    ClusterTakeover(cluster::takeover::Args),
+    /// A million connections on this machine, as far as its memory goes.
+    ClusterMillion(cluster::million::Args),
+    /// All but those of clusters: the tables of docs/benchmarks.md, in about a quarter of an hour.
     All(growth::Args),
     /// One of the bare loops that servers are compared with, on a free port of loopback.
     #[command(hide = true)]
@@ -69,6 +86,15 @@ enum Benchmark {
         #[arg(long, value_name = "N", default_value_t = 0)]
         lose: u64,
     },
+    /// Clients of a cluster, in a process of their own.
+    #[command(hide = true)]
+    Worker {
+        /// What they are.
+        job: String,
+    },
+    /// Ends the processes of a benchmark that has ended without them.
+    #[command(hide = true)]
+    Guard,
 }
 
 /// Runs a benchmark.
@@ -89,6 +115,14 @@ fn measure(args: Args) -> Result<bool> {
     if let Benchmark::Baseline { mode, lose } = args.benchmark {
         baseline::serve(mode, lose)?;
         return Ok(true);
+    }
+    match &args.benchmark {
+        Benchmark::Worker { job } => return nodes::work(job).map(|()| true),
+        Benchmark::Guard => {
+            nodes::guard();
+            return Ok(true);
+        }
+        _ => {}
     }
     let json = args.options.json.clone();
     let mut bench = Bench::new(args.options);
@@ -113,7 +147,15 @@ fn measure(args: Args) -> Result<bool> {
             compression::run(&mut bench, &Default::default())?;
             growth::run(&mut bench, growth)?;
         }
-        Benchmark::Baseline { .. } => {}
+        Benchmark::ClusterLatency => cluster::latency::run(&mut bench)?,
+        Benchmark::ClusterCost => cluster::cost::run(&mut bench)?,
+        Benchmark::ClusterDeliveries => cluster::deliveries::run(&mut bench)?,
+        Benchmark::ClusterJoin(args) => cluster::join::run(&mut bench, args)?,
+        Benchmark::ClusterRestart(args) => cluster::restart::run(&mut bench, args)?,
+        Benchmark::ClusterRedisRestart(args) => cluster::redis_restart::run(&mut bench, args)?,
+        Benchmark::ClusterTakeover(args) => cluster::takeover::run(&mut bench, args)?,
+        Benchmark::ClusterMillion(args) => cluster::million::run(&mut bench, args)?,
+        Benchmark::Baseline { .. } | Benchmark::Worker { .. } | Benchmark::Guard => {}
     }
     if let Some(path) = json {
         let text = format!("{:#}\n", bench.report.json(&machine));

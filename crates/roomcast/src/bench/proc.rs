@@ -64,6 +64,26 @@ pub(crate) fn socket_memory() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
+/// Bytes of memory that this machine has for what comes.
+pub(crate) fn memory_available() -> Option<u64> {
+    meminfo(&["MemAvailable"])
+}
+
+/// Bytes that the kernel holds for its own tables: sockets, open files and what belongs to them.
+pub(crate) fn kernel_memory() -> Option<u64> {
+    meminfo(&["Slab", "KernelStack", "PageTables", "Percpu"])
+}
+
+fn meminfo(names: &[&str]) -> Option<u64> {
+    let info = fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = info.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let value = value.split_whitespace().next()?.parse::<u64>().ok()?;
+        names.contains(&name).then_some(value)
+    });
+    Some(kib.sum::<u64>() * 1024)
+}
+
 /// Connections that found a listener's queue full so far, on all of this machine: TCP tries again after a second.
 pub(crate) fn listen_overflows() -> Option<u64> {
     let stat = fs::read_to_string("/proc/net/netstat").ok()?;

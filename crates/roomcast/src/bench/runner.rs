@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Faults, Measured, Opened, Plan, Say, Swarm, Wire};
+use super::client::{Faults, Look, Measured, Opened, Plan, Say, Swarm, Wire};
 use super::error::{Error, Result};
 use super::options::Options;
 use super::proc;
@@ -97,7 +97,7 @@ impl Bench {
         } else {
             self.options.wire
         };
-        let mut swarm = Swarm::new(target.to, &target.host, &target.path, plan)?;
+        let mut swarm = Swarm::new(target.route(), plan)?;
         swarm.decode_sample = target.subject == Subject::Server;
         Ok(swarm)
     }
@@ -132,9 +132,7 @@ impl Bench {
         let label = format!("{what}: {}", subject.name());
         progress(&label, "connecting");
         let (target, mut swarm, _) = self.open(subject, setup, plan)?;
-        let measured = swarm.drive(target.pid, |done| {
-            progress(&label, &format!("{:3.0} %", done * 100.0))
-        })?;
+        let measured = swarm.drive(target.pid.as_slice(), |look| progress_of(&label, look))?;
         swarm.close();
         self.judge(&label, subject, &measured.faults, swarm.first_error());
         self.others_used(measured.others_share().unwrap_or(0.0));
@@ -310,6 +308,13 @@ pub(crate) fn progress(what: &str, state: &str) {
         let _ = stderr.flush();
     } else if !state.ends_with('%') {
         eprintln!("{what}: {state}");
+    }
+}
+
+/// The same of a run.
+pub(crate) fn progress_of(what: &str, look: Look) {
+    if let Look::Done(done) = look {
+        progress(what, &format!("{:3.0} %", done * 100.0));
     }
 }
 

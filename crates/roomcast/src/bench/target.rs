@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 use super::baseline::Mode;
+use super::client::Route;
 use super::error::{Error, Result};
 use super::options::Options;
 use super::proc;
@@ -125,6 +126,17 @@ impl Target {
         Ok(target)
     }
 
+    /// The way to it.
+    pub(crate) fn route(&self) -> Route {
+        Route {
+            nodes: vec![self.to],
+            host: self.host.clone(),
+            path: self.path.clone(),
+            first: 0,
+            source: 0,
+        }
+    }
+
     /// Waits until the child says where it listens.
     fn listening(&mut self) -> Result<SocketAddr> {
         let said = Arc::new(Mutex::new(String::new()));
@@ -160,7 +172,7 @@ impl Drop for Target {
 }
 
 /// Every limit that a load test runs into, off: one key each.
-const LIMITS_OFF: &str = r#"
+pub(crate) const LIMITS_OFF: &str = r#"
 [server]
 metrics = false
 pages = false

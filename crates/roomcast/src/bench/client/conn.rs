@@ -1,13 +1,9 @@
 //! One connection of the load generator: its socket, how far it has got, and what is left over of reads and writes.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
-
-/// Connections from one loopback address: well below what a source has of ephemeral ports, half of which are slow to
-/// find.
-const PER_SOURCE: u32 = 10_000;
 
 /// How far a connection has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +38,19 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Begins to connect, without waiting. A small receive buffer is for connections that will stall.
-    pub(crate) fn connect(number: u32, to: SocketAddr, small_buffer: bool) -> io::Result<Conn> {
+    pub(crate) fn connect(
+        from: Option<SocketAddr>,
+        to: SocketAddr,
+        small_buffer: bool,
+    ) -> io::Result<Conn> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         if small_buffer {
             socket.set_recv_buffer_size(4096)?;
         }
-        let source = number / PER_SOURCE;
-        if source > 0 && to.ip() == Ipv4Addr::LOCALHOST {
-            let address = Ipv4Addr::new(127, 0, 0, 1 + (source % 250) as u8);
-            socket.bind(&SocketAddr::from((address, 0)).into())?;
+        if let Some(from) = from {
+            socket.bind(&from.into())?;
         }
         match socket.connect(&to.into()) {
             Ok(()) => {}

@@ -17,7 +17,7 @@ pub(crate) struct Writer {
     wire: Wire,
     say: Say,
     payload: usize,
-    /// The run's part of the rooms' names: what another run left behind must not get in.
+    /// What rooms' names begin with.
     run: String,
     text: Vec<u8>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(plan: &Plan) -> Writer {
         let separator = if plan.kind.is_empty() { "" } else { ":" };
-        let run = format!("{}{separator}bench-{}", plan.kind, std::process::id());
+        let run = format!("{}{separator}{}", plan.kind, plan.run);
         let payload = plan.payload.max(stamp::LEN);
         Writer {
             wire: plan.wire,

@@ -73,6 +73,17 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// Where a run is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Look {
+    /// The time that counts begins.
+    Begin,
+    /// This part of the time is over.
+    Done(f64),
+    /// The time that counts has ended.
+    End,
+}
+
 /// What a run has shown.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
@@ -80,8 +91,10 @@ pub(crate) struct Measured {
     pub(crate) counts: Counts,
     /// The time that counts.
     pub(crate) wall: Duration,
-    /// The server's processor time in it, where its process is known.
+    /// The servers' processor time in it, where their processes are known.
     pub(crate) server_cpu: Option<Duration>,
+    /// The same of each process that was named.
+    pub(crate) cpus: Vec<Duration>,
     /// The load generator's processor time in it.
     pub(crate) client_cpu: Duration,
     /// Processor time that others on this machine used in it, where the server's process is known.
@@ -138,17 +151,15 @@ impl Measured {
 impl Swarm {
     /// Sends at the plan's pace: through the warm-up, through the time that counts, and then waits until all has come.
     ///
-    /// `look` is called about four times a second with the part of the time that is over.
-    pub(crate) fn drive(
-        &mut self,
-        pid: Option<u32>,
-        mut look: impl FnMut(f64),
-    ) -> Result<Measured> {
+    /// The processor time of `pids` is measured. `look` is called when the time that counts begins and ends, and about four
+    /// times a second in between. It may be called again, with another pace.
+    pub(crate) fn drive(&mut self, pids: &[u32], mut look: impl FnMut(Look)) -> Result<Measured> {
         let (warm_up, measure) = (self.plan.warm_up, self.plan.measure);
         let begin = self.now() + 1_000;
         let from = begin + warm_up.as_micros() as u32;
         let until = from + measure.as_micros() as u32;
         self.window = (from, until);
+        self.latency.reset();
         self.begin(begin);
 
         let mut next = 0;
@@ -161,11 +172,13 @@ impl Swarm {
         loop {
             let now = self.now();
             if now >= from && first.is_none() {
-                first = Some(Snapshot::take(self, pid));
+                look(Look::Begin);
+                first = Some(Snapshot::take(self, pids));
             }
             if now >= until && last.is_none() {
                 self.sending = false;
-                last = Some((Snapshot::take(self, pid), next));
+                last = Some((Snapshot::take(self, pids), next));
+                look(Look::End);
                 quiet_since = Instant::now();
                 seen = self.counts.deliveries;
             }
@@ -188,32 +201,36 @@ impl Swarm {
             if glance.elapsed() > Duration::from_millis(250) {
                 glance = Instant::now();
                 let done = (f64::from(now) - f64::from(begin)) / f64::from(until - begin);
-                look(done.clamp(0.0, 1.0));
+                look(Look::Done(done.clamp(0.0, 1.0)));
                 // Reading this takes the kernel a while for a large process, which a measured core would feel.
                 if self.plan.stalled_from.is_some() {
-                    peak_pss = peak_pss.max(pid.and_then(proc::pss));
+                    peak_pss = peak_pss.max(pids.first().copied().and_then(proc::pss));
                     peak_sockets = peak_sockets.max(proc::socket_memory());
                 }
             }
         }
         self.finish();
-        let first = first.unwrap_or_else(|| Snapshot::take(self, pid));
-        let (last, sent) = last.unwrap_or_else(|| (Snapshot::take(self, pid), next));
+        let first = first.unwrap_or_else(|| Snapshot::take(self, pids));
+        let (last, sent) = last.unwrap_or_else(|| (Snapshot::take(self, pids), next));
         let due = match &self.schedule {
             Some(schedule) => (f64::from(until - begin) / schedule.step) as u64,
             None => sent,
         };
-        let server_cpu = last
-            .server
-            .zip(first.server)
-            .map(|(last, first)| last.saturating_sub(first));
+        let cpus = last.servers.iter().zip(&first.servers);
+        let cpus: Vec<Duration> = cpus
+            .map(|(last, first)| last.saturating_sub(*first))
+            .collect();
+        let known = !pids.is_empty() && cpus.len() == pids.len();
+        let server_cpu = known.then(|| cpus.iter().sum());
         let client_cpu = last.client - first.client;
         let machine = last.machine.saturating_sub(first.machine);
         Ok(Measured {
             counts: last.counts.since(first.counts),
             wall: last.at - first.at,
-            others_cpu: server_cpu.map(|server| machine.saturating_sub(server + client_cpu)),
+            others_cpu: server_cpu
+                .map(|server: Duration| machine.saturating_sub(server + client_cpu)),
             server_cpu,
+            cpus,
             client_cpu,
             latency: self.latency.clone(),
             faults: self.faults,
@@ -231,6 +248,7 @@ impl Swarm {
             }
             Pace::InFlight(each) => {
                 self.sending = true;
+                self.schedule = None;
                 let senders = self.plan.shape.all_senders() as usize;
                 self.under_way = vec![receivers(&self.plan); senders];
                 for sender in 0..self.plan.shape.all_senders() {
@@ -289,18 +307,18 @@ fn receivers(plan: &Plan) -> u32 {
 struct Snapshot {
     at: Instant,
     counts: Counts,
-    server: Option<Duration>,
+    servers: Vec<Duration>,
     client: Duration,
     machine: Duration,
 }
 
 impl Snapshot {
-    fn take(swarm: &Swarm, pid: Option<u32>) -> Snapshot {
-        let server = pid.and_then(proc::cpu);
+    fn take(swarm: &Swarm, pids: &[u32]) -> Snapshot {
+        let servers = pids.iter().filter_map(|pid| proc::cpu(*pid)).collect();
         Snapshot {
             at: Instant::now(),
             counts: swarm.counts,
-            server,
+            servers,
             client: proc::own_cpu(),
             machine: proc::machine_cpu(),
         }

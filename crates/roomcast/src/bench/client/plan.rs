@@ -126,6 +126,10 @@ pub(crate) struct Plan {
     pub(crate) payload: usize,
     /// Wire format.
     pub(crate) wire: Wire,
+    /// The run's part of the rooms' names: what another run left behind must not get in.
+    pub(crate) run: String,
+    /// Whether clients say `hello`, so that they have sessions.
+    pub(crate) greets: bool,
     /// Whether compression is offered.
     pub(crate) deflate: bool,
     /// Of every room, members from this one on join, and then read nothing more.
@@ -146,6 +150,8 @@ impl Plan {
             kind: "",
             payload: 128,
             wire: Wire::Json,
+            run: format!("bench-{}", std::process::id()),
+            greets: true,
             deflate: false,
             stalled_from: None,
             warm_up: Duration::from_secs(1),

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use super::frames::{self, Frame};
 use super::inflate::Memo;
 use super::message::{self, Notice, Writer};
 use super::plan::{Pace, Plan, Say};
+use super::route::Route;
 use super::sample;
 use super::stamp::{Stamp, StampFinder};
 use super::state::Positions;
@@ -35,7 +35,7 @@ const EVENTS: usize = 1024;
 const SAMPLE: u64 = 4_001;
 
 /// Latencies up to two minutes, in microseconds.
-pub(super) fn latencies() -> Result<Histogram<u64>> {
+pub(crate) fn latencies() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, 120_000_000, 3).map_err(|error| Error::new(error.to_string()))
 }
 
@@ -103,7 +103,7 @@ pub(crate) struct Swarm {
     /// By membership and place: the number after the newest move that a `sync` showed.
     shown: Vec<u32>,
     inflated: Memo,
-    to: SocketAddr,
+    route: Route,
     request: Vec<u8>,
     accept: String,
     upgraded: u32,
@@ -112,12 +112,12 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// A swarm that will connect to `ws://host/path`, at the address `to`.
-    pub(crate) fn new(to: SocketAddr, host: &str, path: &str, plan: Plan) -> Result<Swarm> {
+    /// A swarm that will connect there.
+    pub(crate) fn new(route: Route, plan: Plan) -> Result<Swarm> {
         let nonce = *b"roomcast-bench!!";
         let request = ClientRequest {
-            host,
-            target: path,
+            host: &route.host,
+            target: &route.path,
             nonce,
             protocols: &[plan.wire.format().subprotocol()],
             deflate: plan.deflate.then(Default::default),
@@ -153,8 +153,8 @@ impl Swarm {
             positions: Positions::new(),
             shown: vec![0; shown as usize],
             inflated: Memo::new(),
-            to,
             request: request.encode(),
+            route,
             accept: accept_key(b"cm9vbWNhc3QtYmVuY2ghIQ=="),
             upgraded: 0,
             joined: 0,
@@ -195,6 +195,11 @@ impl Swarm {
         opened.joined = self.joined;
         opened.failures = self.failures.clone();
         Ok(opened)
+    }
+
+    /// How the next messages are sent.
+    pub(crate) fn pace(&mut self, pace: Pace, measure: Duration) {
+        (self.plan.pace, self.plan.measure) = (pace, measure);
     }
 
     /// Only answers pings for a while.
@@ -276,8 +281,10 @@ impl Swarm {
 
     fn connect(&mut self) -> Result<()> {
         let number = self.conns.len() as u32;
-        let conn = Conn::connect(number, self.to, self.plan.is_stalled(number))
-            .map_err(|error| Error::new(format!("connection {number} to {}: {error}", self.to)))?;
+        let to = self.route.of(number, self.plan.shape);
+        let from = self.route.source(number, to);
+        let conn = Conn::connect(from, to, self.plan.is_stalled(number))
+            .map_err(|error| Error::new(format!("connection {number} to {to}: {error}")))?;
         if let Some(stream) = &conn.stream {
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
             epoll::add(
@@ -399,7 +406,9 @@ impl Swarm {
 
     fn upgrade(&mut self, number: u32) -> io::Result<()> {
         let mut joins = Vec::new();
-        self.writer.hello(&mut joins);
+        if self.plan.greets {
+            self.writer.hello(&mut joins);
+        }
         let mut rooms = 0;
         for room in self.plan.shape.rooms_of(number) {
             self.writer.join(room, &mut joins);

@@ -209,7 +209,13 @@ fn once(
     let target = Target::start(Subject::Server, &Setup::default(), &bench.options)?;
     let mut swarm = bench.swarm(&target, &live)?;
     bench.fill(&mut swarm, Subject::Server)?;
-    let mut fleet = Fleet::new(&target, sessions, bench.options.wire, waits)?;
+    let mut fleet = Fleet::new(
+        target.route(),
+        format!("relay:back-{}", std::process::id()),
+        sessions,
+        bench.options.wire,
+        waits,
+    )?;
     fleet.open(WINDOW, OPEN_WITHIN)?;
     let live = Live::start(swarm);
     if !live.first {

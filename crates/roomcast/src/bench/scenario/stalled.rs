@@ -4,7 +4,7 @@ use crate::bench::client::{Measured, Pace, Plan, Shape};
 use crate::bench::error::Result;
 use crate::bench::proc;
 use crate::bench::report::{Bound, Goal, Section, figure, maybe, median};
-use crate::bench::runner::{Bench, data, progress};
+use crate::bench::runner::{Bench, data, progress, progress_of};
 use crate::bench::target::{Setup, Subject};
 
 /// Options of `stalled`.
@@ -79,9 +79,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
             progress(&label, "connecting");
             let (target, mut swarm, _) = bench.open(Subject::Server, &setup, &plan)?;
             let before = target.pid.and_then(proc::pss);
-            let run = swarm.drive(target.pid, |done| {
-                progress(&label, &format!("{:3.0} %", done * 100.0))
-            })?;
+            let run = swarm.drive(target.pid.as_slice(), |look| progress_of(&label, look))?;
             connected.extend(
                 target
                     .pid

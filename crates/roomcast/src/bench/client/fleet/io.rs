@@ -15,8 +15,11 @@ use crate::bench::error::{Error, Result};
 impl Fleet {
     pub(super) fn connect(&mut self, number: u32) -> Result<()> {
         self.attempts += 1;
-        let conn = Conn::connect(number, self.to, false)
-            .map_err(|error| Error::new(format!("client {number} to {}: {error}", self.to)))?;
+        // As behind a balancer that knows nobody: to any of them.
+        let random = self.random();
+        let to = self.route.nth((random >> 32) as u32);
+        let conn = Conn::connect(self.route.source(number, to), to, false)
+            .map_err(|error| Error::new(format!("client {number} to {to}: {error}")))?;
         if let Some(stream) = &conn.stream {
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT;
             let data = epoll::EventData::new_u64(number.into());
@@ -77,7 +80,10 @@ impl Fleet {
         }
         if client.joined == client.rooms.len() {
             self.present -= 1;
-            self.faults.closed += 1;
+            self.faults.closed += u64::from(!self.may_break);
+            // What follows says how long to wait.
+            let reason = reason.split(';').next().unwrap_or_default();
+            *self.ends.entry(format!("{code} {reason}")).or_default() += 1;
         }
         client.joined = 0;
         self.failures += 1;
@@ -86,14 +92,18 @@ impl Fleet {
     }
 
     pub(super) fn disconnected(&mut self, number: u32, code: u16, reason: &str) {
-        // splitmix64: each run draws the same waits.
+        let (now, random) = (self.now(), self.random());
+        let session = &mut self.clients[number as usize].session;
+        session.disconnected(now, code, reason, random);
+    }
+
+    /// splitmix64: each run draws the same.
+    fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let now = self.now();
-        let session = &mut self.clients[number as usize].session;
-        session.disconnected(now, code, reason, z ^ (z >> 31));
+        z ^ (z >> 31)
     }
 
     pub(super) fn serve(&mut self, number: u32, flags: epoll::EventFlags) -> io::Result<()> {

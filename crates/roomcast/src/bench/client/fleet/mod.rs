@@ -6,9 +6,8 @@
 mod io;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -25,17 +24,17 @@ use super::Faults;
 use super::conn::Conn;
 use super::message::{MASK, fill};
 use super::plan::Wire;
+use super::route::Route;
 use super::stamp::Stamp;
 use crate::bench::error::{Error, Result};
-use crate::bench::target::Target;
 
 /// Bytes read at once.
 const BUFFER: usize = 256 * 1024;
 
 /// Ready sockets taken at once.
 const EVENTS: usize = 1024;
-/// Rooms of a speaker.
-const ROOMS_OF_A_SPEAKER: u32 = 100;
+/// Rooms of a speaker: a `hello` that resumes has positions of so many at most.
+const ROOMS_OF_A_SPEAKER: u32 = 64;
 /// Members of a room that come and go.
 pub(crate) const MEMBERS: u32 = 8;
 
@@ -50,7 +49,7 @@ pub(crate) enum Waits {
 
 /// Sessions with two rooms each, eight sessions a room, and for each room a speaker who stays.
 pub(crate) struct Fleet {
-    to: SocketAddr,
+    route: Route,
     request: Vec<u8>,
     accept: String,
     config: Config,
@@ -70,6 +69,8 @@ pub(crate) struct Fleet {
     buffer: Vec<u8>,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     random: u64,
+    /// Whether connections may break without a fault.
+    may_break: bool,
     /// Messages that were said and have no ack.
     pub(crate) unanswered: u32,
     /// Deliveries of these that have not come.
@@ -82,8 +83,12 @@ pub(crate) struct Fleet {
     pub(crate) failures: u64,
     /// The last of their reasons.
     pub(crate) reason: String,
+    /// Why connections of clients that were in all their rooms have ended.
+    pub(crate) ends: BTreeMap<String, u64>,
     /// When clients were in all their rooms again, since `start`.
     pub(crate) back: Vec<Duration>,
+    /// When messages were acked, since `start`.
+    pub(crate) acked: Vec<Duration>,
     pub(crate) faults: Faults,
     /// Sessions that were not resumed.
     pub(crate) forgotten: u64,
@@ -106,11 +111,17 @@ struct Client {
 }
 
 impl Fleet {
-    /// Clients of a server, none of which is there yet.
-    pub(crate) fn new(target: &Target, sessions: u32, wire: Wire, waits: Waits) -> Result<Fleet> {
+    /// Clients of a server or of several, none of which is there yet. The names of their rooms begin with `run`.
+    pub(crate) fn new(
+        route: Route,
+        run: String,
+        sessions: u32,
+        wire: Wire,
+        waits: Waits,
+    ) -> Result<Fleet> {
         let request = ClientRequest {
-            host: &target.host,
-            target: &target.path,
+            host: &route.host,
+            target: &route.path,
             nonce: *b"roomcast-bench!!",
             protocols: &[wire.format().subprotocol()],
             deflate: None,
@@ -124,13 +135,13 @@ impl Fleet {
             (config.backoff_min_ms, config.backoff_max_ms) = (0, 0);
         }
         Ok(Fleet {
-            to: target.to,
             request: request.encode(),
+            route,
             accept: accept_key(b"cm9vbWNhc3QtYmVuY2ghIQ=="),
             config,
             wire,
             payload: 128,
-            run: format!("relay:back-{}", std::process::id()),
+            run,
             sessions,
             clients: Vec::new(),
             members: vec![0; Self::rooms(sessions) as usize],
@@ -140,13 +151,16 @@ impl Fleet {
             buffer: vec![0; BUFFER],
             timers: BinaryHeap::new(),
             random: 0,
+            may_break: false,
             unanswered: 0,
             lacking: 0,
             present: 0,
             attempts: 0,
             failures: 0,
             reason: String::new(),
+            ends: BTreeMap::new(),
             back: Vec::new(),
+            acked: Vec::new(),
             faults: Faults::default(),
             forgotten: 0,
             gaps: 0,
@@ -234,6 +248,13 @@ impl Fleet {
             client.returns = true;
         }
         self.present -= self.sessions;
+    }
+
+    /// From now on connections may be lost: whose client comes back is counted.
+    pub(crate) fn expect_returns(&mut self) {
+        self.may_break = true;
+        self.clients.iter_mut().for_each(|it| it.returns = true);
+        self.back.clear();
     }
 
     /// Tells the clients that their connections are gone: from here on they do what the SDK does.
@@ -349,7 +370,8 @@ impl Fleet {
                     let frame = CloseFrame { code, reason: "" };
                     write_close(&mut close, Some(frame), Some(MASK));
                     self.write(number, &close);
-                    self.lost(number, 1006, "given up by the client");
+                    let reason = format!("given up by the client with {code}");
+                    self.lost(number, 1006, &reason);
                 }
                 _ => break,
             }
@@ -387,6 +409,7 @@ impl Fleet {
                 }
                 Event::Settled { result, .. } => {
                     self.unanswered -= 1;
+                    self.acked.push(self.start.elapsed());
                     self.faults.errors += u64::from(result.is_err());
                 }
                 Event::Left { .. } | Event::Refused { .. } => self.faults.errors += 1,
