@@ -179,7 +179,14 @@ fn engine(
     let redis = &config.redis;
     let connection = redis.connection();
     let connection = connection.map_err(|(_, message)| ServerError::Redis(message))?;
-    let engine = Engine::start(redis, connection, session_key, clock, mailboxes)?;
+    let engine = Engine::start(
+        redis,
+        &config.cluster,
+        connection,
+        session_key,
+        clock,
+        mailboxes,
+    )?;
     Ok(Some(engine))
 }
 

@@ -42,6 +42,39 @@ impl std::fmt::Debug for PostKey {
     }
 }
 
+/// What two nodes prove to each other that connect without the store: that they have the key of this cluster.
+#[derive(Clone)]
+pub struct PeerKey(Hmac<Sha256>);
+
+/// Bytes of a proof.
+pub const PROOF: usize = 32;
+
+impl PeerKey {
+    /// From the [session key](crate::session_key), and another one than those of tokens and datagrams.
+    pub fn new(session_key: &[u8; 32]) -> PeerKey {
+        let derived = keyed(session_key).chain_update(b"peer:").finalize();
+        PeerKey(keyed(&derived.into_bytes().into()))
+    }
+
+    /// The proof over all that both have said, by the side of this name: so no side can give back what it was given.
+    pub fn prove(&self, side: &[u8; 4], said: &[u8]) -> [u8; PROOF] {
+        let proof = self.0.clone().chain_update(side).chain_update(said);
+        proof.finalize().into_bytes().into()
+    }
+
+    /// Whether this is the proof. Compares in constant time.
+    pub fn is_proof(&self, side: &[u8; 4], said: &[u8], proof: &[u8; PROOF]) -> bool {
+        let expected = self.0.clone().chain_update(side).chain_update(said);
+        expected.verify_slice(proof).is_ok()
+    }
+}
+
+impl std::fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerKey")
+    }
+}
+
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }

@@ -20,7 +20,7 @@ mod round_trip;
 mod settings;
 
 pub use datagram::{MOST_DATAGRAM, VERSIONS};
-pub use mac::PostKey;
+pub use mac::{PROOF, PeerKey, PostKey};
 pub use settings::PostSettings;
 
 use std::collections::btree_map::Entry;

@@ -97,6 +97,24 @@ fn what_the_engine_needs_is_asked_for() {
             "redis.password is set, and redis.urls have a password too",
         ),
         (
+            vec![
+                engine.clone(),
+                secret.clone(),
+                url.clone(),
+                "cluster.listen=0.0.0.0:7400".to_owned(),
+            ],
+            "set cluster.advertise to the one that the other servers can reach",
+        ),
+        (
+            vec![
+                engine.clone(),
+                secret.clone(),
+                url.clone(),
+                "cluster.advertise=here".to_owned(),
+            ],
+            "cluster.advertise = \"here\" has no port",
+        ),
+        (
             vec![engine, secret, url.replace("redis://", "http://")],
             "redis.urls: the URL of Redis: http:// is not known",
         ),

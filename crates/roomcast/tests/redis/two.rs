@@ -16,7 +16,7 @@ async fn servers(redis: &Redis, count: usize) -> Vec<Process> {
     servers_with(&settings(redis), count).await
 }
 
-async fn servers_with(settings: &[String], count: usize) -> Vec<Process> {
+pub(crate) async fn servers_with(settings: &[String], count: usize) -> Vec<Process> {
     let mut servers = Vec::new();
     for _ in 0..count {
         servers.push(start(free_address(), settings));
@@ -33,7 +33,7 @@ async fn servers_with(settings: &[String], count: usize) -> Vec<Process> {
     servers
 }
 
-fn client(address: SocketAddr) -> Client {
+pub(crate) fn client(address: SocketAddr) -> Client {
     let config = Config {
         backoff_min_ms: 20,
         backoff_max_ms: 200,
@@ -43,7 +43,7 @@ fn client(address: SocketAddr) -> Client {
     Client::builder(&url).config(config).connect().unwrap()
 }
 
-async fn chat(events: &mut Events) -> (u64, String) {
+pub(crate) async fn chat(events: &mut Events) -> (u64, String) {
     loop {
         match in_time(events.next()).await.expect("the client was closed") {
             RoomEvent::Message(message) => {

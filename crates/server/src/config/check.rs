@@ -187,6 +187,14 @@ fn redis(config: &Config, found: &mut Found<'_>) {
                        \"redis\" can't use yet: name one Redis, or Sentinels (redis.mode = \"sentinel:NAME\")";
         found.push(&["redis.mode", "redis.urls"], message.to_owned());
     }
+    if config.cluster.lacks_address() {
+        let message = format!(
+            "cluster.listen = {:?} stands for all addresses of this machine: set cluster.advertise to the one that the \
+             other servers can reach, such as \"10.0.0.1:7400\"",
+            config.cluster.listen
+        );
+        found.push(&["cluster.listen"], message);
+    }
     let (room, shard) = config.core.unconfirmed;
     if room > shard {
         let message = format!(
@@ -226,6 +234,10 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.server.engine == Engine::Memory && !config.redis.urls.is_empty() {
         let message =
             "redis.urls is set, and nothing is kept there: set server.engine = \"redis\" for that";
+        warnings.push(message.to_owned());
+    }
+    if config.server.engine == Engine::Memory && !config.cluster.listen.is_empty() {
+        let message = "cluster.listen is set, and there are no other servers: set server.engine = \"redis\" for that";
         warnings.push(message.to_owned());
     }
     if config.core.max_message == 0 {

@@ -5,6 +5,7 @@
 
 mod banner;
 mod check;
+mod cluster;
 mod document;
 mod environment;
 pub mod exit;
@@ -28,6 +29,7 @@ mod units;
 
 pub use crate::auth::{Anonymous, AuthSettings, Secret};
 pub use banner::{banner, own_addresses};
+pub use cluster::ClusterSettings;
 pub use document::{example, reference};
 pub use ipnet::IpNet;
 pub use listeners::{Listener, Metrics, Role};

@@ -8,7 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
-use super::{AllowedOrigin, AuthSettings, HostName, RedisSettings, Secret, machine};
+use super::{
+    AllowedOrigin, AuthSettings, ClusterSettings, HostName, RedisSettings, Secret, machine,
+};
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Config {
     pub session_secret: Secret,
     /// `[redis]`: where rooms and sessions are kept with [`Engine::Redis`].
     pub redis: RedisSettings,
+    /// `[cluster]`: how servers reach each other.
+    pub cluster: ClusterSettings,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,
     /// `[kinds.NAME]`: the kinds of rooms. The first one is `default`.
@@ -58,6 +62,7 @@ impl Default for Config {
             log: Log::default(),
             session_secret: Secret::default(),
             redis: RedisSettings::default(),
+            cluster: ClusterSettings::default(),
             core: Settings::default(),
             kinds: vec![Kind::default()],
         }

@@ -2,26 +2,29 @@
 
 mod desk;
 mod node;
+mod peers;
 mod status;
 mod told;
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rand::TryRng as _;
 use roomcast_core::cluster::Cluster;
 use roomcast_core::node::{NodeSettings, rank_key};
-use roomcast_core::post::{PostKey, PostSettings};
+use roomcast_core::post::{PeerKey, PostKey, PostSettings};
 use roomcast_core::store::NodeId;
 use roomcast_engine::redis::{self, Client, Level, RedisConfig, RedisStore, ScriptCommands};
 use tokio::runtime::{self, Runtime};
 
 use crate::clock::Clock;
-use crate::config::RedisSettings;
+use crate::config::{ClusterSettings, RedisSettings};
 use crate::mailbox::{Mailbox, Mailboxes};
 
 pub(crate) use desk::{Desk, FromShard};
+use peers::Peers;
 pub(crate) use status::{NodeReport, Status};
 use told::Told;
 
@@ -39,16 +42,27 @@ impl Engine {
     /// Begins to connect, and to live among the others. `session_key` is what all of them have.
     ///
     /// # Errors
-    /// The system gives no threads, or no random numbers.
+    /// The system gives no threads, or no random numbers, or `cluster.listen` can't be listened on.
     pub(crate) fn start(
         settings: &RedisSettings,
+        cluster: &ClusterSettings,
         config: RedisConfig,
         session_key: &[u8; 32],
         clock: Clock,
         mailboxes: &Arc<Mailboxes>,
     ) -> io::Result<Engine> {
         let random = || rand::rngs::SysRng.try_next_u64().map_err(io::Error::other);
+        let listener = cluster.listens().map(TcpListener::bind).transpose();
+        let listener = listener.map_err(|error| {
+            let message = format!("cluster.listen = {:?}: {error}", cluster.listen);
+            io::Error::new(error.kind(), message)
+        })?;
+        let address = match &listener {
+            Some(listener) => cluster.address(listener.local_addr()?),
+            None => String::new(),
+        };
         let own = NodeSettings {
+            address: address.into(),
             lease: settings.lease,
             interval: (settings.lease / 3).max(1),
             rank_key: Some(rank_key(session_key)),
@@ -65,9 +79,11 @@ impl Engine {
         let status = Arc::new(Status::new(clock, settings.not_ready_after));
         let (desk, from_shards) = Desk::new();
         let id = own.node;
+        let peers = Peers::start(id, PeerKey::new(session_key), listener)?;
         let node = node::Node {
             cluster: Cluster::new(own, PostSettings::default(), PostKey::new(session_key)),
             subscription: client.subscribe(id),
+            peers,
             client: client.clone(),
             commands: commands.clone(),
             clock,

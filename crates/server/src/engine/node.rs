@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::desk::FromShard;
+use super::peers::{PeerNews, Peers};
 use super::status::{NodeReport, Status};
 use super::told::Told;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ type Heard = (Ticket, Result<Beaten, StoreError>);
 pub(super) struct Node {
     pub(super) cluster: Cluster,
     pub(super) subscription: Subscription,
+    pub(super) peers: Peers,
     pub(super) client: Client,
     pub(super) commands: ScriptCommands,
     pub(super) clock: Clock,
@@ -70,6 +72,13 @@ impl Node {
                 }
                 datagram = self.subscription.next() => {
                     self.cluster.handle(self.clock.now(), &datagram);
+                }
+                news = self.peers.next() => {
+                    let now = self.clock.now();
+                    match news {
+                        PeerNews::Datagram(datagram) => self.cluster.handle(now, &datagram),
+                        PeerNews::Taken(node) => self.cluster.taken(now, node),
+                    }
                 }
                 Some(heard) = beats.join_next() => {
                     if let Ok((ticket, answer)) = heard {
@@ -118,9 +127,11 @@ impl Node {
             });
         }
         while let Some((to, datagram)) = self.cluster.poll_transmit(now) {
-            // What is lost is sent again.
-            let _ = self.client.publish(to, datagram);
-            self.cluster.taken(now, to);
+            if let Err(datagram) = self.peers.send(to, datagram) {
+                // What is lost is sent again.
+                let _ = self.client.publish(to, datagram);
+                self.cluster.taken(now, to);
+            }
         }
     }
 
@@ -174,6 +185,7 @@ impl Node {
             post: post.clone(),
             living,
             leased,
+            connected: self.peers.connected(),
         });
     }
 
@@ -186,6 +198,7 @@ impl Node {
                         self.status.settled();
                     }
                     self.told.view(&view);
+                    self.peers.meet(&view);
                     self.all(|| Order::View(Arc::clone(&view)));
                 }
                 ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),

@@ -20,6 +20,8 @@ pub(crate) struct NodeReport {
     pub(crate) living: usize,
     /// Whether this one has a lease.
     pub(crate) leased: bool,
+    /// Nodes that it has connected to without Redis.
+    pub(crate) connected: usize,
 }
 
 /// Written by the node's task, read by HTTP.

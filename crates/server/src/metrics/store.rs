@@ -60,6 +60,12 @@ pub(super) const STORE_FAMILIES: &[Family] = &[
         |scrape, out| of_node(scrape, out, |node| node.living as u64),
     ),
     gauge(
+        "roomcast_nodes_connected",
+        &[],
+        "Servers that this one has connected to, to reach them without Redis (`cluster.listen`).",
+        |scrape, out| of_node(scrape, out, |node| node.connected as u64),
+    ),
+    gauge(
         "roomcast_lease",
         &[],
         "1 while this server may act: Redis has heard from it in time. Else 0.",

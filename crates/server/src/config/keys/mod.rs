@@ -1,6 +1,7 @@
 //! The table of all settings.
 
 mod auth;
+mod cluster;
 mod connections;
 mod kinds;
 mod message;
@@ -32,6 +33,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &connections::COMPRESSION,
     &connections::ROOMS,
     &redis::REDIS,
+    &cluster::CLUSTER,
     &server::SHUTDOWN,
     &server::LOG,
 ];

@@ -1,0 +1,111 @@
+//! Connections that other nodes make.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roomcast_core::post::MOST_DATAGRAM;
+use roomcast_core::store::NodeId;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::{Identity, PeerNews, hello, random};
+
+/// For the first words.
+const HELLO: Duration = Duration::from_secs(3);
+/// Connections that have not proven themselves yet. Further ones wait to be accepted.
+const UNPROVEN: usize = 64;
+/// After the system has refused a connection: it lacks file descriptors, for instance.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes connections. It ends when it is dropped, and all of them with it.
+pub(super) async fn run(listener: TcpListener, identity: Identity, tell: mpsc::Sender<PeerNews>) {
+    let unproven = Arc::new(Semaphore::new(UNPROVEN));
+    let (proven, mut have_proven) = mpsc::channel(UNPROVEN);
+    let mut tasks = JoinSet::new();
+    // By node: what reads its newest connection.
+    let mut readers: HashMap<NodeId, AbortHandle> = HashMap::new();
+    loop {
+        let newcomer = async {
+            let permit = Arc::clone(&unproven).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        tokio::select! {
+            (permit, accepted) = newcomer => match accepted {
+                Ok((stream, from)) => {
+                    let (identity, proven) = (identity.clone(), proven.clone());
+                    tasks.spawn(async move {
+                        let _permit = permit;
+                        prove(stream, from, identity, proven).await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "another server's connection is not accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            Some((node, stream)) = have_proven.recv() => {
+                replace(&mut readers, &mut tasks, node, stream, &tell);
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+        readers.retain(|_, reader| !reader.is_finished());
+    }
+}
+
+/// A node has one connection: the newest.
+fn replace(
+    readers: &mut HashMap<NodeId, AbortHandle>,
+    tasks: &mut JoinSet<()>,
+    node: NodeId,
+    stream: TcpStream,
+    tell: &mpsc::Sender<PeerNews>,
+) {
+    let tell = tell.clone();
+    let reader = tasks.spawn(async move {
+        // How it ended is the other side's to say: it connects again.
+        let _ = read(stream, tell).await;
+    });
+    if let Some(before) = readers.insert(node, reader) {
+        before.abort();
+    }
+}
+
+async fn prove(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    identity: Identity,
+    proven: mpsc::Sender<(NodeId, TcpStream)>,
+) {
+    let greeting = async {
+        let once = random()?;
+        hello::take(&mut stream, &identity.key, identity.node, once).await
+    };
+    match timeout(HELLO, greeting)
+        .await
+        .unwrap_or_else(|late| Err(late.into()))
+    {
+        // Without a receiver the server ends.
+        Ok(node) => drop(proven.send((node, stream)).await),
+        Err(error) => tracing::debug!(%from, %error, "a connection for other servers is refused"),
+    }
+}
+
+async fn read(mut stream: TcpStream, tell: mpsc::Sender<PeerNews>) -> io::Result<()> {
+    loop {
+        let bytes = stream.read_u32().await? as usize;
+        if bytes > MOST_DATAGRAM {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut datagram = vec![0; bytes];
+        stream.read_exact(&mut datagram).await?;
+        if tell.send(PeerNews::Datagram(datagram)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
