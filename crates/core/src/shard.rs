@@ -20,7 +20,7 @@ use crate::id::{ConnId, NameHash};
 use crate::identity::Access;
 use crate::kinds::Kinds;
 use crate::letter::{Letter, Op, ShardMessage, ToEdge};
-use crate::node::ClusterView;
+use crate::node::ClusterViews;
 use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::store::{Sorted, Store, StoreId};
@@ -401,19 +401,19 @@ impl<H: Host, S: Store> Shard<H, S> {
     }
 
     /// The cluster as this node knows it from now on. While the node has no lease, nothing is asked of the store.
-    pub fn set_cluster(&mut self, cluster: Arc<ClusterView>) {
-        self.ctx.cluster = cluster;
+    pub fn set_cluster(&mut self, cluster: impl Into<ClusterViews>) {
+        self.ctx.cluster = cluster.into();
         self.home.meet(&mut self.ctx);
         if S::WAITS {
-            self.edge.meet(self.ctx.cluster.store);
+            self.edge.meet(&self.ctx.cluster);
         }
     }
 
-    /// The store at which everything is written that this shard had when it met it: rooms, and sessions.
-    pub fn settled_at(&mut self) -> Option<StoreId> {
-        self.home
-            .settled_at()
-            .filter(|_| self.edge.has_written_all())
+    /// The stores at which everything is written that this shard had when it met them: rooms, and sessions.
+    pub fn settled_at(&mut self) -> Vec<StoreId> {
+        let mut stores = self.home.settled_at();
+        stores.retain(|store| self.edge.has_written_all(*store));
+        stores
     }
 
     /// The store that was given.

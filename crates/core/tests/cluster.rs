@@ -188,7 +188,7 @@ fn told(world: &mut World, at: usize) -> Vec<String> {
     let events = std::mem::take(&mut world.nodes[at].events);
     let told = events.into_iter().map(|event| match event {
         ClusterEvent::View(view) => {
-            let living: Vec<_> = view.living.iter().map(|it| it.number).collect();
+            let living: Vec<_> = view.nodes().living.iter().map(|it| it.number).collect();
             format!("view {living:?}")
         }
         ClusterEvent::Forget(number) => format!("forget {number:?}"),

@@ -379,7 +379,7 @@ fn sessions_are_written_at_a_store_that_comes_back_with_nothing() {
     assert_eq!(cluster.model.borrow().sessions(now).count(), 3);
     for node in [0, 1] {
         let shards = cluster.node(node).shards.iter_mut();
-        shards.for_each(|it| assert_eq!(it.settled_at(), Some(StoreId(8))));
+        shards.for_each(|it| assert_eq!(it.settled_at(), [StoreId(8)]));
     }
     cluster.settled = true;
     cluster.tell_all();

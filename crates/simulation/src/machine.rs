@@ -4,10 +4,8 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use std::sync::Arc;
-
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
-use roomcast_core::node::ClusterView;
+use roomcast_core::node::ClusterViews;
 use roomcast_core::store::Store;
 use roomcast_core::{Access, ConnId, Encoding, NodeNumber, Now, Shard, ShardAddress, ShardMessage};
 use roomcast_protocol::Format;
@@ -74,7 +72,7 @@ impl Poll {
 /// What a node tells its shards.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
-    View(Arc<ClusterView>),
+    View(ClusterViews),
     Forget(NodeNumber),
     Lost(NodeNumber),
     Letter(ShardAddress, Box<[u8]>),

@@ -332,7 +332,7 @@ impl Server {
     }
 
     /// Shards that have turned since this was asked last, and at which store each has written its rooms.
-    pub(crate) fn take_turned(&mut self) -> Vec<(u16, Option<StoreId>)> {
+    pub(crate) fn take_turned(&mut self) -> Vec<(u16, Vec<StoreId>)> {
         let workers = (0..).zip(&mut self.workers);
         let turned = workers.filter_map(|(shard, it)| {
             let turns = std::mem::take(&mut it.turns);

@@ -1,4 +1,4 @@
-//! A node's place among the others: its agent and its links, as one machine.
+//! A node's place among the others: its agents, one at each store, and its links, as one machine.
 //!
 //! What happens on each side follows on the other: who lives decides which links there are, and a lost link gives a
 //! node another number. The machine brings both together and says what the shards are told, in the order that they
@@ -7,25 +7,27 @@
 //! It does no I/O and reads no clock. After each call take the events, the beats ([`Cluster::poll_beat`]) and the
 //! datagrams ([`Cluster::poll_transmit`]) until there are none.
 
+mod agents;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use roomcast_protocol::mutated;
 
 use crate::address::{NodeNumber, ShardAddress};
-use crate::node::{ClusterView, NodeAgent, NodeSettings, NodeStats};
+use crate::node::{ClusterView, ClusterViews, NodeSettings, NodeStats};
 use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
-use crate::store::{Beat, Beaten, NodeId, StoreError, StoreId, Ticket};
+use crate::store::{Beat, Beaten, NodeId, Slot, StoreError, StoreId, Ticket};
 use crate::time::Now;
+use agents::Agents;
+pub use agents::StoreAt;
 use waiting::Waiting;
 
 /// What the shards are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterEvent {
     /// All of them: the cluster as it is from now on ([`Shard::set_cluster`](crate::Shard::set_cluster)).
-    View(Arc<ClusterView>),
+    View(ClusterViews),
     /// All of them: nothing goes to this node any more, and nothing comes from it. Whatever has a way to it forgets
     /// that.
     Forget(NodeNumber),
@@ -53,13 +55,12 @@ pub struct ClusterStats {
     pub waiting_bytes: usize,
 }
 
-/// The agent of a node and its links.
+/// The agents of a node and its links.
 #[derive(Debug)]
 pub struct Cluster {
     shards: u16,
-    agent: NodeAgent,
+    agents: Agents,
     post: Post,
-    view: Arc<ClusterView>,
     waiting: Waiting,
     events: VecDeque<ClusterEvent>,
     stats: ClusterStats,
@@ -69,50 +70,60 @@ impl Cluster {
     /// A node that has no lease yet.
     pub fn new(node: NodeSettings, post: PostSettings, key: PostKey) -> Cluster {
         let shards = node.shards;
-        let mut agent = NodeAgent::new(node);
-        let view = agent.poll_view().unwrap_or_default();
+        let agents = Agents::new(node);
+        let views = agents.views().clone();
         Cluster {
             shards,
-            agent,
+            agents,
             post: Post::new(post, key),
-            events: VecDeque::from([ClusterEvent::View(view.clone())]),
-            view,
+            events: VecDeque::from([ClusterEvent::View(views)]),
             waiting: Waiting::default(),
             stats: ClusterStats::default(),
         }
     }
 
-    /// Which store answers from now on.
+    /// Which store answers from now on, for all keys.
     pub fn store_is(&mut self, now: Now, store: StoreId) {
-        self.agent.store_is(now, store);
+        let whole = StoreAt {
+            store: Some(store),
+            anchor: Slot::default(),
+            ranges: vec![(Slot(0), Slot(Slot::COUNT - 1))],
+        };
+        self.stores_are(now, &[whole]);
     }
 
-    /// A shard has turned. `settled_at`: the store at which it has written all rooms that it had, or given them up.
-    pub fn turned(&mut self, shard: u16, settled_at: Option<StoreId>) {
-        self.agent.turned(shard);
-        if let Some(store) = settled_at {
-            self.agent.renewed(shard, store);
-        }
+    /// Which stores share the keys from now on; none: as before. This node has a lease at each.
+    ///
+    /// One that has slots of another one which is not there any more has taken its place: what only that one had is
+    /// written there. Who keeps none of its slots is left.
+    pub fn stores_are(&mut self, now: Now, stores: &[StoreAt]) {
+        self.agents.stores_are(now, stores);
+        self.follow(now);
+    }
+
+    /// A shard has turned. `settled_at`: stores at which it has written all rooms that it had, or given them up.
+    pub fn turned(&mut self, shard: u16, settled_at: impl IntoIterator<Item = StoreId>) {
+        self.agents.turned(shard, settled_at);
     }
 
     /// Shards that have not turned since the last beat: they are woken when the next one is due.
     pub fn waits_for(&self) -> impl Iterator<Item = u16> {
-        self.agent.waits_for()
+        self.agents.waits_for()
     }
 
     /// When the next beat is due, in microseconds; `None`: there is no store.
     pub fn beat_at(&self) -> Option<u64> {
-        self.agent.next_wake()
+        self.agents.next_wake()
     }
 
     /// The beat that is to be sent now, if one is.
     pub fn poll_beat(&mut self, now: Now) -> Option<(Ticket, Beat)> {
-        self.agent.poll_beat(now)
+        self.agents.poll_beat(now)
     }
 
     /// A beat was answered; in any order, late, again, or not at all.
     pub fn answered(&mut self, now: Now, ticket: Ticket, answer: Result<Beaten, StoreError>) {
-        self.agent.answered(now, ticket, answer);
+        self.agents.answered(now, ticket, answer);
         self.follow(now);
     }
 
@@ -175,15 +186,20 @@ impl Cluster {
         self.waiting.bytes() == 0 && self.post.unacked() == 0
     }
 
-    /// The cluster as it is known.
-    pub fn view(&self) -> &Arc<ClusterView> {
-        &self.view
+    /// The cluster as it is known, at each store.
+    pub fn views(&self) -> &ClusterViews {
+        self.agents.views()
+    }
+
+    /// Who lives, at any store.
+    pub fn view(&self) -> &ClusterView {
+        self.agents.views().nodes()
     }
 
     /// What was counted.
     pub fn stats(&mut self) -> (&ClusterStats, &NodeStats, &PostStats) {
         self.stats.waiting_bytes = self.waiting.bytes();
-        (&self.stats, self.agent.stats(), self.post.stats())
+        (&self.stats, self.agents.stats(), self.post.stats())
     }
 
     /// Brings agent and post together until neither has news.
@@ -204,10 +220,9 @@ impl Cluster {
     }
 
     fn take_view(&mut self, now: Now) {
-        if let Some(view) = self.agent.poll_view() {
-            self.view = view.clone();
-            self.post.meet(now, &view);
-            self.events.push_back(ClusterEvent::View(view));
+        if let Some(views) = self.agents.poll_views() {
+            self.post.meet(now, views.nodes());
+            self.events.push_back(ClusterEvent::View(views));
         }
     }
 
@@ -224,7 +239,7 @@ impl Cluster {
     /// The view goes first: whoever looks for a way to the node again must not find the number that is gone.
     fn lost(&mut self, now: Now, node: NodeNumber) {
         self.stats.letters_lost += self.waiting.drop_all(node);
-        self.agent.link_lost(node);
+        self.agents.link_lost(node);
         self.take_view(now);
         self.events.push_back(ClusterEvent::Forget(node));
         if !mutated!("lost_link_is_not_told") {

@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::id::NameHash;
 use crate::kinds::Kinds;
 use crate::letter::{Exclusion, Op, ShardMessage, ToEdge};
-use crate::node::ClusterView;
+use crate::node::ClusterViews;
 use crate::settings::Settings;
 use crate::spare::SpareBuffers;
 use crate::stats::Stats;
@@ -36,7 +36,7 @@ pub(crate) struct Context<H> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Arc<Kinds>,
     /// The cluster as this node knows it: nothing of it where there is no store.
-    pub(crate) cluster: Arc<ClusterView>,
+    pub(crate) cluster: ClusterViews,
     pub(crate) names: NameHash,
     pub(crate) host: H,
     pub(crate) pool: ChunkPool,
@@ -79,7 +79,7 @@ impl<H: Host> Context<H> {
             count,
             settings,
             kinds,
-            cluster: Arc::default(),
+            cluster: ClusterViews::default(),
             names,
             host,
             pool: ChunkPool::new(),

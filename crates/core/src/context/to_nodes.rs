@@ -15,7 +15,7 @@ const BUFFER: usize = 256 * 1024;
 impl<H> Context<H> {
     /// Whether a node lives, as far as is known here. Nothing goes to one that doesn't, and nothing comes from it.
     pub(crate) fn lives(&self, node: NodeNumber) -> bool {
-        node == NodeNumber::OWN || self.cluster.numbered(node).is_some()
+        node == NodeNumber::OWN || self.cluster.nodes().numbered(node).is_some()
     }
 
     /// The shard of a node on which a name with this hash is at home. All nodes have the same key for it.
@@ -23,7 +23,7 @@ impl<H> Context<H> {
         if node == NodeNumber::OWN {
             return Some(self.home_of(hash));
         }
-        let living = self.cluster.numbered(node)?;
+        let living = self.cluster.nodes().numbered(node)?;
         let shard = NameHash::home(hash, living.shards);
         Some(ShardAddress::new(node, shard))
     }
@@ -92,8 +92,8 @@ impl<H> Context<H> {
         self.to_gateways.retain(|to, _| !of_it(to));
         self.in_transit_to_nodes.retain(|to, _| !of_it(to));
         if self.lives(node) {
-            let cluster = std::sync::Arc::make_mut(&mut self.cluster);
-            cluster.living.retain(|it| it.number != node);
+            self.cluster
+                .change(|view| view.living.retain(|it| it.number != node));
         }
     }
 }

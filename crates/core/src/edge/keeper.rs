@@ -11,7 +11,8 @@ use crate::edge::session::Session;
 use crate::edge::user_set::OfUser;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnId};
-use crate::store::{NodeId, Request, StoreId, Ticket};
+use crate::node::{ClusterView, ClusterViews};
+use crate::store::{KeyOf, NodeId, Request, Slot, StoreId, Ticket};
 
 /// Microseconds after which a request is repeated for the first time, and at most.
 const FIRST_PAUSE: u64 = 50_000;
@@ -66,9 +67,10 @@ pub(super) struct Keeper {
     /// Connections that are given more of their inboxes when they have read what they have.
     with_mail: BTreeSet<u64>,
     pub(super) mail: Mail,
-    /// The store that there is, how many sessions only another one has confirmed, and up to which these are being written.
-    store: StoreId,
-    to_write: usize,
+    /// The cluster as it was handed over last; at each store, how many sessions only another one has confirmed; and up to
+    /// which these are being written.
+    cluster: ClusterViews,
+    to_write: Vec<usize>,
     is_writing: bool,
     written_to: Option<ClientId>,
     /// Sessions that are about to be told to their users' sets, or are out of them.
@@ -82,6 +84,8 @@ pub(super) struct Copied {
     pub(super) turn: u64,
     /// The store that has confirmed it last.
     pub(super) known: Option<StoreId>,
+    /// The slot of its user's set, and the store that has confirmed that it is in there.
+    pub(super) in_set: Option<(Slot, StoreId)>,
     /// How often it has changed; up to which change it is saved; which one the request under way has.
     pub(super) changes: u64,
     pub(super) saved: u64,
@@ -153,6 +157,7 @@ impl Copied {
         Copied {
             turn,
             known: None,
+            in_set: None,
             changes: 0,
             saved: 0,
             saving: 0,
@@ -171,7 +176,7 @@ impl Asked {
         self.ticket == ticket
     }
 
-    /// The store that there was when it was asked: it, or one that came later, has answered.
+    /// The store that there was for it when it was asked: it, or one that came later, has answered.
     pub(super) fn store(&self) -> StoreId {
         self.store
     }
@@ -202,13 +207,13 @@ impl Keeper {
     /// A session is here from now on.
     pub(super) fn put(&mut self, client: ClientId, copied: Copied) {
         self.remove(client);
-        self.to_write += usize::from(copied.is_elsewhere(self.store));
         self.copies.insert(client, copied);
+        self.count(client, |to_write| to_write + 1);
     }
 
     pub(super) fn remove(&mut self, client: ClientId) -> Option<Copied> {
+        self.count(client, |to_write| to_write - 1);
         let copied = self.copies.remove(&client)?;
-        self.to_write -= usize::from(copied.is_elsewhere(self.store));
         self.ending -= usize::from(copied.ending.is_some());
         Some(copied)
     }
@@ -287,10 +292,19 @@ impl Keeper {
     /// Asks for something. The caller keeps what is returned until there is an answer.
     pub(super) fn ask(&mut self, about: impl Into<About>, request: Request) -> Asked {
         let ticket = self.submit(about.into(), request.clone());
+        let store = match &request {
+            Request::User(change) => self.cluster.of(KeyOf::User(&change.user)).store,
+            Request::Take(take) => self.store_of(&take.client),
+            Request::Save(save) => self.store_of(&save.client),
+            Request::End(end) => self.store_of(&end.client),
+            Request::InboxRead(read) => self.store_of(&read.client),
+            Request::InboxAppend(append) => self.store_of(&append.to),
+            _ => StoreId::default(),
+        };
         Asked {
             ticket,
             request,
-            store: self.store,
+            store,
             tries: 0,
             again_at: None,
         }
@@ -336,23 +350,58 @@ impl Keeper {
         std::mem::take(&mut self.requests)
     }
 
-    /// There is this store from here on: what only another one has is written there.
-    pub(super) fn meet(&mut self, store: StoreId) {
-        if self.store != store {
-            self.store = store;
-            let copies = self.copies.values();
-            self.to_write = copies.filter(|it| it.is_elsewhere(store)).count();
-            (self.is_writing, self.written_to) = (true, None);
+    /// There are these stores from here on: what only another one has is written there.
+    pub(super) fn meet(&mut self, cluster: &ClusterViews) {
+        let before = std::mem::replace(&mut self.cluster, cluster.clone());
+        let mut stores = cluster.stores().iter().zip(before.stores());
+        let same = stores.all(|(one, other)| one.store == other.store);
+        if same && cluster.has_slots_of(&before) && !self.to_write.is_empty() {
+            return;
         }
+        self.to_write = vec![0; cluster.stores().len()];
+        let clients: Vec<_> = self.copies.keys().copied().collect();
+        for client in clients {
+            self.count(client, |to_write| to_write + 1);
+        }
+        (self.is_writing, self.written_to) = (true, None);
     }
 
     /// A store has confirmed a session.
     pub(super) fn confirm(&mut self, client: ClientId, store: StoreId) {
+        self.count(client, |to_write| to_write - 1);
         if let Some(copied) = self.copies.get_mut(&client) {
-            self.to_write -= usize::from(copied.is_elsewhere(self.store));
             copied.known = Some(store);
-            self.to_write += usize::from(copied.is_elsewhere(self.store));
         }
+        self.count(client, |to_write| to_write + 1);
+    }
+
+    /// Counts a session with those of its store, if it is to be written there.
+    fn count(&mut self, client: ClientId, change: impl Fn(usize) -> usize) {
+        let Some(copied) = self.copies.get(&client).filter(|it| it.known.is_some()) else {
+            return;
+        };
+        let Some(at) = self.cluster.place_of(KeyOf::Session(&client)) else {
+            return;
+        };
+        let view = self.cluster.stores().get(at);
+        if let Some(to_write) = self.to_write.get_mut(at)
+            && view.is_some_and(|view| copied.is_elsewhere(view.store))
+        {
+            *to_write = change(*to_write);
+        }
+    }
+
+    fn store_of(&self, client: &ClientId) -> StoreId {
+        self.cluster.of(KeyOf::Session(client)).store
+    }
+
+    /// Whether a session, or that it is in its user's set, is to be written at another store than before.
+    fn is_elsewhere(&self, client: &ClientId, copied: &Copied) -> bool {
+        let is_other =
+            |view: &ClusterView, known| view.store != StoreId::default() && view.store != known;
+        let session = self.cluster.of(KeyOf::Session(client));
+        copied.known.is_some_and(|it| is_other(session, it))
+            || (copied.in_set).is_some_and(|(slot, it)| is_other(self.cluster.at(slot), it))
     }
 
     /// The next session that is to be written at this store, if there may be one more request now.
@@ -361,9 +410,8 @@ impl Keeper {
             return None;
         }
         let from = self.written_to.map_or(Unbounded, Excluded);
-        let store = self.store;
         let mut behind = self.copies.range((from, Unbounded));
-        let next = behind.find(|(_, it)| it.is_elsewhere(store));
+        let next = behind.find(|(client, it)| self.is_elsewhere(client, it));
         self.written_to = next.map(|(client, _)| *client);
         // What is not confirmed then was asked for once, and is asked for again by itself.
         self.is_writing = self.written_to.is_some();
@@ -371,12 +419,13 @@ impl Keeper {
     }
 
     fn may_write_more(&self) -> bool {
-        self.is_writing && self.to_write > 0 && self.tickets.len() < MOST_AT_ONCE
+        self.is_writing && self.tickets.len() < MOST_AT_ONCE
     }
 
-    /// Whether this store has confirmed all sessions that another one had.
-    pub(super) fn has_written_all(&self) -> bool {
-        self.to_write == 0
+    /// Whether this store has confirmed all sessions that another one had, and that are to be there.
+    pub(super) fn has_written_all(&self, store: StoreId) -> bool {
+        let mut stores = self.cluster.stores().iter().zip(&self.to_write);
+        !stores.any(|(view, to_write)| view.store == store && *to_write > 0)
     }
 
     /// Whether a turn has to follow.

@@ -24,7 +24,7 @@ impl<S: Store> Edge<S> {
         let Taken::Other(record) = taken else {
             return self.lose(ctx, now, client, CloseCode::Reconnect);
         };
-        let own = ctx.cluster.own.map(|own| own.home.node);
+        let own = ctx.cluster.nodes().own.map(|own| own.home.node);
         let turn = self.keeper.copy(client).map(|it| it.turn);
         if own == Some(record.node) && turn == Some(record.turn) {
             // It was written by another request.

@@ -14,8 +14,8 @@ use crate::host::Host;
 use crate::id::{ClientId, NameHash};
 use crate::letter::{DirectMessage, Letter, News, Receipt, Recipient};
 use crate::store::{
-    Answer, InboxAppend, InboxAppended, NodeId, Request, Store, StoreError, Take, Taken, Ticket,
-    UserChange,
+    Answer, InboxAppend, InboxAppended, KeyOf, NodeId, Request, Store, StoreError, Take, Taken,
+    Ticket, UserChange,
 };
 use crate::time::Now;
 use crate::wire;
@@ -116,7 +116,8 @@ impl<S: Store> Edge<S> {
     ) {
         let random = ctx.host.random();
         // While sessions are written at another store than before, one may be yet to come.
-        let yet_to_come = |store| !ctx.cluster.settled || store != ctx.cluster.store;
+        let cluster = ctx.cluster.of(KeyOf::Session(&to));
+        let yet_to_come = |store| !cluster.settled || store != cluster.store;
         let Some(outbox) = self.keeper.mail.outbox(to) else {
             return;
         };
@@ -199,10 +200,15 @@ impl<S: Store> Edge<S> {
         client: ClientId,
     ) -> Option<ShardAddress> {
         let hash = ctx.names.hash(client.as_str());
-        if ctx.cluster.own.is_some_and(|own| own.home.node == node) {
+        if ctx
+            .cluster
+            .nodes()
+            .own
+            .is_some_and(|own| own.home.node == node)
+        {
             return Some(ctx.home_of(hash));
         }
-        let node = ctx.cluster.node(node)?;
+        let node = ctx.cluster.nodes().node(node)?;
         let shard = NameHash::home(hash, node.shards);
         Some(ShardAddress::new(node.number, shard))
     }

@@ -12,8 +12,10 @@ use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
+use crate::node::ClusterViews;
 use crate::store::{
-    Answer, End, NodeId, Request, Save, SessionRecord, Store, StoreError, StoreId, Take, Ticket,
+    Answer, End, KeyOf, NodeId, Request, Save, SessionRecord, Store, StoreError, StoreId, Take,
+    Ticket,
 };
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
@@ -129,14 +131,14 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    /// There is this store from here on.
-    pub(crate) fn meet(&mut self, store: StoreId) {
-        self.keeper.meet(store);
+    /// There are these stores from here on.
+    pub(crate) fn meet(&mut self, cluster: &ClusterViews) {
+        self.keeper.meet(cluster);
     }
 
-    /// Whether all sessions are written at the store that there is.
-    pub(crate) fn has_written_all(&self) -> bool {
-        self.keeper.has_written_all()
+    /// Whether all sessions that are to be written at a store are there.
+    pub(crate) fn has_written_all(&self, store: StoreId) -> bool {
+        self.keeper.has_written_all(store)
     }
 
     fn save<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId) {
@@ -152,15 +154,17 @@ impl<S: Store> Edge<S> {
             let end = Request::End(End { client, turn });
             return self.ask_of(client, end);
         }
-        if copied.saved == copied.changes && !copied.is_elsewhere(ctx.cluster.store) {
+        let cluster = ctx.cluster.of(KeyOf::Session(&client));
+        let store = cluster.store;
+        if copied.saved == copied.changes && !copied.is_elsewhere(store) {
             return;
         }
-        let Some(own) = ctx.cluster.acts(now.micros) else {
+        let Some(own) = cluster.acts(now.micros) else {
             return self.keeper.look_at(client, now.micros + NO_LEASE);
         };
         let (changes, (away_since, grace)) = (copied.changes, copied.away);
         let (turn, node) = (copied.turn, own.node);
-        let known = copied.known.filter(|store| *store == ctx.cluster.store);
+        let known = copied.known.filter(|known| *known == store);
         let Some(value) = self.pack(ctx, client, away_since) else {
             self.keeper.remove(client);
             return;
@@ -313,7 +317,8 @@ impl<S: Store> Edge<S> {
         if let Some(store) = store {
             self.keeper.confirm(client, store);
         }
-        if saved < changes || store != Some(ctx.cluster.store) {
+        let cluster = ctx.cluster.of(KeyOf::Session(&client));
+        if saved < changes || store != Some(cluster.store) {
             self.keeper.look_now(client);
         }
         self.ask_of_user(ctx, client);

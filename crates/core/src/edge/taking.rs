@@ -22,8 +22,8 @@ use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::letter::{Letter, OpKind, Place, Resume, RoomRef, SessionTaken};
 use crate::player::PlayerNum;
 use crate::store::{
-    Answer, InboxRead, InboxSlice, Request, SessionRecord, Store, StoreError, StoreId, Take, Taken,
-    Ticket,
+    Answer, InboxRead, InboxSlice, KeyOf, Request, SessionRecord, Store, StoreError, StoreId, Take,
+    Taken, Ticket,
 };
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
@@ -100,7 +100,7 @@ impl<S: Store> Edge<S> {
         {
             return;
         }
-        let Some(own) = ctx.cluster.acts(now.micros) else {
+        let Some(own) = ctx.cluster.of(KeyOf::Session(&client)).acts(now.micros) else {
             return self.keeper.look_at(client, now.micros + NO_LEASE);
         };
         let take = Take {
@@ -150,9 +150,10 @@ impl<S: Store> Edge<S> {
             copied.asked = None;
         }
         self.keeper.look_now(client);
+        let cluster = ctx.cluster.of(KeyOf::Session(&client));
         match taken {
             Taken::Nothing(store)
-                if (!ctx.cluster.settled || store != ctx.cluster.store)
+                if (!cluster.settled || store != cluster.store)
                     && self.keeper.copy(client).is_none() =>
             {
                 // A node that lives may have yet to write it at this store.

@@ -6,7 +6,9 @@ use crate::edge::keeper::{About, Asked};
 use crate::edge::saving::RECORD_ENDS;
 use crate::host::Host;
 use crate::id::ClientId;
-use crate::store::{Answer, NodeId, Request, Store, StoreError, Take, Taken, Ticket, UserChange};
+use crate::store::{
+    Answer, KeyOf, NodeId, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
+};
 use crate::time::Now;
 
 /// A session that is put into the set of its user, or taken out.
@@ -131,7 +133,7 @@ impl<S: Store> Edge<S> {
         result: Result<Answer, StoreError>,
     ) {
         let random = ctx.host.random();
-        let own = ctx.cluster.own.map(|own| own.home.node);
+        let own = ctx.cluster.nodes().own.map(|own| own.home.node);
         let Some(of_user) = self.keeper.of_users.get_mut(&client) else {
             return;
         };
@@ -162,7 +164,7 @@ impl<S: Store> Edge<S> {
             ) => {
                 let other = others.pop();
                 // One whose node is gone counts again if its client comes back.
-                let lives = |node| own == Some(node) || ctx.cluster.node(node).is_some();
+                let lives = |node| own == Some(node) || ctx.cluster.nodes().node(node).is_some();
                 let is_there = match taken {
                     Taken::Nothing(_) => false,
                     Taken::Taken(record) | Taken::Other(record) => lives(record.node),
@@ -192,7 +194,11 @@ impl<S: Store> Edge<S> {
                 self.ask_of_user(ctx, client);
             }
             None => {
-                self.keeper.of_users.remove(&client);
+                let of_user = self.keeper.of_users.remove(&client);
+                let slot = of_user.map(|it| Slot::of(KeyOf::User(&it.user)));
+                if let Some(copied) = self.keeper.copy_mut(client) {
+                    copied.in_set = slot.map(|slot| (slot, asked.store()));
+                }
                 self.tell_saved(ctx, now, client);
             }
         }

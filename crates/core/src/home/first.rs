@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::id::HomeRoomId;
 use crate::letter::{Letter, RoomRef};
 use crate::node::OTHERS_CLAIM_AFTER;
-use crate::store::{HomeName, Store};
+use crate::store::{HomeName, KeyOf, Store};
 use crate::time::{Now, micros};
 
 /// Milliseconds for which an empty room stays that another node has asked for: what that is to bring is on its way.
@@ -66,10 +66,11 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
-        if ctx.cluster.acts(now.micros).is_none() {
+        let cluster = ctx.cluster.of(KeyOf::Room(&room.name));
+        if cluster.acts(now.micros).is_none() {
             return;
         }
-        let first = ctx.cluster.first_elsewhere(&room.name);
+        let first = cluster.first_elsewhere(&room.name);
         let Some(home) = first.and_then(|first| ctx.home_on(first.number, room.hash)) else {
             return;
         };
@@ -93,12 +94,13 @@ impl<S: Store> Home<S> {
         if ctx.home_of(room.hash) != ctx.own {
             return;
         }
+        let cluster = ctx.cluster.of(KeyOf::Room(&name));
         let id = match self.find(&room) {
             Some(id) => Some(id),
             // Where it was may not be where it is: whoever has asked asks the store.
             None if self.relays.knows(&name) => None,
-            None if !self.claims() || !ctx.cluster.settled => None,
-            None if ctx.cluster.acts(now.micros).is_none() => None,
+            None if !self.claims() || !cluster.settled => None,
+            None if cluster.acts(now.micros).is_none() => None,
             None => self.claim(ctx, now, &room),
         };
         let gate = id.and_then(|id| self.rooms.get_mut(id)?.gate.as_mut());
@@ -134,7 +136,8 @@ impl<S: Store> Home<S> {
             return;
         };
         let by = std::mem::take(&mut gate.wanted.by);
-        let is_here = home.is_some() && home == ctx.cluster.own.map(|own| own.home);
+        let own = ctx.cluster.at(gate.slot).own;
+        let is_here = home.is_some() && home == own.map(|own| own.home);
         gate.wanted.until = match is_here {
             true => now.micros.saturating_add(micros(STAYS)),
             false => u64::MAX,
@@ -161,7 +164,8 @@ impl<S: Store> Home<S> {
         let Some(gate) = gate.filter(|gate| gate.phase == Phase::Opening && gate.waits()) else {
             return;
         };
-        let lives = |home: &HomeName| ctx.cluster.node(home.node).is_some();
+        let cluster = ctx.cluster.at(gate.slot);
+        let lives = |home: &HomeName| cluster.node(home.node).is_some();
         match home.filter(lives) {
             Some(home) => self.theirs(ctx, now, id, home),
             None => {

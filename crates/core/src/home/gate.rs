@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::id::{ClientId, ConnRef};
 use crate::letter::ToEdge;
 use crate::player::PlayerNum;
-use crate::store::{Append, Epochs, Header, HomeName, Request, StoreId, Ticket};
+use crate::store::{Append, Epochs, Header, HomeName, Request, Slot, StoreId, Ticket};
 use crate::time::Now;
 
 /// Numbered messages of one sender that may wait for the store.
@@ -67,6 +67,8 @@ struct Waiting {
 
 #[derive(Debug)]
 pub(super) struct Gate {
+    /// Says which store has the room's record.
+    pub(super) slot: Slot,
     pub(super) phase: Phase,
     pub(super) tenure: Option<Tenure>,
     /// Whose the room is, as its record said, and when it said so first, in microseconds.
@@ -131,8 +133,9 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new() -> Gate {
+    pub(super) fn new(slot: Slot) -> Gate {
         Gate {
+            slot,
             phase: Phase::Opening,
             tenure: None,
             theirs: None,
@@ -173,7 +176,8 @@ impl Gate {
 
     /// Whether no more operations may be done for now.
     pub(super) fn is_shut<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) -> bool {
-        if self.phase != Phase::Open || self.gives_up || ctx.cluster.acts(now.micros).is_none() {
+        let acts = ctx.cluster.at(self.slot).acts(now.micros).is_some();
+        if self.phase != Phase::Open || self.gives_up || !acts {
             return true;
         }
         let (room, _) = ctx.settings.unconfirmed;
@@ -320,7 +324,7 @@ impl Gate {
         let n = self.made + u64::from(changed);
         let free = self.waiting.is_empty() && n <= self.confirmed;
         // Without a lease the room may have another home: what needs no append is not told either.
-        let free = free && ctx.cluster.acts(now.micros).is_some();
+        let free = free && ctx.cluster.at(self.slot).acts(now.micros).is_some();
         if free {
             let said: Vec<_> = ctx.let_go().collect();
             for (shard, message) in said {

@@ -51,6 +51,7 @@ use crate::id::HomeRoomId;
 use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Retention;
 use crate::logs::Logs;
+use crate::node::ClusterViews;
 use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
@@ -80,15 +81,13 @@ pub(crate) struct Home<S> {
     let_out_cut: bool,
     /// Rooms that take no operations while all of the shard hold too much.
     shut: Vec<HomeRoomId>,
-    /// Rooms were stopped, as the node had no lease.
-    stopped: bool,
-    /// What was seen of the cluster last.
-    seen: Option<Seen>,
-    /// Rooms that ask for their records.
-    line: Line,
-    /// The store that was met last, and which of the rooms that there were then may have to be written there.
-    settles_at: Option<StoreId>,
-    to_settle: Vec<HomeRoomId>,
+    /// The cluster as it was handed over last; what was seen of it at each store, and rooms that ask for their records
+    /// there.
+    met: ClusterViews,
+    seen: Vec<Seen>,
+    lines: Vec<Line>,
+    /// Stores, and which of the rooms that there were when one was met may have to be written there.
+    to_settle: Vec<(StoreId, Vec<HomeRoomId>)>,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
     /// Rooms that are at home on other nodes.
@@ -116,10 +115,9 @@ impl<S: Store> Home<S> {
             letting_out: Vec::new(),
             let_out_cut: false,
             shut: Vec::new(),
-            stopped: false,
-            seen: None,
-            line: Line::default(),
-            settles_at: None,
+            met: ClusterViews::default(),
+            seen: vec![Seen::default()],
+            lines: vec![Line::default()],
             to_settle: Vec::new(),
             rooms: Table::default(),
             by_name: HashTable::new(),
@@ -169,8 +167,12 @@ impl<S: Store> Home<S> {
         ctx.enqueue(&mut room.pending, op);
         if S::WAITS {
             room.merge_pending();
-            if room.gate.as_ref().is_some_and(|gate| gate.in_line) && room.pending.len() == 1 {
-                self.line.wait(id, true);
+            let gate = room.gate.as_ref().filter(|gate| gate.in_line);
+            if let Some(gate) = gate.filter(|_| room.pending.len() == 1)
+                && let Some(at) = ctx.cluster.place(gate.slot)
+                && let Some(line) = self.lines.get_mut(at)
+            {
+                line.wait(id, true);
             }
         }
         if !room.queued {

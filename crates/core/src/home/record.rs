@@ -58,10 +58,11 @@ impl Room {
         let may = |gate: &Gate| {
             let may = !gate.is_asking() && !gate.is_astray && gate.tenure.is_some();
             // Others may still replace a record that is pending: what is done meanwhile goes with one append.
-            may && (!gate.is_pending || ctx.cluster.settled)
+            let cluster = ctx.cluster.at(gate.slot);
+            may && cluster.own.is_some() && (!gate.is_pending || cluster.settled)
         };
         let may = self.gate.as_ref().is_some_and(|gate| may(gate));
-        may && ctx.cluster.own.is_some() && self.has_changed(logs)
+        may && self.has_changed(logs)
     }
 
     /// Puts what has changed into the next append, unless one is under way.
@@ -69,9 +70,14 @@ impl Room {
         if !self.writes(ctx, logs) {
             return;
         }
-        let (Some(gate), Some(own)) = (&mut self.gate, &ctx.cluster.own) else {
+        let Some(gate) = &mut self.gate else {
             return;
         };
+        let cluster = ctx.cluster.at(gate.slot);
+        let Some(own) = cluster.own else {
+            return;
+        };
+        let settled = cluster.settled;
         let logic = gate.logic.take_field();
         let Some(tenure) = &gate.tenure else {
             return;
@@ -111,7 +117,7 @@ impl Room {
                 timestamp: self.timestamp,
                 counts_presence: self.counts_presence,
             },
-            settled: ctx.cluster.settled,
+            settled,
             fields,
             log: any.then(|| Log {
                 last: self.offset,

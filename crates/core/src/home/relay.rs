@@ -15,7 +15,7 @@ use crate::home::refusals::refuse_absent;
 use crate::host::Host;
 use crate::id::HomeRoomId;
 use crate::letter::{Letter, Op, OpKind};
-use crate::store::{HomeName, Store};
+use crate::store::{HomeName, Slot, Store};
 use crate::time::{Now, micros};
 
 /// Milliseconds after which a relay that nobody used is forgotten. Who is in the room knows its home all the same.
@@ -118,7 +118,10 @@ impl<S: Store> Home<S> {
         id: HomeRoomId,
         home: HomeName,
     ) {
-        let living = ctx.cluster.node(home.node).map(|it| it.number);
+        // One that lives and is not at the room's store is not the room's home for long.
+        let key = self.rooms.get(id).and_then(|it| it.gate.as_ref());
+        let slot = key.map_or_else(Slot::default, |gate| gate.slot);
+        let living = ctx.cluster.at(slot).node(home.node).map(|it| it.number);
         let Some(node) = living.filter(|_| !mutated!("takes_from_the_living")) else {
             if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
                 // Since when it is named counts: a later look tells whether it lives.

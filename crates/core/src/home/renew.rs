@@ -6,9 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::gate::{Gate, Phase, Tenure};
+use crate::home::line::Line;
 use crate::home::record::{KEPT, pack_member, pack_sender};
 use crate::home::room::Room;
 use crate::host::{Host, LogNews};
@@ -16,9 +19,10 @@ use crate::id::{ClientId, HomeRoomId};
 use crate::letter::ToEdge;
 use crate::log::{Epoch, Since};
 use crate::logs::{LogId, Logs};
+use crate::node::{ClusterView, ClusterViews};
 use crate::player::PlayerNum;
 use crate::store::{
-    Answer, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Renew, Request, Store,
+    Answer, Claim, Claimed, Epochs, FieldKey, Header, HomeName, KeyOf, Log, Renew, Request, Store,
     StoreId, Written,
 };
 use crate::time::Now;
@@ -42,8 +46,14 @@ pub(super) struct Renewal {
     appended: u64,
 }
 
-/// What was seen of the cluster last: this node's lease, the store, and whether it is settled.
-pub(super) type Seen = (HomeName, StoreId, bool);
+/// What was seen of the cluster at a store.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// This node's lease, the store, and whether it is settled there.
+    known: Option<(HomeName, StoreId, bool)>,
+    /// Rooms were stopped, as the node had no lease.
+    pub(super) stopped: bool,
+}
 
 impl Tenure {
     fn is_of(&self, home: HomeName, store: StoreId) -> bool {
@@ -54,24 +64,31 @@ impl Tenure {
 impl<S: Store> Home<S> {
     /// The cluster is another one: rooms that waited for that go on, and those of another lease or store seek their record.
     pub(crate) fn meet<H: Host>(&mut self, ctx: &mut Context<H>) {
-        let Some(own) = ctx.cluster.own else {
+        let cluster = ctx.cluster.clone();
+        let Some(others) = self.others_at(&cluster) else {
             return;
         };
-        let (store, settled) = (ctx.cluster.store, ctx.cluster.settled);
-        let seen = Some((own.home, store, settled));
-        if std::mem::replace(&mut self.seen, seen) == seen && !self.stopped {
-            return;
-        }
-        self.stopped = false;
-        self.letting_out.clear();
-        self.line.clear();
+        let place = |room: &Room| {
+            let gate = room.gate.as_ref()?;
+            cluster.place(gate.slot)
+        };
         let ids: Vec<_> = self.rooms.numbers().collect();
-        if self.settles_at != Some(store) {
-            self.settles_at = Some(store);
-            self.to_settle.clone_from(&ids);
+        for (at, view) in cluster.stores().iter().enumerate() {
+            let is_met = self.to_settle.iter().any(|(store, _)| *store == view.store);
+            if others.contains(&at) && !is_met {
+                let rooms = ids.iter().copied();
+                let is_there = |id: &HomeRoomId| self.rooms.get(*id).and_then(place) == Some(at);
+                let rooms = rooms.filter(is_there).collect();
+                self.to_settle.push((view.store, rooms));
+            }
         }
         for id in ids {
             let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            let at = place(room).filter(|at| others.contains(at));
+            let view = at.and_then(|at| cluster.stores().get(at));
+            let Some((own, store)) = view.and_then(|it| Some((it.own?, it.store))) else {
                 continue;
             };
             room.meet(ctx, &mut self.logs, (own.home, store));
@@ -82,50 +99,100 @@ impl<S: Store> Home<S> {
         }
     }
 
-    /// The store at which all rooms are written that there were when it was met.
-    pub(crate) fn settled_at(&mut self) -> Option<StoreId> {
-        let store = self.settles_at?;
-        while let Some(id) = self.to_settle.last() {
-            let room = self.rooms.get(*id);
-            if room.is_some_and(|room| !room.is_written_at(store)) {
-                return None;
+    /// The places of stores at which the cluster is another one than was seen, for the rooms there; those whose slots have
+    /// moved too. Nobody waits in their lines any more. `None`: there are none.
+    fn others_at(&mut self, cluster: &ClusterViews) -> Option<SmallVec<[usize; 4]>> {
+        let before = std::mem::replace(&mut self.met, cluster.clone());
+        let moved = !cluster.has_slots_of(&before);
+        let stores = cluster.stores();
+        self.seen.resize_with(stores.len(), Seen::default);
+        self.lines.resize_with(stores.len(), Line::default);
+        let mut others = SmallVec::new();
+        for (at, (view, seen)) in stores.iter().zip(&mut self.seen).enumerate() {
+            let Some(own) = view.own else {
+                continue;
+            };
+            let is_same = |it: &Arc<ClusterView>| Arc::ptr_eq(it, view);
+            let is_news = !before.stores().get(at).is_some_and(is_same);
+            let known = Some((own.home, view.store, view.settled));
+            let other = std::mem::replace(&mut seen.known, known) != known;
+            if moved || other || seen.stopped && is_news {
+                seen.stopped = false;
+                others.push(at);
             }
-            self.to_settle.pop();
         }
-        Some(store)
+        let is_there = |store| stores.iter().any(|view| view.store == store);
+        self.to_settle.retain(|(store, _)| is_there(*store));
+        if others.is_empty() {
+            return None;
+        }
+        let rooms = &self.rooms;
+        self.letting_out.retain(|id| {
+            let gate = rooms.get(*id).and_then(|room| room.gate.as_ref());
+            let at = gate.and_then(|gate| cluster.place(gate.slot));
+            at.is_some_and(|at| !others.contains(&at))
+        });
+        for at in &others {
+            self.lines.get_mut(*at).into_iter().for_each(Line::clear);
+        }
+        Some(others)
+    }
+
+    /// The stores at which all rooms are written that there were when they were met.
+    pub(crate) fn settled_at(&mut self) -> Vec<StoreId> {
+        let rooms = &self.rooms;
+        let mut settled = Vec::new();
+        for (store, to_settle) in &mut self.to_settle {
+            while let Some(id) = to_settle.last() {
+                let room = rooms.get(*id);
+                if room.is_some_and(|room| !room.is_written_at(*store)) {
+                    break;
+                }
+                to_settle.pop();
+            }
+            if to_settle.is_empty() {
+                settled.push(*store);
+            }
+        }
+        settled
     }
 
     /// Whether a room has to wait until fewer claims are under way. Those in which something waits go first.
     pub(super) fn has_to_line_up<H: Host>(&mut self, ctx: &Context<H>, id: HomeRoomId) -> bool {
-        if self.line.free(ctx.count) > 0 {
-            return false;
-        }
         let Some(room) = self.rooms.get_mut(id) else {
             return false;
         };
         let waits = !room.pending.is_empty();
-        if let Some(gate) = &mut room.gate {
-            gate.in_line = true;
-            gate.wait_for_cluster();
-            self.line.wait(id, waits || gate.holds());
-        }
+        let Some(gate) = &mut room.gate else {
+            return false;
+        };
+        let place = ctx.cluster.place(gate.slot);
+        let line = place.and_then(|at| self.lines.get_mut(at));
+        let Some(line) = line.filter(|it| it.free(ctx.count) == 0) else {
+            return false;
+        };
+        gate.in_line = true;
+        gate.wait_for_cluster();
+        line.wait(id, waits || gate.holds());
         true
     }
 
     /// Fewer claims are under way: the next ones in the line may ask.
     pub(super) fn move_up<H: Host>(&mut self, ctx: &Context<H>) {
-        let mut free = self.line.free(ctx.count);
-        while free > 0 {
-            let Some(id) = self.line.next() else {
-                return;
-            };
-            let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
-            // One that had something to do later stands in both lines.
-            if let Some(gate) = gate.filter(|gate| gate.in_line) {
-                gate.in_line = false;
-                gate.cluster_changed();
-                free -= 1;
-                self.mark(id);
+        for at in 0..self.lines.len() {
+            let mut free = self.lines.get(at).map_or(0, |line| line.free(ctx.count));
+            while free > 0 {
+                let Some(id) = self.lines.get_mut(at).and_then(Line::next) else {
+                    break;
+                };
+                let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
+                // One that had something to do later stands in both lines.
+                if let Some(gate) = gate.filter(|gate| gate.in_line) {
+                    gate.in_line = false;
+                    gate.cluster_changed();
+                    free -= 1;
+                    self.mark(id);
+                }
             }
         }
     }
@@ -251,11 +318,12 @@ impl Room {
 
     /// Loaded for a lease or from a store that are not those of now: it is written, or claimed, again.
     pub(super) fn note_astray<H>(&mut self, ctx: &Context<H>) {
-        let (own, store) = (ctx.cluster.own, ctx.cluster.store);
-        if let Some(gate) = &mut self.gate
-            && let Some((tenure, own)) = gate.tenure.as_ref().zip(own)
-        {
-            gate.is_astray = !tenure.is_of(own.home, store);
+        let Some(gate) = &mut self.gate else {
+            return;
+        };
+        let cluster = ctx.cluster.at(gate.slot);
+        if let Some((tenure, own)) = gate.tenure.as_ref().zip(cluster.own) {
+            gate.is_astray = !tenure.is_of(own.home, cluster.store);
         }
     }
 
@@ -280,8 +348,8 @@ impl Room {
         logs: &mut Logs,
         now: Now,
     ) -> Option<Request> {
-        let cluster = &ctx.cluster;
         let gate = self.gate.as_ref()?;
+        let cluster = ctx.cluster.at(gate.slot);
         let tenure = gate.tenure.as_ref()?;
         if tenure.store != cluster.store {
             let is_added = gate.had == tenure.fence;
@@ -320,9 +388,10 @@ impl Room {
 
     /// Whether a record of another store names this node, and has no more than this home wrote.
     fn was_claimed<H>(&self, ctx: &Context<H>, record: &Header) -> bool {
-        let own = ctx.cluster.own.map(|own| own.home.node);
+        let cluster = ctx.cluster.of(KeyOf::Room(&self.name));
+        let own = cluster.own.map(|own| own.home.node);
         let is_own = record.home.is_some_and(|home| Some(home.node) == own);
-        is_own && record.store != ctx.cluster.store && self.has(record)
+        is_own && record.store != cluster.store && self.has(record)
     }
 
     /// What is asked next is a renewal with a higher fence than that record has.
@@ -410,8 +479,8 @@ impl Room {
         is_added: bool,
         fence: Option<u64>,
     ) -> Option<Request> {
-        let home = ctx.cluster.own?.home;
-        let store = ctx.cluster.store;
+        let cluster = ctx.cluster.at(self.gate.as_ref()?.slot);
+        let (home, store) = (cluster.own?.home, cluster.store);
         self.name_epoch(ctx, logs, now, store);
         ctx.hold();
         let logic = self.logic_field(ctx, now, !is_added);

@@ -19,8 +19,8 @@ use crate::letter::{Op, OpKind, RoomRef, ToEdge};
 use crate::log::Epoch;
 use crate::logs::{LogId, Logs, Opened};
 use crate::store::{
-    Answer, Append, Cause, Claim, Claimed, HomeName, Release, Request, Store, StoreError, Ticket,
-    Written,
+    Answer, Append, Cause, Claim, Claimed, HomeName, KeyOf, Release, Request, Slot, Store,
+    StoreError, Ticket, Written,
 };
 use crate::time::{Now, micros};
 
@@ -50,7 +50,7 @@ impl<S: Store> Home<S> {
             .insert(|id| Room::new(name.clone(), hash, id, entry, opened, now));
         self.enter_name(hash, id);
         let room = self.rooms.get_mut(id)?;
-        let mut gate = Gate::new();
+        let mut gate = Gate::new(Slot::of(KeyOf::Room(&room.name)));
         gate.ask(claim_of(ctx, now, room, None));
         room.gate = Some(Box::new(gate));
         self.mark_unsealed(id);
@@ -60,7 +60,9 @@ impl<S: Store> Home<S> {
     /// Takes what the store has answered.
     pub(super) fn hear<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         while let Some((ticket, result)) = self.store.poll(now) {
-            self.line.end(ticket);
+            for line in &mut self.lines {
+                line.end(ticket);
+            }
             if let Some(name) = self.strays.remove(&ticket) {
                 self.release_stray(ctx, now, name, result);
                 continue;
@@ -92,7 +94,7 @@ impl<S: Store> Home<S> {
                 (Request::Release(_), Ok(Answer::Done)) => self.released(ctx, now, id),
                 // There is nothing to give up at another store, and nothing to be had from asking for ever.
                 (Request::Release(release), Err(StoreError::Again(Cause::OtherStore)))
-                    if ctx.cluster.store != release.store =>
+                    if ctx.cluster.of(KeyOf::Room(&release.room)).store != release.store =>
                 {
                     self.released(ctx, now, id);
                 }
@@ -108,15 +110,16 @@ impl<S: Store> Home<S> {
 
     /// Lets out what rooms have said, as far as it may go. What is left follows in later turns.
     fn let_out<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        if ctx.cluster.acts(now.micros).is_none() {
-            return;
-        }
         let most = half_a_lane(ctx);
         for id in std::mem::take(&mut self.letting_out) {
             let gate = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut());
             let Some(gate) = gate else {
                 continue;
             };
+            if ctx.cluster.at(gate.slot).acts(now.micros).is_none() {
+                self.letting_out.push(id);
+                continue;
+            }
             let left = gate.let_out(ctx, self.turn, most);
             self.let_out_cut |= left == Left::ForTurn;
             if left != Left::Nothing {
@@ -133,7 +136,10 @@ impl<S: Store> Home<S> {
 
     /// Whether the node may act at this moment: if not, rooms wait for the next view of the cluster.
     pub(super) fn note_lease<H: Host>(&mut self, ctx: &Context<H>, now: Now) {
-        self.stopped |= ctx.cluster.acts(now.micros).is_none();
+        let stores = ctx.cluster.stores().iter();
+        for (at, seen) in stores.zip(&mut self.seen) {
+            seen.stopped |= at.acts(now.micros).is_none();
+        }
     }
 
     /// The store does not do it before somebody has changed something: it is asked rarely, and nobody waits for that.
@@ -201,6 +207,8 @@ impl<S: Store> Home<S> {
         match claimed {
             Claimed::Loaded(record) => {
                 ctx.hold();
+                let cluster = ctx.cluster.of(KeyOf::Room(&room.name));
+                let home = cluster.own.map(|own| own.home);
                 let loaded = room.load(ctx, &mut self.logs, now, *record);
                 room.note_astray(ctx);
                 room.speak(ctx, &self.logs, now);
@@ -209,7 +217,6 @@ impl<S: Store> Home<S> {
                     room.refuse_waiting(ctx, now, u64::MAX);
                     self.ask_again(ctx, now, id, None);
                 }
-                let home = ctx.cluster.own.map(|own| own.home);
                 self.answer_wanted(ctx, now, id, home.filter(|_| loaded.is_some()));
             }
             Claimed::Theirs(home) => self.theirs(ctx, now, id, home),
@@ -240,7 +247,7 @@ impl<S: Store> Home<S> {
             }
             Written::Unsettled | Written::Incomplete => {
                 let append = Append {
-                    settled: ctx.cluster.settled,
+                    settled: ctx.cluster.of(KeyOf::Room(&append.room)).settled,
                     ..append.clone()
                 };
                 let request = Request::Append(Arc::new(append));
@@ -273,7 +280,7 @@ impl<S: Store> Home<S> {
         if gate.in_line || !is_first && !gate.is_due(now) {
             return;
         }
-        if ctx.cluster.acts(now.micros).is_none() {
+        if ctx.cluster.at(gate.slot).acts(now.micros).is_none() {
             return gate.wait_for_cluster();
         }
         if seeks && self.has_to_line_up(ctx, id) {
@@ -295,8 +302,11 @@ impl<S: Store> Home<S> {
         let ticket = Ticket(self.next_ticket);
         if let Some((request, again)) = gate.begin_asking(now, ticket) {
             self.next_ticket += 1;
-            if seeks {
-                self.line.begin(ticket);
+            let place = ctx.cluster.place(gate.slot);
+            if let Some(line) = place.and_then(|at| self.lines.get_mut(at))
+                && seeks
+            {
+                line.begin(ticket);
             }
             self.tickets.insert(ticket, id);
             ctx.stats.store_requests[usize::from(again)] += 1;
@@ -411,7 +421,7 @@ fn claim_of<H: Host>(
     room: &Room,
     theirs: Option<(HomeName, u64)>,
 ) -> Request {
-    let cluster = &ctx.cluster;
+    let cluster = ctx.cluster.of(KeyOf::Room(&room.name));
     let dead = theirs.filter(|(home, named_at)| {
         cluster.is_dead(*home, *named_at) || mutated!("takes_from_the_living")
     });

@@ -43,6 +43,18 @@ impl Known {
         self.settled = None;
     }
 
+    /// These live, and may have to come to this store yet.
+    pub(super) fn expect(&mut self, living: &[LivingNode]) {
+        for node in living {
+            let node = LivingNode {
+                number: next(&mut self.met),
+                ..node.clone()
+            };
+            let is_here = false;
+            self.living.insert(node.home.node, Living { node, is_here });
+        }
+    }
+
     /// All links are lost.
     pub(super) fn forget(&mut self) {
         self.living.clear();

@@ -15,17 +15,20 @@ mod learn;
 mod rank;
 mod settings;
 mod view;
+mod views;
 
 pub use rank::{OTHERS_CLAIM_AFTER, first, rank, rank_key};
 pub use settings::NodeSettings;
 pub use view::{ClusterView, LivingNode, Own};
+pub use views::{ClusterViews, Slots};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use roomcast_protocol::mutated;
 
 use crate::address::NodeNumber;
-use crate::store::{Beat, Beaten, HomeName, StoreError, StoreId, Ticket};
+use crate::store::{Beat, Beaten, HomeName, Slot, StoreError, StoreId, Ticket};
 use crate::time::{Now, micros};
 use learn::Known;
 
@@ -46,6 +49,28 @@ pub struct NodeStats {
     pub stores: u64,
 }
 
+/// Where entries are: another store has others, and so has the same one in another place.
+type Place = (StoreId, Slot);
+
+/// What agents of one node count together: no lease is taken for that of another one.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    leases: AtomicU64,
+    tickets: AtomicU64,
+}
+
+impl NodeStats {
+    /// Adds what another agent has counted.
+    pub(crate) fn add(&mut self, other: &NodeStats) {
+        self.beats += other.beats;
+        self.answered += other.answered;
+        self.late += other.late;
+        self.errors += other.errors;
+        self.gone += other.gone;
+        self.stores += other.stores;
+    }
+}
+
 /// A beat that may be answered yet.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -53,7 +78,7 @@ struct Sent {
     at: u64,
     home: HomeName,
     begins: bool,
-    store: StoreId,
+    place: Place,
 }
 
 /// The agent of this node.
@@ -62,10 +87,12 @@ pub struct NodeAgent {
     settings: NodeSettings,
     /// The number of the last lease that was begun, answered or not.
     lease: u64,
-    /// The store that there is, as far as is known.
-    store: Option<StoreId>,
-    /// The store of the lease, and when it was met there first.
-    met: Option<(StoreId, u64)>,
+    /// The store that there is, as far as is known, and where it has the entries of nodes.
+    place: Option<Place>,
+    /// The same of the lease, and when it was met there first.
+    met: Option<(Place, u64)>,
+    /// This node may have rooms of that store though it has had no lease there.
+    came_later: bool,
     own: Option<Own>,
     /// By shard: whether it has turned since the last beat.
     turned: Vec<bool>,
@@ -73,7 +100,7 @@ pub struct NodeAgent {
     renewed: Vec<Option<StoreId>>,
     beat_at: u64,
     sent: Vec<Sent>,
-    tickets: u64,
+    counters: Arc<Counters>,
     known: Known,
     view: Arc<ClusterView>,
     /// The view is another one than was polled.
@@ -90,14 +117,15 @@ impl NodeAgent {
         let shards = usize::from(settings.shards);
         NodeAgent {
             lease: 0,
-            store: None,
+            place: None,
             met: None,
+            came_later: false,
             own: None,
             turned: vec![false; shards],
             renewed: vec![None; shards],
             beat_at: 0,
             sent: Vec::new(),
-            tickets: 0,
+            counters: Arc::default(),
             known: Known::default(),
             view: Arc::new(ClusterView {
                 rank_key: settings.rank_key,
@@ -112,10 +140,39 @@ impl NodeAgent {
 
     /// Which store answers from now on.
     pub fn store_is(&mut self, now: Now, store: StoreId) {
-        if self.store != Some(store) {
-            self.store = Some(store);
+        self.place_is(now, store, Slot::default());
+    }
+
+    /// The same, and where it keeps the entries of nodes. In another place nobody has an entry yet: as at another store,
+    /// but that all rooms are written there.
+    pub fn place_is(&mut self, now: Now, store: StoreId, anchor: Slot) {
+        let place = Some((store, anchor));
+        if self.place != place {
+            self.place = place;
             self.beat_at = now.micros;
         }
+    }
+
+    /// What this agent counts by.
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Counts leases and beats together with the agents of this node at other stores.
+    pub(crate) fn counts_with(&mut self, counters: &Arc<Counters>) {
+        self.counters = Arc::clone(counters);
+    }
+
+    /// The store has come to those that there were: this node may have rooms that are to be written there, and so may
+    /// these.
+    pub(crate) fn comes_later(&mut self, living: &[LivingNode]) {
+        self.came_later = true;
+        self.known.expect(living);
+    }
+
+    /// Whether an answer to this beat is waited for.
+    pub(crate) fn has_sent(&self, ticket: Ticket) -> bool {
+        self.sent.iter().any(|sent| sent.ticket == ticket)
     }
 
     /// A shard has turned.
@@ -135,7 +192,7 @@ impl NodeAgent {
 
     /// A shard has written all rooms that it had at this store, or given them up.
     pub fn renewed(&mut self, shard: u16, store: StoreId) {
-        let here = self.met.is_some_and(|(met, _)| met == store);
+        let here = self.met.is_some_and(|((met, _), _)| met == store);
         if let Some(renewed) = self.renewed.get_mut(usize::from(shard)).filter(|_| here) {
             *renewed = Some(store);
         }
@@ -152,7 +209,8 @@ impl NodeAgent {
 
     /// The beat that is to be sent now, if one is.
     pub fn poll_beat(&mut self, now: Now) -> Option<(Ticket, Beat)> {
-        let store = self.store?;
+        let place = self.place?;
+        let store = place.0;
         let all = self.turned.iter().all(|turned| *turned) || mutated!("hanging_shard_beats");
         if now.micros < self.beat_at || !all {
             return None;
@@ -160,9 +218,9 @@ impl NodeAgent {
         self.turned.fill(false);
         let held = self
             .own
-            .filter(|_| self.met.is_some_and(|(it, _)| it == store));
+            .filter(|_| self.met.is_some_and(|(it, _)| it == place));
         if held.is_none() && !(self.lease > 0 && mutated!("lease_begins_twice")) {
-            self.lease += 1;
+            self.lease = 1 + self.counters.leases.fetch_add(1, Ordering::Relaxed);
         }
         let home = held.map_or(self.name(), |own| own.home);
         // An answer to a first beat counts only until the next one.
@@ -173,12 +231,11 @@ impl NodeAgent {
         };
         self.beat_at = now.micros.saturating_add(micros(wait));
         // Who has never had a lease has no rooms.
-        let new = self.met.is_none();
+        let new = self.met.is_none() && !self.came_later;
         let settled = new || self.renewed.iter().all(|it| *it == Some(store));
         let settled = settled || mutated!("says_settled_too_early");
-        self.tickets += 1;
         self.stats.beats += 1;
-        let ticket = Ticket(self.tickets);
+        let ticket = Ticket(1 + self.counters.tickets.fetch_add(1, Ordering::Relaxed));
         if self.sent.len() == NodeAgent::SENT {
             self.sent.remove(0);
         }
@@ -187,7 +244,7 @@ impl NodeAgent {
             at: now.micros,
             home,
             begins: held.is_none(),
-            store,
+            place,
         });
         let beat = Beat {
             store,
@@ -220,7 +277,7 @@ impl NodeAgent {
         };
         let own = self.own.map(|own| own.home);
         let current = if sent.begins { Some(self.name()) } else { own };
-        let meant = self.store == Some(sent.store) && current == Some(sent.home);
+        let meant = self.place == Some(sent.place) && current == Some(sent.home);
         if !meant && !mutated!("any_answer_counts") {
             self.stats.late += 1;
             return;
@@ -236,7 +293,7 @@ impl NodeAgent {
 
     /// Microseconds at which [`NodeAgent::poll_beat`] has a beat, once all shards have turned.
     pub fn next_wake(&self) -> Option<u64> {
-        self.store.map(|_| self.beat_at)
+        self.place.map(|_| self.beat_at)
     }
 
     /// The newest view, if it is another one than was polled before.
@@ -295,11 +352,15 @@ impl NodeAgent {
         });
         if sent.begins {
             self.beat_at = now.micros.saturating_add(micros(self.settings.interval));
-            if self.met.is_none_or(|(store, _)| store != sent.store) {
-                self.stats.stores += 1;
-                // Who has never had a lease has no rooms.
-                self.renewed.fill(self.met.is_none().then_some(sent.store));
-                self.met = Some((sent.store, now.micros));
+            if self.met.is_none_or(|(place, _)| place != sent.place) {
+                let store = sent.place.0;
+                if self.met.is_none_or(|((met, _), _)| met != store) {
+                    self.stats.stores += 1;
+                    // Who has never had a lease has no rooms.
+                    let new = self.met.is_none() && !self.came_later;
+                    self.renewed.fill(new.then_some(store));
+                }
+                self.met = Some((sent.place, now.micros));
                 self.known.meet();
             }
         }
@@ -307,7 +368,7 @@ impl NodeAgent {
 
     /// Takes in who lives, where nothing newer is known.
     fn learn(&mut self, now: Now, sent: &Sent, beaten: &Beaten) {
-        let Some((store, met_at)) = self.met else {
+        let Some(((store, _), met_at)) = self.met else {
             return;
         };
         let mut view = ClusterView::clone(&self.view);

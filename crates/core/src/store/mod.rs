@@ -13,6 +13,7 @@
 mod node;
 mod room;
 mod session;
+mod slot;
 mod sorted;
 
 pub use node::{Beat, Beaten, NodeEntry};
@@ -23,6 +24,8 @@ pub use session::{
     End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, Take, Taken,
     UserChange,
 };
+
+pub use slot::{KeyOf, Slot};
 
 pub(crate) use sorted::Sorted;
 

@@ -13,7 +13,7 @@ use super::identity::Info;
 use super::pubsub::channel;
 use super::resp::Value;
 use super::sentinel::Sentinels;
-use super::slot::{SLOTS, tag_for};
+use super::slot::{SLOTS, anchor, tag_for};
 use super::url::Endpoint;
 
 mod rights;
@@ -84,8 +84,8 @@ impl fmt::Display for Finding {
 /// deletes.
 pub async fn check(config: &RedisConfig) -> Report {
     let mut report = Report::default();
-    for (endpoint, lowest) in masters(config, &mut report).await {
-        if let Err(failure) = check_master(&endpoint, lowest, config, &mut report).await {
+    for (endpoint, slot) in masters(config, &mut report).await {
+        if let Err(failure) = check_master(&endpoint, slot, config, &mut report).await {
             report.add(
                 Level::Error,
                 Some(&endpoint),
@@ -96,7 +96,7 @@ pub async fn check(config: &RedisConfig) -> Report {
     report
 }
 
-/// The masters, with the lowest slot of each.
+/// The masters, with a slot of each.
 async fn masters(config: &RedisConfig, report: &mut Report) -> Vec<(Endpoint, u16)> {
     match &config.mode {
         Mode::Standalone => config
@@ -156,13 +156,12 @@ async fn masters(config: &RedisConfig, report: &mut Report) -> Vec<(Endpoint, u1
                             );
                             report.add(Level::Error, Some(endpoint), text);
                         }
-                        let lowest = |(endpoint, ranges): (Endpoint, Vec<(u16, u16)>)| {
-                            let lowest = ranges.iter().map(|range| range.0).min();
-                            (endpoint, lowest.unwrap_or(0))
-                        };
-                        let mut masters: Vec<_> = map.into_iter().map(lowest).collect();
-                        masters.sort_by_key(|master| master.1);
-                        return masters;
+                        let mut masters: Vec<_> = map.into_iter().collect();
+                        masters.sort_by_key(|(_, ranges)| ranges.iter().map(|it| it.0).min());
+                        let masters = masters.into_iter();
+                        let with_slot =
+                            masters.map(|(endpoint, ranges)| (endpoint, anchor(&ranges)));
+                        return with_slot.collect();
                     }
                     Err(failure) => report.add(
                         Level::Error,
@@ -199,7 +198,7 @@ fn unreachable(what: &str, failure: &Failure) -> String {
 
 async fn check_master(
     endpoint: &Endpoint,
-    lowest: u16,
+    slot: u16,
     config: &RedisConfig,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -238,7 +237,7 @@ async fn check_master(
     check_memory(&info, &mut connection, endpoint, report).await?;
     check_persistence(&info, &mut connection, endpoint, report).await?;
     check_clock(&mut connection, endpoint, report).await?;
-    let tag = tag_for(lowest);
+    let tag = tag_for(slot);
     let names = rights::Names {
         key: format!("{}{{{tag}}}:check", config.prefix),
         channel: channel(config, &tag, NodeId(0)),

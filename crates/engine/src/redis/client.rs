@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use roomcast_core::store::{Cause, StoreError, StoreId};
+use roomcast_core::store::{Cause, Slot, StoreError, StoreId};
 use tokio::sync::watch;
 
 use super::command::Command;
@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::job::{Job, Reply, What, lock};
 use super::resp::Value;
 use super::slot::slot_of;
-use super::topology::{Entry, Table, Topology};
+use super::topology::{Entry, Ranges, Table, Topology};
 
 /// Connections to all masters. Clones share them. They end with the last clone.
 #[derive(Clone, Debug)]
@@ -41,6 +41,10 @@ pub struct Master {
     pub failure: Option<Failure>,
     /// Brings names to this master: between braces in a key or channel.
     pub tag: Arc<str>,
+    /// The slot of the tag.
+    pub anchor: Slot,
+    /// First and last slots of what it has.
+    pub ranges: Vec<(Slot, Slot)>,
 }
 
 impl Client {
@@ -55,10 +59,18 @@ impl Client {
 
     /// All masters, by their lowest slot. At first, and while the nodes of a Cluster can't be reached, there may be none.
     pub fn masters(&self) -> Vec<Master> {
+        let slots = |ranges: &Ranges| {
+            let ranges = ranges.iter();
+            ranges
+                .map(|(first, last)| (Slot(*first), Slot(*last)))
+                .collect()
+        };
         let master = |entry: &Entry| Master {
             store: entry.shared.store(),
             failure: lock(&entry.shared.failure).clone(),
             tag: Arc::clone(&entry.tag),
+            anchor: Slot(entry.anchor),
+            ranges: slots(&entry.ranges),
         };
         self.table().masters.iter().map(master).collect()
     }

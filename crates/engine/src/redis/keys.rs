@@ -1,7 +1,7 @@
 //! The names of the keys. All that belongs to one room or one session has one slot of a Redis Cluster.
 
 use roomcast_core::ClientId;
-use roomcast_core::store::HomeName;
+use roomcast_core::store::{HomeName, KeyOf};
 
 use super::commands::home_text;
 
@@ -29,7 +29,7 @@ impl Keys {
 
     /// A room's record.
     pub fn room(&self, name: &str) -> Vec<u8> {
-        self.tagged(b'r', name)
+        self.tagged(KeyOf::Room(name))
     }
 
     /// A room's log.
@@ -46,7 +46,7 @@ impl Keys {
 
     /// A session's record.
     pub fn session(&self, client: &ClientId) -> Vec<u8> {
-        self.tagged(b's', client.as_str())
+        self.tagged(KeyOf::Session(client))
     }
 
     pub(super) fn inbox(&self, client: &ClientId) -> Vec<u8> {
@@ -54,23 +54,15 @@ impl Keys {
     }
 
     pub(super) fn user(&self, user: &str) -> Vec<u8> {
-        self.tagged(b'u', user)
+        self.tagged(KeyOf::User(user))
     }
 
-    /// A name between braces says the slot. Braces within it are escaped: else whoever chooses names could put all of
-    /// them into one slot.
-    fn tagged(&self, kind: u8, name: &str) -> Vec<u8> {
-        let mut key = Vec::with_capacity(self.prefix.len() + name.len() + 4);
+    /// The tag between braces says the slot.
+    fn tagged(&self, of: KeyOf<'_>) -> Vec<u8> {
+        let mut key = Vec::with_capacity(self.prefix.len() + 48);
         key.extend_from_slice(self.prefix.as_bytes());
-        key.extend_from_slice(&[b'{', kind, b':']);
-        for &byte in name.as_bytes() {
-            match byte {
-                b'%' => key.extend_from_slice(b"%25"),
-                b'{' => key.extend_from_slice(b"%7B"),
-                b'}' => key.extend_from_slice(b"%7D"),
-                _ => key.push(byte),
-            }
-        }
+        key.push(b'{');
+        of.tag(|byte| key.push(byte));
         key.push(b'}');
         key
     }
@@ -83,6 +75,9 @@ fn with(mut key: Vec<u8>, end: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use roomcast_core::store::Slot;
+
+    use super::super::slot::slot_of;
     use super::*;
 
     fn room(name: &str) -> String {
@@ -95,5 +90,19 @@ mod tests {
         assert_eq!(room("a}b{c%"), "rc:{r:a%7Db%7Bc%25}");
         assert_ne!(room("%7D"), room("}"));
         assert_eq!(Keys::new("rc:").log("x"), b"rc:{r:x}:log");
+    }
+
+    #[test]
+    fn core_and_redis_find_the_same_slot() {
+        let keys = Keys::new("rc:");
+        let client = ClientId::from_random([3, 4]);
+        for name in ["x", "a}b{c%", "a room: ä"] {
+            assert_eq!(slot_of(&keys.room(name)), Slot::of(KeyOf::Room(name)).0);
+            assert_eq!(slot_of(&keys.log(name)), Slot::of(KeyOf::Room(name)).0);
+            assert_eq!(slot_of(&keys.user(name)), Slot::of(KeyOf::User(name)).0);
+        }
+        let slot = Slot::of(KeyOf::Session(&client)).0;
+        assert_eq!(slot_of(&keys.session(&client)), slot);
+        assert_eq!(slot_of(&keys.inbox(&client)), slot);
     }
 }

@@ -9,14 +9,16 @@ use super::cluster;
 use super::config::{Mode, RedisConfig};
 use super::master::{Shared, Source, Trouble, keep};
 use super::sentinel::{self, Sentinels};
-use super::slot::{SLOTS, tag_for};
+use super::slot::{SLOTS, anchor, tag_for};
 
 /// A master, as the table has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) shared: Arc<Shared>,
-    /// What stands between braces in the names that are kept at each master.
+    /// What stands between braces in the names that are kept at each master, and its slot.
     pub(crate) tag: Arc<str>,
+    pub(crate) anchor: u16,
+    pub(crate) ranges: Ranges,
 }
 
 /// First and last slots.
@@ -43,14 +45,16 @@ impl Table {
             })
             .collect();
         masters.sort_by_key(|master| master.0);
-        for (at, (lowest, shared, ranges)) in masters.into_iter().enumerate() {
+        for (at, (_, shared, ranges)) in masters.into_iter().enumerate() {
+            let anchor = anchor(&ranges);
+            let each = ranges.iter().map(|(first, last)| (*first, *last, at));
+            table.ranges.extend(each);
             table.masters.push(Entry {
                 shared,
-                tag: tag_for(lowest).into(),
+                tag: tag_for(anchor).into(),
+                anchor,
+                ranges,
             });
-            table
-                .ranges
-                .extend(ranges.into_iter().map(|(first, last)| (first, last, at)));
         }
         table.ranges.sort_unstable();
         table

@@ -12,8 +12,8 @@ pub(crate) enum FromShard {
     /// It has turned, as it was asked to.
     Turned {
         shard: u16,
-        /// The store at which it has all its rooms.
-        settled_at: Option<StoreId>,
+        /// The stores at which it has all its rooms.
+        settled_at: Vec<StoreId>,
     },
     /// Letters for a shard of another node.
     Letters {

@@ -90,6 +90,7 @@ impl Engine {
             mailboxes: Arc::clone(mailboxes),
             from_shards,
             status: Arc::clone(&status),
+            stores: Vec::new(),
             asked: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
             flushed: Vec::new(),
@@ -140,10 +141,13 @@ impl Drop for Engine {
     }
 }
 
-/// Says once what is wrong with the Redis that is reached first: its version, rights, what it evicts.
+/// Says once what is wrong with the Redis that is reached: its version, rights, what it evicts. All masters are waited for.
 async fn look(client: Client, config: RedisConfig) {
     let mut changes = client.changes();
-    let reached = |client: &Client| client.masters().iter().any(|it| it.store.is_some());
+    let reached = |client: &Client| {
+        let masters = client.masters();
+        !masters.is_empty() && masters.iter().all(|it| it.store.is_some())
+    };
     while !reached(&client) {
         if changes.changed().await.is_err() {
             return;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use roomcast_core::cluster::{Cluster, ClusterEvent};
+use roomcast_core::cluster::{Cluster, ClusterEvent, StoreAt};
 use roomcast_core::store::{Answer, Beaten, Cause, Request, StoreError, StoreId, Ticket};
-use roomcast_engine::redis::{Client, Commands as _, ScriptCommands, Subscription};
+use roomcast_engine::redis::{Client, Commands as _, Master, ScriptCommands, Subscription};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
@@ -24,7 +24,7 @@ const SLEEP: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 1_024;
 
 /// What is answered to a beat.
-type Heard = (Ticket, Result<Beaten, StoreError>);
+type Heard = (Ticket, StoreId, Result<Beaten, StoreError>);
 
 /// The machine of the cluster, and what it is driven with.
 pub(super) struct Node {
@@ -37,6 +37,8 @@ pub(super) struct Node {
     pub(super) mailboxes: Arc<Mailboxes>,
     pub(super) from_shards: UnboundedReceiver<FromShard>,
     pub(super) status: Arc<Status>,
+    /// The stores that the machine knows of.
+    pub(super) stores: Vec<StoreAt>,
     /// By shard: it was asked to turn, and has not said so yet.
     pub(super) asked: Vec<bool>,
     pub(super) told: Told,
@@ -50,8 +52,9 @@ impl Node {
         let mut changes = self.client.changes();
         let mut beats: JoinSet<Heard> = JoinSet::new();
         loop {
-            self.meet_store();
-            self.send(&mut beats);
+            let masters = self.client.masters();
+            self.meet_stores(&masters);
+            self.send(&mut beats, &masters);
             self.tell_shards();
             if self.cluster.is_flushed() {
                 for flushed in self.flushed.drain(..) {
@@ -81,8 +84,8 @@ impl Node {
                     }
                 }
                 Some(heard) = beats.join_next() => {
-                    if let Ok((ticket, answer)) = heard {
-                        self.beaten(ticket, answer);
+                    if let Ok((ticket, store, answer)) = heard {
+                        self.beaten(ticket, store, answer);
                     }
                 }
                 _ = changes.changed() => {}
@@ -91,28 +94,29 @@ impl Node {
         }
     }
 
-    /// Which store there is now.
-    fn meet_store(&mut self) {
-        let masters = self.client.masters();
-        if let [master] = &*masters
-            && let Some(store) = master.store
-        {
-            self.cluster.store_is(self.clock.now(), store);
+    /// Which stores there are now.
+    fn meet_stores(&mut self, masters: &[Master]) {
+        let stores: Vec<_> = masters.iter().map(store_at).collect();
+        if stores != self.stores {
+            self.cluster.stores_are(self.clock.now(), &stores);
+            self.stores = stores;
         }
     }
 
     /// Sends what is due: a beat, once all shards have turned, and datagrams.
-    fn send(&mut self, beats: &mut JoinSet<Heard>) {
+    fn send(&mut self, beats: &mut JoinSet<Heard>, masters: &[Master]) {
         let now = self.clock.now();
         if self.cluster.beat_at().is_some_and(|at| at <= now.micros) {
             self.ask_shards();
         }
         while let Some((ticket, beat)) = self.cluster.poll_beat(now) {
             let (client, commands) = (self.client.clone(), self.commands.clone());
-            let tag = tag_of(&client, beat.store);
+            let store = beat.store;
+            let master = masters.iter().find(|it| it.store == Some(store));
+            let tag = master.map(|it| Arc::clone(&it.tag));
             beats.spawn(async move {
                 let Some(tag) = tag else {
-                    return (ticket, Err(StoreError::Again(Cause::OtherStore)));
+                    return (ticket, store, Err(StoreError::Again(Cause::OtherStore)));
                 };
                 let request = Request::Beat(Box::new(beat));
                 let command = commands.command(&request, &tag);
@@ -123,7 +127,7 @@ impl Node {
                     Ok(_) => Err(StoreError::Never(Cause::Protocol)),
                     Err(error) => Err(error),
                 };
-                (ticket, beaten)
+                (ticket, store, beaten)
             });
         }
         while let Some((to, datagram)) = self.cluster.poll_transmit(now) {
@@ -166,25 +170,29 @@ impl Node {
         }
     }
 
-    fn beaten(&mut self, ticket: Ticket, answer: Result<Beaten, StoreError>) {
+    fn beaten(&mut self, ticket: Ticket, store: StoreId, answer: Result<Beaten, StoreError>) {
         let now = self.clock.now();
         match &answer {
             Ok(beaten) if !beaten.gone => self.status.heard(now.micros),
             Ok(_) => tracing::warn!(
+                store = %format_args!("{:032x}", store.0),
                 "this server was silent for longer than redis.lease: others may have taken its rooms"
             ),
             Err(error) => tracing::debug!(?error, "a beat was not answered"),
         }
         self.cluster.answered(now, ticket, answer);
-        let leased = self.cluster.view().acts(now.micros).is_some();
-        let living = self.cluster.view().living.len() + usize::from(leased);
+        let stores = self.cluster.views().stores();
+        let acts = stores.iter().filter(|it| it.acts(now.micros).is_some());
+        let (masters, leases) = (stores.len(), acts.count());
+        let living = self.cluster.view().living.len() + usize::from(leases > 0);
         let (cluster, agent, post) = self.cluster.stats();
         self.status.report(NodeReport {
             cluster: cluster.clone(),
             agent: agent.clone(),
             post: post.clone(),
             living,
-            leased,
+            masters,
+            leases,
             connected: self.peers.connected(),
         });
     }
@@ -193,13 +201,13 @@ impl Node {
     fn tell_shards(&mut self) {
         while let Some(event) = self.cluster.poll_event() {
             match event {
-                ClusterEvent::View(view) => {
-                    if view.settled {
+                ClusterEvent::View(views) => {
+                    if views.stores().iter().all(|view| view.settled) {
                         self.status.settled();
                     }
-                    self.told.view(&view);
-                    self.peers.meet(&view);
-                    self.all(|| Order::View(Arc::clone(&view)));
+                    self.told.views(&views);
+                    self.peers.meet(views.nodes());
+                    self.all(|| Order::View(views.clone()));
                 }
                 ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),
                 ClusterEvent::Lost(node) => self.all(|| Order::Lost(node)),
@@ -233,8 +241,10 @@ impl Node {
     }
 }
 
-/// What stands in the names that are kept at the master of a store.
-fn tag_of(client: &Client, store: StoreId) -> Option<Arc<str>> {
-    let mut masters = client.masters().into_iter();
-    masters.find(|it| it.store == Some(store)).map(|it| it.tag)
+fn store_at(master: &Master) -> StoreAt {
+    StoreAt {
+        store: master.store,
+        anchor: master.anchor,
+        ranges: master.ranges.clone(),
+    }
 }

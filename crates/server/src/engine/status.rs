@@ -18,8 +18,9 @@ pub(crate) struct NodeReport {
     pub(crate) post: PostStats,
     /// Living nodes, with this one.
     pub(crate) living: usize,
-    /// Whether this one has a lease.
-    pub(crate) leased: bool,
+    /// Redis servers that share the rooms, and at how many of them this server has a lease.
+    pub(crate) masters: usize,
+    pub(crate) leases: usize,
     /// Nodes that it has connected to without Redis.
     pub(crate) connected: usize,
 }
@@ -29,9 +30,10 @@ pub(crate) struct NodeReport {
 pub(crate) struct Status {
     clock: Clock,
     patience: Duration,
-    /// Rooms could be opened at least once.
+    /// Rooms of all masters could be opened at least once.
     settled: AtomicBool,
-    /// Microseconds at which Redis has answered a beat last.
+    /// Microseconds at which a Redis has answered a beat last. Where one of several is away its rooms wait on all nodes:
+    /// nobody is better off elsewhere.
     heard_at: AtomicU64,
     report: Mutex<NodeReport>,
 }

@@ -1,8 +1,8 @@
 //! What the log is told of the cluster: who comes and goes, and which Redis it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_core::node::ClusterView;
+use roomcast_core::node::{ClusterView, ClusterViews};
 use roomcast_core::store::{NodeId, StoreId};
 use tracing::{info, warn};
 
@@ -10,10 +10,18 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub(super) struct Told {
     own: NodeId,
-    leased: bool,
     living: BTreeSet<NodeId>,
+    /// By their places.
+    stores: Vec<At>,
+    /// Stores that were met, and whether rooms can be opened there.
+    met: BTreeMap<StoreId, bool>,
+}
+
+/// Of one store.
+#[derive(Clone, Copy, Debug, Default)]
+struct At {
+    leased: bool,
     store: StoreId,
-    settled: bool,
 }
 
 impl Told {
@@ -21,38 +29,66 @@ impl Told {
     pub(super) fn new(own: NodeId) -> Told {
         Told {
             own,
-            leased: false,
             living: BTreeSet::new(),
-            store: StoreId::default(),
-            settled: false,
+            stores: Vec::new(),
+            met: BTreeMap::new(),
         }
     }
 
     /// The cluster is like this.
-    pub(super) fn view(&mut self, view: &ClusterView) {
+    pub(super) fn views(&mut self, views: &ClusterViews) {
+        let stores = views.stores();
+        if stores.len() > 1 && self.stores.len() != stores.len() {
+            info!(
+                masters = stores.len(),
+                "several Redis servers share the rooms"
+            );
+        }
+        self.stores.resize(stores.len(), At::default());
+        let there: BTreeSet<_> = stores.iter().map(|view| view.store).collect();
+        for (at, view) in stores.iter().enumerate() {
+            self.at(at, view, &there);
+        }
+        self.met.retain(|store, _| there.contains(store));
+        self.nodes(views.nodes());
+    }
+
+    fn at(&mut self, at: usize, view: &ClusterView, there: &BTreeSet<StoreId>) {
+        let Some(told) = self.stores.get_mut(at) else {
+            return;
+        };
         let leased = view.own.is_some();
-        if leased && view.store != self.store {
-            let first = self.store == StoreId::default();
-            self.store = view.store;
-            self.settled = false;
-            let store = format!("{:032x}", view.store.0);
-            match first {
+        let store = format_args!("{:032x}", view.store.0).to_string();
+        if leased && !self.met.contains_key(&view.store) {
+            self.met.insert(view.store, false);
+            let is_first = told.store == StoreId::default() || there.contains(&told.store);
+            match is_first {
                 true => info!(node = name(self.own), store, "this server lives at Redis"),
                 false => warn!(store, "this is another Redis than before"),
             }
         }
-        if self.leased && !leased {
-            warn!("this server has no lease any more: it is no room's home until it has another");
+        if told.leased && !leased {
+            warn!(
+                store,
+                "this server has no lease any more: it is no room's home until it has another"
+            );
         }
-        self.leased = leased;
-        if leased && view.settled != self.settled {
-            self.settled = view.settled;
+        *told = At {
+            leased,
+            store: view.store,
+        };
+        let settled = self.met.get_mut(&view.store).filter(|_| leased);
+        if let Some(settled) = settled.filter(|settled| **settled != view.settled) {
+            *settled = view.settled;
             if view.settled {
-                info!("rooms can be opened");
+                info!(store, "rooms can be opened");
             }
         }
+    }
+
+    fn nodes(&mut self, view: &ClusterView) {
         // Without a lease nobody is known to live.
-        if !leased {
+        if view.own.is_none() {
             return;
         }
         let living: BTreeSet<_> = view.living.iter().map(|it| it.home.node).collect();

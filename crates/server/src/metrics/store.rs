@@ -68,8 +68,14 @@ pub(super) const STORE_FAMILIES: &[Family] = &[
     gauge(
         "roomcast_lease",
         &[],
-        "1 while this server may act: Redis has heard from it in time. Else 0.",
-        |scrape, out| of_node(scrape, out, |node| u64::from(node.leased)),
+        "At how many Redis servers this one may act: they have heard from it in time. 0 or 1, but with a Redis Cluster.",
+        |scrape, out| of_node(scrape, out, |node| node.leases as u64),
+    ),
+    gauge(
+        "roomcast_redis_masters",
+        &[],
+        "Redis servers that share the rooms: more than 1 with a Redis Cluster.",
+        |scrape, out| of_node(scrape, out, |node| node.masters as u64),
     ),
     counter(
         "roomcast_beats_total",

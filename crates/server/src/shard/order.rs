@@ -1,9 +1,8 @@
 //! What a shard is told to do, and what it counted.
 
-use std::sync::Arc;
 use std::sync::mpsc;
 
-use roomcast_core::node::ClusterView;
+use roomcast_core::node::ClusterViews;
 use roomcast_core::{Histogram, NodeNumber, ShardAddress, Stats};
 use roomcast_protocol::CloseCode;
 
@@ -24,7 +23,7 @@ pub(crate) enum Order {
     /// Tell the node that this shard turns.
     Turn,
     /// The cluster is like this.
-    View(Arc<ClusterView>),
+    View(ClusterViews),
     /// Nothing goes to this node any more.
     Forget(NodeNumber),
     /// What was under way to this node, or from it, is lost.
