@@ -5,8 +5,6 @@
 //! cargo test --release -p roomcast --test cluster -- --nocapture --test-threads 1
 //! ROOMCAST_FLEET=full cargo test --release -p roomcast --test cluster -- --nocapture --test-threads 1
 //! ```
-//!
-//! What does not hold yet is in a list of its own, with what is seen (`faults/mod.rs`). `ROOMCAST_FAULT=NAME` runs it.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -28,6 +26,8 @@ mod ports;
 mod process;
 #[path = "../common/random.rs"]
 mod random;
+#[path = "../../../engine/tests/common/redis_cluster.rs"]
+mod redis_cluster;
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "../../../engine/tests/common/redis_server.rs"]
 mod redis_server;

@@ -15,9 +15,12 @@ mod peers;
 mod ports;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../../../engine/tests/common/redis_cluster.rs"]
+mod redis_cluster;
 #[path = "../../../engine/tests/common/redis_server.rs"]
 mod redis_server;
 mod restart;
+mod spread;
 mod start;
 mod two;
 

@@ -182,9 +182,9 @@ fn redis(config: &Config, found: &mut Found<'_>) {
     {
         found.push(&[key], message);
     }
-    if used && redis.is_spread() {
-        let message = "redis.urls and redis.mode name several Redis servers that share the rooms, which server.engine = \
-                       \"redis\" can't use yet: name one Redis, or Sentinels (redis.mode = \"sentinel:NAME\")";
+    if used && redis.is_several() {
+        let message = "redis.urls name several Redis servers, which server.engine = \"redis\" can't share rooms among: \
+                       name one Redis, or set redis.mode to \"cluster\" or \"sentinel:NAME\"";
         found.push(&["redis.mode", "redis.urls"], message.to_owned());
     }
     if config.cluster.lacks_address() {

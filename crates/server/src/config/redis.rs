@@ -112,13 +112,9 @@ impl RedisSettings {
         Ok(config)
     }
 
-    /// Whether several servers share the keys.
-    pub fn is_spread(&self) -> bool {
-        match read_mode(&self.mode) {
-            Some(Mode::Standalone) => self.urls.len() > 1,
-            Some(Mode::Cluster) => true,
-            Some(Mode::Sentinel { .. }) | None => false,
-        }
+    /// Whether several Redis are named that know nothing of each other.
+    pub fn is_several(&self) -> bool {
+        read_mode(&self.mode) == Some(Mode::Standalone) && self.urls.len() > 1
     }
 
     fn log_in(&self, login: &mut Login) -> Result<(), Wrong> {

@@ -4,8 +4,6 @@ mod node;
 mod redis;
 mod topology;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
@@ -30,25 +28,6 @@ macro_rules! hold {
     };
 }
 
-type Running = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What does not hold yet: its name, what is seen, and how to run it.
-struct NotYet {
-    name: &'static str,
-    seen: &'static str,
-    run: fn() -> Running,
-}
-
-macro_rules! not_yet {
-    ($($promise:ident $name:ident = $fault:path, $seen:literal;)*) => {
-        const NOT_YET: &[NotYet] = &[$(NotYet {
-            name: stringify!($name),
-            seen: $seen,
-            run: || Box::pin(survive(Promise::$promise, $fault(stringify!($name)))),
-        }),*];
-    };
-}
-
 hold! {
     Whole the_only_node_is_killed_and_starts_again = node::only_one_killed;
     Whole one_of_three_nodes_is_killed = node::one_killed;
@@ -69,24 +48,10 @@ hold! {
     Rooms redis_starts_with_older_data = redis::older;
     Whole a_node_and_redis_are_killed = redis::and_a_node;
     Whole a_replica_takes_over = topology::sentinel_fails_over;
+    Whole slots_move_to_another_master = topology::slots_move;
+    Whole a_replica_of_one_of_three_masters_takes_over = topology::shard_fails_over;
+    Whole one_of_three_masters_is_stopped = topology::shard_is_away;
     Rooms direct_messages_go_on_at_an_empty_redis = redis::empty_with_direct_messages;
-}
-
-not_yet! {
-    Whole slots_move_to_another_master = topology::slots_move,
-        "a server does not start with a Redis Cluster";
-}
-
-/// Says what is left out, and runs those of them that `ROOMCAST_FAULT` names: a part of a name will do.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_hold_yet() {
-    let asked = std::env::var("ROOMCAST_FAULT").ok();
-    for fault in NOT_YET {
-        match &asked {
-            Some(part) if fault.name.contains(part.as_str()) => (fault.run)().await,
-            _ => eprintln!("does not hold yet: {}: {}", fault.name, fault.seen),
-        }
-    }
 }
 
 /// The fault lasts so long. Nobody can see its end before.

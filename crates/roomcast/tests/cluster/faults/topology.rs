@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use roomcast_engine::redis::Value;
 use tokio::task::block_in_place;
 
-use super::{Outcome, over};
-use crate::cluster::Cluster;
+use super::{Outcome, lasts, over};
+use crate::cluster::{Cluster, LEASE};
+use crate::redis_cluster::RedisCluster;
 use crate::redis_server::Server;
 use crate::run::Run;
 use crate::{DEADLINE, load};
@@ -42,83 +43,51 @@ pub(super) async fn sentinel_fails_over(name: &'static str) -> Outcome {
     over(name, cluster, run).await
 }
 
-/// All slots of one master go to another, one after the other, with their keys.
+/// The slots of one master that have keys go to another, one after the other.
 pub(super) async fn slots_move(name: &'static str) -> Outcome {
-    let masters = block_in_place(|| [(); 3].map(|()| master()));
-    for (at, master) in masters.iter().enumerate() {
-        let (first, last) = (16_384 * at / 3, 16_384 * (at + 1) / 3 - 1);
-        ask(master, &format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1));
-        ask(master, &format!("CLUSTER ADDSLOTSRANGE {first} {last}"));
-        let bus = match ask(master, "CONFIG GET cluster-port") {
-            Value::Array(pair) => pair[1].as_str().unwrap().to_owned(),
-            other => panic!("{other:?}"),
-        };
-        ask(
-            &masters[0],
-            &format!("CLUSTER MEET 127.0.0.1 {} {bus}", master.port),
-        );
-    }
-    until("the Redis Cluster", || {
-        masters.iter().all(|master| {
-            let info = master.text("CLUSTER INFO");
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-        })
-    })
-    .await;
-    let url = masters[0].url();
-    let arguments = ["--redis", &url, "--redis-mode", "cluster"];
-    let cluster = Cluster::at(3, None, &arguments).await;
-    let mut run = Run::start(&cluster.url(), load()).await;
+    let redis = block_in_place(|| RedisCluster::start(0));
+    let (cluster, mut run) = at_cluster(&redis).await;
     run.begins();
-    let ids = [0, 1].map(|at| masters[at].text("CLUSTER MYID"));
-    for slot in 0..16_384 / 3 {
-        let [from, to] = [&masters[0], &masters[1]];
-        let keys = match ask(from, &format!("CLUSTER GETKEYSINSLOT {slot} 1000")) {
-            Value::Array(keys) => keys,
-            other => panic!("{other:?}"),
-        };
-        // Slots without keys would take longer than the test.
-        if keys.is_empty() {
-            continue;
+    block_in_place(|| {
+        for slot in 0..16_384 / 3 {
+            // All others would take longer than the test.
+            if redis.keys_in(0, slot) > 0 {
+                redis.move_slot(slot, 0, 1);
+            }
         }
-        ask(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]));
-        ask(
-            from,
-            &format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]),
-        );
-        for key in &keys {
-            let key = key.as_str().unwrap();
-            ask(from, &format!("MIGRATE 127.0.0.1 {} {key} 0 1000", to.port));
-        }
-        for master in [1, 0, 2] {
-            ask(
-                &masters[master],
-                &format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]),
-            );
-        }
-    }
+    });
     over(name, cluster, run).await
 }
 
-fn master() -> Server {
-    let bus = crate::ports::free_port().to_string();
-    Server::start([
-        "--cluster-enabled",
-        "yes",
-        "--cluster-port",
-        &bus,
-        "--cluster-node-timeout",
-        "1000",
-    ])
+/// The replica of one of three masters takes over, without what had not reached it.
+pub(super) async fn shard_fails_over(name: &'static str) -> Outcome {
+    let mut redis = block_in_place(|| RedisCluster::start(1));
+    let (cluster, mut run) = at_cluster(&redis).await;
+    run.begins();
+    block_in_place(|| redis.nodes[0].kill());
+    over(name, cluster, run).await
 }
 
-fn ask(redis: &Server, line: &str) -> Value {
-    let answer = block_in_place(|| redis.ask(line));
-    assert!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
-    answer
+/// One of three masters stands still for longer than a lease.
+pub(super) async fn shard_is_away(name: &'static str) -> Outcome {
+    let redis = block_in_place(|| RedisCluster::start(0));
+    let (cluster, mut run) = at_cluster(&redis).await;
+    run.begins();
+    redis.nodes[0].signal("STOP");
+    lasts(2 * LEASE).await;
+    redis.nodes[0].signal("CONT");
+    over(name, cluster, run).await
 }
 
-/// Sentinel and Redis Cluster have to be asked what they have come to.
+async fn at_cluster(redis: &RedisCluster) -> (Cluster, Run) {
+    let url = redis.url();
+    let arguments = ["--redis", &url, "--redis-mode", "cluster"];
+    let cluster = Cluster::at(3, None, &arguments).await;
+    let run = Run::start(&cluster.url(), load()).await;
+    (cluster, run)
+}
+
+/// A Sentinel has to be asked what it has come to.
 async fn until(what: &str, done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !block_in_place(&done) {

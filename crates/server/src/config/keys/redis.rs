@@ -26,8 +26,8 @@ pub(super) static REDIS: Section = Section {
         .secret(),
         Key::new(
             "mode",
-            "What the URLs are: a Redis; Sentinels, which know the master by a name; or nodes of a Redis Cluster. Of \
-             several Redis, and of a Cluster, only `roomcast check` makes use yet.",
+            "What the URLs are: a Redis; Sentinels, which know the master by a name; or nodes of a Redis Cluster. \
+             Of several Redis without a Cluster only `roomcast check` makes use.",
             &Text {
                 place: |c: &mut Config| &mut c.redis.mode,
                 check: |text| match redis::read_mode(text) {
