@@ -265,6 +265,14 @@ impl Gate {
             .min(self.detached.next())
             .min(self.patience_until)
             .min(self.wanted.until())
+            .min(self.saves_logic_at())
+    }
+
+    /// When logic is saved. Not before something else that is asked for is done: that looks for itself.
+    fn saves_logic_at(&self) -> u64 {
+        let may = self.phase == Phase::Open && self.asked.is_none() && !self.is_astray;
+        let may = may && !self.is_pending;
+        if may { self.logic.due_at() } else { u64::MAX }
     }
 
     /// A seat has lost its connection.

@@ -40,7 +40,7 @@ impl Room {
                     || gate.is_stale
                     || gate.must_write
                     || gate.is_astray
-                    || gate.logic.is_to_be_written(gate.gives_up)
+                    || gate.logic.is_to_be_written()
                     || logs.has_changed(self.log))
         })
     }
@@ -55,6 +55,11 @@ impl Room {
 
     /// Whether an append can be made now of what has changed.
     pub(super) fn writes<H>(&self, ctx: &Context<H>, logs: &Logs) -> bool {
+        self.may_write(ctx) && self.has_changed(logs)
+    }
+
+    /// Whether an append could be made now.
+    pub(super) fn may_write<H>(&self, ctx: &Context<H>) -> bool {
         let may = |gate: &Gate| {
             let may = !gate.is_asking() && !gate.is_astray && gate.tenure.is_some();
             // Others may still replace a record that is pending: what is done meanwhile goes with one append.
@@ -62,7 +67,7 @@ impl Room {
             may && cluster.own.is_some() && (!gate.is_pending || cluster.settled)
         };
         let may = self.gate.as_ref().is_some_and(|gate| may(gate));
-        may && self.has_changed(logs)
+        may
     }
 
     /// Puts what has changed into the next append, unless one is under way.

@@ -1,7 +1,8 @@
 //! A room's logic in its record: saved with an append, so that the next home goes on from there.
 //!
 //! What a numbered message did, and all that somebody is told of, goes with the append that has the rest of it. What only
-//! the next `sync` shows, such as moves without a number, goes with an append that is made anyway, and not with each.
+//! the next `sync` shows, such as moves without a number, goes with an append that is made anyway, and not with each; or
+//! with one of its own after a while.
 
 use crate::context::Context;
 use crate::home::room::Room;
@@ -15,6 +16,8 @@ use crate::wire::room::{PackedLogic, read_logic, write_logic};
 
 /// Milliseconds for which appends go without what may be written later.
 const LATER: u64 = 1_000;
+/// Milliseconds after which an append is made for that alone.
+const ALONE: u64 = 5_000;
 
 type Field = (FieldKey, Option<Box<[u8]>>);
 
@@ -31,6 +34,8 @@ pub(super) struct LogicRecord {
     is_recorded: bool,
     /// Microseconds.
     saved_at: u64,
+    /// It said that it has nothing to save.
+    saves_nothing: bool,
 }
 
 impl LogicRecord {
@@ -39,9 +44,24 @@ impl LogicRecord {
         self.is_due |= is_due;
     }
 
-    /// Whether an append is made for it. `at_last`: the room goes to another home.
-    pub(super) fn is_to_be_written(&self, at_last: bool) -> bool {
-        self.field.is_some() || at_last && self.has_run
+    /// Whether the next append has something of it.
+    pub(super) fn is_to_be_written(&self) -> bool {
+        self.field.is_some()
+    }
+
+    /// Microseconds at which it is saved though nothing else is written; `u64::MAX`: not at all.
+    pub(super) fn due_at(&self) -> u64 {
+        match self.has_run && !self.saves_nothing {
+            true => self.saved_at.saturating_add(micros(ALONE)),
+            false => u64::MAX,
+        }
+    }
+
+    /// It can't be saved now.
+    fn put_off(&mut self, now: Now) {
+        if self.due_at() <= now.micros {
+            self.saved_at = now.micros.saturating_sub(micros(ALONE - LATER));
+        }
     }
 
     pub(super) fn take_field(&mut self) -> Option<Field> {
@@ -63,8 +83,14 @@ impl Room {
             return;
         };
         let later = gate.logic.saved_at.saturating_add(micros(LATER));
-        let is_due = gate.logic.is_due || gate.gives_up || later <= now.micros;
-        if !is_due || !self.writes(ctx, logs) {
+        let goes_along = gate.logic.is_due || later <= now.micros;
+        let goes_alone = gate.gives_up || gate.logic.due_at() <= now.micros;
+        let goes_along = goes_along && self.writes(ctx, logs);
+        let goes_alone = goes_alone && self.may_write(ctx);
+        if !(goes_along || goes_alone) {
+            if let Some(gate) = &mut self.gate {
+                gate.logic.put_off(now);
+            }
             return;
         }
         let field = self.logic_field(ctx, now, false);
@@ -85,7 +111,9 @@ impl Room {
             true => None,
             false => self.call_logic(ctx, now, &mut Vec::new(), |logic, _| logic.save()),
         };
-        let packed = saved.flatten().map(|logic| self.pack_logic(now, &logic));
+        let saved = saved.flatten();
+        let saves_nothing = saved.is_none();
+        let packed = saved.map(|logic| self.pack_logic(now, &logic));
         let size = packed.as_ref().map_or(0, |it| it.len());
         if size > SAVED_LOGIC {
             ctx.host.notice(Notice::LogicTooLarge {
@@ -97,6 +125,7 @@ impl Room {
         let record = &mut self.gate.as_mut()?.logic;
         let had = std::mem::replace(&mut record.is_recorded, packed.is_some()) && !anew;
         (record.has_run, record.is_due, record.saved_at) = (false, false, now.micros);
+        record.saves_nothing = saves_nothing;
         (packed.is_some() || had).then_some((FieldKey::State, packed))
     }
 
@@ -127,7 +156,7 @@ impl Room {
         saved: Option<&[u8]>,
     ) {
         if let Some(gate) = &mut self.gate {
-            gate.logic.is_recorded = saved.is_some();
+            (gate.logic.is_recorded, gate.logic.saved_at) = (saved.is_some(), now.micros);
         }
         let read = saved.filter(|_| !self.members.is_empty()).map(read_logic);
         if matches!(read, Some(Err(_))) {
