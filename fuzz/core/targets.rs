@@ -99,6 +99,7 @@ fn view_of(node: u64, number: NodeNumber) -> ClusterView {
             home: home(3 - node),
             shards: 1,
             version: 1,
+            settings: "".into(),
             address: "".into(),
         }],
         ..ClusterView::default()

@@ -64,6 +64,19 @@ impl Kinds {
         self.by_name.insert(entry.kind.name.clone(), entry);
     }
 
+    /// All of them with their settings, in words that are the same wherever they are the same.
+    pub fn described(&self) -> String {
+        let describe = |it: &Arc<KindEntry>| format!("{:?} {}", it.kind, it.logic.is_some());
+        let mut all: Vec<_> = self.by_name.values().map(describe).collect();
+        all.sort_unstable();
+        format!(
+            "{} {} {}",
+            describe(&self.default),
+            self.refuse_unknown,
+            all.join(", ")
+        )
+    }
+
     /// The settings of a room, or nothing where its kind is refused.
     pub(crate) fn of_room(&self, room: &str) -> Option<&Arc<KindEntry>> {
         let kind = kind_name(room);

@@ -23,6 +23,8 @@ fn entry(node: u64, lease: u64, beat: u64, settled: Option<StoreId>) -> NodeEntr
         settled,
         shards: 4,
         version: 1,
+        key: 0,
+        settings: "".into(),
         address: "".into(),
     }
 }
@@ -66,6 +68,15 @@ impl Node {
         };
         self.agent.answered(now(self.now), ticket, Ok(answer));
         (beat, self.view())
+    }
+
+    /// The same, where the others have just lived too.
+    fn beats(&mut self) -> ClusterView {
+        let at = self.agent.next_wake().unwrap().max(self.now) / 1_000;
+        for other in &mut self.others {
+            other.beat = at;
+        }
+        self.lives().1
     }
 
     fn view(&mut self) -> ClusterView {
@@ -296,4 +307,69 @@ fn a_lost_link_gives_the_node_another_number_and_one_node_claims_a_room_first() 
     let own = rooms.filter(|room| ranked.first_elsewhere(&format!("room:{room}")).is_none());
     assert!((70..130).contains(&own.count()), "a third");
     assert_eq!(OTHERS_CLAIM_AFTER, 300);
+}
+
+#[test]
+fn a_node_that_ends_says_so_and_the_others_need_not_wait() {
+    let mut node = Node::new();
+    node.others = vec![entry(7, 3, 0, None)];
+    let (_, view) = node.lives();
+    assert_eq!(view.living.len(), 1);
+    // As the store has it of one that has said so.
+    node.others[0].shards = 0;
+    let view = node.beats();
+    assert!(view.living.is_empty());
+    assert_eq!(view.dead, [node.others[0].home]);
+    // This one does: it acts no more at once, and its last beat is sent though no shard turns any more.
+    let now = now(node.now);
+    node.agent.end(now);
+    assert_eq!(node.view().own, None);
+    assert!(!node.agent.has_ended());
+    let (ticket, beat) = node.agent.poll_beat(now).unwrap();
+    assert_eq!((beat.shards, beat.begins), (0, false));
+    let unanswered = Err(StoreError::Again(Cause::Timeout));
+    node.agent.answered(now, ticket, unanswered);
+    let later = Now {
+        micros: node.agent.next_wake().unwrap(),
+        ..now
+    };
+    let (ticket, beat) = node.agent.poll_beat(later).unwrap();
+    assert_eq!(beat.shards, 0);
+    let beaten = Beaten {
+        gone: false,
+        now: 0,
+        nodes: Vec::new(),
+    };
+    node.agent.answered(later, ticket, Ok(beaten));
+    assert!(node.agent.has_ended());
+    assert_eq!(node.agent.poll_beat(later), None);
+    assert_eq!(node.agent.poll_view(), None);
+}
+
+#[test]
+fn a_node_that_comes_with_another_key_is_home_of_nothing() {
+    let stranger = NodeEntry {
+        key: 5,
+        ..entry(7, 3, 0, Some(STORE))
+    };
+    let mut late = Node::new();
+    late.others = vec![stranger.clone()];
+    late.beats();
+    for _ in 0..10 {
+        let view = late.beats();
+        assert_eq!((view.own, view.settled), (None, false));
+        assert_eq!(view.strangers, [NodeId(7)]);
+        assert!(view.living.is_empty());
+    }
+    // It is gone: there is nobody to be mistaken for.
+    late.others.clear();
+    assert!(late.beats().own.is_some());
+    let mut first = Node::new();
+    for _ in 0..10 {
+        first.beats();
+    }
+    first.others = vec![stranger];
+    let view = first.beats();
+    assert!(view.own.is_some() && view.settled);
+    assert_eq!(view.strangers, [NodeId(7)]);
 }

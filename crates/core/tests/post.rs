@@ -36,6 +36,7 @@ fn view(node: u64, until: u64, number: NodeNumber) -> ClusterView {
         home: home(1 - node),
         shards: 1,
         version: 1,
+        settings: "".into(),
         address: "".into(),
     };
     ClusterView {

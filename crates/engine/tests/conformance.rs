@@ -169,6 +169,8 @@ impl Pair {
             settled: Some(store),
             shards: 3,
             version: 1,
+            key: 7,
+            settings: "a=1".into(),
             address: "".into(),
         })))?;
         self.redis.check_ends(&self.model)

@@ -229,6 +229,8 @@ fn what_a_newer_version_wrote_is_passed_over() {
             settled: None,
             shards: 1,
             version: 1,
+            key: 7,
+            settings: "a=1".into(),
             address: "".into(),
         };
         let Ok(Answer::Beat(beaten)) = redis.apply(&Request::Beat(Box::new(beat))) else {

@@ -127,6 +127,17 @@ impl Cluster {
         self.follow(now);
     }
 
+    /// The node has nothing any more: see [`NodeAgent::end`]. Nothing may be done with its rooms after that.
+    pub fn end(&mut self, now: Now) {
+        self.agent.end(now);
+        self.follow(now);
+    }
+
+    /// Whether the store knows that the node has ended, or there is nothing to tell it.
+    pub fn has_ended(&self) -> bool {
+        self.agent.has_ended()
+    }
+
     /// A shard sends letters to a shard of another node. They arrive in the order in which each shard sends them.
     pub fn send(&mut self, now: Now, from: u16, to: ShardAddress, bytes: Box<[u8]>) {
         let letter = Letter {

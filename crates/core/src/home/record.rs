@@ -66,8 +66,7 @@ impl Room {
             let cluster = ctx.cluster.at(gate.slot);
             may && cluster.own.is_some() && (!gate.is_pending || cluster.settled)
         };
-        let may = self.gate.as_ref().is_some_and(|gate| may(gate));
-        may
+        self.gate.as_ref().is_some_and(|gate| may(gate))
     }
 
     /// Puts what has changed into the next append, unless one is under way.

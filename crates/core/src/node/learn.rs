@@ -13,6 +13,7 @@ use crate::store::{Beaten, HomeName, NodeEntry, NodeId, StoreId};
 pub(super) struct Known {
     living: BTreeMap<NodeId, Living>,
     dead: Vec<HomeName>,
+    strangers: Vec<NodeId>,
     /// Whether all that live, the own node too, say that they have settled, by store.
     settled: Option<StoreId>,
     /// Nodes that were met.
@@ -76,7 +77,7 @@ impl Known {
     pub(super) fn learn(
         &mut self,
         asked_at: u64,
-        own: NodeId,
+        (own, key): (NodeId, u32),
         lease_ms: u64,
         beaten: &Beaten,
         others_may_come: bool,
@@ -88,17 +89,26 @@ impl Known {
         } else {
             lease_ms
         };
-        let is_young = |entry: &NodeEntry| beaten.now < entry.beat.saturating_add(lease_ms);
-        let young = || beaten.nodes.iter().filter(|entry| is_young(entry));
+        let has_ended = |entry: &NodeEntry| entry.shards == 0;
+        let is_young = |entry: &NodeEntry| {
+            !has_ended(entry) && beaten.now < entry.beat.saturating_add(lease_ms)
+        };
+        let strangers = beaten.nodes.iter().filter(|it| it.key != key);
+        let strangers = strangers.filter(|entry| is_young(entry));
+        self.strangers = strangers.map(|entry| entry.home.node).collect();
+        let known = || beaten.nodes.iter().filter(|entry| entry.key == key);
+        let young = || known().filter(|entry| is_young(entry));
         let others = || young().filter(|entry| entry.home.node != own);
         self.living.retain(|node, living| {
             let here = others().any(|entry| entry.home.node == *node);
-            here || others_may_come && !living.is_here
+            let mut entries = known();
+            let ended = entries.any(|it| it.home.node == *node && has_ended(it));
+            here || others_may_come && !living.is_here && !ended
         });
         for entry in others() {
             self.lives(entry);
         }
-        let gone = beaten.nodes.iter().filter(|entry| !is_young(entry));
+        let gone = known().filter(|entry| !is_young(entry));
         let gone = gone.map(|entry| entry.home);
         let gone = gone.filter(|home| home.node != own && !self.living.contains_key(&home.node));
         self.dead = gone.collect();
@@ -115,6 +125,7 @@ impl Known {
                 home: entry.home,
                 shards: entry.shards,
                 version: entry.version,
+                settings: entry.settings.clone(),
                 address: entry.address.clone(),
             },
             is_here: true,
@@ -132,6 +143,9 @@ impl Known {
         node.home = entry.home;
         node.shards = entry.shards;
         node.version = entry.version;
+        if node.settings != entry.settings {
+            node.settings = entry.settings.clone();
+        }
         if node.address != entry.address {
             node.address = entry.address.clone();
         }
@@ -140,6 +154,11 @@ impl Known {
     /// The other nodes that live, by their ids.
     pub(super) fn living(&self) -> Vec<LivingNode> {
         self.living.values().map(|it| it.node.clone()).collect()
+    }
+
+    /// Nodes that live and have another key.
+    pub(super) fn strangers(&self) -> Vec<NodeId> {
+        self.strangers.clone()
     }
 
     /// Leases that are over.

@@ -11,12 +11,14 @@
 //!
 //! It does no I/O and reads no clock.
 
+mod alike;
 mod learn;
 mod rank;
 mod settings;
 mod view;
 mod views;
 
+pub use alike::{different_settings, key_number, settings_text};
 pub use rank::{OTHERS_CLAIM_AFTER, first, rank, rank_key};
 pub use settings::NodeSettings;
 pub use view::{ClusterView, LivingNode, Own};
@@ -71,6 +73,16 @@ impl NodeStats {
     }
 }
 
+/// Whether a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// Its last beat says so, and is sent until it is answered.
+    Says,
+    /// All is said.
+    Over,
+}
+
 /// A beat that may be answered yet.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -79,6 +91,7 @@ struct Sent {
     home: HomeName,
     begins: bool,
     place: Place,
+    ends: bool,
 }
 
 /// The agent of this node.
@@ -102,6 +115,9 @@ pub struct NodeAgent {
     sent: Vec<Sent>,
     counters: Arc<Counters>,
     known: Known,
+    ending: Ending,
+    /// Rooms could be claimed once: whoever has another key has come later.
+    was_settled: bool,
     view: Arc<ClusterView>,
     /// The view is another one than was polled.
     changed: bool,
@@ -127,6 +143,8 @@ impl NodeAgent {
             sent: Vec::new(),
             counters: Arc::default(),
             known: Known::default(),
+            ending: Ending::No,
+            was_settled: false,
             view: Arc::new(ClusterView {
                 rank_key: settings.rank_key,
                 version: settings.version,
@@ -198,6 +216,24 @@ impl NodeAgent {
         }
     }
 
+    /// The node has nothing any more. It acts no longer, and its last beat says so: others need not wait for the end of its
+    /// lease.
+    pub fn end(&mut self, now: Now) {
+        if self.ending == Ending::No {
+            self.ending = match self.own {
+                Some(_) => Ending::Says,
+                None => Ending::Over,
+            };
+            self.beat_at = now.micros;
+            self.act_no_more();
+        }
+    }
+
+    /// Whether the store knows that the node has ended, or there is nothing to tell it.
+    pub fn has_ended(&self) -> bool {
+        self.ending == Ending::Over
+    }
+
     /// The link to a node is lost: it has another number from now on, if it lives.
     pub fn link_lost(&mut self, number: NodeNumber) {
         if self.known.renumber(number) {
@@ -212,13 +248,19 @@ impl NodeAgent {
         let place = self.place?;
         let store = place.0;
         let all = self.turned.iter().all(|turned| *turned) || mutated!("hanging_shard_beats");
-        if now.micros < self.beat_at || !all {
+        let ends = self.ending != Ending::No;
+        if now.micros < self.beat_at || !(all || ends) || self.has_ended() {
             return None;
         }
         self.turned.fill(false);
         let held = self
             .own
             .filter(|_| self.met.is_some_and(|(it, _)| it == place));
+        if ends && held.is_none() {
+            // At another store nobody knows of it.
+            self.ending = Ending::Over;
+            return None;
+        }
         if held.is_none() && !(self.lease > 0 && mutated!("lease_begins_twice")) {
             self.lease = 1 + self.counters.leases.fetch_add(1, Ordering::Relaxed);
         }
@@ -245,6 +287,7 @@ impl NodeAgent {
             home,
             begins: held.is_none(),
             place,
+            ends,
         });
         let beat = Beat {
             store,
@@ -253,8 +296,10 @@ impl NodeAgent {
             lease_ms: self.settings.lease,
             keep_ms: self.settings.keep,
             settled: settled.then_some(store),
-            shards: self.settings.shards,
+            shards: if ends { 0 } else { self.settings.shards },
             version: self.settings.version,
+            key: self.settings.key,
+            settings: self.settings.settings.clone(),
             address: self.settings.address.clone(),
         };
         Some((ticket, beat))
@@ -283,6 +328,12 @@ impl NodeAgent {
             return;
         }
         self.stats.answered += 1;
+        if self.ending != Ending::No {
+            if sent.ends {
+                self.ending = Ending::Over;
+            }
+            return;
+        }
         if beaten.gone && !mutated!("gone_is_not_heard") {
             self.gone(now, &sent);
             return;
@@ -326,11 +377,17 @@ impl NodeAgent {
             0
         };
         self.beat_at = now.micros.saturating_add(micros(wait));
+        self.act_no_more();
+    }
+
+    /// Nobody is known to live, this node neither.
+    fn act_no_more(&mut self) {
         let view = ClusterView {
             own: None,
             settled: false,
             living: Vec::new(),
             dead: Vec::new(),
+            strangers: Vec::new(),
             ..ClusterView::clone(&self.view)
         };
         self.publish(view);
@@ -378,17 +435,25 @@ impl NodeAgent {
             let over = met_at.saturating_add(micros(self.settings.lease));
             let lease = self.settings.lease;
             let others_may_come = now.micros < over;
-            (self.known).learn(sent.at, self.settings.node, lease, beaten, others_may_come);
+            let own = (self.settings.node, self.settings.key);
+            (self.known).learn(sent.at, own, lease, beaten, others_may_come);
             // Asked after a lease: who has come in that time is among the answer.
             let waited = sent.at >= over || mutated!("settles_without_a_lease");
             let all = self.known.all_settled(store) || mutated!("settles_without_the_others");
             view.settled = waited && all;
             view.living = self.known.living();
             view.dead = self.known.dead();
+            view.strangers = self.known.strangers();
             view.asked_at = sent.at;
             let versions = view.living.iter().map(|node| node.version);
             view.version = versions.fold(self.settings.version, u32::min);
         }
+        // With whoever was here before it would share rooms, and not a word: it is home of nothing.
+        let refused = !self.was_settled && !view.strangers.is_empty();
+        if refused && !mutated!("strangers_share_rooms") {
+            (view.own, view.settled) = (None, false);
+        }
+        self.was_settled |= view.settled;
         self.publish(view);
     }
 

@@ -14,6 +14,10 @@ pub struct NodeSettings {
     pub shards: u16,
     /// The newest version of letters that it understands.
     pub version: u32,
+    /// Names the key that datagrams are authenticated with.
+    pub key: u32,
+    /// What all nodes should have alike.
+    pub settings: Box<str>,
     /// Where other nodes reach it; empty: nowhere.
     pub address: Box<str>,
     /// How long the store keeps a lease that is not renewed: the same on all nodes.
@@ -33,6 +37,8 @@ impl NodeSettings {
             node,
             shards,
             version: 1,
+            key: 0,
+            settings: "".into(),
             address: "".into(),
             lease: 3_000,
             interval: 1_000,

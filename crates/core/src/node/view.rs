@@ -18,6 +18,8 @@ pub struct ClusterView {
     pub living: Vec<LivingNode>,
     /// Leases of nodes that are gone: their entries are older than a lease by the store's clock.
     pub dead: Vec<HomeName>,
+    /// Nodes that live and have another key: nothing goes to them or comes from them, and they are not among the living.
+    pub strangers: Vec<NodeId>,
     /// Microseconds at which the store was asked for all that.
     pub asked_at: u64,
     /// The oldest version of letters that a living node has.
@@ -48,6 +50,8 @@ pub struct LivingNode {
     pub shards: u16,
     /// The newest version of letters that it understands.
     pub version: u32,
+    /// What it says of its settings.
+    pub settings: Box<str>,
     /// Where it can be reached; empty: nowhere.
     pub address: Box<str>,
 }

@@ -20,10 +20,14 @@ pub struct Beat {
     pub keep_ms: u64,
     /// The store for which the node has settled: there it has written all rooms that it had.
     pub settled: Option<StoreId>,
-    /// How many shards it has.
+    /// How many shards it has; 0: it has ended, and this is its last beat.
     pub shards: u16,
     /// Which wire forms of letters it knows.
     pub version: u32,
+    /// Names the key that datagrams are authenticated with: nodes with another one can't talk to this one.
+    pub key: u32,
+    /// What all nodes should have alike, in words of the server. The store and other nodes only compare it.
+    pub settings: Box<str>,
     /// Where other nodes reach it; empty: nowhere.
     pub address: Box<str>,
 }
@@ -41,6 +45,10 @@ pub struct NodeEntry {
     pub shards: u16,
     /// The same.
     pub version: u32,
+    /// The same.
+    pub key: u32,
+    /// The same.
+    pub settings: Box<str>,
     /// The same.
     pub address: Box<str>,
 }

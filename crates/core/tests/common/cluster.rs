@@ -163,6 +163,7 @@ impl Cluster {
             home: home(other),
             shards: self.shards[other],
             version: 1,
+            settings: "".into(),
             address: "".into(),
         });
         Arc::new(ClusterView {

@@ -17,6 +17,8 @@ impl Model {
                 settled: beat.settled,
                 shards: beat.shards,
                 version: beat.version,
+                key: beat.key,
+                settings: beat.settings.clone(),
                 address: beat.address.clone(),
             };
             self.nodes.insert(beat.home.node, entry);

@@ -331,6 +331,8 @@ impl Histories {
 
     fn beat(&mut self, model: &Model, c: [u8; 8]) -> Request {
         Request::Beat(Box::new(Beat {
+            key: 7,
+            settings: "a=1".into(),
             store: store(model, c[4]),
             home: home(c[2]),
             begins: c[3].is_multiple_of(3),

@@ -65,6 +65,7 @@ impl Node {
             home,
             shards: 1,
             version: 9,
+            settings: "".into(),
             address: "".into(),
         });
         let mut living: Vec<_> = living.filter(|it| it.home.node != self.home.node).collect();

@@ -36,10 +36,15 @@ impl ScriptCommands {
 
     fn beat(&self, beat: &Beat, tag: &str) -> Command {
         let settled = beat.settled.map_or_else(|| "-".repeat(32), store_name);
-        let rest = format!(
-            "{settled}{:04x}{:08x}{}",
-            beat.shards, beat.version, beat.address
-        );
+        let Beat {
+            shards,
+            version,
+            key,
+            settings,
+            address,
+            ..
+        } = beat;
+        let rest = format!("{settled}{shards:04x}{version:08x}{key:08x}{address}\n{settings}");
         let args = vec![
             node_text(beat.home.node),
             format!("{:016x}", beat.home.lease).into(),
@@ -159,7 +164,9 @@ fn node_entry(node: &str, entry: &str) -> Option<NodeEntry> {
     let (lease, rest) = rest.split_at_checked(16)?;
     let (settled, rest) = rest.split_at_checked(32)?;
     let (shards, rest) = rest.split_at_checked(4)?;
-    let (version, address) = rest.split_at_checked(8)?;
+    let (version, rest) = rest.split_at_checked(8)?;
+    let (key, rest) = rest.split_at_checked(8)?;
+    let (address, settings) = rest.split_once('\n')?;
     Some(NodeEntry {
         home: HomeName {
             node: NodeId(parse_hex(node)?),
@@ -169,6 +176,8 @@ fn node_entry(node: &str, entry: &str) -> Option<NodeEntry> {
         settled: store_from(settled),
         shards: u16::from_str_radix(shards, 16).ok()?,
         version: u32::from_str_radix(version, 16).ok()?,
+        key: u32::from_str_radix(key, 16).ok()?,
+        settings: settings.into(),
         address: address.into(),
     })
 }
