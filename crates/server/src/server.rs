@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use mio::{Poll, Waker};
 use rand::TryRng as _;
+use roomcast_core::node::settings_text;
 use roomcast_core::settings::Settings;
 use roomcast_core::store::NoStore;
 use roomcast_core::{Kinds, hash_key, session_key};
@@ -73,7 +74,7 @@ impl Server {
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let settings = with_session_key(&self.config)?;
         let clock = Clock::start();
-        let engine = engine(&self.config, &settings.session_key, clock, &mailboxes)?;
+        let engine = engine(&self.config, &self.kinds, &settings, clock, &mailboxes)?;
         let node = Arc::new(Node {
             hash_key: match &engine {
                 Some(_) => hash_key(&settings.session_key),
@@ -165,7 +166,8 @@ impl fmt::Debug for Server {
 /// The way to Redis, where the settings ask for it.
 fn engine(
     config: &Config,
-    session_key: &[u8; 32],
+    kinds: &Kinds,
+    core: &Settings,
     clock: Clock,
     mailboxes: &Arc<Mailboxes>,
 ) -> Result<Option<Engine>, ServerError> {
@@ -179,14 +181,13 @@ fn engine(
     let redis = &config.redis;
     let connection = redis.connection();
     let connection = connection.map_err(|(_, message)| ServerError::Redis(message))?;
-    let engine = Engine::start(
-        redis,
-        &config.cluster,
-        connection,
-        session_key,
-        clock,
-        mailboxes,
-    )?;
+    let alike = settings_text([
+        ("kinds", kinds.described()),
+        ("redis.lease", redis.lease.to_string()),
+        ("session.grace", core.session_grace.to_string()),
+    ]);
+    let alike = (&core.session_key, alike);
+    let engine = Engine::start(redis, &config.cluster, connection, alike, clock, mailboxes)?;
     Ok(Some(engine))
 }
 

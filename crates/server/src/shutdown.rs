@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::shard::Order;
 
 /// How long what is between the shards may take to reach the connections.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How often it is looked whether Redis is away.
+const LOOK: Duration = Duration::from_millis(100);
 /// Kept free at the deadline's end for closing what is left.
 const RESERVE: Duration = Duration::from_millis(250);
 
@@ -60,14 +62,20 @@ impl RunningServer {
         let mut result = Ok(());
         let mut running = self.shards();
         while running > 0 {
-            match self.events.recv_timeout(left(deadline)) {
-                Ok(Event::Signal(_)) => {}
-                Ok(Event::ShardEnded) => running -= 1,
-                Ok(Event::ShardFailed) => {
+            match self.patiently(deadline, |most| self.events.recv_timeout(most)) {
+                Some(Event::Signal(_)) => {}
+                Some(Event::ShardEnded) => running -= 1,
+                Some(Event::ShardFailed) => {
                     running -= 1;
                     result = Err(ServerError::ShardFailed);
                 }
-                Err(_) => {
+                None if self.is_cut_off() => {
+                    tracing::warn!(
+                        "Redis does not answer: no room is handed over. Other servers take them when redis.lease is over"
+                    );
+                    break;
+                }
+                None => {
                     let connections = self.connections();
                     tracing::warn!(
                         connections,
@@ -77,8 +85,12 @@ impl RunningServer {
                 }
             }
         }
-        if let Some(engine) = &self.engine {
+        if let Some(engine) = self.engine.as_ref().filter(|_| !self.is_cut_off()) {
             engine.flush(SETTLE.min(left(deadline)));
+            // A shard that is cut may act for its rooms yet.
+            if running == 0 {
+                engine.end(SETTLE.min(left(deadline)));
+            }
         }
         // Dropping it stops what still runs.
         drop(self);
@@ -96,12 +108,39 @@ impl RunningServer {
         drop(emptied);
         let patience = Instant::now() + left(deadline) / 2;
         for _ in 0..self.shards() {
-            if has_emptied.recv_timeout(left(patience)).is_err() {
+            let emptied = self.patiently(patience, |most| has_emptied.recv_timeout(most));
+            if emptied.is_none() {
                 break;
             }
         }
         tracing::info!("handing rooms over to other servers");
         self.order(|| Order::GiveUp);
+    }
+
+    /// Whether nothing can be handed over, as Redis does not answer.
+    fn is_cut_off(&self) -> bool {
+        let engine = self.engine.as_ref();
+        engine.is_some_and(|engine| engine.status().is_cut_off())
+    }
+
+    /// Receives something until then; without Redis no longer than what is on its way between shards may take.
+    fn patiently<T>(
+        &self,
+        until: Instant,
+        receive: impl Fn(Duration) -> Result<T, RecvTimeoutError>,
+    ) -> Option<T> {
+        let begin = Instant::now();
+        loop {
+            let until = match self.is_cut_off() {
+                true => until.min(begin + SETTLE),
+                false => until,
+            };
+            match receive(left(until).min(LOOK)) {
+                Ok(received) => return Some(received),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Serves until a signal comes or a shard fails.

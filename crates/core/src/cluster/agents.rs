@@ -2,6 +2,7 @@
 
 mod numbers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::address::NodeNumber;
@@ -37,6 +38,8 @@ pub(super) struct Agents {
     /// Rises when this node has no lease anywhere any more, and with it all links are lost.
     links: u64,
     has_lease: bool,
+    /// No lease is begun any more.
+    ends: bool,
     views: ClusterViews,
     /// The slots are elsewhere than the newest view says.
     moved: bool,
@@ -74,6 +77,7 @@ impl Agents {
             numbers: Numbers::default(),
             links: 0,
             has_lease: false,
+            ends: false,
             moved: true,
             gone: NodeStats::default(),
             stats: NodeStats::default(),
@@ -109,6 +113,9 @@ impl Agents {
                 agent.counts_with(&self.counters);
                 if self.links > 0 {
                     agent.comes_later(&known);
+                }
+                if self.ends {
+                    agent.end(now);
                 }
                 self.count += 1;
                 Seat::new(self.count, agent, Vec::new())
@@ -180,6 +187,19 @@ impl Agents {
         if let Some(seat) = self.seats.get_mut(asked.unwrap_or(0)) {
             seat.agent.answered(now, ticket, answer);
         }
+    }
+
+    /// The node has nothing any more, at any store: see [`NodeAgent::end`].
+    pub(super) fn end(&mut self, now: Now) {
+        self.ends = true;
+        for seat in &mut self.seats {
+            seat.agent.end(now);
+        }
+    }
+
+    /// Whether each store knows that the node has ended, or there is nothing to tell it.
+    pub(super) fn have_ended(&self) -> bool {
+        self.seats.iter().all(|seat| seat.agent.has_ended())
     }
 
     /// The link to a node is lost: it has another number from now on, if it lives.
@@ -256,7 +276,9 @@ impl Agents {
             .collect();
         living.sort_by_key(|node| node.home.node);
         living.dedup_by_key(|node| node.home.node);
+        let strangers: BTreeSet<_> = told().flat_map(|view| view.strangers.iter()).collect();
         Arc::new(ClusterView {
+            strangers: strangers.into_iter().copied().collect(),
             own: owns.max_by_key(|own| own.until),
             store: StoreId::default(),
             settled: told().all(|view| view.settled),

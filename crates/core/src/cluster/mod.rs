@@ -129,13 +129,13 @@ impl Cluster {
 
     /// The node has nothing any more: see [`NodeAgent::end`]. Nothing may be done with its rooms after that.
     pub fn end(&mut self, now: Now) {
-        self.agent.end(now);
+        self.agents.end(now);
         self.follow(now);
     }
 
-    /// Whether the store knows that the node has ended, or there is nothing to tell it.
+    /// Whether each store knows that the node has ended, or there is nothing to tell it.
     pub fn has_ended(&self) -> bool {
-        self.agent.has_ended()
+        self.agents.have_ended()
     }
 
     /// A shard sends letters to a shard of another node. They arrive in the order in which each shard sends them.

@@ -33,6 +33,7 @@ static NOWHERE: ClusterView = ClusterView {
     settled: false,
     living: Vec::new(),
     dead: Vec::new(),
+    strangers: Vec::new(),
     asked_at: 0,
     version: 0,
     rank_key: None,

@@ -12,7 +12,7 @@ use crate::redis_server::Server as Redis;
 use crate::{DEADLINE, in_time, ready, settings, start};
 
 /// Servers that know each other, each ready.
-async fn servers(redis: &Redis, count: usize) -> Vec<Process> {
+pub async fn servers(redis: &Redis, count: usize) -> Vec<Process> {
     servers_with(&settings(redis), count).await
 }
 

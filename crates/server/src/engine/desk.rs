@@ -23,6 +23,8 @@ pub(crate) enum FromShard {
     },
     /// All that was left here before is to be with the other nodes; told then.
     Flush(std::sync::mpsc::Sender<()>),
+    /// The server has nothing any more: its lease ends. Told when Redis knows.
+    End(std::sync::mpsc::Sender<()>),
     /// What this node has sent can't be read.
     Unreadable(NodeNumber),
 }

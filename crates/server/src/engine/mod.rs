@@ -1,5 +1,6 @@
 //! The engine `redis`: the way of this server to Redis, its place among the others, and whether it is ready.
 
+mod alike;
 mod desk;
 mod node;
 mod peers;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use rand::TryRng as _;
 use roomcast_core::cluster::Cluster;
-use roomcast_core::node::{NodeSettings, rank_key};
+use roomcast_core::node::{NodeSettings, key_number, rank_key};
 use roomcast_core::post::{PeerKey, PostKey, PostSettings};
 use roomcast_core::store::NodeId;
 use roomcast_engine::redis::{self, Client, Level, RedisConfig, RedisStore, ScriptCommands};
@@ -23,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{ClusterSettings, RedisSettings};
 use crate::mailbox::{Mailbox, Mailboxes};
 
+use alike::Alike;
 pub(crate) use desk::{Desk, FromShard};
 use peers::Peers;
 pub(crate) use status::{NodeReport, Status};
@@ -39,7 +41,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Begins to connect, and to live among the others. `session_key` is what all of them have.
+    /// Begins to connect, and to live among the others. `session_key` is what all of them have, and they should have the
+    /// same `alike` ([`settings_text`](roomcast_core::node::settings_text)).
     ///
     /// # Errors
     /// The system gives no threads, or no random numbers, or `cluster.listen` can't be listened on.
@@ -47,7 +50,7 @@ impl Engine {
         settings: &RedisSettings,
         cluster: &ClusterSettings,
         config: RedisConfig,
-        session_key: &[u8; 32],
+        (session_key, alike): (&[u8; 32], String),
         clock: Clock,
         mailboxes: &Arc<Mailboxes>,
     ) -> io::Result<Engine> {
@@ -66,6 +69,8 @@ impl Engine {
             lease: settings.lease,
             interval: (settings.lease / 3).max(1),
             rank_key: Some(rank_key(session_key)),
+            key: key_number(session_key),
+            settings: alike.as_str().into(),
             ..NodeSettings::new(NodeId(random()?), mailboxes.count())
         };
         let runtime = runtime::Builder::new_multi_thread()
@@ -76,7 +81,7 @@ impl Engine {
         let guard = runtime.enter();
         let commands = ScriptCommands::new(&config.prefix);
         let client = Client::start(config.clone());
-        let status = Arc::new(Status::new(clock, settings.not_ready_after));
+        let status = Arc::new(Status::new(clock, settings));
         let (desk, from_shards) = Desk::new();
         let id = own.node;
         let peers = Peers::start(id, PeerKey::new(session_key), listener)?;
@@ -93,7 +98,9 @@ impl Engine {
             stores: Vec::new(),
             asked: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
+            alike: Alike::new(alike),
             flushed: Vec::new(),
+            ends: Vec::new(),
         };
         runtime.spawn(node.run());
         runtime.spawn(look(client.clone(), config));
@@ -124,6 +131,15 @@ impl Engine {
         self.desk.tell(FromShard::Flush(flushed));
         // Without an answer there is nothing more to be done.
         let _ = has_flushed.recv_timeout(most);
+    }
+
+    /// The server has no rooms any more: its lease ends, so that others need not wait for that. Waits until Redis knows, but
+    /// no longer than this.
+    pub(crate) fn end(&self, most: Duration) {
+        let (ended, has_ended) = mpsc::channel();
+        self.desk.tell(FromShard::End(ended));
+        // Without an answer there is nothing more to be done.
+        let _ = has_ended.recv_timeout(most);
     }
 
     /// How the node is.

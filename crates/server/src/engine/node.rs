@@ -10,6 +10,7 @@ use roomcast_engine::redis::{Client, Commands as _, Master, ScriptCommands, Subs
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use super::alike::Alike;
 use super::desk::FromShard;
 use super::peers::{PeerNews, Peers};
 use super::status::{NodeReport, Status};
@@ -44,6 +45,9 @@ pub(super) struct Node {
     pub(super) told: Told,
     /// Who wants to know when all that was sent has come.
     pub(super) flushed: Vec<mpsc::Sender<()>>,
+    pub(super) alike: Alike,
+    /// Who wants to know when Redis knows that this server has ended.
+    pub(super) ends: Vec<mpsc::Sender<()>>,
 }
 
 impl Node {
@@ -60,6 +64,11 @@ impl Node {
                 for flushed in self.flushed.drain(..) {
                     // Whoever asked may have stopped waiting.
                     let _ = flushed.send(());
+                }
+            }
+            if self.cluster.has_ended() {
+                for ended in self.ends.drain(..) {
+                    let _ = ended.send(());
                 }
             }
             let sleep = tokio::time::sleep(self.sleep());
@@ -163,6 +172,10 @@ impl Node {
             }
             FromShard::Letters { from, to, bytes } => self.cluster.send(now, from, to, bytes),
             FromShard::Flush(flushed) => self.flushed.push(flushed),
+            FromShard::End(ended) => {
+                self.cluster.end(now);
+                self.ends.push(ended);
+            }
             FromShard::Unreadable(node) => {
                 tracing::error!(?node, "what another server has sent can't be read");
                 self.cluster.give_up(now, node);
@@ -194,6 +207,7 @@ impl Node {
             masters,
             leases,
             connected: self.peers.connected(),
+            differing: self.alike.differing(),
         });
     }
 
@@ -207,6 +221,7 @@ impl Node {
                     }
                     self.told.views(&views);
                     self.peers.meet(views.nodes());
+                    self.status.refused(self.alike.look(views.nodes()));
                     self.all(|| Order::View(views.clone()));
                 }
                 ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),

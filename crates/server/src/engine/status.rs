@@ -9,6 +9,7 @@ use roomcast_core::node::NodeStats;
 use roomcast_core::post::PostStats;
 
 use crate::clock::Clock;
+use crate::config::RedisSettings;
 
 /// What the node's task counted.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct NodeReport {
     pub(crate) leases: usize,
     /// Nodes that it has connected to without Redis.
     pub(crate) connected: usize,
+    /// Other living nodes with another secret, or other settings.
+    pub(crate) differing: usize,
 }
 
 /// Written by the node's task, read by HTTP.
@@ -30,6 +33,9 @@ pub(crate) struct NodeReport {
 pub(crate) struct Status {
     clock: Clock,
     patience: Duration,
+    lease: Duration,
+    /// Others were here first, and have another secret.
+    refused: AtomicBool,
     /// Rooms of all masters could be opened at least once.
     settled: AtomicBool,
     /// Microseconds at which a Redis has answered a beat last. Where one of several is away its rooms wait on all nodes:
@@ -39,10 +45,12 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    pub(super) fn new(clock: Clock, patience: Duration) -> Status {
+    pub(super) fn new(clock: Clock, settings: &RedisSettings) -> Status {
         Status {
             clock,
-            patience,
+            patience: settings.not_ready_after,
+            lease: Duration::from_millis(settings.lease),
+            refused: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             heard_at: AtomicU64::new(0),
             report: Mutex::default(),
@@ -61,13 +69,29 @@ impl Status {
 
     /// Why clients are better sent elsewhere.
     pub(crate) fn not_ready(&self) -> Option<&'static str> {
+        if self.refused.load(Ordering::Relaxed) {
+            return Some("other servers at this Redis have another session.secret");
+        }
         if !self.settled.load(Ordering::Relaxed) {
             return Some("starting: not settled at Redis yet");
         }
-        let heard_at = self.heard_at.load(Ordering::Relaxed);
-        let silence = self.clock.micros().saturating_sub(heard_at);
-        let patient = Duration::from_micros(silence) <= self.patience + BEAT;
+        let patient = self.silence() <= self.patience + BEAT;
         (!patient).then_some("no Redis")
+    }
+
+    /// Whether Redis has not answered for longer than the lease: nothing can be handed over.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.silence() > self.lease
+    }
+
+    /// Whether this server is home of nothing, as others were here first and have another secret.
+    pub(super) fn refused(&self, is: bool) {
+        self.refused.store(is, Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        Duration::from_micros(self.clock.micros().saturating_sub(heard_at))
     }
 
     pub(super) fn report(&self, report: NodeReport) {

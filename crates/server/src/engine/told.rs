@@ -106,6 +106,6 @@ impl Told {
 }
 
 /// A server, for people.
-fn name(node: NodeId) -> String {
+pub(super) fn name(node: NodeId) -> String {
     format!("{:016x}", node.0)
 }

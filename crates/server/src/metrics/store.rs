@@ -66,6 +66,12 @@ pub(super) const STORE_FAMILIES: &[Family] = &[
         |scrape, out| of_node(scrape, out, |node| node.connected as u64),
     ),
     gauge(
+        "roomcast_nodes_differing",
+        &[],
+        "Other living servers of the cluster that have another `session.secret`, or other settings.",
+        |scrape, out| of_node(scrape, out, |node| node.differing as u64),
+    ),
+    gauge(
         "roomcast_lease",
         &[],
         "At how many Redis servers this one may act: they have heard from it in time. 0 or 1, but with a Redis Cluster.",
