@@ -184,6 +184,21 @@ fn the_dead_are_those_whose_entries_are_older_than_a_lease() {
     assert!(!view.is_dead(seven, 0));
 }
 
+/// Else nobody took the rooms of a node that died before the clock was set back.
+#[test]
+fn an_entry_of_the_future_is_no_younger_than_one_of_the_past() {
+    let mut node = Node::new();
+    node.others = vec![
+        entry(7, 3, 2_999, Some(STORE)),
+        entry(8, 1, 3_600_000, Some(STORE)),
+    ];
+    let (_, view) = node.lives();
+    let living: Vec<u64> = view.living.iter().map(|it| it.home.node.0).collect();
+    assert_eq!(living, [7]);
+    let dead: Vec<u64> = view.dead.iter().map(|it| it.node.0).collect();
+    assert_eq!(dead, [8]);
+}
+
 #[test]
 fn another_store_is_met_with_another_lease_and_keeps_the_links() {
     let mut node = Node::new();

@@ -205,6 +205,45 @@ fn a_room_of_thousands_is_written_and_loaded() {
 }
 
 #[test]
+fn a_lease_is_over_when_the_clock_was_set_by_more_than_that() {
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
+    let beat = |redis: &mut RedisClient, begins: bool| {
+        let beat = Beat {
+            store: redis.store,
+            home: home(0),
+            begins,
+            lease_ms: 60_000,
+            keep_ms: 3_600_000,
+            settled: None,
+            shards: 1,
+            version: 1,
+            key: 0,
+            settings: "".into(),
+            address: "".into(),
+        };
+        match redis.apply(&Request::Beat(Box::new(beat))) {
+            Ok(Answer::Beat(beaten)) => beaten,
+            other => panic!("{other:?}"),
+        }
+    };
+    for moved in [-3_600_000, -120_000, 120_000, 3_600_000] {
+        assert!(!beat(&mut redis, true).gone);
+        assert!(!beat(&mut redis, false).gone);
+        // As if the clock had been set back or ahead since.
+        let all = redis.ask(&[b"HGETALL", b"test:nodes"]);
+        let [node, entry] = all.as_array().unwrap() else {
+            panic!("{all:?}");
+        };
+        let (node, entry) = (node.as_bytes().unwrap(), entry.as_str().unwrap());
+        let time: i64 = entry[1..17].parse().unwrap();
+        let entry = format!("1{:016}{}", time + moved, &entry[17..]);
+        redis.ask(&[b"HSET", b"test:nodes", node, entry.as_bytes()]);
+        assert!(beat(&mut redis, false).gone, "{moved}");
+    }
+}
+
+#[test]
 fn what_a_newer_version_wrote_is_passed_over() {
     let server = Server::start([""; 0]);
     let mut redis = RedisClient::connect(server.port, "test:");

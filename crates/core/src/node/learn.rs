@@ -90,9 +90,9 @@ impl Known {
             lease_ms
         };
         let has_ended = |entry: &NodeEntry| entry.shards == 0;
-        let is_young = |entry: &NodeEntry| {
-            !has_ended(entry) && beaten.now < entry.beat.saturating_add(lease_ms)
-        };
+        // One of the future was written before the store's clock was set back.
+        let is_young =
+            |entry: &NodeEntry| !has_ended(entry) && beaten.now.abs_diff(entry.beat) < lease_ms;
         let strangers = beaten.nodes.iter().filter(|it| it.key != key);
         let strangers = strangers.filter(|entry| is_young(entry));
         self.strangers = strangers.map(|entry| entry.home.node).collect();

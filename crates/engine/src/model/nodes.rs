@@ -7,9 +7,8 @@ use super::Model;
 impl Model {
     pub(super) fn beat(&mut self, now_ms: u64, beat: &Beat) -> Beaten {
         let own = self.nodes.get(&beat.home.node);
-        let lives = own.is_some_and(|it| {
-            it.home == beat.home && now_ms < it.beat.saturating_add(beat.lease_ms)
-        });
+        let lives =
+            own.is_some_and(|it| it.home == beat.home && now_ms.abs_diff(it.beat) < beat.lease_ms);
         if beat.begins || lives {
             let entry = NodeEntry {
                 home: beat.home,

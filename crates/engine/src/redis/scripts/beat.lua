@@ -11,7 +11,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local own = redis.call('HGET', KEYS[1], ARGV[1])
 local since = own and tonumber(own:sub(2, 17))
-local lives = ARGV[3] == '1' or since and own:sub(18, 33) == ARGV[2] and now < since + ARGV[4]
+-- An entry of the future was written before the clock was set back. Whoever wrote it may be dead for long.
+local lives = ARGV[3] == '1' or since and own:sub(18, 33) == ARGV[2] and math.abs(now - since) < tonumber(ARGV[4])
 if lives then
   redis.call('HSET', KEYS[1], ARGV[1], '1' .. string.format('%016.0f', now) .. ARGV[2] .. ARGV[6])
 end
