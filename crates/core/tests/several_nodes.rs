@@ -113,6 +113,38 @@ fn a_state_room_is_the_same_on_all_nodes() {
 }
 
 /// How many events a message's `joined` says that follow, and whether nothing is missing.
+#[test]
+fn frames_go_on_at_the_next_home() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    let ann = cluster.member(0, "arena:1");
+    let bob = cluster.member(2, "arena:1");
+    let frames = |cluster: &mut Cluster| -> Vec<i64> {
+        let got = cluster.messages(bob);
+        let syncs = got.iter().filter(|it| it["type"] == "sync");
+        syncs
+            .map(|it| it["payload"]["frame_num"].as_i64().unwrap())
+            .collect()
+    };
+    for x in 1..20 {
+        let action = format!(
+            r#"{{"type":"game_action","room_id":"arena:1","payload":{{"action":"move","position":{{"x":{x}}}}}}}"#
+        );
+        cluster.say(ann, &action);
+        cluster.pass(60);
+    }
+    let before = frames(&mut cluster);
+    assert!(before.len() > 10 && before.is_sorted(), "{before:?}");
+    assert_eq!(cluster.home_of("arena:1"), Some(0));
+    cluster.kill(0);
+    cluster.pass(2_000);
+    let after = frames(&mut cluster);
+    assert!(!after.is_empty() && after.is_sorted(), "{after:?}");
+    assert!(
+        before.last() < after.first(),
+        "{before:?} and then {after:?}"
+    );
+}
+
 fn joined(messages: &[Value]) -> &Value {
     let joined = messages.iter().find(|it| it["type"] == "joined");
     &joined.unwrap_or_else(|| panic!("{messages:#?}"))["payload"]

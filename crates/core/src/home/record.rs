@@ -161,6 +161,7 @@ impl Room {
         self.epoch = header.epochs.current;
         self.offset = header.offset;
         self.timestamp = header.timestamp.max(now.unix_ms);
+        self.syncer.begin_after_another_home(header.fence);
         self.next_num = header.next_player.max(1);
         self.counts_presence = header.counts_presence;
         let news = LogNews::Opened {

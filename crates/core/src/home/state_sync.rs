@@ -81,6 +81,12 @@ impl StateSyncer {
         self.count_version
     }
 
+    /// Another home may have numbered frames before. Its last number is not known, only that it was home for longer, in
+    /// milliseconds, than it made frames; and a store makes fences that rise with its clock, or by far more than that.
+    pub(super) fn begin_after_another_home(&mut self, fence: u64) {
+        self.frame_num = i64::try_from(fence).unwrap_or_default();
+    }
+
     /// Numbered from 1: in Protobuf 0 is no number at all.
     pub(super) fn next_frame(&self) -> i64 {
         self.frame_num + 1

@@ -82,7 +82,11 @@ impl Model {
         let own = header.home.is_none_or(|it| it.node == claim.home.node);
         let kept = own && !other_store && has(header, claim.has);
         header.home = Some(claim.home);
-        header.fence = (header.fence + 1).max(now_ms);
+        // Frames of a room's state begin at its fence: where the clock was set back, it rises by more than a home has made.
+        header.fence = match header.fence {
+            before if now_ms > before => now_ms,
+            before => before + 1_000_000,
+        };
         header.pending = false;
         if other_store {
             header.store = self.store;

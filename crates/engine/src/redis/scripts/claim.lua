@@ -27,7 +27,9 @@ else
   if not settled and (header:byte(2) == 49 or not same_store) then return {3} end
   local n = header:sub(83, 98)
   kept = own and same_store and header:sub(67, 82) == ARGV[8] and (n == ARGV[6] or n == ARGV[7])
-  local fence = string.format('%016.0f', math.max(header:sub(67, 82) + 1, now))
+  -- Frames of a room's state begin at its fence: where the clock was set back, it rises by more than a home has made.
+  local before = tonumber(header:sub(67, 82))
+  local fence = string.format('%016.0f', now > before and now or before + 1000000)
   local epochs = header:sub(115)
   if not same_store then
     -- The new epoch, players, time and presence, the epoch that ends with its offset, and seven older ones.
