@@ -391,3 +391,46 @@ fn sessions_are_written_at_a_store_that_comes_back_with_nothing() {
     let bob = come_back(&mut cluster, 0, &bob, &Value::Null);
     assert_eq!(chats(&cluster.messages(bob.at)), ["one"]);
 }
+
+/// Else a message to a user finds none of its sessions, or not all, and is done.
+#[test]
+fn who_a_users_sessions_are_waits_until_they_are_written_at_another_store() {
+    let mut cluster = cluster(&[1, 2], |it| it.patience = 60_000);
+    let ann = begin(&mut cluster, 0);
+    let bobs = [0, 1].map(|node| begin_as(&mut cluster, node, "bob").unwrap());
+    *cluster.model.borrow_mut() = Model::new(StoreId(8));
+    (cluster.settled, cluster.store) = (false, StoreId(8));
+    cluster.tell_all();
+    let to_bob = json!({"type": "chat", "to_user_id": "bob", "seq": 1, "payload": "one"});
+    cluster.say(ann.at, &to_bob.to_string());
+    cluster.pass(1_000);
+    let got = cluster.messages(ann.at);
+    assert!(got.is_empty(), "others may have sessions of bob: {got:#?}");
+    cluster.settled = true;
+    cluster.tell_all();
+    cluster.pass(1_000);
+    assert_eq!(acked(&cluster.messages(ann.at)), [1]);
+    for bob in bobs {
+        assert_eq!(chats(&cluster.messages(bob.at)), ["one"]);
+    }
+}
+
+/// Who is asked for first may be found last.
+#[test]
+fn messages_to_a_user_keep_their_order() {
+    let mut cluster = cluster(&[1, 2], |_| {});
+    let ann = begin(&mut cluster, 0);
+    let bobs = [0, 1].map(|node| begin_as(&mut cluster, node, "bob").unwrap());
+    cluster.unanswered.set(1);
+    for seq in 1..=3 {
+        let to_bob =
+            json!({"type": "chat", "to_user_id": "bob", "seq": seq, "payload": seq.to_string()});
+        cluster.say(ann.at, &to_bob.to_string());
+    }
+    assert!(cluster.messages(bobs[0].at).is_empty());
+    cluster.pass(1_000);
+    assert_eq!(acked(&cluster.messages(ann.at)), [1, 2, 3]);
+    for bob in bobs {
+        assert_eq!(chats(&cluster.messages(bob.at)), ["1", "2", "3"]);
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::edge::keeper::Asked;
 use crate::id::ClientId;
-use crate::letter::DirectMessage;
+use crate::letter::{DirectMessage, Recipient};
 
 /// Bytes of copies of messages to users that are on their way at once.
 const COPIES: usize = 1024 * 1024;
@@ -15,6 +15,8 @@ pub(super) struct Mail {
     /// By recipient. One message to each is asked of the store at a time, so they stay in their order.
     outboxes: BTreeMap<ClientId, Outbox>,
     searches: BTreeMap<u64, Search>,
+    /// The searches for a user by one sender, in the order of its messages. They go on in it, whoever is found first.
+    to_users: BTreeMap<(Box<str>, ClientId), VecDeque<u64>>,
     last_search: u64,
     /// Bytes of all these messages.
     bytes: usize,
@@ -45,6 +47,16 @@ pub(super) struct Search {
     pub(super) message: DirectMessage,
     pub(super) until: u64,
     pub(super) asked: Option<Asked>,
+    /// The sessions of a user, which wait for an earlier message to the same.
+    pub(super) found: Option<Vec<ClientId>>,
+}
+
+impl Search {
+    fn in_order(&self) -> Option<(Box<str>, ClientId)> {
+        let body = &self.message.body;
+        let ordered = self.message.to == Recipient::User && !body.ephemeral;
+        ordered.then(|| (body.to_user.clone(), body.from))
+    }
 }
 
 impl Mail {
@@ -100,6 +112,10 @@ impl Mail {
     pub(super) fn search(&mut self, search: Search) -> u64 {
         self.last_search += 1;
         self.bytes += search.message.body.size();
+        if let Some(order) = search.in_order() {
+            let order = self.to_users.entry(order).or_default();
+            order.push_back(self.last_search);
+        }
         self.searches.insert(self.last_search, search);
         self.last_search
     }
@@ -108,9 +124,28 @@ impl Mail {
         self.searches.get_mut(&number)
     }
 
-    pub(super) fn end_search(&mut self, number: u64) -> Option<Search> {
+    /// Whether no earlier message of its sender to its user is still under way.
+    pub(super) fn is_next(&self, number: u64) -> bool {
+        let order = self.searches.get(&number).and_then(Search::in_order);
+        let order = order.and_then(|it| self.to_users.get(&it));
+        order.is_none_or(|order| order.front() == Some(&number))
+    }
+
+    /// Ends a search. And which one waited for it, and has found.
+    pub(super) fn end_search(&mut self, number: u64) -> Option<(Search, Option<u64>)> {
         let search = self.searches.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(search.message.body.size());
-        Some(search)
+        let mut next = None;
+        if let Some(key) = search.in_order()
+            && let Some(order) = self.to_users.get_mut(&key)
+        {
+            order.retain(|it| *it != number);
+            next = order.front().copied();
+            if order.is_empty() {
+                self.to_users.remove(&key);
+            }
+        }
+        let found = |it: &u64| self.searches.get(it).is_some_and(|it| it.found.is_some());
+        Some((search, next.filter(found)))
     }
 }

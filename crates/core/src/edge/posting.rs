@@ -14,8 +14,8 @@ use crate::host::Host;
 use crate::id::{ClientId, NameHash};
 use crate::letter::{DirectMessage, Letter, News, Receipt, Recipient};
 use crate::store::{
-    Answer, InboxAppend, InboxAppended, KeyOf, NodeId, Request, Store, StoreError, Take, Taken,
-    Ticket, UserChange,
+    Answer, InboxAppend, InboxAppended, KeyOf, NodeId, Request, Store, StoreError, StoreId, Take,
+    Taken, Ticket, UserChange,
 };
 use crate::time::Now;
 use crate::wire;
@@ -249,6 +249,7 @@ impl<S: Store> Edge<S> {
             message,
             until,
             asked: None,
+            found: None,
         };
         let number = self.keeper.mail.search(search);
         let about = About::Search(number);
@@ -270,12 +271,16 @@ impl<S: Store> Edge<S> {
     ) {
         let random = ctx.host.random();
         let searching = self.keeper.mail.searching(number);
-        let asked = searching.and_then(|it| it.asked.clone());
-        let Some(mut asked) = asked.filter(|it| it.is(ticket)) else {
+        let Some(searching) = searching else { return };
+        let Some(mut asked) = searching.asked.clone().filter(|it| it.is(ticket)) else {
             return;
         };
+        // While sessions are written at another store than before, some may be yet to come.
+        let cluster = ctx.cluster.of(KeyOf::User(&searching.message.body.to_user));
+        let all_there = |store: StoreId| cluster.settled && store == cluster.store;
         let answer = match result {
-            Ok(answer @ (Answer::Clients(_) | Answer::Session(_))) => answer,
+            Ok(answer @ Answer::Clients(store, _)) if all_there(store) => answer,
+            Ok(answer @ Answer::Session(_)) => answer,
             _ => {
                 let about = About::Search(number);
                 self.keeper.pause(about, &mut asked, now.micros, random);
@@ -285,13 +290,28 @@ impl<S: Store> Edge<S> {
                 return;
             }
         };
-        let Some(Search { message, .. }) = self.keeper.mail.end_search(number) else {
-            return;
-        };
-        match answer {
-            Answer::Clients(clients) => self.send_to_all(ctx, now, message, clients),
-            Answer::Session(taken) => self.send_on(ctx, now, message, taken),
-            _ => {}
+        if let Answer::Clients(_, clients) = answer {
+            if let Some(search) = self.keeper.mail.searching(number) {
+                (search.asked, search.found) = (None, Some(clients));
+            }
+            if self.keeper.mail.is_next(number) {
+                self.go_on_with(ctx, now, Some(number));
+            }
+        } else if let Answer::Session(taken) = answer
+            && let Some((search, _)) = self.keeper.mail.end_search(number)
+        {
+            self.send_on(ctx, now, search.message, taken);
+        }
+    }
+
+    /// Sends a message to the sessions of its user, and those behind it of which they are known too.
+    fn go_on_with<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, mut next: Option<u64>) {
+        while let Some(number) = next
+            && let Some((search, behind)) = self.keeper.mail.end_search(number)
+        {
+            let clients = search.found.unwrap_or_default();
+            self.send_to_all(ctx, now, search.message, clients);
+            next = behind;
         }
     }
 
@@ -432,15 +452,16 @@ impl<S: Store> Edge<S> {
             return;
         };
         if search.until <= now.micros {
-            let Some(Search { message, .. }) = self.keeper.mail.end_search(number) else {
+            let Some((search, behind)) = self.keeper.mail.end_search(number) else {
                 return;
             };
             ctx.stats.impatient += 1;
-            let code = match message.body.ephemeral {
+            let code = match search.message.body.ephemeral {
                 true => ErrorCode::RecipientNotFound,
                 false => ErrorCode::Unavailable,
             };
-            return self.refuse_mail(ctx, now, &message, code);
+            self.refuse_mail(ctx, now, &search.message, code);
+            return self.go_on_with(ctx, now, behind);
         }
         if let Some(mut asked) = search.asked.clone() {
             let about = About::Search(number);

@@ -140,7 +140,7 @@ impl<S: Store> Edge<S> {
         let Some(mut asked) = of_user.asked.clone().filter(|it| it.is(ticket)) else {
             return;
         };
-        let (Ok(Answer::Clients(_)) | Ok(Answer::Session(_))) = &result else {
+        let (Ok(Answer::Clients(..)) | Ok(Answer::Session(_))) = &result else {
             let about = About::User(client);
             self.keeper.pause(about, &mut asked, now.micros, random);
             if let Some(of_user) = self.keeper.of_users.get_mut(&client) {
@@ -150,7 +150,9 @@ impl<S: Store> Edge<S> {
         };
         of_user.asked = None;
         let next = match (std::mem::replace(&mut of_user.step, Step::Remove), result) {
-            (Step::Add { looked, .. }, Ok(Answer::Clients(there))) if !there.contains(&client) => {
+            (Step::Add { looked, .. }, Ok(Answer::Clients(_, there)))
+                if !there.contains(&client) =>
+            {
                 let others = if looked { Vec::new() } else { there };
                 let dead = Vec::new();
                 Some(Step::Look { others, dead })

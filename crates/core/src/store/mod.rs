@@ -91,8 +91,8 @@ pub enum Answer {
     Inbox(InboxAppended),
     /// Messages of an inbox.
     InboxSlice(InboxSlice),
-    /// Clients of a user, in their order.
-    Clients(Vec<ClientId>),
+    /// Clients of a user, in their order, at this store.
+    Clients(StoreId, Vec<ClientId>),
     /// To a beat.
     Beat(Beaten),
 }

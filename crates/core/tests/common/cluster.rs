@@ -5,7 +5,7 @@
     reason = "each test uses its part of the harness"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, LivingNode, Own};
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::{
-    Answer, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
+    Answer, Cause, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
 };
 use roomcast_core::{LogicFactory, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
@@ -27,6 +27,7 @@ type Answered = (Ticket, Result<Answer, StoreError>);
 /// The store of one shard: what is asked is done at once.
 pub struct AtOnce {
     model: Rc<RefCell<Model>>,
+    unanswered: Rc<Cell<usize>>,
     answers: VecDeque<Answered>,
 }
 
@@ -34,7 +35,12 @@ impl Store for AtOnce {
     const WAITS: bool = true;
 
     fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
-        let answer = self.model.borrow_mut().apply(now.unix_ms as u64, &request);
+        let unanswered = self.unanswered.get();
+        let answer = match unanswered {
+            0 => self.model.borrow_mut().apply(now.unix_ms as u64, &request),
+            _ => Err(StoreError::Again(Cause::Timeout)),
+        };
+        self.unanswered.set(unanswered.saturating_sub(1));
         self.answers.push_back((ticket, answer));
     }
 
@@ -57,6 +63,8 @@ pub type At = (usize, Client);
 
 pub struct Cluster {
     pub model: Rc<RefCell<Model>>,
+    /// So many requests to the store get no answer.
+    pub unanswered: Rc<Cell<usize>>,
     /// `None`: it is dead.
     pub nodes: Vec<Option<Node<AtOnce>>>,
     shards: Vec<u16>,
@@ -95,10 +103,12 @@ impl Cluster {
         kinds: &[(Kind, Option<LogicFactory>)],
     ) -> Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
+        let unanswered = Rc::new(Cell::new(0));
         let node = |(number, count): (usize, &u16)| {
             let kinds = kinds.to_vec();
             let store = || AtOnce {
                 model: model.clone(),
+                unanswered: unanswered.clone(),
                 answers: VecDeque::new(),
             };
             let (seed, key) = (number as u64 + 1, Some([11, 12]));
@@ -114,6 +124,7 @@ impl Cluster {
         let nodes = shards.iter().enumerate().map(node).collect();
         let mut cluster = Cluster {
             model,
+            unanswered,
             nodes,
             shards: shards.into(),
             queues: BTreeMap::new(),

@@ -87,7 +87,7 @@ impl Model {
             Request::End(it) => Answer::Turn(self.end(now_ms, it)),
             Request::InboxAppend(it) => Answer::Inbox(self.inbox_append(now_ms, it)),
             Request::InboxRead(it) => Answer::InboxSlice(self.inbox_read(now_ms, it)),
-            Request::User(it) => Answer::Clients(self.user(now_ms, it)),
+            Request::User(it) => Answer::Clients(self.store, self.user(now_ms, it)),
             Request::Beat(it) => Answer::Beat(self.beat(now_ms, it)),
         })
     }

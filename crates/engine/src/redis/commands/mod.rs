@@ -89,7 +89,7 @@ impl Commands for ScriptCommands {
             Request::Save(_) | Request::End(_) => value.as_int().map(|it| Answer::Turn(it == 1)),
             Request::InboxAppend(_) => sessions::stored(value).map(Answer::Inbox),
             Request::InboxRead(_) => sessions::slice(value).map(Answer::InboxSlice),
-            Request::User(_) => sessions::clients(value).map(Answer::Clients),
+            Request::User(_) => sessions::clients(value),
             Request::Beat(_) => beaten(&value).map(Answer::Beat),
         };
         answer.ok_or(StoreError::Never(Cause::Protocol))

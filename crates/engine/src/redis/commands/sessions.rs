@@ -2,8 +2,8 @@
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, StoreId, Take,
-    Taken, UserChange,
+    Answer, End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, StoreId,
+    Take, Taken, UserChange,
 };
 
 use super::{
@@ -149,13 +149,14 @@ pub(super) fn slice(value: Value) -> Option<InboxSlice> {
     })
 }
 
-pub(super) fn clients(value: Value) -> Option<Vec<ClientId>> {
-    let parts = value.as_array()?.iter();
-    let mut clients: Vec<_> = parts
+pub(super) fn clients(value: Value) -> Option<Answer> {
+    let (store, clients) = value.as_array()?.split_first()?;
+    let mut clients: Vec<_> = clients
+        .iter()
         .map(|it| ClientId::parse(it.as_str()?))
         .collect::<Option<_>>()?;
     clients.sort_unstable();
-    Some(clients)
+    Some(Answer::Clients(parse_store(store)?, clients))
 }
 
 /// The name of a store; empty for none.

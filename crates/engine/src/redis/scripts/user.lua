@@ -1,5 +1,6 @@
 -- KEYS: the user's clients. ARGV: one more or "", most of them or 0, milliseconds until the end or 0, then those that are
--- gone. Answers who is there. In the text of the script stands the store: @STORE@.
+-- gone. Answers the store and who is there.
+local STORE = '@STORE@'
 for i = 4, #ARGV, 1000 do
   redis.call('SREM', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
@@ -8,4 +9,6 @@ if ARGV[1] ~= '' and (ARGV[2] == '0' or redis.call('SCARD', KEYS[1]) < tonumber(
 end
 local clients = redis.call('SMEMBERS', KEYS[1])
 if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+-- As many as there may be of a user are few.
+table.insert(clients, 1, STORE)
 return clients
