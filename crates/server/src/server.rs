@@ -74,7 +74,13 @@ impl Server {
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let settings = with_session_key(&self.config)?;
         let clock = Clock::start();
-        let engine = engine(&self.config, &self.kinds, &settings, clock, &mailboxes)?;
+        let engine = engine(
+            &self.config,
+            &self.kinds,
+            &settings,
+            clock.clone(),
+            &mailboxes,
+        )?;
         let node = Arc::new(Node {
             hash_key: match &engine {
                 Some(_) => hash_key(&settings.session_key),

@@ -81,7 +81,7 @@ impl Engine {
         let guard = runtime.enter();
         let commands = ScriptCommands::new(&config.prefix);
         let client = Client::start(config.clone());
-        let status = Arc::new(Status::new(clock, settings));
+        let status = Arc::new(Status::new(clock.clone(), settings));
         let (desk, from_shards) = Desk::new();
         let id = own.node;
         let peers = Peers::start(id, PeerKey::new(session_key), listener)?;

@@ -193,6 +193,9 @@ impl Node {
             ),
             Err(error) => tracing::debug!(?error, "a beat was not answered"),
         }
+        if let Ok(beaten) = &answer {
+            self.told.clock(self.clock.hear(beaten.now));
+        }
         self.cluster.answered(now, ticket, answer);
         let stores = self.cluster.views().stores();
         let acts = stores.iter().filter(|it| it.acts(now.micros).is_some());

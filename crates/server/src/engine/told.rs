@@ -6,6 +6,8 @@ use roomcast_core::node::{ClusterView, ClusterViews};
 use roomcast_core::store::{NodeId, StoreId};
 use tracing::{info, warn};
 
+use crate::clock::{Heard, SET};
+
 /// What the log was told last.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -15,6 +17,8 @@ pub(super) struct Told {
     stores: Vec<At>,
     /// Stores that were met, and whether rooms can be opened there.
     met: BTreeMap<StoreId, bool>,
+    /// Redis's clock was set.
+    set: bool,
 }
 
 /// Of one store.
@@ -32,7 +36,25 @@ impl Told {
             living: BTreeSet::new(),
             stores: Vec::new(),
             met: BTreeMap::new(),
+            set: false,
         }
+    }
+
+    /// Redis has said what time it is.
+    pub(super) fn clock(&mut self, heard: Heard) {
+        match heard {
+            Heard::First(ahead) if ahead.unsigned_abs() > SET => warn!(
+                seconds = ahead / 1_000,
+                "Redis's clock is ahead of this machine's: with Redis, its clock counts"
+            ),
+            Heard::Set(ahead) if !self.set => warn!(
+                seconds = ahead / 1_000,
+                "Redis's clock was set: servers that start from now on date by it, this one does not before it is \
+                 started again"
+            ),
+            _ => {}
+        }
+        self.set = matches!(heard, Heard::Set(_));
     }
 
     /// The cluster is like this.

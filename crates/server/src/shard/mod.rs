@@ -54,7 +54,7 @@ pub(crate) fn spawn<S: Store + Send + 'static>(
     store: S,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let host = host::ShardHost::new(node.clock, node.authority.clone())?;
+    let host = host::ShardHost::new(node.clock.clone(), node.authority.clone())?;
     let node = Arc::clone(node);
     let mailbox = Arc::clone(mailbox);
     let run = move || {
