@@ -1,6 +1,7 @@
 //! Nodes, the Redis that they share, and the balancer before them: real processes, all of them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -8,6 +9,8 @@ use tokio::task::block_in_place;
 
 use crate::DEADLINE;
 use crate::balancer::Balancer;
+use crate::fleet::TOKEN_SECRET;
+use crate::lobby;
 use crate::process::{Process, free_address, raise_file_limit};
 use crate::redis_server::Server;
 
@@ -16,6 +19,8 @@ pub const LEASE: Duration = Duration::from_secs(3);
 
 /// Settings of all nodes. A node that does not answer is soon noticed.
 const SETTINGS: &[&str] = &[
+    "kinds.arena.mode=state",
+    "kinds.lobby.mode=relay",
     "server.shards=2",
     "session.secret=of these tests, thirty-two bytes long",
     "session.grace=20s",
@@ -32,8 +37,19 @@ pub struct Cluster {
     pub redis: Option<Server>,
     pub balancer: Balancer,
     pub nodes: Vec<Option<Process>>,
-    addresses: Vec<SocketAddr>,
+    /// What each node is started with.
+    pub machines: Vec<Machine>,
     arguments: Vec<String>,
+}
+
+/// Where a node runs.
+pub struct Machine {
+    address: SocketAddr,
+    /// Its binary.
+    pub program: PathBuf,
+    pub variables: Vec<(String, String)>,
+    /// Beside those of all nodes.
+    pub settings: Vec<String>,
 }
 
 impl Cluster {
@@ -46,6 +62,13 @@ impl Cluster {
 
     /// The same, where Redis is reached in another way.
     pub async fn at(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(nodes, redis, arguments).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// The same, before any node is started.
+    pub async fn prepare(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
         raise_file_limit();
         let addresses: Vec<_> = (0..nodes).map(|_| free_address()).collect();
         let seed = u64::from(std::process::id());
@@ -53,22 +76,30 @@ impl Cluster {
             [] => &[][..],
             _ => &["--engine", "redis"],
         };
-        let mut cluster = Cluster {
+        let machine = |address| Machine {
+            address,
+            program: PathBuf::from(env!("CARGO_BIN_EXE_roomcast")),
+            variables: Vec::new(),
+            settings: Vec::new(),
+        };
+        Cluster {
             redis,
             balancer: Balancer::start(addresses.clone(), seed).await,
             nodes: addresses.iter().map(|_| None).collect(),
-            addresses,
+            machines: addresses.into_iter().map(machine).collect(),
             arguments: engine
                 .iter()
                 .chain(arguments)
                 .map(|&it| it.to_owned())
                 .collect(),
-        };
-        for node in 0..nodes {
-            cluster.start_node(node);
         }
-        cluster.all_ready().await;
-        cluster
+    }
+
+    pub async fn start_all(&mut self) {
+        for node in 0..self.machines.len() {
+            self.start_node(node);
+        }
+        self.all_ready().await;
     }
 
     /// Where clients connect.
@@ -82,8 +113,15 @@ impl Cluster {
 
     pub fn start_node(&mut self, node: usize) {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let address = self.addresses[node];
-        let process = block_in_place(|| Process::with(address, &arguments, SETTINGS));
+        let machine = &self.machines[node];
+        let places = format!("kinds.lobby.max_players={}", lobby::PLACES);
+        let secret = format!("auth.hs256_secret={TOKEN_SECRET}");
+        let own = machine.settings.iter().map(String::as_str);
+        let settings = SETTINGS.iter().copied().chain([&*places, &*secret]);
+        let settings: Vec<&str> = settings.chain(own).collect();
+        let (program, variables) = (&machine.program, &machine.variables);
+        let start = || Process::of(program, variables, machine.address, &arguments, &settings);
+        let process = block_in_place(start);
         self.nodes[node] = Some(process);
     }
 

@@ -1,25 +1,47 @@
 //! Clients in rooms, all through one balancer: each says things in its room and directly to its neighbour for as long as
-//! it is to, and writes down what it is told.
+//! it is to, and writes down what it is told. The first two of a room are one user.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use roomcast_client::session::{Config, JoinOptions, Receipt, SendOptions, Status};
+use roomcast_client::session::{JoinOptions, Receipt, SendOptions, Status};
 use roomcast_client::{
-    Client, Content, Error, Events, Format, Message, Publish, Recipient, RoomEvent, Sending,
+    Client, Content, Error, Events, Message, Publish, Recipient, RoomEvent, Sending,
 };
+use roomcast_server::auth::{NewToken, Signer};
 use tokio::sync::{Barrier, watch};
 use tokio::time::MissedTickBehavior;
 
-/// A direct message follows every so many chats.
+use crate::found::Rule;
+use crate::guest::{Guest, Numbers, Sign, Watched};
+use crate::history::{Page, read};
+
+/// A direct message follows every so many chats, and another presence.
 const DIRECT_EVERY: u64 = 4;
+/// The key of a member's presence that says how many chats it has sent.
+const SAID: &str = "said";
 /// Messages of a member that wait for their answers.
 const UNDER_WAY: usize = 8;
 
 /// Ends the last text of a member.
 pub const END: &str = "end";
+
+/// What the tokens of users are signed with, on all nodes.
+pub const TOKEN_SECRET: &str = "of the tokens of these tests, thirty-two bytes long";
+
+/// A token of a user, for all that may be done.
+pub fn token(user: &str) -> String {
+    let signer = Signer::from_secret(TOKEN_SECRET.as_bytes()).unwrap();
+    let ttl = Duration::from_secs(6 * 3_600);
+    let user = user.to_owned();
+    let token = NewToken {
+        user,
+        ttl,
+        ..NewToken::default()
+    };
+    signer.sign(&token).unwrap()
+}
 
 /// How many talk, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +52,17 @@ pub struct Load {
     pub every: Duration,
     /// Whether they send direct messages.
     pub direct: bool,
+    /// Rooms that have fewer places than clients that want in.
+    pub lobbies: usize,
+    /// Rooms whose state is the server's.
+    pub arenas: usize,
+}
+
+impl Load {
+    /// Players of a room: the first two of its members are one.
+    pub fn players(&self) -> usize {
+        self.members - 1
+    }
 }
 
 /// What all members are to do.
@@ -66,6 +99,8 @@ pub struct Heard {
     pub at: Instant,
     pub epoch: String,
     pub offset: u64,
+    /// The room's clock.
+    pub timestamp: i64,
     pub from: String,
     pub text: String,
 }
@@ -74,7 +109,7 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct Said {
     pub acked: Vec<Acked>,
-    /// With the clients that they were for.
+    /// With the clients that they were for; the offset 0 says nothing.
     pub direct: Vec<(String, Acked)>,
     pub refused: Vec<Error>,
 }
@@ -101,11 +136,14 @@ pub struct Witness {
     pub members: u64,
     pub told: Told,
     pub direct: Told,
+    /// What it has read of the room's history.
+    pub pages: Vec<Page>,
 }
 
 /// What a room's members share.
 pub struct Hall {
     pub number: usize,
+    pub numbers: Arc<Numbers>,
     all_in: Barrier,
     ids: Mutex<Vec<String>>,
 }
@@ -114,6 +152,7 @@ impl Hall {
     pub fn new(number: usize, members: usize) -> Arc<Hall> {
         Arc::new(Hall {
             number,
+            numbers: Arc::default(),
             all_in: Barrier::new(members),
             ids: Mutex::new(vec![String::new(); members]),
         })
@@ -122,55 +161,70 @@ impl Hall {
 
 /// A member that runs.
 pub struct Member {
-    pub url: String,
+    pub watched: Watched,
+    pub sign: Arc<Sign>,
     pub hall: Arc<Hall>,
     pub place: usize,
-    pub every: Duration,
-    pub direct: bool,
-    pub phase: watch::Receiver<Phase>,
-    /// Itself, once it runs.
-    pub client: Arc<OnceLock<Client>>,
-    /// Answers so far.
-    pub answers: Arc<AtomicU64>,
-    /// Told when something has happened that somebody may wait for.
-    pub news: Arc<watch::Sender<()>>,
+    pub load: Load,
     /// What it has said, once that is all.
     pub said: Arc<Mutex<Option<Said>>>,
 }
 
 impl Member {
-    pub async fn run(mut self) -> Witness {
-        let config = Config {
-            format: [Format::Json, Format::Protobuf][self.place % 2],
-            // So that much happens in a short time.
-            backoff_min_ms: 20,
-            backoff_max_ms: 400,
-            answer_ms: 5_000,
-            ..Config::default()
-        };
-        let client = Client::builder(&self.url).config(config).connect().unwrap();
-        let _ = self.client.set(client.clone());
-        let room = client.room(&format!("hall:{}", self.hall.number));
-        let (events, inbox) = (room.events(), client.direct_messages());
-        room.join(JoinOptions::default()).await.unwrap();
-        let id_before = client.client_id();
+    pub async fn run(self) -> Witness {
+        let number = self.hall.number;
+        let user = (self.place < 2).then(|| format!("user-{number}"));
+        let mut guest = Guest::start(
+            &self.watched,
+            self.sign.clone(),
+            &format!("hall:{number}"),
+            self.place,
+            user.as_deref().map(token),
+            self.hall.numbers.clone(),
+        );
+        let (events, inbox) = (guest.room.events(), guest.client.direct_messages());
+        guest.room.join(JoinOptions::default()).await.unwrap();
+        let id_before = guest.client.client_id();
+        let number_before = guest.room.members().unwrap_or_default().player_num;
         self.hall.ids.lock().unwrap()[self.place] = id_before.clone();
         self.hall.all_in.wait().await;
-        let neighbour = {
-            let ids = self.hall.ids.lock().unwrap();
-            ids[(self.place + 1) % ids.len()].clone()
-        };
-        let (number, own) = (self.hall.number, id_before.clone());
+        let own = id_before.clone();
         let of_room = move |expected: &Expected| expected.rooms.get(&number).cloned();
         let of_inbox = move |expected: &Expected| expected.direct.get(&own).cloned();
-        let (for_room, for_inbox) = (self.phase.clone(), self.phase.clone());
-        let ((), told, direct) = tokio::join!(
-            self.talk(&client, &room, neighbour),
-            hear(events, for_room, of_room),
-            hear(inbox, for_inbox, of_inbox),
+        let phase = &self.watched.phase;
+        let reads = async {
+            match self.place {
+                0 => read(&guest.room, phase.clone()).await,
+                _ => Vec::new(),
+            }
+        };
+        let ((), told, direct, mut pages) = tokio::join!(
+            self.talk(&guest, self.to()),
+            hear(events, phase.clone(), of_room),
+            hear(inbox, phase.clone(), of_inbox),
+            reads,
         );
-        let members = room.members().map_or(0, |members| members.total);
-        let closed = match &*client.status().borrow() {
+        let players = self.load.players();
+        let truth = |room: &roomcast_client::Room| {
+            let sees = Guest::sees(room, SAID);
+            sees.len() == players && sees.values().all(|it| *it == (true, END.into()))
+        };
+        if !guest.until(truth).await {
+            let sees = guest.room.members();
+            guest.broken(Rule::Truth, format_args!("sees {sees:?} in the end"));
+        }
+        if self.place == 0 {
+            pages.push(Page::all(&guest.room).await);
+        }
+        let members = guest.room.members().unwrap_or_default();
+        if members.player_num != number_before {
+            let number = members.player_num;
+            guest.broken(
+                Rule::Members,
+                format_args!("was {number_before}, and is {number}"),
+            );
+        }
+        let closed = match &*guest.client.status().borrow() {
             Status::Closed(error) => Some(error.clone()),
             _ => None,
         };
@@ -178,24 +232,42 @@ impl Member {
             room: number,
             id_before,
             closed,
-            client,
-            members,
+            client: guest.client.clone(),
+            members: members.total,
             told,
             direct,
+            pages,
         }
     }
 
-    async fn talk(&mut self, client: &Client, room: &roomcast_client::Room, neighbour: String) {
+    /// Whom it writes to, and the clients that get it. The last one writes to the user.
+    fn to(&self) -> (Recipient, Vec<String>) {
+        let ids = self.hall.ids.lock().unwrap();
+        match ids.get(self.place + 1) {
+            Some(neighbour) => (
+                Recipient::Client(neighbour.clone()),
+                vec![neighbour.clone()],
+            ),
+            None => {
+                let user = format!("user-{}", self.hall.number);
+                (Recipient::User(user), ids[..2].to_vec())
+            }
+        }
+    }
+
+    async fn talk(&self, guest: &Guest, (recipient, to): (Recipient, Vec<String>)) {
+        let mut phase = self.watched.phase.clone();
+        let (client, room) = (&guest.client, &guest.room);
         let mut said = Said::default();
         // Not all at the same moment.
-        let first = self.every * self.place as u32 / 8;
-        let mut pace = tokio::time::interval_at((Instant::now() + first).into(), self.every);
+        let first = self.load.every * self.place as u32 / 8;
+        let mut pace = tokio::time::interval_at((Instant::now() + first).into(), self.load.every);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pending: VecDeque<Pending> = VecDeque::new();
         let mut number = 0;
         let mut ended = false;
         loop {
-            let (talks, stops) = match *self.phase.borrow() {
+            let (talks, stops) = match *phase.borrow() {
                 Phase::Talk => (true, false),
                 Phase::End | Phase::Hear(_) => (false, false),
                 Phase::Stop => (false, true),
@@ -205,50 +277,55 @@ impl Member {
             }
             if !talks && !ended {
                 ended = true;
+                guest.set(SAID, END.into());
                 pending.push_back(Pending::chat(room, format!("{} {END}", self.place)));
-                if self.direct {
+                if self.load.direct {
                     let text = format!("psst {} {END}", self.place);
-                    pending.push_back(Pending::direct(client, &neighbour, text));
+                    pending.push_back(Pending::direct(client, &recipient, text));
                 }
             }
             tokio::select! {
                 biased;
                 result = answer(&mut pending), if !pending.is_empty() => {
-                    let Some(Pending { text, to, sent, .. }) = pending.pop_front() else { continue };
+                    let Some(Pending { text, direct, sent, .. }) = pending.pop_front() else { continue };
                     match result {
                         Ok(Receipt { offset, .. }) => {
+                            // Two inboxes have two offsets.
+                            let offset = if direct && to.len() > 1 { 0 } else { offset };
                             let acked = Acked { text, offset, sent };
-                            match to {
-                                Some(to) => said.direct.push((to, acked)),
-                                None => said.acked.push(acked),
+                            match direct {
+                                true => said.direct.extend(to.iter().map(|to| (to.clone(), acked.clone()))),
+                                false => said.acked.push(acked),
                             }
                         }
                         Err(error) => said.refused.push(error),
                     }
-                    self.answers.fetch_add(1, Ordering::Relaxed);
-                    self.news.send_replace(());
+                    guest.answered();
                 }
                 _ = pace.tick(), if talks && pending.len() < UNDER_WAY => {
                     number += 1;
                     pending.push_back(Pending::chat(room, format!("{} {number}", self.place)));
-                    if self.direct && number % DIRECT_EVERY == 0 {
-                        let text = format!("psst {} {number}", self.place);
-                        pending.push_back(Pending::direct(client, &neighbour, text));
+                    if number % DIRECT_EVERY == 0 {
+                        guest.set(SAID, number.into());
+                        if self.load.direct {
+                            let text = format!("psst {} {number}", self.place);
+                            pending.push_back(Pending::direct(client, &recipient, text));
+                        }
                     }
                 }
-                changed = self.phase.changed() => changed.unwrap(),
+                changed = phase.changed() => changed.unwrap(),
             }
         }
         if pending.is_empty() {
             *self.said.lock().unwrap() = Some(said);
         }
-        self.news.send_replace(());
+        self.watched.news.send_replace(());
     }
 }
 
 struct Pending {
     text: String,
-    to: Option<String>,
+    direct: bool,
     sent: Instant,
     sending: Sending,
 }
@@ -258,19 +335,18 @@ impl Pending {
         let sending = room.chat(text.clone());
         Pending {
             text,
-            to: None,
+            direct: false,
             sent: Instant::now(),
             sending,
         }
     }
 
-    fn direct(client: &Client, to: &str, text: String) -> Pending {
-        let recipient = Recipient::Client(to.to_owned());
+    fn direct(client: &Client, to: &Recipient, text: String) -> Pending {
         let psst = Publish::Chat(text.clone().into());
-        let sending = client.direct(recipient, psst, SendOptions::default());
+        let sending = client.direct(to.clone(), psst, SendOptions::default());
         Pending {
             text,
-            to: Some(to.to_owned()),
+            direct: true,
             sent: Instant::now(),
             sending,
         }
@@ -335,6 +411,9 @@ async fn hear(
             }
             RoomEvent::Gap { .. } => told.gaps.push(at),
             RoomEvent::Left(error) => told.anew.push((at, format!("left: {error:?}"))),
+            // It is set again.
+            RoomEvent::Refused { request, error }
+                if request == "presence" && error.code() == "unavailable" => {}
             RoomEvent::Refused { request, error } => {
                 told.anew.push((at, format!("{request}: {error}")));
             }
@@ -353,6 +432,7 @@ fn heard(at: Instant, message: &Message) -> Option<Heard> {
         at,
         epoch: place.epoch,
         offset: place.offset,
+        timestamp: message.timestamp,
         from: message.from.clone(),
         text: payload.as_text().unwrap().to_owned(),
     })

@@ -15,11 +15,16 @@
     reason = "a panic is how a test fails"
 )]
 
+mod arena;
 mod balancer;
 mod checker;
 mod cluster;
 mod faults;
 mod fleet;
+mod found;
+mod guest;
+mod history;
+mod lobby;
 #[path = "../../../engine/tests/common/ports.rs"]
 mod ports;
 #[path = "../common/process.rs"]
@@ -54,12 +59,16 @@ pub fn load() -> Load {
             members: 8,
             every: Duration::from_millis(200),
             direct: true,
+            lobbies: 8,
+            arenas: 8,
         },
         _ => Load {
             rooms: 12,
             members: 4,
             every: Duration::from_millis(100),
             direct: true,
+            lobbies: 3,
+            arenas: 3,
         },
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::fleet::{Acked, Heard, Load, Said, Told, Witness};
+use crate::found::{Counts, Found, Rule};
+use crate::{history, lobby};
 
 /// Findings that are told in words.
 const IN_WORDS: usize = 20;
@@ -33,6 +35,8 @@ pub struct Row {
     pub inboxes: usize,
     /// Never came to an end, or has given up for good.
     pub stuck: usize,
+    /// Of the rules that are no order of messages.
+    pub broken: Counts,
     /// Longest time in which a member heard nothing in its room while it talked.
     pub pause: Duration,
     /// The first findings. Times are from when the fault began.
@@ -48,10 +52,11 @@ impl Row {
         witnesses: &[Witness],
         talked: (Instant, Instant),
         stuck: usize,
+        found: &Found,
     ) -> Row {
         let mut row = Row {
             name,
-            clients: load.rooms * load.members,
+            clients: (load.rooms + load.arenas) * load.members + load.lobbies * lobby::CLIENTS,
             acked: said
                 .iter()
                 .map(|(_, it)| it.acked.len() + it.direct.len())
@@ -65,6 +70,7 @@ impl Row {
             refused: 0,
             inboxes: 0,
             stuck,
+            broken: Counts::default(),
             pause: Duration::ZERO,
             words: Vec::new(),
             since: talked.0,
@@ -90,6 +96,7 @@ impl Row {
                 .flat_map(|it| it.told.heard.iter().enumerate())
                 .map(|(place, heard)| (heard.text.as_str(), place))
                 .collect();
+            history::check(room, &members, found);
             for member in members {
                 let who = format!("{} in hall:{room}", member.id_before);
                 row.stream(&who, &member.told, &acked);
@@ -104,13 +111,16 @@ impl Row {
                     row.anew += 1;
                     row.word(|| format!("{who} has another id now"));
                 }
-                let there = load.members as u64;
+                let there = load.players() as u64;
                 if member.members != there {
                     row.anew += 1;
                     row.word(|| format!("{who} sees {} of {there} members", member.members));
                 }
             }
         }
+        let (broken, words) = found.take();
+        row.broken = broken;
+        row.words.extend(words);
         row
     }
 
@@ -121,12 +131,14 @@ impl Row {
 
     /// The same but for direct messages.
     pub fn is_clean_in_rooms(&self) -> bool {
-        self.is_told() && self.told + self.anew + self.left + self.refused == 0
+        let others = self.told + self.anew + self.left + self.refused;
+        self.is_told() && others + self.broken.all() == 0
     }
 
     /// Whether nothing was lost in silence, and all went on.
     pub fn is_told(&self) -> bool {
-        self.lost + self.twice + self.disorder + self.stuck == 0 && self.acked > 0
+        let lost = self.lost + self.twice + self.disorder + self.stuck;
+        lost + self.broken.of(Rule::Truth) == 0 && self.acked > 0
     }
 
     fn word(&mut self, what: impl FnOnce() -> String) {
@@ -178,7 +190,7 @@ impl Row {
                         )
                     });
                 }
-                Some(offset) if *offset != it.offset => {
+                Some(offset) if *offset != it.offset && it.offset != 0 => {
                     self.disorder += 1;
                     self.broken(|| {
                         format!(
@@ -234,13 +246,18 @@ impl Row {
             .filter_map(|it| order.get(it.text.as_str()).copied())
             .collect();
         let wrong = places.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        let falls = |pair: &&[Heard]| pair[0].timestamp > pair[1].timestamp;
+        if let Some(pair) = heard.windows(2).find(falls) {
+            self.disorder += 1;
+            self.broken(|| format!("{who} saw the room's clock fall: {} {}", pair[0], pair[1]));
+        }
         if wrong > 0 {
             self.disorder += wrong;
             self.broken(|| format!("{who} heard {wrong} in another order than the others"));
         }
     }
 
-    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused inboxes stuck  longest pause";
+    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused inboxes members capacity history frames truth stuck  longest pause";
 }
 
 impl fmt::Display for Heard {
@@ -250,9 +267,10 @@ impl fmt::Display for Heard {
             offset,
             from,
             text,
+            timestamp,
             ..
         } = self;
-        write!(f, "{text:?} of {from} at {offset} of {epoch}")
+        write!(f, "{text:?} of {from} at {offset} of {epoch}, {timestamp}")
     }
 }
 
@@ -275,7 +293,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>7} {:>5} {:>11} ms",
+            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>11} ms",
             self.name,
             self.clients,
             self.acked,
@@ -287,6 +305,11 @@ impl fmt::Display for Row {
             self.anew,
             self.refused,
             self.inboxes,
+            self.broken.of(Rule::Members),
+            self.broken.of(Rule::Capacity),
+            self.broken.of(Rule::History),
+            self.broken.of(Rule::Frames),
+            self.broken.of(Rule::Truth),
             self.stuck,
             self.pause.as_millis(),
         )

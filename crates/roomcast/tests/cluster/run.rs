@@ -1,35 +1,52 @@
 //! A fleet that talks while something happens to the servers, and what came of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use roomcast_client::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::DEADLINE;
 use crate::fleet::{Acked, END, Expected, Hall, Load, Member, Phase, Said, Witness};
+use crate::found::Found;
+use crate::guest::{Sign, Watched};
 use crate::row::Row;
+use crate::{arena, lobby};
 
 /// Answers that each member has before something happens, and after it.
 const SOME: u64 = 5;
 
+/// The time of day, as the nodes log it: hours are left out.
+pub fn at() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seconds = since.as_secs() % 3_600;
+    format!(
+        "{:02}:{:02}.{:03}",
+        seconds / 60,
+        seconds % 60,
+        since.subsec_millis()
+    )
+}
+
 pub struct Run {
     load: Load,
     tasks: JoinSet<Witness>,
+    /// Of lobbies and arenas.
+    others: JoinSet<()>,
     phase: watch::Sender<Phase>,
     members: Vec<Seen>,
+    /// All who are to have answers, by what they are.
+    signs: Vec<(String, Arc<Sign>)>,
     news: watch::Receiver<()>,
+    found: Arc<Found>,
     /// When something happened first.
     since: Option<Instant>,
 }
 
 /// What can be seen of a member that runs.
 struct Seen {
-    client: Arc<OnceLock<Client>>,
-    answers: Arc<AtomicU64>,
     said: Arc<Mutex<Option<Said>>>,
 }
 
@@ -38,41 +55,67 @@ impl Run {
     pub async fn start(url: &str, load: Load) -> Run {
         let (phase, watched) = watch::channel(Phase::Talk);
         let (news, heard_of) = watch::channel(());
-        let news = Arc::new(news);
+        let watched = Watched {
+            url: url.to_owned(),
+            phase: watched,
+            news: Arc::new(news),
+            found: Arc::default(),
+        };
         let mut run = Run {
             load,
             tasks: JoinSet::new(),
+            others: JoinSet::new(),
             phase,
             members: Vec::new(),
+            signs: Vec::new(),
             news: heard_of,
+            found: watched.found.clone(),
             since: None,
         };
         for number in 0..load.rooms {
             let hall = Hall::new(number, load.members);
             for place in 0..load.members {
                 let seen = Seen {
-                    client: Arc::default(),
-                    answers: Arc::default(),
                     said: Arc::default(),
                 };
                 let member = Member {
-                    url: url.to_owned(),
+                    watched: watched.clone(),
+                    sign: run.sign(format!("{place} of hall:{number}")),
                     hall: hall.clone(),
                     place,
-                    every: load.every,
-                    direct: load.direct,
-                    phase: watched.clone(),
-                    client: seen.client.clone(),
-                    answers: seen.answers.clone(),
-                    news: news.clone(),
+                    load,
                     said: seen.said.clone(),
                 };
                 run.members.push(seen);
                 run.tasks.spawn(member.run());
             }
         }
+        for number in 0..load.lobbies {
+            let signs = run.some_signs("lobby", number, lobby::CLIENTS);
+            // Who stays asks for nothing.
+            run.signs.retain(|(_, sign)| !Arc::ptr_eq(sign, &signs[0]));
+            run.others
+                .spawn(lobby::visit(watched.clone(), number, signs));
+        }
+        for number in 0..load.arenas {
+            let signs = run.some_signs("arena", number, load.members);
+            run.others
+                .spawn(arena::play(watched.clone(), number, signs));
+        }
         run.go_on().await;
         run
+    }
+
+    fn sign(&mut self, of: String) -> Arc<Sign> {
+        let sign = Arc::new(Sign::default());
+        self.signs.push((of, sign.clone()));
+        sign
+    }
+
+    fn some_signs(&mut self, kind: &str, number: usize, count: usize) -> Vec<Arc<Sign>> {
+        (0..count)
+            .map(|place| self.sign(format!("{place} of {kind}:{number}")))
+            .collect()
     }
 
     /// From now on a pause is one that the fault has made.
@@ -98,12 +141,12 @@ impl Run {
             let late: Vec<usize> = (0..now.len())
                 .filter(|&member| now[member] < before[member] + count)
                 .collect();
-            for member in late.iter().take(5) {
-                let client = self.members[*member].client.get();
+            for at in late.iter().take(5) {
+                let (of, sign) = &self.signs[*at];
+                let client = sign.client.get();
                 let status = client.map(|client| client.status().borrow().clone());
-                let (room, place) = (member / self.load.members, member % self.load.members);
-                let had = now[*member] - before[*member];
-                eprintln!("{place} of hall:{room} has {had} answers, {client:?} is {status:?}");
+                let had = now[*at] - before[*at];
+                eprintln!("{of} has {had} answers, {client:?} is {status:?}");
             }
             let (late, all) = (late.len(), now.len());
             panic!("{late} of {all} members have too few answers for {DEADLINE:?}");
@@ -111,8 +154,8 @@ impl Run {
     }
 
     fn answers(&self) -> Vec<u64> {
-        let answers = |seen: &Seen| seen.answers.load(Ordering::Relaxed);
-        self.members.iter().map(answers).collect()
+        let answers = |(_, sign): &(String, Arc<Sign>)| sign.answers.load(Ordering::Relaxed);
+        self.signs.iter().map(answers).collect()
     }
 
     /// Whether it came to that within the deadline.
@@ -166,8 +209,35 @@ impl Run {
                 Err(_) => break,
             }
         }
-        let stuck = silent.max(self.members.len() - witnesses.len());
-        Row::of(name, self.load, &said, &witnesses, (since, talked), stuck)
+        // They have had the same time.
+        let mut stuck = silent.max(self.members.len() - witnesses.len());
+        let mut patience = match *self.phase.borrow() {
+            Phase::Stop => Duration::from_secs(5),
+            _ => Duration::from_secs(15),
+        };
+        while !self.others.is_empty() {
+            match timeout(patience, self.others.join_next()).await {
+                Ok(done) => done.map_or((), Result::unwrap),
+                Err(_) if !matches!(*self.phase.borrow(), Phase::Stop) => {
+                    self.phase.send_replace(Phase::Stop);
+                    patience = Duration::from_secs(5);
+                }
+                Err(_) => {
+                    stuck += self.others.len();
+                    break;
+                }
+            }
+        }
+        let talked = (since, talked);
+        Row::of(
+            name,
+            self.load,
+            &said,
+            &witnesses,
+            talked,
+            stuck,
+            &self.found,
+        )
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,12 +31,25 @@ impl Process {
 
     /// The same, with arguments that are no settings.
     pub fn with(address: SocketAddr, arguments: &[&str], settings: &[&str]) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        let program = Path::new(env!("CARGO_BIN_EXE_roomcast"));
+        Process::of(program, &[], address, arguments, settings)
+    }
+
+    /// The same, of another binary, and with these variables.
+    pub fn of(
+        program: &Path,
+        variables: &[(String, String)],
+        address: SocketAddr,
+        arguments: &[&str],
+        settings: &[&str],
+    ) -> Process {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ROOMCAST_") {
                 command.env_remove(name);
             }
         }
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.args(["serve", "--listen", &address.to_string()]);
         command.args(arguments);
         command.args(["--set", "limits.connections_per_address=0"]);
