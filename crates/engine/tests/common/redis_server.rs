@@ -21,6 +21,7 @@ pub(crate) struct Server {
     dir: TempDir,
     pub(crate) port: u16,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     ready: &'static str,
 }
 
@@ -30,20 +31,32 @@ impl Server {
         Self::start_in(
             TempDir::new().expect("a directory"),
             args,
+            Vec::new(),
             "Ready to accept connections",
         )
+    }
+
+    /// The same, with these variables.
+    pub(crate) fn start_with<S: Into<String>>(
+        args: impl IntoIterator<Item = S>,
+        variables: Vec<(String, String)>,
+    ) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        Self::start_in(dir, args, variables, "Ready to accept connections")
     }
 
     /// A Sentinel, whose configuration file is this.
     pub(crate) fn sentinel(config: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
         fs::write(dir.path().join("sentinel.conf"), config).expect("it is written");
-        Self::start_in(dir, ["sentinel.conf", "--sentinel"], "+monitor")
+        let args = ["sentinel.conf", "--sentinel"];
+        Self::start_in(dir, args, Vec::new(), "+monitor")
     }
 
     fn start_in<S: Into<String>>(
         dir: TempDir,
         args: impl IntoIterator<Item = S>,
+        variables: Vec<(String, String)>,
         ready: &'static str,
     ) -> Self {
         let args = args.into_iter().map(Into::into).collect();
@@ -52,6 +65,7 @@ impl Server {
             dir,
             port: 0,
             args,
+            variables,
             ready,
         };
         // Another test may take a port between these two steps: then there is another one.
@@ -91,9 +105,11 @@ impl Server {
     }
 
     fn run(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
+        let program = std::env::var_os("ROOMCAST_REDIS_SERVER");
+        let mut command = Command::new(program.unwrap_or_else(|| "redis-server".into()));
         command
             .current_dir(self.dir.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut args = self.args.clone();

@@ -1,5 +1,6 @@
 //! The faults, in the order in which they are to hold.
 
+mod clocks;
 mod node;
 mod redis;
 mod topology;
@@ -48,6 +49,11 @@ hold! {
     Rooms redis_starts_with_older_data = redis::older;
     Whole a_node_and_redis_are_killed = redis::and_a_node;
     Whole a_replica_takes_over = topology::sentinel_fails_over;
+    Whole a_replica_takes_over_and_the_first_comes_back = topology::sentinel_fails_over_and_back;
+    Whole clocks_of_nodes_are_an_hour_apart = clocks::apart;
+    Whole the_clock_of_redis_jumps_ahead = clocks::redis_jumps_ahead;
+    Whole the_clock_of_redis_jumps_back = clocks::redis_jumps_back;
+    Whole all_nodes_are_replaced_by_another_version = node::all_by_another_version;
     Whole slots_move_to_another_master = topology::slots_move;
     Whole a_replica_of_one_of_three_masters_takes_over = topology::shard_fails_over;
     Whole one_of_three_masters_is_stopped = topology::shard_is_away;

@@ -1,9 +1,16 @@
 //! What happens to nodes.
 
+use std::path::PathBuf;
+
 use rustix::process::Signal;
+use tokio::task::block_in_place;
 
 use super::redis::KEEPS_ALL;
 use super::{Outcome, over, talking};
+use crate::cluster::Cluster;
+use crate::load;
+use crate::redis_server::Server;
+use crate::run::Run;
 
 pub(super) async fn only_one_killed(name: &'static str) -> Outcome {
     let (mut cluster, run) = talking(1, KEEPS_ALL).await;
@@ -59,6 +66,32 @@ pub(super) async fn all_in_turn(name: &'static str) -> Outcome {
     let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
     for node in 0..3 {
         cluster.end_node(node);
+        cluster.start_node(node);
+        cluster.all_ready().await;
+        run.go_on().await;
+    }
+    over(name, cluster, run).await
+}
+
+/// Nodes of two versions, and back: the one before is the binary that `ROOMCAST_PREVIOUS` names. Without it, it is the
+/// same.
+pub(super) async fn all_by_another_version(name: &'static str) -> Outcome {
+    let redis = block_in_place(|| Server::start(KEEPS_ALL.iter().copied()));
+    let url = redis.url();
+    let mut cluster = Cluster::prepare(3, Some(redis), &["--redis", &url]).await;
+    let this = cluster.machines[0].program.clone();
+    let before = std::env::var_os("ROOMCAST_PREVIOUS").map_or(this.clone(), PathBuf::from);
+    cluster
+        .machines
+        .iter_mut()
+        .for_each(|it| it.program = before.clone());
+    cluster.start_all().await;
+    let mut run = Run::start(&cluster.url(), load()).await;
+    run.begins();
+    // One goes back to the version before, and on again.
+    for (node, program) in [(0, &this), (1, &this), (0, &before), (2, &this), (0, &this)] {
+        cluster.end_node(node);
+        cluster.machines[node].program.clone_from(program);
         cluster.start_node(node);
         cluster.all_ready().await;
         run.go_on().await;

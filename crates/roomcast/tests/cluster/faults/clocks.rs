@@ -1,0 +1,109 @@
+//! What happens to clocks: those on the wall. How much time has passed is another matter, which nobody changes.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+
+use super::redis::KEEPS_ALL;
+use super::{Outcome, over};
+use crate::cluster::Cluster;
+use crate::load;
+use crate::redis_server::Server;
+use crate::run::Run;
+
+const HOUR: i64 = 3_600;
+
+/// A clock that can be set, for processes that are started with its variables.
+struct Clock {
+    dir: TempDir,
+    file: fs::File,
+}
+
+impl Clock {
+    fn new(ahead: i64) -> Clock {
+        let dir = TempDir::new().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/faults/clock.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
+        let compiled = compiler
+            .arg(dir.path().join("clock.so"))
+            .arg(source)
+            .status();
+        assert!(compiled.unwrap().success());
+        let file = fs::File::create(dir.path().join("ahead")).unwrap();
+        let clock = Clock { dir, file };
+        clock.set(ahead);
+        clock
+    }
+
+    /// Seconds that it is ahead.
+    fn set(&self, ahead: i64) {
+        self.file.write_all_at(&ahead.to_ne_bytes(), 0).unwrap();
+    }
+
+    fn variables(&self) -> Vec<(String, String)> {
+        let path = |file| {
+            PathBuf::from(self.dir.path())
+                .join(file)
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        vec![
+            ("LD_PRELOAD".to_owned(), path("clock.so")),
+            ("CLOCK_AHEAD".to_owned(), path("ahead")),
+        ]
+    }
+}
+
+/// One is ahead, one is right, one is behind. Rooms go from each to each.
+pub(super) async fn apart(name: &'static str) -> Outcome {
+    let redis = block_in_place(|| Server::start(KEEPS_ALL.iter().copied()));
+    let url = redis.url();
+    let mut cluster = Cluster::prepare(3, Some(redis), &["--redis", &url]).await;
+    let clocks = [HOUR, 0, -HOUR].map(|ahead| block_in_place(|| Clock::new(ahead)));
+    for (machine, clock) in cluster.machines.iter_mut().zip(&clocks) {
+        machine.variables = clock.variables();
+    }
+    cluster.start_all().await;
+    let mut run = Run::start(&cluster.url(), load()).await;
+    run.begins();
+    for node in 0..3 {
+        cluster.kill_node(node);
+        run.go_on().await;
+        cluster.start_node(node);
+        cluster.all_ready().await;
+    }
+    over(name, cluster, run).await
+}
+
+/// All leases are over at once, and nobody is dead.
+pub(super) async fn redis_jumps_ahead(name: &'static str) -> Outcome {
+    jumps(name, HOUR).await
+}
+
+/// All leases are of the future, and that of a node that is dead too.
+pub(super) async fn redis_jumps_back(name: &'static str) -> Outcome {
+    jumps(name, -HOUR).await
+}
+
+async fn jumps(name: &'static str, by: i64) -> Outcome {
+    let clock = block_in_place(|| Clock::new(0));
+    let redis = block_in_place(|| Server::start_with(KEEPS_ALL.iter().copied(), clock.variables()));
+    let url = redis.url();
+    let mut cluster = Cluster::at(3, Some(redis), &["--redis", &url]).await;
+    let mut run = Run::start(&cluster.url(), load()).await;
+    run.begins();
+    clock.set(by);
+    run.go_on().await;
+    let node = cluster.busiest();
+    cluster.kill_node(node);
+    clock.set(2 * by);
+    run.go_on().await;
+    cluster.start_node(node);
+    over(name, cluster, run).await
+}
