@@ -385,6 +385,24 @@ fn a_count_that_is_older_than_the_list_changes_nothing() {
     }
 }
 
+/// With several nodes a room may begin anew at another home while its clients stay connected.
+#[test]
+fn who_is_told_unasked_to_be_in_no_room_joins_again() {
+    let mut rig = Rig::in_room();
+    rig.sent();
+    rig.refuse("r", "join_room", "not_in_room", 0, 0);
+    let sent = rig.sent();
+    assert_eq!(sent[0]["type"], "join_room", "{sent:?}");
+    rig.events();
+    rig.refuse("r", "join_room", "room_full", 0, 0);
+    let events = rig.events();
+    assert!(
+        matches!(&events[0], Event::Left { error: Some(_), .. }),
+        "{events:?}"
+    );
+    assert!(rig.session.members("r").is_none());
+}
+
 #[test]
 fn what_was_sent_before_the_room_was_left_is_not_sent_in_the_next_stay() {
     let mut rig = Rig::in_room();

@@ -330,9 +330,16 @@ impl Session {
     /// A join was refused.
     pub(super) fn join_refused(&mut self, name: &Arc<str>, error: Error) {
         let now = self.now;
-        let Some(room) = self.rooms.get_mut(name).filter(|room| room.op == Op::Join) else {
+        let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
+        if room.op != Op::Join {
+            // Nobody has asked: the room has another home, which has lost who was in it.
+            if error.code() == "not_in_room" {
+                self.rejoin(name);
+            }
+            return;
+        }
         room.op = Op::None;
         match error.code() {
             // A resumed session has not this room any more.

@@ -441,7 +441,7 @@ impl Session {
     }
 
     /// The server says that this client is not in a room in which it should be.
-    fn rejoin(&mut self, name: &Arc<str>) {
+    pub(super) fn rejoin(&mut self, name: &Arc<str>) {
         if let Some(room) = self.rooms.get_mut(name)
             && room.op == Op::None
         {
