@@ -91,6 +91,8 @@ pub struct Acked {
     pub text: String,
     pub offset: u64,
     pub sent: Instant,
+    /// For its answer.
+    pub waited: Duration,
 }
 
 /// Something that was told.
@@ -292,7 +294,8 @@ impl Member {
                         Ok(Receipt { offset, .. }) => {
                             // Two inboxes have two offsets.
                             let offset = if direct && to.len() > 1 { 0 } else { offset };
-                            let acked = Acked { text, offset, sent };
+                            let waited = sent.elapsed();
+                            let acked = Acked { text, offset, sent, waited };
                             match direct {
                                 true => said.direct.extend(to.iter().map(|to| (to.clone(), acked.clone()))),
                                 false => said.acked.push(acked),

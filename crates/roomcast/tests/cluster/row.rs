@@ -11,6 +11,9 @@ use crate::{history, lobby};
 /// Findings that are told in words.
 const IN_WORDS: usize = 20;
 
+/// The default of `redis.patience`.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What a fault has done.
 #[derive(Debug)]
 pub struct Row {
@@ -99,7 +102,7 @@ impl Row {
             history::check(room, &members, found);
             for member in members {
                 let who = format!("{} in hall:{room}", member.id_before);
-                row.stream(&who, &member.told, &acked);
+                row.stream(&who, &member.told, &acked, &HashSet::new());
                 row.order(&who, &member.told.heard, &order);
                 row.pause = row.pause.max(pause(&member.told.heard, talked));
                 let direct: Vec<&Acked> = (said.iter().flat_map(|(_, it)| &it.direct))
@@ -160,16 +163,20 @@ impl Row {
         }
     }
 
+    /// A direct message that is not taken within the patience is refused and sent again, and so may come late.
     fn inbox(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+        let late: HashSet<&str> = (acked.iter().filter(|it| it.waited >= PATIENCE))
+            .map(|it| it.text.as_str())
+            .collect();
         let rooms = [self.lost, self.told, self.twice, self.disorder, self.anew];
-        self.stream(who, told, acked);
+        self.stream(who, told, acked, &late);
         let both = [self.lost, self.told, self.twice, self.disorder, self.anew];
         self.inboxes += both.iter().sum::<usize>() - rooms.iter().sum::<usize>();
         [self.lost, self.told, self.twice, self.disorder, self.anew] = rooms;
     }
 
     /// What a member was told of a room, or of its inbox.
-    fn stream(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+    fn stream(&mut self, who: &str, told: &Told, acked: &[&Acked], late: &HashSet<&str>) {
         let mut places: HashMap<&str, u64> = HashMap::new();
         for heard in &told.heard {
             if places.insert(&heard.text, heard.offset).is_some() {
@@ -231,6 +238,9 @@ impl Row {
         for heard in &told.heard {
             let number = heard.text.rsplit(' ').next().and_then(|it| it.parse().ok());
             let number = number.unwrap_or(u64::MAX);
+            if late.contains(heard.text.as_str()) {
+                continue;
+            }
             let before = last.insert(&heard.from, number).unwrap_or(0);
             if before > number {
                 self.disorder += 1;
