@@ -1,7 +1,6 @@
 //! What the store has of this shard's sessions, what it is asked, and who waits for its answers. Only where a store waits.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::edge::hello::Greeting;
@@ -56,8 +55,10 @@ pub(super) struct Keeper {
     requests: Vec<(Ticket, Request)>,
     /// Sessions that have changed in this turn. May name one twice.
     changed: Vec<ClientId>,
-    /// When to look at something again. May name it too often.
-    looks: BinaryHeap<Reverse<(u64, About)>>,
+    /// When to look at something again, and the same by what it is. Each is there once, with the earliest time: whoever
+    /// looks finds out itself when to look next. Else each look that only asks for the next ones would double them.
+    looks: BTreeSet<(u64, About)>,
+    look_times: BTreeMap<About, u64>,
     /// Connections to which nothing is written until their session is saved.
     holds: BTreeMap<u64, Hold>,
     /// When clients that wait for the store are sent away: the same patience for all, so these are in order.
@@ -272,7 +273,13 @@ impl Keeper {
     }
 
     pub(super) fn look_at(&mut self, what: impl Into<About>, micros: u64) {
-        self.looks.push(Reverse((micros, what.into())));
+        let what = what.into();
+        let time = self.look_times.entry(what).or_insert(u64::MAX);
+        if micros < *time {
+            self.looks.remove(&(*time, what));
+            self.looks.insert((micros, what));
+            *time = micros;
+        }
     }
 
     pub(super) fn take_changed(&mut self) -> Vec<ClientId> {
@@ -281,11 +288,12 @@ impl Keeper {
 
     /// What is to be looked at now.
     pub(super) fn next_look(&mut self, micros: u64) -> Option<About> {
-        let Reverse((at, what)) = self.looks.peek().copied()?;
+        let (at, what) = self.looks.first().copied()?;
         if at > micros {
             return None;
         }
-        self.looks.pop();
+        self.looks.pop_first();
+        self.look_times.remove(&what);
         Some(what)
     }
 
@@ -335,9 +343,13 @@ impl Keeper {
 
     /// Asks again, if the time for it has come.
     pub(super) fn repeat(&mut self, about: impl Into<About>, asked: &mut Asked, micros: u64) {
-        if asked.again_at.is_some_and(|at| at <= micros) {
-            asked.again_at = None;
-            asked.ticket = self.submit(about.into(), asked.request.clone());
+        match asked.again_at {
+            Some(at) if at <= micros => {
+                asked.again_at = None;
+                asked.ticket = self.submit(about.into(), asked.request.clone());
+            }
+            Some(at) => self.look_at(about, at),
+            None => {}
         }
     }
 
@@ -487,8 +499,24 @@ impl Keeper {
     }
 
     pub(super) fn next_wake(&self) -> Option<u64> {
-        let look = self.looks.peek().map(|Reverse((at, _))| *at);
+        let look = self.looks.first().map(|(at, _)| *at);
         let end = self.patience.front().map(|(until, _)| *until);
         look.into_iter().chain(end).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at_often_is_looked_at_once_and_first_when_it_has_to_be() {
+        let mut keeper = Keeper::default();
+        for micros in [50, 40, 60, 40] {
+            keeper.look_at(About::Search(1), micros);
+        }
+        assert_eq!(keeper.next_wake(), Some(40));
+        assert_eq!(keeper.next_look(100), Some(About::Search(1)));
+        assert_eq!(keeper.next_look(100), None);
     }
 }

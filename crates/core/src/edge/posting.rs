@@ -463,8 +463,10 @@ impl<S: Store> Edge<S> {
             self.refuse_mail(ctx, now, &search.message, code);
             return self.go_on_with(ctx, now, behind);
         }
-        if let Some(mut asked) = search.asked.clone() {
-            let about = About::Search(number);
+        let (until, asked) = (search.until, search.asked.clone());
+        let about = About::Search(number);
+        self.look_at_end(about, until);
+        if let Some(mut asked) = asked {
             self.keeper.repeat(about, &mut asked, now.micros);
             if let Some(search) = self.keeper.mail.searching(number) {
                 search.asked = Some(asked);
