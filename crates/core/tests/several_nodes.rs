@@ -446,3 +446,34 @@ fn a_late_resume_of_a_node_that_has_lost_the_session_takes_no_seat() {
     assert_eq!(payloads(&got), ["here"], "{got:#?}");
     assert_eq!(payloads(&cluster.messages(ann)), ["here"]);
 }
+
+#[test]
+fn who_has_lost_its_seat_while_its_node_asked_comes_back() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    cluster.member(1, "r");
+    let bob = cluster.member(0, "r");
+    let ann = cluster.member(2, "r");
+    // Her node asks at the room's next home whether she is in it, and that takes longer than the grace.
+    cluster.hold(2, 0);
+    cluster.kill(1);
+    cluster.pass(31_000);
+    assert_eq!(cluster.home_of("r"), Some(0));
+    assert_eq!(cluster.total(bob, "r"), 1);
+    assert!(cluster.is_open(ann));
+    cluster.let_go(2, 0);
+    cluster.pass(100);
+    assert!(!cluster.is_open(ann));
+}
+
+#[test]
+fn a_connection_whose_session_is_elsewhere_hears_it_from_its_rooms() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    // His node does not hear it from the one that has the session.
+    cluster.hold(2, 1);
+    let there = cluster.come_back(2, &token, "r");
+    assert!(cluster.is_open(there));
+    assert!(!cluster.is_open(bob));
+}

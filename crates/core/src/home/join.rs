@@ -6,7 +6,7 @@ use crate::context::{Context, Fault};
 use crate::home::append::log_unavailable;
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
-use crate::home::resume::come_back;
+use crate::home::refusals::come_back;
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::{ClientId, EdgeRoomId};
@@ -35,7 +35,7 @@ impl Room {
             return self.refuse_join(ctx, now, &op, join.edge_room, failed());
         }
         if self.is_late(join.client_id, join.turn) {
-            return come_back(ctx, &op);
+            return come_back(ctx, op.conn);
         }
         if self.has_seat(&join) {
             let resume = Resume {

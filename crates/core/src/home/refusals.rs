@@ -4,8 +4,8 @@ use roomcast_protocol::{ErrorCode, MessageType, mutated};
 
 use crate::context::{Context, Fault};
 use crate::host::Host;
-use crate::id::EdgeRoomId;
-use crate::letter::{Leave, Op, OpHead, OpKind, ReadLog, ReadState, ToEdge};
+use crate::id::{ConnRef, EdgeRoomId};
+use crate::letter::{Leave, Op, OpHead, OpKind, ReadLog, ReadState, Resume, ToEdge};
 use crate::time::Now;
 
 /// Milliseconds after which a room may have closed.
@@ -64,7 +64,7 @@ pub(super) fn refuse_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
     let Op { head, request } = op;
     let asked = match request {
         OpKind::Leave(leave) => return refuse_leave(ctx, now, &head, leave),
-        OpKind::Resume(resume) => return refuse_resume(ctx, now, &head, resume.edge_room),
+        OpKind::Resume(resume) => return refuse_resume(ctx, now, &head, &resume),
         OpKind::Publish(publish) => {
             ctx.recycle(publish.bytes);
             publish.message_type
@@ -123,14 +123,19 @@ pub(super) fn refuse_leave<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead,
     }
 }
 
-/// A session that comes back is not in the room.
-pub(super) fn refuse_resume<H: Host>(
-    ctx: &mut Context<H>,
-    now: Now,
-    op: &OpHead,
-    edge_room: EdgeRoomId,
-) {
-    tell_left(ctx, now, op, edge_room, MessageType::JoinRoom);
+/// A session that comes back is not in the room. Where its edge has asked by itself, its client asked for nothing, and
+/// would believe that it is in the room still: it comes back, and is told then.
+pub(super) fn refuse_resume<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, resume: &Resume) {
+    if resume.by_edge && !mutated!("refused_resume_of_an_edge_is_not_told") {
+        return come_back(ctx, op.conn);
+    }
+    tell_left(ctx, now, op, resume.edge_room, MessageType::JoinRoom);
+}
+
+/// Whoever has the session, or its seat, it is not this connection: its client comes back.
+pub(super) fn come_back<H: Host>(ctx: &mut Context<H>, conn: ConnRef) {
+    let (shard, conn) = (conn.shard, conn.conn);
+    ctx.send_edge(shard, ToEdge::ComeBack { conn });
 }
 
 fn tell_left<H: Host>(

@@ -1,15 +1,15 @@
 //! Members whose connection is lost, and who come back.
 
-use roomcast_protocol::{Body, Outgoing};
+use roomcast_protocol::{Body, Outgoing, mutated};
 
 use crate::context::Context;
 use crate::home::joined::JoinedFields;
 use crate::home::output::Via;
-use crate::home::refusals::refuse_resume;
+use crate::home::refusals::{come_back, refuse_resume};
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::{ClientId, EdgeRoomId};
-use crate::letter::{Leave, OpHead, Resume, ToEdge};
+use crate::letter::{Leave, OpHead, Resume};
 use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -53,10 +53,10 @@ impl Room {
     ) {
         let (client, edge_room, place) = (resume.client_id, resume.edge_room, resume.place);
         let Some(player) = self.player_with(op.player, client) else {
-            return refuse_resume(ctx, now, op, edge_room);
+            return refuse_resume(ctx, now, op, resume);
         };
         if self.is_late(client, resume.turn) {
-            return come_back(ctx, op);
+            return come_back(ctx, op.conn);
         }
         // What was made before goes to those who were there.
         self.seal(ctx);
@@ -76,6 +76,12 @@ impl Room {
         (seat.conn, seat.encoding, seat.connected) = (op.conn, op.encoding, true);
         if before.connected {
             self.remove_receiver(before.conn.shard, before.encoding);
+            // Its node may not have heard yet that the session was taken, and the client may wait for nothing there.
+            if before.conn.shard.node() != op.conn.shard.node()
+                && !mutated!("taken_session_goes_on")
+            {
+                come_back(ctx, before.conn);
+            }
         }
         self.add_receiver(op.conn.shard, edge_room, op.encoding);
         self.timestamp = self.timestamp.max(now.unix_ms);
@@ -177,10 +183,4 @@ impl Room {
         );
         self.output.set_version(self.syncer.version());
     }
-}
-
-/// Whoever has the session, it is not this connection.
-pub(super) fn come_back<H: Host>(ctx: &mut Context<H>, op: &OpHead) {
-    let conn = op.conn.conn;
-    ctx.send_edge(op.conn.shard, ToEdge::ComeBack { conn });
 }
