@@ -220,6 +220,7 @@ async fn a_session_is_taken_once() {
     let end = Request::End(End {
         client: client(1),
         turn: 2,
+        node: home(1).node,
     });
     assert_eq!(shard.ask(end).await, turn(true));
     assert_eq!(

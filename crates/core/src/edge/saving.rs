@@ -151,8 +151,12 @@ impl<S: Store> Edge<S> {
         }
         if copied.ending.is_some() {
             let turn = copied.turn;
-            let end = Request::End(End { client, turn });
-            return self.ask_of(client, end);
+            let cluster = ctx.cluster.of(KeyOf::Session(&client));
+            let Some(own) = cluster.own else {
+                return self.keeper.look_at(client, now.micros + NO_LEASE);
+            };
+            let node = own.home.node;
+            return self.ask_of(client, Request::End(End { client, turn, node }));
         }
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
         let store = cluster.store;

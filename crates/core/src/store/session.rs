@@ -53,13 +53,16 @@ pub struct Save {
     pub ends_after: u64,
 }
 
-/// Ends a session and its inbox, where its turn is not higher than this.
+/// Ends a session and its inbox, where its turn is lower than this, or it is the same turn of the same node: two nodes may
+/// begin one at once, both with the first turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Whose session.
     pub client: ClientId,
     /// Its turn.
     pub turn: u64,
+    /// Who ends it.
+    pub node: NodeId,
 }
 
 /// Appends a direct message to an inbox. One that is numbered is not put in again while the inbox keeps it.

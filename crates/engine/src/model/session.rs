@@ -97,7 +97,10 @@ impl Model {
 
     pub(super) fn end(&mut self, now_ms: u64, end: &End) -> bool {
         let session = self.live_session(now_ms, &end.client);
-        if session.is_some_and(|it| it.record.turn > end.turn) {
+        let is_anothers = |old: &SessionRecord| {
+            old.turn > end.turn || (old.turn == end.turn && old.node != end.node)
+        };
+        if session.is_some_and(|it| is_anothers(&it.record)) {
             return false;
         }
         self.sessions.remove(&end.client);

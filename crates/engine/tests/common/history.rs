@@ -300,10 +300,13 @@ impl Histories {
 
     fn end(&mut self, model: &Model, now_ms: u64, c: [u8; 8]) -> Request {
         let client = client(u64::from(c[1]));
-        let turn = model.session(now_ms, &client).map_or(1, |it| it.turn);
+        let record = model.session(now_ms, &client);
+        let turn = record.map_or(1, |it| it.turn);
+        let node = record.map_or(home(c[3]).node, |it| it.node);
         Request::End(End {
             client,
             turn: (turn + u64::from(c[2] % 3)).saturating_sub(1),
+            node: if c[3] < 150 { node } else { home(c[3]).node },
         })
     }
 

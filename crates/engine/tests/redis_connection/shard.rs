@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use roomcast_core::ClientId;
 use roomcast_core::Now;
 use roomcast_core::store::{
-    Answer, Cause, End, InboxRead, InboxSlice, Request, Store as _, StoreError, StoreId, Ticket,
+    Answer, Cause, End, InboxRead, InboxSlice, NodeId, Request, Store as _, StoreError, StoreId,
+    Ticket,
 };
 use roomcast_engine::redis::{Client, Command, Commands, RedisStore, Script, Value};
 use smallvec::smallvec;
@@ -33,7 +34,7 @@ pub(crate) fn key(client: ClientId) -> Vec<u8> {
 impl Commands for Lists {
     fn command(&self, request: &Request, _tag: &str) -> Command {
         let (script, client, arg) = match request {
-            Request::End(End { client, turn }) => (&PUSH, client, turn.to_string()),
+            Request::End(End { client, turn, .. }) => (&PUSH, client, turn.to_string()),
             Request::InboxRead(read) => (&READ, &read.client, String::new()),
             other => panic!("{other:?}"),
         };
@@ -87,6 +88,7 @@ impl Shard {
         self.submit(Request::End(End {
             client: to,
             turn: number,
+            node: NodeId::default(),
         }))
     }
 

@@ -38,7 +38,7 @@ impl ScriptCommands {
     }
 
     pub(super) fn end(&self, end: &End) -> Command {
-        let args = vec![number(end.turn)];
+        let args = vec![number(end.turn), node_text(end.node)];
         command(&scripts::END, None, self.session_keys(&end.client), args)
     }
 
