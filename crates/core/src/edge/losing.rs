@@ -1,6 +1,6 @@
 //! A session that is on another node now, or has ended elsewhere, is forgotten here.
 
-use roomcast_protocol::CloseCode;
+use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::Edge;
@@ -10,6 +10,7 @@ use crate::id::{ClientId, ConnId};
 use crate::letter::{OpKind, SessionTaken};
 use crate::store::{Store, Taken};
 use crate::time::Now;
+use crate::token::SessionKey;
 use crate::wire::session::PackedSession;
 
 impl<S: Store> Edge<S> {
@@ -32,11 +33,7 @@ impl<S: Store> Edge<S> {
         }
         // Who has shown an older token has not heard of the newest: the client may be here.
         let saved = PackedSession::read(&record.value).ok();
-        let hash = ctx.names.hash(client.as_str());
-        let key = match self.live(hash, client) {
-            Some(id) => self.conn(id).and_then(|conn| conn.session.key),
-            None => None,
-        };
+        let key = self.live_key(ctx, client);
         let is_newer = saved.zip(key).is_some_and(|(saved, key)| {
             saved.key.incarnation == key.incarnation && saved.key.generation > key.generation
         });
@@ -52,9 +49,18 @@ impl<S: Store> Edge<S> {
     ) {
         let copied = self.keeper.copy(taken.client);
         if copied.is_some_and(|it| it.turn < taken.turn) {
-            let code = taken_code(taken.by_newest);
-            self.lose(ctx, now, taken.client, code);
+            // The newest is the one that was made for the connection here. The store may not have it yet.
+            let key = self.live_key(ctx, taken.client);
+            let by_newest = key.is_some_and(|key| taken.shown >= key.generation.get());
+            let by_newest = by_newest || mutated!("late_hello_is_the_newest");
+            self.lose(ctx, now, taken.client, taken_code(by_newest));
         }
+    }
+
+    /// The key of a session that has a connection here.
+    fn live_key<H: Host>(&self, ctx: &Context<H>, client: ClientId) -> Option<SessionKey> {
+        let live = self.live(ctx.names.hash(client.as_str()), client);
+        live.and_then(|id| self.conn(id)?.session.key)
     }
 
     /// Another node has the session, or it has ended elsewhere: it is forgotten here. Its rooms hear that it has no

@@ -49,7 +49,9 @@ impl<S: Store> Edge<S> {
             None => 0,
             Some(session) => {
                 let known = (session.key, &session.admission);
-                let turn = self.keeper.copy(client).map(|it| it.turn);
+                // Another node may have begun it with the same first turn, until the store has confirmed this one.
+                let turn = |it: &Copied| it.known.map_or(0, |_| it.turn);
+                let turn = self.keeper.copy(client).map(turn);
                 match (judge(now, known, token, &greeting.admission), turn) {
                     (Judged::Fits, Some(turn)) => turn,
                     // It fits no newer one either.
@@ -352,14 +354,14 @@ impl<S: Store> Edge<S> {
         let Some((from, Some((conn, greeting)))) = taking else {
             return;
         };
-        let (conn, shown) = (*conn, greeting.token.map(|it| it.key));
+        let (conn, shown) = (*conn, greeting.token.map(|it| it.key.generation.get()));
         if let Some(home) = from.and_then(|node| self.shard_at(ctx, node, client))
             && home != ctx.own
         {
             let taken = SessionTaken {
                 client,
                 turn: record.turn,
-                by_newest: shown == Some(saved.key),
+                shown: shown.unwrap_or(0),
             };
             ctx.post(home, Letter::SessionTaken(taken));
         }

@@ -87,8 +87,8 @@ pub(crate) struct SessionTaken {
     pub(crate) client: ClientId,
     /// Its turn from then on.
     pub(crate) turn: u64,
-    /// By whom the newest resume token was shown: not by an older connection of the same client.
-    pub(crate) by_newest: bool,
+    /// The generation of the resume token that was shown.
+    pub(crate) shown: u32,
 }
 
 #[derive(Debug)]

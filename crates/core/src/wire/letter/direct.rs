@@ -163,16 +163,16 @@ pub(super) fn read_news(bytes: &mut Reader<'_>) -> Result<News, WireError> {
 pub(super) fn write_taken(out: &mut Writer<'_>, taken: SessionTaken) {
     out.client(taken.client);
     out.varint(taken.turn);
-    out.flags([taken.by_newest]);
+    out.varint(u64::from(taken.shown));
 }
 
 pub(super) fn read_taken(bytes: &mut Reader<'_>) -> Result<SessionTaken, WireError> {
     let (client, turn) = (bytes.client()?, bytes.offset()?);
-    let [by_newest] = bytes.flags()?;
+    let shown = bytes.varint()?;
     Ok(SessionTaken {
         client,
         turn,
-        by_newest,
+        shown,
     })
 }
 

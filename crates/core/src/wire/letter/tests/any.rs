@@ -184,7 +184,7 @@ impl Draw {
             30 => Letter::SessionTaken(SessionTaken {
                 client: self.client(),
                 turn: self.offset(),
-                by_newest: self.bool(),
+                shown: self.u64() as u32,
             }),
             31 => Letter::HomeGone(self.text().into()),
             32 => Letter::Wanted(self.text().into()),

@@ -353,7 +353,7 @@ fn others() -> Vec<(&'static str, Letter)> {
     let taken = SessionTaken {
         client: client(1),
         turn: 3,
-        by_newest: true,
+        shown: 2,
     };
     let home = HomeName {
         node: NodeId(0x0123_4567_89ab_cdef),

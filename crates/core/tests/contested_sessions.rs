@@ -1,0 +1,51 @@
+//! Two nodes have a session at once, as neither could ask the store when it began: it is one session all the same.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+#[path = "common/processes.rs"]
+mod processes;
+
+use common::{Client, text};
+use processes::{Process, Records, process, rooms_joined, types};
+
+/// Processes 1 and 2 at a store that has nothing of a client: each has begun its session anew. That of 1 is not saved, and
+/// its connection is gone. That of 2 has a room. And its token.
+fn begun_twice() -> (Process, Process, Client, String) {
+    let (_, token) = process(&Records::new(), 3).newcomer();
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    one.tap.borrow_mut().saves_nothing = true;
+    let early = one.greet(Some(&token));
+    assert!(one.told(early).is_empty());
+    one.node.cut(early);
+    one.node.settle();
+    let ann = two.greet(Some(&token));
+    let welcome = two.welcome(ann);
+    assert_eq!(welcome["resumed"], false);
+    assert!(types(&two.join(ann, "a")).contains(&"joined".to_owned()));
+    (one, two, ann, text(&welcome["resume_token"]))
+}
+
+#[test]
+fn who_ends_a_session_that_it_never_had_ends_no_other() {
+    let (mut one, mut two, ann, token) = begun_twice();
+    one.node.pass(31_000);
+    one.tap.borrow_mut().saves_nothing = false;
+    one.node.settle();
+    two.node.cut(ann);
+    let ann = two.greet(Some(&token));
+    assert_eq!(two.welcome(ann)["resumed"], true);
+}
+
+#[test]
+fn who_has_never_saved_a_session_does_not_take_another_for_it() {
+    let (mut one, two, _, token) = begun_twice();
+    drop(two);
+    one.know(1, &[2]);
+    let ann = one.greet(Some(&token));
+    one.tap.borrow_mut().saves_nothing = false;
+    one.node.pass(1_000);
+    let told = one.told(ann);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert_eq!(rooms_joined(&told), ["a"], "{told:#?}");
+}
