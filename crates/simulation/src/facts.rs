@@ -56,6 +56,8 @@ pub(crate) struct Facts {
     sent: BTreeMap<u64, Mail>,
     /// Why the sender was told that a message was not done.
     refused: BTreeMap<u64, String>,
+    /// Messages without an answer whose senders were told that they may be done twice.
+    may_repeat: BTreeSet<u64>,
 }
 
 impl Facts {
@@ -103,6 +105,11 @@ impl Facts {
             .for_each(|mail| mail.excused = true);
     }
 
+    /// A client was told that the server has no record of its answers in the room of these messages.
+    pub(crate) fn repeats_possible(&mut self, numbers: impl Iterator<Item = u64>) {
+        self.may_repeat.extend(numbers);
+    }
+
     pub(crate) fn not_done(&mut self, number: u64, error: &Error, truth: &Ledger) {
         self.refused.insert(number, error.to_string());
         self.check_refused(truth, number);
@@ -135,9 +142,10 @@ impl Facts {
                     log.room
                 );
                 // Where the server had forgotten its sender it may be, and receivers tell the copies by their numbers.
+                let forgotten = self.amnesia || self.may_repeat.contains(&number);
                 let other = numbered.insert(number, (at, entry.seq));
                 assert!(
-                    other.is_none_or(|(_, seq)| self.amnesia && seq == entry.seq),
+                    other.is_none_or(|(_, seq)| forgotten && seq == entry.seq),
                     "{number} is in {} twice, at {} and {other:?}",
                     log.room,
                     at + 1

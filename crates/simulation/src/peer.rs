@@ -5,6 +5,7 @@ use std::hash::Hasher as _;
 
 use roomcast_client::Format;
 use roomcast_client::session::{Config, Connection, Event as SessionEvent, Session, Status};
+use roomcast_protocol::client::{ServerBody, decode_server};
 use roomcast_websocket::{
     CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
 };
@@ -54,6 +55,9 @@ pub(crate) struct Peer {
     welcomed: Option<usize>,
     /// A connection was given up with a `hello` under way, which may be read after that of the next one.
     pub(crate) late_hello: bool,
+    /// Those connections. Of several nodes another one than the client is on may have taken its session for such a `hello`,
+    /// and have ended it when that connection was gone for the grace.
+    given_up: Vec<usize>,
     /// Said to the server in a way that its session may end sooner.
     said_goodbye: bool,
     trace: DefaultHasher,
@@ -74,6 +78,7 @@ impl Peer {
             open_wire: None,
             welcomed: None,
             late_hello: false,
+            given_up: Vec::new(),
             said_goodbye: false,
             trace: DefaultHasher::new(),
         }
@@ -96,7 +101,6 @@ impl Peer {
     pub(crate) fn reload(&mut self, goodbye: bool, around: &mut Around<'_>) {
         let saved = self.session.save();
         self.said_goodbye |= goodbye;
-        self.note_late_hello();
         self.hang_up(goodbye.then_some(1001), around);
         let view = std::mem::take(&mut self.view);
         self.view = view.reloaded(&self.session);
@@ -108,7 +112,10 @@ impl Peer {
 
     /// The connection is given up. A `hello` that was sent over it may yet be read, after that of the next one.
     fn note_late_hello(&mut self) {
-        self.late_hello |= self.wire().is_some_and(|wire| self.welcomed != Some(wire));
+        if let Some(wire) = self.wire().filter(|wire| self.welcomed != Some(*wire)) {
+            self.late_hello = true;
+            self.given_up.push(wire);
+        }
     }
 
     /// Somebody new, who knows nothing.
@@ -117,10 +124,12 @@ impl Peer {
         self.session = Session::new(config(self.format, self.outbox_bytes));
         self.welcomed = None;
         self.late_hello = false;
+        self.given_up.clear();
     }
 
     /// Closes the connection, with a close frame or without.
     pub(crate) fn hang_up(&mut self, code: Option<u16>, around: &mut Around<'_>) {
+        self.note_late_hello();
         let Some(mut line) = self.line.take() else {
             return;
         };
@@ -247,9 +256,9 @@ impl Peer {
             match (event, self.format) {
                 (None, _) => break None,
                 (Some(Event::Text(text)), Format::Json) => {
-                    self.session.receive(now, text.as_bytes());
+                    self.receive(text.as_bytes(), around);
                 }
-                (Some(Event::Binary(bytes)), Format::Protobuf) => self.session.receive(now, bytes),
+                (Some(Event::Binary(bytes)), Format::Protobuf) => self.receive(bytes, around),
                 (Some(Event::Ping(payload)), _) => {
                     self.session.heard(now);
                     let mask = Some(mask(around.random));
@@ -270,6 +279,17 @@ impl Peer {
         };
         self.line = Some(line);
         closed
+    }
+
+    fn receive(&mut self, message: &[u8], around: &mut Around<'_>) {
+        // The session does not tell this.
+        if let Ok(it) = decode_server(self.format, message)
+            && let ServerBody::Joined(joined) = &it.body
+            && joined.repeats_possible
+        {
+            self.view.repeats_possible(&it.room_id, around.facts);
+        }
+        self.session.receive(around.now, message);
     }
 
     /// Takes from the session what the connection has room for.
@@ -322,14 +342,17 @@ impl Peer {
         let Some(before) = before.filter(|_| !resumed && !goodbye) else {
             return;
         };
-        let released = around.net.wires[before].released_at;
-        // A node's clock may be fast.
-        let grace = match around.server.is_alone() {
-            true => around.grace,
-            false => around.grace * 9 / 10,
-        };
+        let wires = &around.net.wires;
+        let opened = wires[before].opened_at;
+        let mut released = wires[before].released_at;
+        let mut grace = around.grace;
+        if !around.server.is_alone() {
+            // A node's clock may be fast.
+            grace = grace * 9 / 10;
+            let given_up = self.given_up.iter().map(|wire| wires[*wire].released_at);
+            released = given_up.filter(|at| *at >= opened).fold(released, u64::min);
+        }
         let in_time = around.now < released.saturating_add(grace);
-        let opened = around.net.wires[before].opened_at;
         let restarted = around.facts.restarted_at.is_some_and(|at| at >= opened);
         let forgotten = restarted || !around.server.is_alone() && !self.view.was_told_in;
         assert!(

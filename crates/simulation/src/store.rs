@@ -59,6 +59,8 @@ pub(crate) struct Cloud {
     pub(crate) cut_off: BTreeMap<NodeId, u64>,
     /// Rooms whose homes were told that they are not.
     pub(crate) refused: u64,
+    /// It prints what it is asked, and what it says.
+    pub(crate) aloud: bool,
 }
 
 impl Cloud {
@@ -75,6 +77,7 @@ impl Cloud {
             ledger: None,
             cut_off: BTreeMap::new(),
             refused: 0,
+            aloud: false,
         }
     }
 
@@ -199,6 +202,9 @@ impl Cloud {
 
     fn do_it(&mut self, at: u64, request: &Request) -> Result<Answer, StoreError> {
         let answer = self.model.apply(at, request);
+        if self.aloud && !matches!(request, Request::Beat(_)) {
+            println!("{at:7} the store is asked: {request:?}, and says {answer:?}");
+        }
         if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
             (request, &answer)
         {

@@ -93,6 +93,13 @@ impl View {
             .for_each(|it| it.excused = true);
     }
 
+    /// What is sent again there may be done twice: its client was told so.
+    pub(crate) fn repeats_possible(&self, room: &str, facts: &mut Facts) {
+        let pending = self.pending.values();
+        let here = pending.filter(|it| it.room == Some(room));
+        facts.repeats_possible(here.map(|it| it.number));
+    }
+
     fn unsure_of(&mut self, room: &str) {
         let room = ROOMS.into_iter().find(|it| *it == room);
         self.unsure.insert(room, UNSURE);

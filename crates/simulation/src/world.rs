@@ -64,6 +64,7 @@ impl World {
         let links = Links::new(channel, Random(world.random.next()));
         if let Some(cloud) = &world.cloud {
             cloud.borrow_mut().ledger = Some(world.ledger.clone());
+            cloud.borrow_mut().aloud = aloud;
             world.server = Fleet::new(cloud, links, Random(world.random.next()));
         }
         for _ in 0..2 + world.random.below(2) {

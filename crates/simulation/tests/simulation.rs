@@ -12,8 +12,8 @@ use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
 /// Counts of what can happen to a node that is alone.
 const ALONE: usize = 18;
 
-/// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many: beyond these some fail still.
-const SEVERAL: u64 = 33;
+/// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many.
+const SEVERAL: u64 = if cfg!(debug_assertions) { 200 } else { 10_000 };
 
 /// One that fails: its seed.
 type Failed = u64;
