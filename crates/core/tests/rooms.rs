@@ -436,3 +436,28 @@ fn nobody_in_the_room_hears_of_a_cut_connection_but_that_it_left() {
     assert!(!node.drain(ann).contains(&Got::Ping));
     node.assert_empty();
 }
+
+#[test]
+fn who_joins_an_empty_room_is_told_later_than_who_was_there_before() {
+    let mut node = node(1, Settings::default(), vec![relay("default")]);
+    let ann = node.connect();
+    node.say(ann, JOIN);
+    let joined = node.messages(ann).remove(0);
+    let epoch = text(&joined["payload"]["epoch"]);
+    let bob = node.connect();
+    // In one turn, at one moment: nobody reads that Ann has left.
+    node.send(ann, r#"{"type":"leave_room","room_id":"room-123"}"#);
+    let since = format!(r#"{{"epoch":"{epoch}","offset":0}}"#);
+    let join =
+        format!(r#"{{"type":"join_room","room_id":"room-123","payload":{{"since":{since}}}}}"#);
+    node.say(bob, &join);
+    let got = node.messages(bob);
+    let (joined, missed) = (&got[0], &got[1]);
+    assert_eq!(joined["payload"]["total"], 1, "{got:#?}");
+    assert_eq!(joined["payload"]["recovered"], true, "{got:#?}");
+    assert_eq!(missed["type"], "player_joined", "{got:#?}");
+    assert!(
+        missed["timestamp"].as_i64() < joined["timestamp"].as_i64(),
+        "{got:#?}"
+    );
+}

@@ -23,10 +23,15 @@ impl Room {
         &mut self,
         ctx: &mut Context<H>,
         logs: &mut Logs,
-        now: Now,
+        mut now: Now,
         mut op: OpHead,
         join: Box<Join>,
     ) {
+        if self.members.is_empty() && self.offset > 0 {
+            // An empty room does not log that its last member has left. What is older than the list of members is no news,
+            // so this one is newer than all that was before.
+            now.unix_ms = now.unix_ms.max(self.timestamp + 1);
+        }
         if let Some(player) = self.player_of(&op) {
             op.player = player;
             return self.repeat_joined(ctx, now, &op, &join);
