@@ -24,6 +24,7 @@ pub struct Client {
 struct Inner {
     config: Arc<RedisConfig>,
     topology: Arc<Topology>,
+    began: Instant,
 }
 
 impl Drop for Inner {
@@ -53,7 +54,11 @@ impl Client {
         let config = Arc::new(config);
         let topology = Topology::start(&config);
         Self {
-            inner: Arc::new(Inner { config, topology }),
+            inner: Arc::new(Inner {
+                config,
+                topology,
+                began: Instant::now(),
+            }),
         }
     }
 
@@ -119,6 +124,11 @@ impl Client {
         for entry in &self.table().masters {
             entry.shared.queue.log_in();
         }
+    }
+
+    /// How long it has been there, in whole seconds.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.inner.began.elapsed().as_secs()
     }
 
     pub(crate) fn topology(&self) -> &Arc<Topology> {

@@ -68,6 +68,9 @@ impl Client {
     }
 
     /// Sends a datagram to a node. `false`: there is no connection, and it is lost.
+    ///
+    /// Each second it goes through another master: one of them may be out of the other node's reach alone, or may have
+    /// stopped and still have its connections.
     pub fn publish(&self, to: NodeId, datagram: Vec<u8>) -> bool {
         let config = self.config();
         let table = self.table();
@@ -78,10 +81,9 @@ impl Client {
                 .filter(|entry| entry.shared.store().is_some())
         };
         let count = connected().count() as u64;
-        let Some(entry) =
-            to.0.checked_rem(count)
-                .and_then(|at| connected().nth(at as usize))
-        else {
+        let turn = to.0.wrapping_add(self.seconds());
+        let place = turn.checked_rem(count);
+        let Some(entry) = place.and_then(|at| connected().nth(at as usize)) else {
             return false;
         };
         let command: &[u8] = match config.mode {

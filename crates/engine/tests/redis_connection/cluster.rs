@@ -235,6 +235,21 @@ async fn datagrams_go_through_any_master_also_after_a_slot_has_moved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_reached_though_it_can_listen_at_one_master_only() {
+    let cluster = Cluster::start(0).await;
+    let redis = cluster.client();
+    stores(&redis).await;
+    let mut to = redis.subscribe(NODE);
+    listens(&to, 3).await;
+    for node in &cluster.nodes[..2] {
+        node.ask("ACL SETUSER default -ssubscribe");
+        node.ask("CLIENT KILL TYPE pubsub");
+    }
+    listens(&to, 1).await;
+    reaches(&redis, &mut to, b"through the third").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_fails_over_is_followed() {
     let mut cluster = Cluster::start(1).await;
     let redis = cluster.client();
