@@ -133,6 +133,7 @@ impl Target {
             host: self.host.clone(),
             path: self.path.clone(),
             first: 0,
+            homes: Vec::new(),
             source: 0,
         }
     }

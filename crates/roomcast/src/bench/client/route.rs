@@ -19,6 +19,8 @@ pub(crate) struct Route {
     pub(crate) path: String,
     /// The first member of the first room goes to this one.
     pub(crate) first: u32,
+    /// Where that is known: the home of each room, which its first member goes to if `first` is 0.
+    pub(crate) homes: Vec<u32>,
     /// Processes that connect at the same time have loopback addresses of their own: each another one of these.
     pub(crate) source: u8,
 }
@@ -27,7 +29,8 @@ impl Route {
     /// Neighbours of a room go to different nodes, and so do the first members of neighbouring rooms.
     pub(crate) fn of(&self, connection: u32, shape: Shape) -> SocketAddr {
         let (room, place) = (connection / shape.members, connection % shape.members);
-        self.nth(self.first + room + place)
+        let first = self.homes.get(room as usize).copied().unwrap_or(room);
+        self.nth(self.first + first + place)
     }
 
     /// One of them for each number.
@@ -58,12 +61,20 @@ mod tests {
             host: String::new(),
             path: String::new(),
             first: 1,
+            homes: Vec::new(),
             source: 0,
         };
         let shape = Shape::new(3, 2);
         let to: Vec<u16> = (0..6).map(|it| route.of(it, shape).port()).collect();
         assert_eq!(to, [2, 3, 3, 1, 1, 2]);
         assert_eq!(route.source(9_999, port(1)), None);
+        let homes = vec![2, 2, 0];
+        let known = Route {
+            homes,
+            ..route.clone()
+        };
+        let to: Vec<u16> = (0..6).map(|it| known.of(it, shape).port()).collect();
+        assert_eq!(to, [1, 2, 1, 2, 2, 3]);
         let other = Route { source: 7, ..route };
         let from = other.source(10_000, port(1));
         assert_eq!(from, Some(SocketAddr::from(([127, 7, 0, 2], 0))));

@@ -197,6 +197,19 @@ impl Swarm {
         Ok(opened)
     }
 
+    /// Opens the next connection, and waits until it is in its rooms.
+    pub(crate) fn open_next(&mut self, within: Duration) -> Result<()> {
+        let (begin, joined) = (Instant::now(), self.joined);
+        self.connect()?;
+        while self.joined == joined {
+            if begin.elapsed() > within || !self.failures.is_empty() {
+                return Err(Error::new("a connection did not get into its rooms"));
+            }
+            self.turn(Duration::from_millis(100))?;
+        }
+        Ok(())
+    }
+
     /// How the next messages are sent.
     pub(crate) fn pace(&mut self, pace: Pace, measure: Duration) {
         (self.plan.pace, self.plan.measure) = (pace, measure);

@@ -19,11 +19,25 @@ use crate::bench::target::LIMITS_OFF;
 /// How long nodes may take until rooms can be opened.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What keeps rooms and sessions.
+/// What keeps rooms and sessions, and what nodes talk over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
     Memory,
+    /// Nodes talk over Redis.
     Redis,
+    /// Nodes talk from one to the other (`cluster.listen`).
+    Peers,
+}
+
+impl Engine {
+    /// For tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Engine::Memory => "memory",
+            Engine::Redis => "redis",
+            Engine::Peers => "redis, cluster.listen",
+        }
+    }
 }
 
 /// All of them, ended with this value.
@@ -40,6 +54,8 @@ pub(crate) struct Cluster {
 
 struct Node {
     address: SocketAddr,
+    /// Where other nodes reach it, if they do.
+    peers: SocketAddr,
     process: Option<Kept>,
 }
 
@@ -67,21 +83,33 @@ impl Cluster {
             engine,
             lease: if options.quick { "1s" } else { "3s" },
         };
-        if engine == Engine::Redis {
+        if engine != Engine::Memory {
             cluster.redis = Some(Redis::start(&cluster.directory, &cluster.guard)?);
         }
         fs::write(cluster.config(), LIMITS_OFF)?;
-        let addresses = free_addresses(nodes as usize);
-        cluster.nodes.extend(addresses.map(|address| Node {
-            address,
-            process: None,
-        }));
-        if cluster.nodes.len() < nodes as usize {
+        cluster.add_nodes(nodes)?;
+        Ok(cluster)
+    }
+
+    /// Starts so many nodes more, and waits until all are ready.
+    pub(crate) fn add_nodes(&mut self, count: u32) -> Result<()> {
+        let first = self.nodes.len();
+        // Two each: nobody listens there before the node does, so they are taken together.
+        let mut addresses = free_addresses(2 * count as usize)
+            .collect::<Vec<_>>()
+            .into_iter();
+        while let (Some(address), Some(peers)) = (addresses.next(), addresses.next()) {
+            self.nodes.push(Node {
+                address,
+                peers,
+                process: None,
+            });
+        }
+        if self.nodes.len() < first + count as usize {
             return Err(Error::new("there are not enough free ports"));
         }
-        (0..cluster.nodes.len()).try_for_each(|node| cluster.start_node(node))?;
-        cluster.wait_until_ready()?;
-        Ok(cluster)
+        (first..self.nodes.len()).try_for_each(|node| self.start_node(node))?;
+        self.wait_until_ready()
     }
 
     pub(crate) fn start_node(&mut self, number: usize) -> Result<()> {
@@ -102,6 +130,9 @@ impl Cluster {
             let url = format!("redis://127.0.0.1:{}", redis.port);
             command.args(["--engine", "redis", "--redis", &url]);
             command.args(["--set", &format!("redis.lease={}", self.lease)]);
+            if self.engine == Engine::Peers {
+                command.args(["--set", &format!("cluster.listen={}", node.peers)]);
+            }
         }
         command
             .stdin(Stdio::null())
@@ -154,6 +185,7 @@ impl Cluster {
             nodes,
             path: "/ws".to_owned(),
             first: 0,
+            homes: Vec::new(),
             source: 0,
         }
     }
@@ -196,11 +228,6 @@ impl Cluster {
 
     fn log(&self, node: usize) -> PathBuf {
         self.directory.join(format!("node-{node}.log"))
-    }
-
-    /// What keeps its rooms and sessions.
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
     }
 }
 

@@ -11,5 +11,5 @@ pub(crate) use cluster::{Cluster, Engine};
 pub(crate) use crew::{Clients, Crew, Errand, faults, moments, sum};
 pub(crate) use guard::guard;
 pub(crate) use load::Load;
-pub(crate) use redis::{Calls, Keeps};
+pub(crate) use redis::{Calls, Keeps, Redis};
 pub(crate) use worker::{moment, work};

@@ -127,6 +127,18 @@ impl Redis {
         }
     }
 
+    /// Bytes that it has read and written so far.
+    pub(crate) fn bytes(&self) -> Result<(u64, u64)> {
+        let info = self.info("stats")?;
+        let number = |name: &str| {
+            let mut lines = info.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+            value.trim().parse().ok()
+        };
+        let both = number("total_net_input_bytes").zip(number("total_net_output_bytes"));
+        both.ok_or_else(|| Error::new("Redis does not say how much it has read"))
+    }
+
     /// Keys in it.
     pub(crate) fn keys(&self) -> Result<u64> {
         match self.ask(&["DBSIZE"])? {

@@ -102,6 +102,7 @@ impl Worker {
                 host: text("host")?,
                 path: text("path")?,
                 first: number("first")?,
+                homes: Vec::new(),
                 source: number("source")? as u8,
             };
             let run = text("run")?;

@@ -26,7 +26,7 @@ impl Subject {
         progress("cluster-latency", "connecting");
         let cluster = Cluster::start(nodes, engine, &bench.options)?;
         let shape = Shape::new(bench.options.size(200, 20), 8);
-        let swarm = fill(bench, &cluster, &plan(bench, shape, 4), 0)?;
+        let swarm = fill(bench, &cluster, &plan(bench, shape, 4))?;
         Ok(Subject { cluster, swarm })
     }
 
@@ -65,13 +65,17 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         ..Section::default()
     };
     let mut memory = Subject::start(bench, 1, Engine::Memory)?;
-    let counts = match bench.options.quick {
-        true => &[NODES][..],
-        false => &[1, NODES],
-    };
-    for &nodes in counts {
-        let mut redis = Subject::start(bench, nodes, Engine::Redis)?;
-        let label = format!("cluster-latency, nodes: {nodes}");
+    let subjects = [
+        (1, Engine::Redis),
+        (NODES, Engine::Redis),
+        (NODES, Engine::Peers),
+    ];
+    for (nodes, engine) in subjects {
+        if bench.options.quick && nodes == 1 {
+            continue;
+        }
+        let mut redis = Subject::start(bench, nodes, engine)?;
+        let label = format!("cluster-latency, {}, nodes: {nodes}", engine.name());
         let most = redis.drive(bench, &format!("{label}, the most"), Pace::InFlight(1))?;
         let most = most.per_second() / f64::from(shape.members);
         for part in PARTS {
@@ -82,7 +86,14 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
                 runs[0].push(memory.drive(bench, &format!("{label}, memory"), pace)?);
                 runs[1].push(redis.drive(bench, &format!("{label}, redis"), pace)?);
             }
-            rows(bench, &mut section, nodes, part, [&memory, &redis], &runs);
+            rows(
+                bench,
+                &mut section,
+                (nodes, engine),
+                part,
+                [&memory, &redis],
+                &runs,
+            );
         }
     }
     section.notes.push(
@@ -97,7 +108,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 fn rows(
     bench: &Bench,
     section: &mut Section,
-    nodes: u32,
+    (nodes, engine): (u32, Engine),
     part: f64,
     subjects: [&Subject; 2],
     runs: &[Vec<Measured>; 2],
@@ -107,7 +118,7 @@ fn rows(
     let plural = if nodes == 1 { "node" } else { "nodes" };
     let names = [
         format!("memory, {percent:.0} %"),
-        format!("redis, {nodes} {plural}, {percent:.0} %"),
+        format!("{}, {nodes} {plural}, {percent:.0} %", engine.name()),
     ];
     let added = |percentile| latency(1, percentile) - latency(0, percentile);
     for (of, name) in names.iter().enumerate() {
@@ -129,7 +140,7 @@ fn rows(
         ]);
     }
     section.data.push(json!({
-        "nodes": nodes, "part": part, "deliveries_per_second": over(&runs[1], Measured::per_second),
+        "nodes": nodes, "engine": engine.name(), "part": part, "deliveries_per_second": over(&runs[1], Measured::per_second),
         "memory_p50_ms": latency(0, 50.0), "memory_p99_ms": latency(0, 99.0),
         "redis_p50_ms": latency(1, 50.0), "redis_p99_ms": latency(1, 99.0),
     }));
@@ -141,7 +152,10 @@ fn rows(
         false => ("99th percentile", latency(1, 99.0), WHOLE),
     };
     section.goals.push(Goal {
-        what: format!("{nodes} {plural} at {percent:.0} %: {what}"),
+        what: format!(
+            "{}, {nodes} {plural} at {percent:.0} %: {what}",
+            engine.name()
+        ),
         value,
         bound: Bound::AtMost(bound),
         unit: "ms",

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// MiB of the machine's memory that stay free: no more connections are made then.
     #[arg(long, value_name = "MIB", default_value_t = 2_048)]
     free: u64,
+    /// Let nodes talk from one to the other (`cluster.listen`), and not over Redis.
+    #[arg(long)]
+    peers: bool,
     /// Processes of clients that connect at once.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
@@ -49,8 +52,12 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let processes = wanted.div_ceil(each) as usize;
     bench.check_file_limit(each)?;
     let label = "cluster-million";
+    let engine = match args.peers {
+        true => Engine::Peers,
+        false => Engine::Redis,
+    };
     progress(label, &format!("starting {processes} nodes"));
-    let mut cluster = Cluster::start(processes as u32, Engine::Redis, &bench.options)?;
+    let mut cluster = Cluster::start(processes as u32, engine, &bench.options)?;
     let plans = plans(bench, wanted, each);
     let mut crew = start_crew(&cluster, &plans)?;
     let mut rest = Memory::of(&mut cluster, &crew)?;
@@ -65,8 +72,9 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let mut section = Section {
         name: "cluster_million",
         title: format!(
-            "{} connections in rooms of 8 over {processes} nodes, and one Redis",
-            figure(joined)
+            "{} connections in rooms of 8 over {processes} nodes, engine: {}",
+            figure(joined),
+            engine.name()
         ),
         columns: vec!["", "bytes a connection", "MiB in all"],
         ..Section::default()

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::bench::client::{Measured, Pace, Plan, Shape, Swarm, Waits};
 use crate::bench::error::{Error, Result};
-use crate::bench::nodes::{Clients, Cluster, Crew, Engine, Errand};
+use crate::bench::nodes::{Clients, Cluster, Crew, Errand};
 use crate::bench::runner::{Bench, OPEN_WITHIN};
 use crate::bench::target::Subject;
 
@@ -37,40 +37,12 @@ fn plan(bench: &Bench, shape: Shape, seconds: u32) -> Plan {
     }
 }
 
-/// The plan's connections, in rooms whose members are spread over all nodes. The home of a room is the node of its first
-/// member, or `home` nodes further.
-fn fill(bench: &Bench, cluster: &Cluster, plan: &Plan, home: u32) -> Result<Swarm> {
+/// The plan's connections, in rooms whose members are spread over all nodes.
+fn fill(bench: &Bench, cluster: &Cluster, plan: &Plan) -> Result<Swarm> {
     bench.check_file_limit(plan.shape.connections + cluster.nodes().len() as u32)?;
-    let founders = match cluster.engine() {
-        Engine::Memory => None,
-        Engine::Redis => Some(found(bench, cluster, plan, home)?),
-    };
     let mut swarm = Swarm::new(cluster.route(), plan.clone())?;
     bench.fill(&mut swarm, Subject::Server)?;
-    if let Some(mut founders) = founders {
-        founders.close();
-    }
     Ok(swarm)
-}
-
-/// A connection for each node, which is the first in its part of the rooms. It has no session, so it is gone when it closes.
-fn found(bench: &Bench, cluster: &Cluster, plan: &Plan, home: u32) -> Result<Swarm> {
-    let shape = Shape {
-        members: 1,
-        senders: 1,
-        connections: (cluster.nodes().len() as u32).min(plan.shape.rooms),
-        ..plan.shape
-    };
-    let founding = Plan {
-        shape,
-        greets: false,
-        ..plan.clone()
-    };
-    let mut route = cluster.route();
-    route.first = home;
-    let mut founders = Swarm::new(route, founding)?;
-    bench.fill(&mut founders, Subject::Server)?;
-    Ok(founders)
 }
 
 /// Runs the swarm at a pace, and says what went wrong.
