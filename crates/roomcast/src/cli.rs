@@ -69,6 +69,9 @@ pub(crate) struct Settings {
     /// Trust certificates that are signed by those in this file (PEM) [default: those that this machine trusts].
     #[arg(long, value_name = "FILE")]
     redis_ca: Option<String>,
+    /// Let other servers reach this one at this address, and talk to them from one to the other [default: over Redis].
+    #[arg(long, value_name = "ADDR:PORT")]
+    cluster_listen: Option<String>,
     /// Run so many event loops [default: one for each core that the process may use].
     #[arg(long, value_name = "N")]
     shards: Option<String>,
@@ -219,6 +222,7 @@ impl Settings {
                 &self.redis_password_file,
             ),
             ("--redis-ca", "redis.ca_path", &self.redis_ca),
+            ("--cluster-listen", "cluster.listen", &self.cluster_listen),
             ("--shards", "server.shards", &self.shards),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
