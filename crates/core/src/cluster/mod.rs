@@ -127,7 +127,8 @@ impl Cluster {
         self.follow(now);
     }
 
-    /// The node has nothing any more: see [`NodeAgent::end`]. Nothing may be done with its rooms after that.
+    /// The node has nothing any more: see [`NodeAgent::end`](crate::node::NodeAgent::end). Nothing may be done with its
+    /// rooms after that.
     pub fn end(&mut self, now: Now) {
         self.agents.end(now);
         self.follow(now);
