@@ -40,11 +40,8 @@ impl RedisCluster {
             });
         }
         until("the Redis Cluster", || {
-            let known = format!("cluster_known_nodes:{}", cluster.nodes.len());
-            cluster.nodes.iter().all(|node| {
-                let info = node.text("CLUSTER INFO");
-                info.contains("cluster_state:ok") && info.contains(&known)
-            })
+            let mut nodes = cluster.nodes.iter();
+            nodes.all(|node| node.has_met(cluster.nodes.len(), replicas))
         });
         for replica in 3..3 + replicas {
             until("the copy", || {

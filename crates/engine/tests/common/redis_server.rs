@@ -196,6 +196,18 @@ impl Server {
             other => panic!("{line}: {other:?}"),
         }
     }
+
+    /// Whether this node of a Redis Cluster has met all others, and knows which of them are replicas. One that is only
+    /// known by name is forgotten again, and may not vote.
+    pub(crate) fn has_met(&self, nodes: usize, replicas: usize) -> bool {
+        let known = self.text("CLUSTER NODES");
+        let count = |part: &str| known.lines().filter(|line| line.contains(part)).count();
+        self.text("CLUSTER INFO").contains("cluster_state:ok")
+            && known.lines().count() == nodes
+            && count(" connected") == nodes
+            && count("slave ") == replicas
+            && count("handshake") + count("fail") == 0
+    }
 }
 
 impl Drop for Server {

@@ -54,12 +54,10 @@ impl Cluster {
             .await;
         }
         wait("the Cluster", || {
-            let ready = |node: &Server| {
-                let info = node.text("CLUSTER INFO");
-                info.contains("cluster_state:ok")
-                    && info.contains(&format!("cluster_known_nodes:{}", cluster.nodes.len()))
-            };
-            cluster.nodes.iter().all(ready).then_some(())
+            let mut nodes = cluster.nodes.iter();
+            nodes
+                .all(|node| node.has_met(cluster.nodes.len(), replicas))
+                .then_some(())
         })
         .await;
         cluster
