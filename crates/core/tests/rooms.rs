@@ -461,3 +461,26 @@ fn who_joins_an_empty_room_is_told_later_than_who_was_there_before() {
         "{got:#?}"
     );
 }
+
+#[test]
+fn what_follows_a_join_into_an_empty_room_is_dated_alike_live_and_in_the_log() {
+    let mut kind = relay("default");
+    // Nothing is logged of a join then.
+    kind.presence = PresenceMode::Count;
+    let mut node = node(1, Settings::default(), vec![kind]);
+    let (ann, bob) = (node.connect(), node.connect());
+    node.say(ann, JOIN);
+    node.say(ann, r#"{"type":"chat","room_id":"room-123","payload":"1"}"#);
+    // In one turn, at one moment.
+    node.send(ann, r#"{"type":"leave_room","room_id":"room-123"}"#);
+    node.send(bob, JOIN);
+    node.send(bob, r#"{"type":"chat","room_id":"room-123","payload":"2"}"#);
+    node.say(bob, r#"{"type":"history","room_id":"room-123"}"#);
+    let got = node.messages(bob);
+    let of_type = |name: &str| got.iter().find(|it| it["type"] == name).expect("it came");
+    let (live, page) = (of_type("chat"), of_type("history"));
+    let events = page["payload"]["events"].as_array().expect("events");
+    let logged = events.iter().find(|it| it["payload"] == live["payload"]);
+    let logged = logged.expect("the same event");
+    assert_eq!(logged["timestamp"], live["timestamp"], "{got:#?}");
+}

@@ -31,6 +31,8 @@ impl Room {
             // An empty room does not log that its last member has left. What is older than the list of members is no news,
             // so this one is newer than all that was before.
             now.unix_ms = now.unix_ms.max(self.timestamp + 1);
+            // What follows is dated alike in the log and on its way to members.
+            logs.not_before(self.log, now.unix_ms);
         }
         if let Some(player) = self.player_of(&op) {
             op.player = player;

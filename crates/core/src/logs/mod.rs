@@ -299,6 +299,11 @@ impl Logs {
         self.evict();
     }
 
+    /// What is logged from here on is not dated before this, in milliseconds since the Unix epoch.
+    pub(crate) fn not_before(&mut self, log: LogId, timestamp: i64) {
+        self.change(log.0, |log| log.timestamp = log.timestamp.max(timestamp));
+    }
+
     /// All events of a log are loaded: the offset of its last one, and the time before which it logs nothing.
     pub(crate) fn load_end(&mut self, log: LogId, offset: u64, timestamp: i64) {
         self.change(log.0, |log| {
