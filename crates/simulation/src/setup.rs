@@ -68,14 +68,17 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         };
         kind
     });
+    let shards = 1 + random.below(3) as u16;
     let setup = Setup {
-        shards: 1 + random.below(3) as u16,
+        shards,
         settings,
         kinds: kinds.into(),
         log_ceiling: if roomy {
             0
         } else {
-            random.pick(&[0, 0, 12_000])
+            // What rooms need to be open is never dropped. Where one shard has all of them it is more: else one of them
+            // might never open again.
+            random.pick(&[0, 0, if shards == 1 { 20_000 } else { 12_000 }])
         },
         slow_links: random.pick(&[0, 100, 400]),
         pace: Pace {
