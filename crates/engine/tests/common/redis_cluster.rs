@@ -64,7 +64,7 @@ impl RedisCluster {
         answer
     }
 
-    fn id(&self, node: usize) -> String {
+    pub(crate) fn id(&self, node: usize) -> String {
         self.nodes[node].text("CLUSTER MYID")
     }
 

@@ -7,9 +7,9 @@ use roomcast_engine::redis::{
     Client, Level, Login, Mode, RIGHTS, RedisConfig, Report, Secret, check,
 };
 
-use crate::cluster::Cluster;
 use crate::pubsub::{NODE, listens, reaches};
-use crate::server::{Server, ask, config, wait};
+use crate::redis_cluster::RedisCluster;
+use crate::redis_server::{Server, ask, config, wait};
 use crate::shard::push;
 
 fn has(report: &Report, level: Level, part: &str) -> bool {
@@ -170,7 +170,7 @@ async fn what_is_no_master_is_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_master_of_a_cluster_is_looked_at() {
-    let cluster = Cluster::start(0).await;
+    let cluster = RedisCluster::start(0);
     let report = check(&config(&[cluster.nodes[2].url()], Mode::Cluster)).await;
     assert!(report.is_usable(), "{report:#?}");
     let rights = report

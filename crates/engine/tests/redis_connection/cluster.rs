@@ -3,70 +3,12 @@
 use roomcast_core::store::{Cause, NodeId, StoreError, StoreId};
 use roomcast_engine::redis::{Client, Mode, Value};
 
-use crate::ports::free_port;
 use crate::pubsub::{NODE, listens, reaches};
-use crate::server::{Server, config, wait};
+use crate::redis_cluster::RedisCluster;
+use crate::redis_server::{config, wait};
 use crate::shard::{Shard, client, push, run};
 
-/// Masters with equal shares of the slots.
-pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<Server>,
-}
-
-fn node() -> Server {
-    let bus = free_port().to_string();
-    Server::start([
-        "--cluster-enabled",
-        "yes",
-        "--cluster-port",
-        &bus,
-        "--cluster-node-timeout",
-        "1000",
-        "--cluster-replica-validity-factor",
-        "0",
-        "--repl-diskless-sync-delay",
-        "0",
-    ])
-}
-
-impl Cluster {
-    pub(crate) async fn start(replicas: usize) -> Self {
-        let nodes: Vec<_> = (0..3 + replicas).map(|_| node()).collect();
-        for (at, node) in nodes.iter().enumerate() {
-            node.ask(&format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1));
-            if at < 3 {
-                let (first, last) = (16_384 * at / 3, 16_384 * (at + 1) / 3 - 1);
-                node.ask(&format!("CLUSTER ADDSLOTSRANGE {first} {last}"));
-            }
-            let bus = match node.ask("CONFIG GET cluster-port") {
-                Value::Array(pair) => pair[1].as_str().expect("text").to_owned(),
-                other => panic!("{other:?}"),
-            };
-            nodes[0].ask(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", node.port));
-        }
-        let cluster = Self { nodes };
-        for replica in 3..3 + replicas {
-            let master = cluster.id(replica - 3);
-            wait("the replica to know its master", || {
-                let done = cluster.nodes[replica].ask(&format!("CLUSTER REPLICATE {master}"));
-                (!matches!(done, Value::Error(_))).then_some(())
-            })
-            .await;
-        }
-        wait("the Cluster", || {
-            let mut nodes = cluster.nodes.iter();
-            nodes
-                .all(|node| node.has_met(cluster.nodes.len(), replicas))
-                .then_some(())
-        })
-        .await;
-        cluster
-    }
-
-    fn id(&self, node: usize) -> String {
-        self.nodes[node].text("CLUSTER MYID")
-    }
-
+impl RedisCluster {
     fn client(&self) -> Client {
         // One of them is enough, and one that is gone does no harm.
         let urls = ["redis://127.0.0.1:1".to_owned(), self.nodes[1].url()];
@@ -96,7 +38,7 @@ async fn stores(redis: &Client) -> Vec<StoreId> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_master_is_a_store_of_its_own() {
-    let cluster = Cluster::start(0).await;
+    let cluster = RedisCluster::start(0);
     let redis = cluster.client();
     let stores = stores(&redis).await;
     assert!(stores[0] != stores[1] && stores[1] != stores[2]);
@@ -124,7 +66,7 @@ async fn each_master_is_a_store_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_moves_is_followed() {
-    let cluster = Cluster::start(0).await;
+    let cluster = RedisCluster::start(0);
     let redis = cluster.client();
     let stores = stores(&redis).await;
     let (from, to) = (&cluster.nodes[0], &cluster.nodes[1]);
@@ -194,7 +136,7 @@ async fn a_slot_that_moves_is_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_go_through_any_master_also_after_a_slot_has_moved() {
-    let cluster = Cluster::start(0).await;
+    let cluster = RedisCluster::start(0);
     let redis = cluster.client();
     stores(&redis).await;
     let mut to = redis.subscribe(NODE);
@@ -234,7 +176,7 @@ async fn datagrams_go_through_any_master_also_after_a_slot_has_moved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_reached_though_it_can_listen_at_one_master_only() {
-    let cluster = Cluster::start(0).await;
+    let cluster = RedisCluster::start(0);
     let redis = cluster.client();
     stores(&redis).await;
     let mut to = redis.subscribe(NODE);
@@ -249,7 +191,7 @@ async fn a_node_is_reached_though_it_can_listen_at_one_master_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_fails_over_is_followed() {
-    let mut cluster = Cluster::start(1).await;
+    let mut cluster = RedisCluster::start(1);
     let redis = cluster.client();
     let before = stores(&redis).await;
     let mut to = redis.subscribe(NODE);

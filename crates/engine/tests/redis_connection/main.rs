@@ -6,10 +6,13 @@ mod cluster;
 #[path = "../common/ports.rs"]
 mod ports;
 mod pubsub;
-mod sentinel;
+#[allow(dead_code, reason = "each test uses its part")]
+#[path = "../common/redis_cluster.rs"]
+mod redis_cluster;
 #[allow(dead_code, reason = "each test uses its part")]
 #[path = "../common/redis_server.rs"]
-mod server;
+mod redis_server;
+mod sentinel;
 mod shard;
 mod standalone;
 mod tls;

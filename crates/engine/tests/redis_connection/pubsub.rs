@@ -6,7 +6,7 @@ use roomcast_core::store::NodeId;
 use roomcast_engine::redis::{Client, Subscription};
 use tokio::time::timeout;
 
-use crate::server::{DEADLINE, Server, wait};
+use crate::redis_server::{DEADLINE, Server, wait};
 
 pub(crate) const NODE: NodeId = NodeId(7);
 

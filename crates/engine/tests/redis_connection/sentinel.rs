@@ -4,7 +4,7 @@ use roomcast_core::store::{Cause, StoreError};
 use roomcast_engine::redis::{Client, Login, Mode, Secret, Value};
 
 use crate::pubsub::{NODE, listens, reaches};
-use crate::server::{Server, config, wait};
+use crate::redis_server::{Server, config, wait};
 use crate::shard::{push, run};
 
 /// A Sentinel of this master.

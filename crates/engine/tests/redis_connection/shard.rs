@@ -13,7 +13,7 @@ use roomcast_engine::redis::{Client, Command, Commands, RedisStore, Script, Valu
 use smallvec::smallvec;
 use tokio::sync::Notify;
 
-use crate::server::DEADLINE;
+use crate::redis_server::DEADLINE;
 
 pub(crate) static PUSH: Script = Script {
     name: "push",

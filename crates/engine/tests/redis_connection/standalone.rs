@@ -8,7 +8,7 @@ use roomcast_core::store::{Answer, Cause, StoreError, StoreId, Ticket};
 use roomcast_engine::redis::{Client, Login, Mode, Secret, Value};
 use tokio::time::timeout;
 
-use crate::server::{DEADLINE, Server, config, wait};
+use crate::redis_server::{DEADLINE, Server, config, wait};
 use crate::shard::{PUSH, READ, Shard, client, key, push, run};
 
 async fn connected(redis: &Client) -> StoreId {
@@ -17,7 +17,7 @@ async fn connected(redis: &Client) -> StoreId {
 
 fn list(server: &Server, of: u64) -> Vec<String> {
     let key = String::from_utf8(key(client(of))).expect("text");
-    let list = crate::server::ask(server.port, &["LRANGE", &key, "0", "-1"]);
+    let list = crate::redis_server::ask(server.port, &["LRANGE", &key, "0", "-1"]);
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     list.as_array().expect("a list").iter().map(text).collect()
 }
@@ -109,7 +109,7 @@ async fn a_request_is_not_done_after_a_later_one_about_the_same_key() {
     // Redis knows one of the two scripts: the second request is done, while the first one waits for its script.
     server.ask("SCRIPT FLUSH");
     let text = READ.text(store);
-    crate::server::ask(server.port, &["SCRIPT", "LOAD", &text]);
+    crate::redis_server::ask(server.port, &["SCRIPT", "LOAD", &text]);
     let push = shard.push(client(0), 1);
     let other = shard.push(client(1), 2);
     let read = shard.read(client(0));

@@ -7,7 +7,7 @@ use roomcast_core::store::{Cause, StoreError};
 use roomcast_engine::redis::{Client, Mode, Tls};
 use tempfile::TempDir;
 
-use crate::server::{Server, config, wait};
+use crate::redis_server::{Server, config, wait};
 use crate::shard::{push, run};
 
 struct Files {
