@@ -105,12 +105,7 @@ impl<S: Store> Edge<S> {
 
     /// Asks the store to save what has changed.
     pub(crate) fn flush_sessions<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
-        let mut changed = self.keeper.take_changed();
-        // Without a lease each asks to be looked at again, for a save and for a takeover: named twice each time, it would
-        // be named twice as often every time.
-        changed.sort_unstable();
-        changed.dedup();
-        for client in changed {
+        for client in self.keeper.take_changed() {
             self.save(ctx, now, client);
             self.ask_to_take(ctx, now, client);
         }
