@@ -69,6 +69,12 @@ pub(crate) struct Settings {
     /// Trust certificates that are signed by those in this file (PEM) [default: those that this machine trusts].
     #[arg(long, value_name = "FILE")]
     redis_ca: Option<String>,
+    /// Speak TLS on the addresses of --listen, with the certificate in this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// The private key of that certificate (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// Let other servers reach this one at this address, and talk to them from one to the other [default: over Redis].
     #[arg(long, value_name = "ADDR:PORT")]
     cluster_listen: Option<String>,
@@ -222,6 +228,12 @@ impl Settings {
                 &self.redis_password_file,
             ),
             ("--redis-ca", "redis.ca_path", &self.redis_ca),
+            (
+                "--tls-certificate",
+                "tls.certificate_path",
+                &self.tls_certificate,
+            ),
+            ("--tls-key", "tls.key_path", &self.tls_key),
             ("--cluster-listen", "cluster.listen", &self.cluster_listen),
             ("--shards", "server.shards", &self.shards),
             ("--log-level", "log.level", &self.log_level),

@@ -14,6 +14,8 @@ pub enum ServerError {
     Config(Problems),
     /// A key for tokens can't be read or used.
     Keys(String),
+    /// The certificate or its key can't be read or used.
+    Certificate(String),
     /// The settings of Redis can't be used.
     Redis(String),
     /// A page's path or content type can't be served.
@@ -35,7 +37,10 @@ impl ServerError {
     /// What the process's exit code should be: see [`exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServerError::Config(_) | ServerError::Keys(_) | ServerError::Redis(_) => exit::CONFIG,
+            ServerError::Config(_)
+            | ServerError::Keys(_)
+            | ServerError::Certificate(_)
+            | ServerError::Redis(_) => exit::CONFIG,
             ServerError::Bind { .. } => exit::CANNOT_BIND,
             ServerError::Page(_) | ServerError::System(_) | ServerError::ShardFailed => {
                 exit::FAILURE
@@ -55,6 +60,7 @@ impl fmt::Display for ServerError {
             }
             ServerError::Page(message)
             | ServerError::Keys(message)
+            | ServerError::Certificate(message)
             | ServerError::Redis(message)
             | ServerError::Bind { message, .. } => f.write_str(message),
             ServerError::System(error) => write!(f, "the server could not start: {error}"),

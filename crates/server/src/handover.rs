@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use roomcast_core::Access;
 use roomcast_protocol::Format;
+use tokio_rustls::rustls::ServerConnection;
 
 use crate::limits::ConnectionPermit;
 
@@ -12,6 +13,8 @@ use crate::limits::ConnectionPermit;
 pub(crate) struct Upgraded {
     /// Non-blocking, without Nagle's delay, its buffers sized as configured; registered with no poller.
     pub(crate) stream: TcpStream,
+    /// Its keys, where it has TLS. Nothing is left in its buffers.
+    pub(crate) tls: Option<Box<ServerConnection>>,
     /// What the subprotocol says about the frames.
     pub(crate) format: Format,
     /// Whether permessage-deflate was agreed, with both `no_context_takeover` parameters.

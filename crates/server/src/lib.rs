@@ -39,6 +39,7 @@ mod running;
 mod server;
 mod shard;
 mod shutdown;
+mod tls;
 
 pub use builder::ServerBuilder;
 pub use error::ServerError;

@@ -23,6 +23,7 @@ use crate::metrics::Registry;
 use crate::running::{Event, RunningServer};
 use crate::shard::{self, Node, WAKER};
 use crate::shutdown;
+use crate::tls::Acceptor;
 
 /// Most shards of a node: each has a queue to each other.
 const MOST_SHARDS: u32 = 1_024;
@@ -49,16 +50,19 @@ impl Server {
     /// An address could not be bound, or the system gives no threads.
     pub fn start(self) -> Result<RunningServer, ServerError> {
         let (sender, events) = mpsc::channel();
-        self.start_with(sender, events)
+        self.start_with(sender, events, false)
     }
 
     fn start_with(
         self,
         sender: Sender<Event>,
         events: Receiver<Event>,
+        hangup: bool,
     ) -> Result<RunningServer, ServerError> {
         let authority = Authority::load(&self.config.auth, &self.config.core.message)
             .map_err(ServerError::Keys)?;
+        let tls =
+            Acceptor::load(&self.config.tls).map_err(|(_, it)| ServerError::Certificate(it))?;
         let bound = Bound::bind(&self.config)?;
         let count = self.config.server.shards().clamp(1, MOST_SHARDS) as u16;
         let mut polls = Vec::new();
@@ -141,13 +145,15 @@ impl Server {
             engine: running.engine.as_ref().map(|it| Arc::clone(it.status())),
             pages: self.pages,
             authority,
+            tls,
+            hangup,
         };
         running.http = Some(bound.serve(&self.config, services)?);
         Ok(running)
     }
 
     /// Serves until SIGTERM or SIGINT, and then ends in good order; a second signal ends the process at once, with
-    /// 128 and the signal's number as its exit code. `started` is called when the listeners are open.
+    /// 128 and the signal's number as its exit code. SIGHUP makes it read the files of keys and the certificate anew. `started` is called when the listeners are open.
     ///
     /// # Errors
     /// Why it did not start, or ended otherwise than by a signal.
@@ -155,7 +161,7 @@ impl Server {
         let (sender, events) = mpsc::channel();
         // From here on a signal waits until somebody looks.
         let _signals = shutdown::Signals::install(sender.clone())?;
-        let running = self.start_with(sender, events)?;
+        let running = self.start_with(sender, events, true)?;
         started(&running);
         running.until_signal()
     }

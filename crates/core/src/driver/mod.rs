@@ -208,14 +208,15 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
             return outside.release(connection.socket);
         }
         let begun = connection.unread.is_some() && !mutated!("leftover_is_not_read");
+        let holds = outside.holds_input(&mut connection.socket);
         self.connections.insert(Connection {
             listed: false,
             watched: false,
             // If it isn't, the driver is told.
-            drained: true,
+            drained: !holds,
             ..connection
         });
-        if begun {
+        if begun || holds {
             self.list(conn);
         }
     }

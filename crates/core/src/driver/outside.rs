@@ -47,6 +47,12 @@ pub trait Outside<H, S> {
     /// Reads once. Fewer bytes than `input` has room for: nothing more is there, until the driver is told.
     fn read(&mut self, socket: &mut Self::Socket, input: &mut [u8]) -> Read;
 
+    /// Whether a read would give bytes that have left the system's socket already, so that nobody is told of them.
+    fn holds_input(&mut self, socket: &mut Self::Socket) -> bool {
+        let _ = socket;
+        false
+    }
+
     /// Takes the next frame from the front of `input`. None if it holds no whole one: then all of it is taken, and
     /// kept with the socket.
     fn next_frame<'e, 'i: 'e>(

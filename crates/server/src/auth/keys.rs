@@ -51,10 +51,6 @@ impl Keys {
         Ok(Keys(keys))
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// The keys that a token with this algorithm and `kid` may be signed with: those of that id, or else those without
     /// any.
     ///

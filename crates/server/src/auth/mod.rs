@@ -9,7 +9,6 @@ mod header;
 mod jwks;
 mod key;
 mod keys;
-mod reload;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -18,9 +17,9 @@ pub(crate) mod testing;
 mod tests;
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
@@ -31,8 +30,9 @@ use claims::Claims;
 use key::Key;
 use keys::Keys;
 
+use crate::files::FromFiles;
+
 pub(crate) use keys::problems;
-pub(crate) use reload::watch;
 pub use settings::{Algorithm, Anonymous, AuthSettings, Secret};
 pub use sign::{NewToken, Signer};
 
@@ -93,23 +93,25 @@ impl Authority {
         }
         outcome?.identity(unix_ms, &self.settings, &self.limits)
     }
+}
 
-    /// The files that keys are from.
-    fn files(&self) -> impl Iterator<Item = &Path> {
+impl FromFiles for Authority {
+    const WHAT: &'static str = "the keys for tokens";
+
+    fn files(&self) -> Vec<PathBuf> {
         let jwks = Some(&self.settings.jwks_path).filter(|path| !path.is_empty());
         let pem = self.settings.public_key_paths.iter();
-        pem.chain(jwks).map(Path::new)
+        pem.chain(jwks).map(PathBuf::from).collect()
     }
 
-    /// Reads all keys again, and takes them in the place of those before.
-    ///
-    /// # Errors
-    /// They are not good; then those before stay.
-    fn reload(&self) -> Result<usize, String> {
+    fn interval(&self) -> Duration {
+        self.settings.reload_interval
+    }
+
+    fn reload(&self) -> Result<(), String> {
         let keys = Keys::load(&self.settings).map_err(|problem| problem.to_string())?;
-        let count = keys.count();
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        Ok(count)
+        Ok(())
     }
 }
 

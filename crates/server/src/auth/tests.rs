@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::testing::{NOW, Pair, SECRET, hs256, p384, signed_with};
 use super::{Algorithm, Authority, NewToken, Signer, fault};
 use crate::config::AuthSettings;
+use crate::files::FromFiles as _;
 
 const HS256: &str = r#"{"alg":"HS256"}"#;
 

@@ -27,7 +27,7 @@ pub fn banner(
         line(
             &mut out,
             "Open",
-            &[format!("http://{}/", from_here(page.address))],
+            &[format!("{}{}/", page.http(), from_here(page.address))],
         );
     }
     let others: Vec<String> = listeners
@@ -41,7 +41,7 @@ pub fn banner(
         line(
             &mut out,
             "WebSocket",
-            &[format!("ws://{}/ws", from_here(first.address))],
+            &[format!("{}{}/ws", first.ws(), from_here(first.address))],
         );
     }
     let mut with_metrics = listeners
@@ -51,7 +51,11 @@ pub fn banner(
         line(
             &mut out,
             "Metrics",
-            &[format!("http://{}/metrics", from_here(metrics.address))],
+            &[format!(
+                "{}{}/metrics",
+                metrics.http(),
+                from_here(metrics.address)
+            )],
         );
     }
     let listening: Vec<String> = bound.iter().map(SocketAddr::to_string).collect();
@@ -158,9 +162,9 @@ fn from_elsewhere(listener: &Listener, own: &[IpAddr]) -> Vec<String> {
     let addresses = ips.into_iter().map(|ip| SocketAddr::new(ip, port));
     let url = |address| {
         if listener.pages {
-            format!("http://{address}/")
+            format!("{}{address}/", listener.http())
         } else {
-            format!("ws://{address}/ws")
+            format!("{}{address}/ws", listener.ws())
         }
     };
     addresses.map(url).collect()

@@ -17,6 +17,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     };
     addresses(&loaded.config, &mut found);
     auth(&loaded.config, &mut found);
+    tls(&loaded.config, &mut found);
     timings(&loaded.config, &mut found);
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
@@ -89,6 +90,13 @@ fn auth(config: &Config, found: &mut Found<'_>) {
         let message = "auth.anonymous = false lets nobody in while no key is configured: set auth.hs256_secret, \
                        auth.public_key_paths or auth.jwks_path";
         found.push(&["auth.anonymous"], message.to_owned());
+    }
+}
+
+/// The files are read here too, so that a wrong one is told before anything is opened.
+fn tls(config: &Config, found: &mut Found<'_>) {
+    if let Some((setting, message)) = crate::tls::problem(&config.tls) {
+        found.push(&[setting, "tls.certificate_path", "tls.key_path"], message);
     }
 }
 

@@ -17,10 +17,24 @@ pub struct Listener {
     pub metrics: Metrics,
     /// Who is served without a token.
     pub anonymous: Anonymous,
+    /// Whether its connections have TLS.
+    pub tls: bool,
     /// Whether only this machine can reach it.
     pub loopback: bool,
     /// Whether the server may start without it: `[::1]` by default, which a machine without IPv6 lacks.
     pub optional: bool,
+}
+
+impl Listener {
+    /// How addresses of its pages begin.
+    pub fn http(&self) -> &'static str {
+        if self.tls { "https://" } else { "http://" }
+    }
+
+    /// How addresses of its WebSocket begin.
+    pub fn ws(&self) -> &'static str {
+        if self.tls { "wss://" } else { "ws://" }
+    }
 }
 
 /// From which setting a listener is.
@@ -68,6 +82,7 @@ impl Config {
                 pages: server.pages.unwrap_or(private || server.public_demo),
                 metrics: Metrics::new(server.metrics, private),
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
+                tls: self.tls.is_on(),
                 loopback,
                 optional: preset && address.is_ipv6(),
             }
@@ -80,6 +95,7 @@ impl Config {
                 pages: true,
                 metrics: Metrics::Everybody,
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
+                tls: false,
                 loopback,
                 optional: false,
             }

@@ -39,6 +39,6 @@ pub use origin::{AllowedOrigin, HostName, Origin};
 pub use redis::RedisSettings;
 pub use settings::{
     Admin, Batcher, Config, ConnectionLimits, Engine, Http, Log, LogFormat, ProxyProtocol,
-    ServerSettings, Shutdown, Socket,
+    ServerSettings, Shutdown, Socket, TlsSettings,
 };
 pub use source::{Problem, Problems, Source};

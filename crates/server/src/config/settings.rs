@@ -19,6 +19,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[admin]`: a listener of its own for pages and metrics.
     pub admin: Admin,
+    /// `[tls]`: the certificate of the addresses in `[server]` `listen`.
+    pub tls: TlsSettings,
     /// `[http]`: limits of the handshake.
     pub http: Http,
     /// `[auth]`: keys for tokens, and who needs none.
@@ -52,6 +54,7 @@ impl Default for Config {
         Config {
             server: ServerSettings::default(),
             admin: Admin::default(),
+            tls: TlsSettings::default(),
             http: Http::default(),
             auth: AuthSettings::default(),
             limits: ConnectionLimits::default(),
@@ -162,6 +165,34 @@ pub enum ProxyProtocol {
 pub struct Admin {
     /// Further addresses, with the pages and `/metrics` on. None by default.
     pub listen: Vec<SocketAddr>,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// A PEM file with the certificate, and those that lead from it to one that clients trust; empty for no TLS.
+    pub certificate_path: String,
+    /// A PEM file with its private key.
+    pub key_path: String,
+    /// How often the two files are looked at. Never off.
+    pub reload_interval: Duration,
+}
+
+impl TlsSettings {
+    /// Whether connections are to have TLS.
+    pub fn is_on(&self) -> bool {
+        !self.certificate_path.is_empty()
+    }
+}
+
+impl Default for TlsSettings {
+    fn default() -> TlsSettings {
+        TlsSettings {
+            certificate_path: String::new(),
+            key_path: String::new(),
+            reload_interval: Duration::from_secs(5),
+        }
+    }
 }
 
 /// `[http]`

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::client_address::Way;
 use super::service::{Accepted, Service};
 use super::stats::RefusedBy;
+use super::transport::Transport;
 use super::wordless::Wordless;
 use super::{Site, proxy_protocol, response};
 use crate::config::{Listener, ProxyProtocol, Role};
@@ -58,10 +59,10 @@ pub(super) async fn serve(
         admitted,
         left,
     ));
-    let Ok(Some((stream, leftover, accepted))) = timeout(LIFETIME, work).await else {
+    let Ok(Some((transport, mut leftover, accepted))) = timeout(LIFETIME, work).await else {
         return;
     };
-    let Ok(stream) = stream.into_std() else {
+    let Ok((stream, tls)) = transport.into_parts(&mut leftover) else {
         return;
     };
     let Accepted {
@@ -74,6 +75,7 @@ pub(super) async fn serve(
         &site,
         Upgraded {
             stream,
+            tls,
             format,
             deflate,
             access,
@@ -84,7 +86,7 @@ pub(super) async fn serve(
     .await;
 }
 
-type HandedOver = (TcpStream, Vec<u8>, Accepted);
+type HandedOver = (Transport, Vec<u8>, Accepted);
 
 async fn serve_http(
     site: &Arc<Site>,
@@ -98,9 +100,15 @@ async fn serve_http(
         Ok(way) => way,
         Err(sentence) => {
             site.refused(RefusedBy::ProxyHeader);
-            return end_with(stream, StatusCode::BAD_REQUEST, &sentence).await;
+            return end_with(Transport::Plain(stream), StatusCode::BAD_REQUEST, &sentence).await;
         }
     };
+    let begin = Instant::now();
+    let stream = match secure(site, listener, stream, header_timeout).await {
+        Ok(stream) => stream,
+        Err(ended) => return ended,
+    };
+    let header_timeout = header_timeout.saturating_sub(begin.elapsed());
     if let Ok(permit) = &mut admitted
         && let Some(address) = site.trusted.known_early(way)
         && let Err(refusal) = permit.count_address(address)
@@ -143,6 +151,45 @@ async fn serve_http(
             end_with(stream, status, &sentence).await
         }
         Err(_) => None,
+    }
+}
+
+/// Makes TLS of the connection, on a listener that has it.
+///
+/// # Errors
+/// The connection has ended.
+async fn secure(
+    site: &Site,
+    listener: Listener,
+    stream: TcpStream,
+    time: Duration,
+) -> Result<Transport, Option<HandedOver>> {
+    let Some(tls) = site.tls.as_ref().filter(|_| listener.tls) else {
+        return Ok(Transport::Plain(stream));
+    };
+    let handshake = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
+            return Ok(Err(stream));
+        }
+        tls.acceptor().accept(stream).await.map(Ok)
+    };
+    match timeout(time, handshake).await {
+        Ok(Ok(Ok(stream))) => Ok(Transport::Tls(Box::new(stream))),
+        Ok(Ok(Err(plain))) => {
+            site.refused(RefusedBy::Tls);
+            let sentence = "This port speaks TLS: use https:// and wss://.";
+            Err(end_with(Transport::Plain(plain), StatusCode::BAD_REQUEST, sentence).await)
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            site.refused(RefusedBy::Tls);
+            Err(None)
+        }
+        Err(_) => {
+            site.refused(RefusedBy::Timeout);
+            Err(None)
+        }
     }
 }
 
@@ -192,7 +239,8 @@ fn unreadable(
         StatusCode::URI_TOO_LONG => "The request's address is too long.".to_owned(),
         // The first bytes of a TLS handshake record.
         _ if bytes.starts_with(&[0x16, 0x03]) => {
-            "This port speaks plain HTTP: use http:// and ws://, or a proxy that ends TLS."
+            "This port speaks plain HTTP: use http:// and ws://, set tls.certificate_path, or put a proxy before it that \
+             ends TLS."
                 .to_owned()
         }
         _ => format!("This is not a well-formed HTTP/1.1 request: {error}."),
@@ -201,7 +249,7 @@ fn unreadable(
 }
 
 /// A last answer, outside of hyper.
-async fn end_with(mut stream: TcpStream, status: StatusCode, sentence: &str) -> Option<HandedOver> {
+async fn end_with(mut stream: Transport, status: StatusCode, sentence: &str) -> Option<HandedOver> {
     // A client that does not read in that time isn't waited for.
     let answer = response::raw(status, sentence, None);
     let _ = timeout(LINGER, stream.write_all(&answer)).await;
@@ -210,7 +258,7 @@ async fn end_with(mut stream: TcpStream, status: StatusCode, sentence: &str) -> 
 
 /// Ends our side and reads what the client still sends: bytes that are left unread at the end make the system reset
 /// the connection, and the client might then lose the answer.
-async fn linger(mut stream: TcpStream) -> Option<HandedOver> {
+async fn linger(mut stream: Transport) -> Option<HandedOver> {
     let drain = async {
         let mut waste = [0; 1024];
         let mut rest = LINGER_BYTES;

@@ -79,7 +79,7 @@ pub(super) async fn accept(
             Err(error) if is_shortage(&error) && spare.give() => {
                 // The place of the spare descriptor is free for one connection, for as long as it takes to answer it.
                 if let Ok((stream, _)) = socket.accept().await {
-                    refuse_at_once(&site, stream, Refusal::FileDescriptors);
+                    refuse_at_once(&site, listener, stream, Refusal::FileDescriptors);
                 }
                 spare = Spare::new();
             }
@@ -120,15 +120,18 @@ fn accepted(
                     drop(place);
                 });
             }
-            Err(_) => refuse_at_once(site, stream, refusal),
+            Err(_) => refuse_at_once(site, listener, stream, refusal),
         },
     }
 }
 
-/// A 503 without having read the request.
-fn refuse_at_once(site: &Site, stream: TcpStream, refusal: Refusal) {
+/// A 503 without having read the request. With TLS it could not be read, so the connection is closed.
+fn refuse_at_once(site: &Site, listener: config::Listener, stream: TcpStream, refusal: Refusal) {
     let cause = RefusedBy::from(refusal);
     site.refused(cause);
+    if listener.tls {
+        return;
+    }
     let answer = response::raw(
         StatusCode::SERVICE_UNAVAILABLE,
         &site.full_sentence(refusal),

@@ -17,6 +17,7 @@ mod service;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod upgrade;
 mod wordless;
 
@@ -40,12 +41,14 @@ use self::origin::Origins;
 use self::pages::Pages;
 use self::response::unavailable;
 use self::upgrade::Refused;
-use crate::auth::{self, Authority};
+use crate::auth::Authority;
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::engine::Status;
+use crate::files::watch;
 use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
+use crate::tls::Acceptor;
 
 pub(crate) use self::pages::Page;
 pub(crate) use self::stats::{HttpStats, RefusedBy};
@@ -62,6 +65,10 @@ pub(crate) struct Services {
     pub(crate) pages: Vec<Page>,
     /// What tokens are checked with, where that is configured.
     pub(crate) authority: Option<Arc<Authority>>,
+    /// The certificate, where connections are to have TLS.
+    pub(crate) tls: Option<Arc<Acceptor>>,
+    /// Whether SIGHUP means that files are to be read anew.
+    pub(crate) hangup: bool,
 }
 
 /// Listeners that are bound and not yet served: who connects now waits.
@@ -144,6 +151,7 @@ impl Bound {
     /// # Errors
     /// The thread or its runtime could not be made.
     pub(crate) fn serve(self, config: &Config, services: Services) -> io::Result<Http> {
+        let hangup = services.hangup;
         let site = Arc::new(Site::new(&self, config, services));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -156,7 +164,10 @@ impl Bound {
             accepting.push((listener.role, task.abort_handle()));
         }
         if let Some(authority) = &site.authority {
-            runtime.spawn(auth::watch(Arc::clone(authority)));
+            runtime.spawn(watch(Arc::clone(authority), hangup));
+        }
+        if let Some(tls) = &site.tls {
+            runtime.spawn(watch(Arc::clone(tls), hangup));
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -270,6 +281,7 @@ struct Site {
     engine: Option<Arc<Status>>,
     pages: Pages,
     authority: Option<Arc<Authority>>,
+    tls: Option<Arc<Acceptor>>,
     origins: Origins,
     hosts: Hosts,
     trusted: TrustedProxies,
@@ -305,6 +317,7 @@ impl Site {
             engine: services.engine,
             pages: Pages::new(services.pages),
             authority: services.authority,
+            tls: services.tls,
             origins: Origins::new(&config.server.origins),
             hosts: Hosts::new(&config.server.hosts),
             trusted: TrustedProxies::new(&config.server.trusted_proxies),

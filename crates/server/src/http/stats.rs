@@ -33,11 +33,13 @@ pub(crate) enum RefusedBy {
     Timeout,
     /// A trusted proxy's connection did not begin with a PROXY protocol header.
     ProxyHeader,
+    /// A TLS handshake that failed, or none where there has to be one.
+    Tls,
 }
 
 impl RefusedBy {
     /// Each of them, in the order of their counters.
-    pub(crate) const ALL: [RefusedBy; 13] = [
+    pub(crate) const ALL: [RefusedBy; 14] = [
         RefusedBy::Connections,
         RefusedBy::Address,
         RefusedBy::Memory,
@@ -51,6 +53,7 @@ impl RefusedBy {
         RefusedBy::Request,
         RefusedBy::Timeout,
         RefusedBy::ProxyHeader,
+        RefusedBy::Tls,
     ];
 
     /// The cause as metrics and logs name it.
@@ -69,6 +72,7 @@ impl RefusedBy {
             RefusedBy::Request => "request",
             RefusedBy::Timeout => "timeout",
             RefusedBy::ProxyHeader => "proxy_header",
+            RefusedBy::Tls => "tls",
         }
     }
 }

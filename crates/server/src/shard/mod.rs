@@ -8,6 +8,7 @@ mod notices;
 pub(crate) mod order;
 pub(crate) mod socket;
 mod syscall;
+mod tls;
 mod worker;
 mod world;
 

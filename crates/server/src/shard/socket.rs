@@ -9,11 +9,14 @@ use roomcast_websocket::{Event, Receiver, Scratch, close};
 
 use super::order::IoStats;
 use super::syscall;
+use super::tls::Tls;
 use crate::limits::ConnectionPermit;
 
 /// A connection's socket and what is specific to it. Idle, it owns no buffer.
 pub(crate) struct Socket {
     pub(super) stream: TcpStream,
+    /// What encrypts and decrypts, with TLS.
+    pub(super) tls: Option<Box<Tls>>,
     pub(super) receiver: Receiver,
     /// Gives this connection's share of the limits back when it is dropped.
     pub(super) _permit: ConnectionPermit,
@@ -24,7 +27,10 @@ pub(crate) type Moved = roomcast_core::driver::Moved<Socket>;
 
 impl Socket {
     /// Reads once.
-    pub(super) fn read(&self, input: &mut [u8], stats: &mut IoStats) -> Read {
+    pub(super) fn read(&mut self, input: &mut [u8], stats: &mut IoStats) -> Read {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&self.stream, input, stats);
+        }
         loop {
             stats.reads += 1;
             return match syscall::receive(&self.stream, input) {
@@ -42,6 +48,9 @@ impl Socket {
 
     /// Writes once. How many bytes the socket took; none if the connection is broken.
     pub(super) fn write(&mut self, slices: &[IoSlice<'_>], stats: &mut IoStats) -> Option<usize> {
+        if let Some(tls) = &mut self.tls {
+            return tls.write(&self.stream, slices, stats);
+        }
         loop {
             let result = match slices {
                 [single] => syscall::send(&self.stream, single),
@@ -58,6 +67,13 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => None,
             };
+        }
+    }
+
+    /// Tells the peer, with TLS, that nothing follows. What the socket does not take is not waited for.
+    pub(super) fn end(&mut self, stats: &mut IoStats) {
+        if let Some(tls) = &mut self.tls {
+            tls.end(&self.stream, stats);
         }
     }
 
@@ -95,6 +111,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_costs_a_socket_little() {
-        assert!(size_of::<Socket>() <= 72, "{}", size_of::<Socket>());
+        assert!(size_of::<Socket>() <= 80, "{}", size_of::<Socket>());
     }
 }

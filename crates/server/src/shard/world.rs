@@ -15,6 +15,7 @@ use super::Node;
 use super::host::ShardHost;
 use super::order::{IoStats, Order, Report};
 use super::socket::{Moved, Socket};
+use super::tls::Tls;
 use crate::engine::FromShard;
 use crate::handover::Upgraded;
 use crate::mailbox::Mailbox;
@@ -137,6 +138,7 @@ impl World {
     fn newcomer(&self, upgraded: Upgraded) -> Newcomer<Socket> {
         let Upgraded {
             stream,
+            tls,
             format,
             deflate,
             access,
@@ -148,6 +150,7 @@ impl World {
         Newcomer {
             socket: Socket {
                 stream: mio::net::TcpStream::from_std(stream),
+                tls: tls.map(|session| Box::new(Tls::new(*session))),
                 receiver: Receiver::new(Role::Server, config),
                 _permit: permit,
             },
@@ -228,6 +231,10 @@ impl<S: Store> Outside<ShardHost, S> for World {
         socket.read(input, &mut self.io)
     }
 
+    fn holds_input(&mut self, socket: &mut Socket) -> bool {
+        socket.tls.as_mut().is_some_and(|tls| tls.holds_input())
+    }
+
     fn next_frame<'e, 'i: 'e>(
         &'e mut self,
         socket: &'e mut Socket,
@@ -249,6 +256,7 @@ impl<S: Store> Outside<ShardHost, S> for World {
     }
 
     fn shut_down(&mut self, socket: &mut Socket) -> bool {
+        socket.end(&mut self.io);
         socket.stream.shutdown(Shutdown::Write).is_ok()
     }
 

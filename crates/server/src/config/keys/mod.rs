@@ -20,6 +20,7 @@ use super::field::Field;
 pub(crate) static SECTIONS: &[&Section] = &[
     &server::SERVER,
     &server::ADMIN,
+    &server::TLS,
     &server::HTTP,
     &auth::AUTH,
     &connections::LIMITS,

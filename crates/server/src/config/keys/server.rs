@@ -132,6 +132,46 @@ pub(super) static ADMIN: Section = Section {
     )],
 };
 
+pub(super) static TLS: Section = Section {
+    name: "tls",
+    about: "TLS 1.2 and 1.3 on the addresses of `server.listen`: clients connect to `https://` and `wss://`. It is on when \
+            both files are named. `admin.listen` stays without. See docs/tls.md.",
+    keys: &[
+        Key::new(
+            "certificate_path",
+            "A PEM file with the server's certificate, followed by those that lead to one that clients trust.",
+            &Text {
+                place: |c: &mut Config| &mut c.tls.certificate_path,
+                check: |_| Ok(()),
+                takes: "a file, such as \"/etc/roomcast/fullchain.pem\", or \"\" (no TLS)",
+            },
+        )
+        .flag("--tls-certificate FILE"),
+        Key::new(
+            "key_path",
+            "A PEM file with the private key of the certificate.",
+            &Text {
+                place: |c: &mut Config| &mut c.tls.key_path,
+                check: |_| Ok(()),
+                takes: "a file, such as \"/etc/roomcast/privkey.pem\", or \"\" (no TLS)",
+            },
+        )
+        .flag("--tls-key FILE"),
+        Key::new(
+            "reload_interval",
+            "How often the server looks whether one of the files has changed. New connections get the new certificate at \
+             once; open ones stay. If the files are broken, the certificate before stays. On SIGHUP the files are \
+             read at once.",
+            &Number {
+                place: |c: &mut Config| &mut c.tls.reload_interval,
+                unit: Unit::Micros,
+                range: ("10ms", "1d"),
+                zero: Zero::Refused,
+            },
+        ),
+    ],
+};
+
 pub(super) static HTTP: Section = Section {
     name: "http",
     about: "Limits of HTTP requests. The WebSocket handshake is one of them.",

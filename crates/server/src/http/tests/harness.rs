@@ -38,6 +38,8 @@ impl Server {
             engine: None,
             pages,
             authority: Authority::load(&config.auth, &config.core.message).unwrap(),
+            tls: None,
+            hangup: false,
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());

@@ -1,7 +1,11 @@
 //! Small files that are read whole: keys, secrets.
 
+mod watch;
+
 use std::fs::File;
 use std::io::{self, Read as _};
+
+pub(crate) use watch::{FromFiles, watch};
 
 /// A file of keys has a few KiB.
 const LARGEST: u64 = 1024 * 1024;

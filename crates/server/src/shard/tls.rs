@@ -1,0 +1,223 @@
+//! TLS on a shard's socket, without an async layer: what was read is decrypted, what is written is encrypted first.
+//!
+//! Idle, a connection has its keys and rustls's buffers, which are small then (`roomcast bench idle --tls`).
+
+use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
+
+use mio::net::TcpStream;
+use roomcast_core::driver::Read;
+use tokio_rustls::rustls::ServerConnection;
+
+use super::order::IoStats;
+use super::syscall;
+
+/// Bytes that are encrypted at most before the socket has taken what was encrypted before: one record's. So a peer that
+/// does not read costs that much beside its lanes.
+const RECORD: usize = 16 * 1024;
+/// Pieces that go into one record at most.
+const SLICES: usize = 64;
+
+/// A connection's TLS.
+pub(crate) struct Tls {
+    session: ServerConnection,
+    /// The last byte that was encrypted is still given again: the socket had not taken it. As long as it is given, its
+    /// frame is begun for whoever writes, and whoever writes waits for the socket.
+    owed: bool,
+}
+
+impl Tls {
+    /// Goes on with a session whose handshake is done.
+    pub(super) fn new(mut session: ServerConnection) -> Tls {
+        // What is encrypted at once is bounded here.
+        session.set_buffer_limit(None);
+        Tls {
+            session,
+            owed: false,
+        }
+    }
+
+    /// Reads until `input` is full or the socket empty.
+    pub(super) fn read(
+        &mut self,
+        stream: &TcpStream,
+        input: &mut [u8],
+        stats: &mut IoStats,
+    ) -> Read {
+        let mut filled = 0;
+        let mut empty = false;
+        let end = loop {
+            let room = input.get_mut(filled..).unwrap_or_default();
+            match self.session.reader().read(room) {
+                Ok(0) => break true,
+                Ok(read) => {
+                    filled += read;
+                    if filled == input.len() {
+                        break false;
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The connection ended without a word.
+                Err(_) => break true,
+            }
+            if empty {
+                break false;
+            }
+            let mut incoming = Incoming {
+                stream,
+                stats,
+                empty: false,
+            };
+            match self.session.read_tls(&mut incoming) {
+                Ok(_) => empty = incoming.empty,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+                Err(_) => break true,
+            }
+            let broken = self.session.process_new_packets().is_err();
+            // An alert, or an answer to new keys.
+            if self.session.wants_write() && self.send(stream, stats).is_none() || broken {
+                break true;
+            }
+        };
+        match filled {
+            // What came before the end is read first.
+            0 if end => Read::End,
+            0 => Read::Nothing,
+            _ => Read::Bytes(filled),
+        }
+    }
+
+    /// Whether something was decrypted that nobody has read.
+    pub(super) fn holds_input(&mut self) -> bool {
+        self.session
+            .process_new_packets()
+            .is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Encrypts and writes. How many bytes of the slices are done with; none if the connection is broken.
+    pub(super) fn write(
+        &mut self,
+        stream: &TcpStream,
+        slices: &[IoSlice<'_>],
+        stats: &mut IoStats,
+    ) -> Option<usize> {
+        if !self.send(stream, stats)? {
+            return Some(0);
+        }
+        let mut done = usize::from(std::mem::take(&mut self.owed));
+        loop {
+            let encrypted = self.encrypt(slices, done)?;
+            if encrypted == 0 {
+                return Some(done);
+            }
+            done += encrypted;
+            if !self.send(stream, stats)? {
+                self.owed = true;
+                return Some(done - 1);
+            }
+        }
+    }
+
+    /// Encrypts what comes behind the first `done` bytes, a record's at most. Of a piece it takes more than one byte or none,
+    /// so that the byte that is owed belongs to a piece that was begun.
+    fn encrypt(&mut self, slices: &[IoSlice<'_>], mut done: usize) -> Option<usize> {
+        let mut record = [IoSlice::new(&[]); SLICES];
+        let (mut count, mut room) = (0, RECORD);
+        for slice in slices {
+            let skipped = done.min(slice.len());
+            done -= skipped;
+            let rest = slice.get(skipped..).unwrap_or_default();
+            let taken = rest.get(..room.min(rest.len())).unwrap_or_default();
+            let cut = taken.len() == 1 && rest.len() > 1 && skipped == 0;
+            let Some(place) = record.get_mut(count).filter(|_| !cut) else {
+                break;
+            };
+            if !taken.is_empty() {
+                *place = IoSlice::new(taken);
+                count += 1;
+                room -= taken.len();
+            }
+            if taken.len() < rest.len() || room == 0 {
+                break;
+            }
+        }
+        let record = record.get(..count).unwrap_or_default();
+        if record.is_empty() {
+            return Some(0);
+        }
+        self.session.writer().write_vectored(record).ok()
+    }
+
+    /// Gives the socket what was encrypted. Whether it took all; none if the connection is broken.
+    fn send(&mut self, stream: &TcpStream, stats: &mut IoStats) -> Option<bool> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Outgoing { stream, stats }) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        Some(true)
+    }
+
+    /// Says that nothing follows.
+    pub(super) fn end(&mut self, stream: &TcpStream, stats: &mut IoStats) {
+        self.session.send_close_notify();
+        let _ = self.send(stream, stats);
+    }
+}
+
+/// The socket, as rustls reads from it.
+struct Incoming<'a> {
+    stream: &'a TcpStream,
+    stats: &'a mut IoStats,
+    /// A read got less than it could have: nothing more is there.
+    empty: bool,
+}
+
+impl io::Read for Incoming<'_> {
+    fn read(&mut self, input: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.stats.reads += 1;
+            match syscall::receive(self.stream, input) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(read) => {
+                    self.stats.bytes_read += read as u64;
+                    // At the end of the stream the next read says so.
+                    self.empty = read > 0 && read < input.len();
+                    return Ok(read);
+                }
+            }
+        }
+    }
+}
+
+/// The socket, as rustls writes to it.
+struct Outgoing<'a> {
+    stream: &'a TcpStream,
+    stats: &'a mut IoStats,
+}
+
+impl io::Write for Outgoing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stats.writes += 1;
+        let mut stream = self.stream;
+        let written = match slices {
+            [single] => syscall::send(stream, single)?,
+            several => stream.write_vectored(several)?,
+        };
+        self.stats.bytes_written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
