@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 
-use roomcast_server::config::exit;
+use roomcast_server::config::{ProxyProtocol, ServerSettings, exit};
 
 use crate::check;
 use crate::cli::HealthcheckArgs;
@@ -14,13 +14,14 @@ pub(crate) fn run(args: &HealthcheckArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    // The server's own settings say where it is.
-    let Some(&address) = loaded.config.server.listen.first() else {
+    // The server's own settings say where it is, and what a connection begins with.
+    let server = &loaded.config.server;
+    let Some(&address) = server.listen.first() else {
         return ExitCode::from(exit::CONFIG);
     };
     let address = from_here(address);
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    match ask(address, path, args) {
+    match ask(address, path, server, args) {
         Ok(200) => ExitCode::from(exit::OK),
         Ok(status) => {
             eprintln!("roomcast: {address} answers {path} with {status}");
@@ -33,11 +34,23 @@ pub(crate) fn run(args: &HealthcheckArgs) -> ExitCode {
     }
 }
 
+/// A PROXY protocol v2 header of a connection that is the proxy's own: LOCAL, no addresses.
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
 /// The status of the answer.
-fn ask(address: SocketAddr, path: &str, args: &HealthcheckArgs) -> io::Result<u16> {
+fn ask(
+    address: SocketAddr,
+    path: &str,
+    server: &ServerSettings,
+    args: &HealthcheckArgs,
+) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&address, args.timeout())?;
     stream.set_read_timeout(Some(args.timeout()))?;
     stream.set_write_timeout(Some(args.timeout()))?;
+    let proxied = server.proxy_protocol == ProxyProtocol::V2;
+    if proxied && server.trusts(stream.local_addr()?.ip()) {
+        stream.write_all(LOCAL)?;
+    }
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"

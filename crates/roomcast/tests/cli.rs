@@ -406,3 +406,35 @@ fn a_health_check_of_nobody_fails() {
         stderr(&output)
     );
 }
+
+/// A container's health check comes from an address that is a proxy's as well: from loopback, with a proxy beside it.
+#[test]
+fn a_health_check_is_answered_where_proxies_begin_with_a_header() {
+    let directory = directory();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let free = free.unwrap().to_string();
+    let settings = [
+        "--listen",
+        &free,
+        "--set",
+        "server.proxy_protocol=v2",
+        "--set",
+        "server.trusted_proxies=127.0.0.1",
+    ];
+    let mut server = roomcast(&directory, &["serve"])
+        .args(settings)
+        .args(["--log-format", "json"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(server.stderr.take().unwrap()).lines();
+    let listens = log.any(|line| line.unwrap().contains("listening on"));
+    let output = roomcast(&directory, &["healthcheck", "--ready"])
+        .args(settings)
+        .output()
+        .unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(listens);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
