@@ -6,6 +6,7 @@ target="${CARGO_TARGET_DIR:-$root/target}"
 case "$target" in /*) ;; *) target="$PWD/$target" ;; esac
 export CARGO_TARGET_DIR="$target"
 logs="$target/test"
+PATH="$PATH:/usr/sbin" # nginx and haproxy
 interactive=
 if [ -t 1 ] && [ -z "${CI:-}" ]; then
     interactive=yes
@@ -57,13 +58,20 @@ have() {
 
 # Debian's packages of what is missing. Needs root only then.
 install_debian_packages() {
-    local packages=()
+    local packages=() services=()
     have cc || packages+=(gcc libc6-dev)
     have git || packages+=(git)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv)
     have valgrind || packages+=(valgrind)
     have redis-server || packages+=(redis-server)
     [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
+    have openssl || packages+=(openssl)
+    have systemd-analyze || packages+=(systemd)
+    # Programs that the tests start. As services they would take ports of this machine.
+    have nginx || services+=(nginx-light)
+    have haproxy || services+=(haproxy)
+    have promtool || services+=(prometheus)
+    packages+=("${services[@]}")
     if [ ${#packages[@]} -eq 0 ]; then
         return
     fi
@@ -82,6 +90,9 @@ install_debian_packages() {
         tail -n 20 "$logs/apt.log"
         return 1
     }
+    if [ -d /run/systemd/system ] && [ ${#services[@]} -gt 0 ]; then
+        $sudo systemctl disable --quiet --now "${services[@]/nginx-light/nginx}"
+    fi
 }
 
 # node_is_good: a Node that runs the tests, with npm.
