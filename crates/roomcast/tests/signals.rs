@@ -13,6 +13,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -112,4 +115,59 @@ fn a_second_signal_ends_it_at_once() {
         assert_eq!(server.wait().code(), Some(code));
         assert!(since.elapsed() < Duration::from_secs(5));
     }
+}
+
+/// A certificate for `localhost` in a directory's `certificate.pem` and `key.pem`.
+fn certificate(directory: &std::path::Path) -> CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(directory.join("certificate.pem"), made.cert.pem()).unwrap();
+    made.cert.der().clone()
+}
+
+/// Whether a server shows this certificate.
+fn shows(address: &str, certificate: &CertificateDer<'static>) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let provider = std::sync::Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut session = ClientConnection::new(config.into(), name).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    session.complete_io(&mut stream).is_ok()
+}
+
+#[test]
+fn a_hangup_takes_another_certificate_and_healthchecks_speak_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let first = certificate(directory.path());
+    let settings = [
+        format!("tls.certificate_path={}", path("certificate.pem")),
+        format!("tls.key_path={}", path("key.pem")),
+        // It is the signal that brings the new one.
+        "tls.reload_interval=1d".to_owned(),
+    ];
+    let mut server = Server::start(&settings.each_ref().map(String::as_str));
+    assert!(shows(&server.address, &first));
+    let second = certificate(directory.path());
+    let deadline = Instant::now() + DEADLINE;
+    while !shows(&server.address, &second) {
+        assert!(Instant::now() < deadline, "the old certificate stays");
+        server.signal(Signal::HUP);
+    }
+    let mut check = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    check.args(["healthcheck", "--listen", &server.address]);
+    for setting in &settings {
+        check.args(["--set", setting]);
+    }
+    let output = check.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
 }

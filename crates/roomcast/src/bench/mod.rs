@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use error::{Error, Result};
 use options::Options;
 use runner::Bench;
-use scenario::{cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm};
+use scenario::{cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls};
 
 /// What to measure, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,6 +58,8 @@ enum Benchmark {
     Stalled(stalled::Args),
     /// What compression saves, and what it costs.
     Compression(compression::Args),
+    /// What TLS costs: memory of idle connections, and handshakes.
+    Tls(tls::Args),
     /// What Redis adds to the time that a message takes. This and those that follow start a redis-server and several nodes.
     ClusterLatency,
     /// What a message asks of Redis.
@@ -137,6 +139,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::Resume(args) => resume::run(&mut bench, args)?,
         Benchmark::Stalled(args) => stalled::run(&mut bench, args)?,
         Benchmark::Compression(args) => compression::run(&mut bench, args)?,
+        Benchmark::Tls(args) => tls::run(&mut bench, args)?,
         Benchmark::All(growth) => {
             idle::run(&mut bench, &Default::default())?;
             fanout::run(&mut bench, &Default::default())?;
@@ -145,6 +148,7 @@ fn measure(args: Args) -> Result<bool> {
             resume::run(&mut bench, &Default::default())?;
             stalled::run(&mut bench, &Default::default())?;
             compression::run(&mut bench, &Default::default())?;
+            tls::run(&mut bench, &Default::default())?;
             growth::run(&mut bench, growth)?;
         }
         Benchmark::ClusterLatency => cluster::latency::run(&mut bench)?,

@@ -41,14 +41,14 @@ pub(crate) struct Setup {
     /// Shards.
     pub(crate) shards: u32,
     /// Lines added to the configuration.
-    pub(crate) config: &'static str,
+    pub(crate) config: String,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         Setup {
             shards: 1,
-            config: "",
+            config: String::new(),
         }
     }
 }

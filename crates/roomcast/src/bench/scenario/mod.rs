@@ -9,3 +9,4 @@ pub(crate) mod resume;
 pub(crate) mod rooms;
 pub(crate) mod stalled;
 pub(crate) mod storm;
+pub(crate) mod tls;

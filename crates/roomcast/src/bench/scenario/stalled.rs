@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let stalled = bench.options.size(args.stalled, 400);
     let rooms = healthy / 8;
     let setup = Setup {
-        config: STALLED_STAY,
+        config: STALLED_STAY.to_owned(),
         ..Setup::default()
     };
     let mut section = Section {
