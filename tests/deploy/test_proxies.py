@@ -102,16 +102,18 @@ class Behind:
 
     async def test_a_clients_address_counts_and_not_the_proxys_nor_what_the_client_claims(self):
         self.start("limits.connections_per_address=1")
-        # On each node one: whichever the proxy chooses first, the other one is tried when that refuses.
-        for _ in self.nodes:
-            await self.connect("127.0.0.2")
+        # On each node one of each: where the proxy's first choice refuses a client, it tries the other one.
+        addresses = [f"127.0.0.{number}" for number in range(2, 10)]
+        for address in addresses * 2:
+            await self.connect(address)
+        self.assertEqual(self.opened(), [8, 8])
         self.assertEqual(await self.refused(source="127.0.0.2"), 503)
         self.assertEqual(await self.refused(source="127.0.0.2", X_Forwarded_For="192.0.2.9"), 503)
         self.assertEqual(await self.refused(source="127.0.0.2", Forwarded="for=192.0.2.9"), 503)
         # That one is refused makes no node a dead one.
         for _ in self.nodes:
-            await self.connect("127.0.0.3")
-        self.assertEqual(self.opened(), [2, 2])
+            await self.connect("127.0.0.10")
+        self.assertEqual(self.opened(), [9, 9])
 
     async def test_pings_keep_a_silent_connection_open_for_longer_than_the_proxy_waits(self):
         # A hundredth of what the files have.
