@@ -13,11 +13,11 @@ import { rename } from "./rename.mjs";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 const served = fileURLToPath(new URL("../../../crates/server/web/sdk/", import.meta.url));
-/** The file that the server has, and the entry that it is. React has no place in a page without a build step. */
-const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reload.js": "reload.js" };
+/** The file that the server has, and the entry that it is. That of React wants an import map which names `react`. */
+const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reload.js": "reload.js", "react.js": "react.js" };
 
 /** The declarations of those, each in one file, for who has no package: an editor, or Deno. */
-const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload" };
+const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload", "react.d.ts": "react" };
 
 const { version } = JSON.parse(readFileSync(`${here}package.json`, "utf8"));
 const banner = `/* roomcast ${version}, Apache-2.0 OR MIT */\n`;

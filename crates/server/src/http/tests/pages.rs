@@ -121,7 +121,12 @@ fn pages_of_the_embedding_program() {
 fn the_sdk_is_served_with_and_without_the_pages() {
     for pages in [true, false] {
         let server = Server::start(|config| config.server.pages = Some(pages));
-        for path in ["/sdk/roomcast.js", "/sdk/protobuf.js", "/sdk/reload.js"] {
+        for path in [
+            "/sdk/roomcast.js",
+            "/sdk/protobuf.js",
+            "/sdk/reload.js",
+            "/sdk/react.js",
+        ] {
             let script = server.get(path);
             assert_eq!(script.status, 200);
             assert_eq!(
