@@ -14,7 +14,7 @@ use crate::address::{NodeNumber, ShardAddress};
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
-use crate::home::Home;
+use crate::home::{Home, refuse_withheld};
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, NameHash};
 use crate::identity::Access;
@@ -168,6 +168,9 @@ impl<H: Host, S: Store> Shard<H, S> {
             self.ctx.local_ops = ops;
             more |= self.home.serve(&mut self.ctx, now, &mut budget);
             self.home.seal(&mut self.ctx, now);
+            if S::WAITS && self.ctx.has_withheld() {
+                refuse_withheld(&mut self.ctx, now);
+            }
             let mut messages = std::mem::take(&mut self.ctx.local_edge);
             for message in messages.drain(..) {
                 self.edge
@@ -199,7 +202,10 @@ impl<H: Host, S: Store> Shard<H, S> {
     pub fn has_work(&self) -> bool {
         !self.ctx.local_ops.is_empty()
             || !self.ctx.local_edge.is_empty()
-            || S::WAITS && (self.edge.has_requests() || self.edge.has_lost_homes())
+            || S::WAITS
+                && (self.edge.has_requests()
+                    || self.edge.has_lost_homes()
+                    || self.ctx.has_withheld())
     }
 
     /// A connection that has something to write now.

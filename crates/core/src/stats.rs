@@ -102,6 +102,8 @@ pub struct Stats {
     pub store_waits: u64,
     /// Operations that were refused because they had waited for the store for too long.
     pub impatient: u64,
+    /// Letters and operations that were not sent, as a node of an older version would not understand them.
+    pub withheld: u64,
     /// Fields and entries of records that could not be read, and were passed over.
     pub records_unread: u64,
     /// Gauge: bytes that wait for the store to confirm what was done before them.

@@ -124,6 +124,7 @@ fn mac(secret: &[u8; 32], signed: &[u8]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::vectors;
 
     fn token() -> ResumeToken {
         ResumeToken {
@@ -134,6 +135,19 @@ mod tests {
             },
             expires_at: 1_000,
             user: UserMark::of(&[1; 32], "u7"),
+        }
+    }
+
+    /// A client keeps its token while the nodes are replaced.
+    #[test]
+    fn it_is_sealed_as_it_always_was() {
+        vectors::check("tokens.txt", "Resume tokens.", |_| {
+            vec![("token", token().seal(&[1; 32]).into_bytes())]
+        });
+        for (_, name, text) in vectors::of_before("tokens.txt") {
+            let text = String::from_utf8(text).unwrap();
+            let opened = ResumeToken::open(&[1; 32], &text, 999);
+            assert_eq!(opened, Some(token()), "{name}");
         }
     }
 

@@ -255,6 +255,12 @@ fn what_a_newer_version_wrote_is_passed_over() {
     }
     let again = loaded(&mut redis, claim(0));
     assert_eq!(again.fields, [(FieldKey::State, [1].into())]);
+    // Who does not know them writes the record, and they stay.
+    confirmed(&mut redis, &append(&again.header, Vec::new()));
+    for name in ["?new", "m1x", "\u{e9}"] {
+        let kept = redis.ask(&[b"HGET", b"test:{r:room}", name.as_bytes()]);
+        assert_eq!(kept.as_bytes(), Some(&b"value"[..]), "{name}");
+    }
     // Of nodes as well: one that can't be read ends nobody's lease.
     redis.ask(&[b"HSET", b"test:nodes", b"zz", b"9"]);
     redis.ask(&[b"HSET", b"test:nodes", b"0000000000000001", b"2later"]);
@@ -279,4 +285,41 @@ fn what_a_newer_version_wrote_is_passed_over() {
         let homes: Vec<_> = beaten.nodes.iter().map(|it| it.home).collect();
         assert_eq!(homes, [home(0)]);
     }
+}
+
+#[test]
+fn a_record_in_a_newer_form_is_not_touched() {
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
+    let record = loaded(&mut redis, claim(0));
+    let first = append(&record.header, vec![(FieldKey::State, Some([1].into()))]);
+    confirmed(&mut redis, &first);
+    let newer = b"2 and whatever that is";
+    redis.ask(&[b"HSET", b"test:{r:room}", b"h", newer]);
+    let renew = Renew {
+        room: "room".into(),
+        header: Header {
+            pending: true,
+            ..first.header.clone()
+        },
+        base: None,
+        part: (0, true),
+        fields: Vec::new(),
+        log: Vec::new(),
+        ends_after: 0,
+    };
+    let never = Err(StoreError::Never(Cause::Protocol));
+    for request in [
+        Request::Claim(at(&redis, claim(0))),
+        Request::Renew(Arc::new(renew)),
+    ] {
+        assert_eq!(redis.apply(&request), never, "{request:?}");
+    }
+    let append = Request::Append(Arc::new(append(&first.header, Vec::new())));
+    let refused = redis.apply(&append);
+    assert!(!matches!(refused, Ok(Answer::Written(Written::Confirmed))));
+    let kept = redis.ask(&[b"HGETALL", b"test:{r:room}"]);
+    let kept: Vec<_> = kept.as_array().into_iter().flatten().collect();
+    assert!(kept.iter().any(|it| it.as_bytes() == Some(newer)));
+    assert!(kept.iter().any(|it| it.as_bytes() == Some(&[1])));
 }

@@ -7,6 +7,7 @@ mod hold;
 mod to_nodes;
 mod ways_in;
 mod ways_out;
+mod withhold;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub(crate) struct Context<H> {
     /// Deliveries and answers for connections here.
     pub(crate) local_edge: Vec<ToEdge>,
     holding: Holding,
+    /// Operations that a living node is too old for.
+    withheld: Vec<Op>,
     outboxes: Vec<Vec<ShardMessage>>,
     /// Bytes of deliveries on their way to each shard of this node.
     in_transit: Vec<usize>,
@@ -92,6 +95,7 @@ impl<H: Host> Context<H> {
             local_ops: Vec::new(),
             local_edge: Vec::new(),
             holding: Holding::default(),
+            withheld: Vec::new(),
             outboxes: (0..count).map(|_| Vec::new()).collect(),
             in_transit: vec![0; usize::from(count)],
             to_nodes: ToNodes::new(),

@@ -32,6 +32,9 @@ impl<H> Context<H> {
         if !self.lives(to.node()) {
             return;
         }
+        if !self.is_understood(&letter) {
+            return self.withhold(letter);
+        }
         match letter {
             // Before an edge there is told, which asks that gateway at once.
             Letter::HomeGone(_) => self.to_gateways.entry(to).or_default().push_back(letter),
@@ -46,6 +49,7 @@ impl<H> Context<H> {
         let sending = Sending {
             to,
             now: now.micros,
+            version: self.version(),
         };
         let mut bytes = Vec::new();
         while bytes.len() < BUFFER
@@ -68,7 +72,7 @@ impl<H> Context<H> {
     }
 
     /// What was written is not needed any more.
-    fn recycle_letter(&mut self, letter: Letter) {
+    pub(super) fn recycle_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Op(Op {
                 head,

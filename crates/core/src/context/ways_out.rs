@@ -30,6 +30,9 @@ impl<H> Context<H> {
 
     /// Sends an operation to the home of its room, or to the shard of this node that knows on which node that is.
     pub(crate) fn send_home(&mut self, op: Op) {
+        if self.is_too_new(&op) {
+            return self.withhold(Letter::Op(op));
+        }
         let home = self.home_of(op.head.room.hash);
         if home == self.own {
             self.local_ops.push(op);

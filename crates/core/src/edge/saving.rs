@@ -225,7 +225,7 @@ impl<S: Store> Edge<S> {
             sent: sent.map(|it| it.sent.save()).unwrap_or_default(),
         };
         let mut value = Vec::with_capacity(64);
-        packed.write(&mut value);
+        packed.write(ctx.version(), &mut value);
         Some(value.into())
     }
 

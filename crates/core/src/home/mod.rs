@@ -37,6 +37,8 @@ mod state_span;
 mod state_sync;
 mod store;
 
+pub(crate) use refusals::refuse_withheld;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use crate::wire::room::{
     EventWriter, PackedMember, PackedSeat, read_events, read_member, read_sender, write_member,
     write_sender,
 };
+use crate::wire::version::Version;
 
 /// Milliseconds for which a record is kept that nothing is written to. A room that is open writes in less.
 pub(super) const KEPT: u64 = 24 * 3_600_000;
@@ -81,7 +82,7 @@ impl Room {
         let Some(own) = cluster.own else {
             return;
         };
-        let settled = cluster.settled;
+        let (settled, version) = (cluster.settled, ctx.version());
         let logic = gate.logic.take_field();
         let Some(tenure) = &gate.tenure else {
             return;
@@ -93,7 +94,7 @@ impl Room {
             fields.push((FieldKey::Member(*player), packed));
         }
         logs.take_changed(self.log, |client, sender| {
-            let packed = sender.map(pack_sender);
+            let packed = sender.map(|sender| pack_sender(version, sender));
             if !mutated!("append_lacks_senders") {
                 fields.push((FieldKey::Sender(client), packed));
             }
@@ -259,9 +260,9 @@ impl Room {
     }
 }
 
-pub(super) fn pack_sender(sender: &Producer) -> Box<[u8]> {
+pub(super) fn pack_sender(version: Version, sender: &Producer) -> Box<[u8]> {
     let mut out = Vec::new();
-    write_sender(&mut out, sender);
+    write_sender(&mut out, version, sender);
     out.into()
 }
 

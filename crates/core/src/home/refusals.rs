@@ -10,6 +10,8 @@ use crate::time::Now;
 
 /// Milliseconds after which a room may have closed.
 const NO_MEMORY_RETRY_MS: u64 = 5_000;
+/// Milliseconds after which the last node of an older version may have ended.
+const UPGRADE_RETRY_MS: u64 = 5_000;
 
 /// A room of this kind may not be made.
 pub(super) fn unknown_kind() -> Fault<'static> {
@@ -57,6 +59,54 @@ pub(super) fn refuse_new_room<H: Host>(
             code,
         },
     );
+}
+
+/// An operation is not done, whatever it is. Whoever waits for an answer that is no error comes back, and asks again.
+pub(super) fn refuse_op<H: Host>(ctx: &mut Context<H>, now: Now, op: Op, fault: Fault<'_>) {
+    let asked = match &op.request {
+        OpKind::Join(join) => {
+            return refuse_new_room(ctx, now, &op.head, join.edge_room, fault);
+        }
+        OpKind::Publish(publish) => publish.message_type,
+        OpKind::Forbidden(request, _) => *request,
+        OpKind::Presence(_) => MessageType::Presence,
+        OpKind::Members(_) => MessageType::Members,
+        OpKind::History(_) => MessageType::History,
+        OpKind::Skip => MessageType::Skip,
+        OpKind::Leave(_)
+        | OpKind::Resume(_)
+        | OpKind::ReadLog(_)
+        | OpKind::ReadState(_)
+        | OpKind::Detach
+        | OpKind::Refused(_) => return ctx.come_back(op),
+    };
+    let Op { head, request } = op;
+    if let OpKind::Publish(publish) = request {
+        ctx.recycle_for(head.conn.shard, publish.bytes);
+    }
+    let fault = Fault {
+        seq: head.seq,
+        request_id: head.request_id,
+        request: Some(asked),
+        room: &head.room.name,
+        ..fault
+    };
+    ctx.accepted(head.conn, head.window);
+    ctx.refuse(head.conn, head.encoding, head.born, now.unix_ms, fault);
+}
+
+/// Operations that a living node is too old for: they can be done when the cluster is upgraded.
+pub(crate) fn refuse_withheld<H: Host>(ctx: &mut Context<H>, now: Now) {
+    for op in ctx.take_withheld() {
+        let fault = Fault {
+            retry_after_ms: UPGRADE_RETRY_MS,
+            ..Fault::new(
+                ErrorCode::Unavailable,
+                "the servers are being upgraded, and one of them can't do this yet; ask again later",
+            )
+        };
+        refuse_op(ctx, now, op, fault);
+    }
 }
 
 /// Something for a room that is not there. Gives no window back.

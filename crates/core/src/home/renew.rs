@@ -17,7 +17,7 @@ use crate::home::room::Room;
 use crate::host::{Host, LogNews};
 use crate::id::{ClientId, HomeRoomId};
 use crate::letter::ToEdge;
-use crate::log::{Epoch, Since};
+use crate::log::{Epoch, Producer, Since};
 use crate::logs::{LogId, Logs};
 use crate::node::{ClusterView, ClusterViews};
 use crate::player::PlayerNum;
@@ -504,11 +504,13 @@ impl Room {
         };
         let appended = std::mem::replace(&mut gate.appended, self.offset);
         let members = std::mem::take(&mut gate.members);
+        let version = ctx.version();
+        let pack = |sender: &Producer| pack_sender(version, sender);
         let (mut fields, mut senders): (Vec<Field>, _) = (Vec::from_iter(logic), Vec::new());
         logs.take_changed(self.log, |client, sender| {
             senders.push(client);
             if is_added {
-                fields.push((FieldKey::Sender(client), sender.map(pack_sender)));
+                fields.push((FieldKey::Sender(client), sender.map(pack)));
             }
         });
         if is_added {
@@ -519,7 +521,7 @@ impl Room {
             }));
         } else {
             logs.each_sender(self.log, |client, sender| {
-                fields.push((FieldKey::Sender(client), Some(pack_sender(sender))));
+                fields.push((FieldKey::Sender(client), Some(pack(sender))));
             });
             fields.extend(self.members.iter().map(|(player, member)| {
                 let packed = pack_member(member, home.node);

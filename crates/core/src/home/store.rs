@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use roomcast_protocol::{MessageType, mutated};
+use roomcast_protocol::mutated;
 
 use crate::context::{Context, Fault};
 use crate::home::Home;
@@ -11,7 +11,7 @@ use crate::home::append::log_unavailable;
 use crate::home::gate::{Gate, Left, Phase, shard_is_full};
 use crate::home::publish::NOBODY;
 use crate::home::record::KEPT;
-use crate::home::refusals::{refuse_leave, refuse_new_room};
+use crate::home::refusals::{refuse_leave, refuse_op};
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
 use crate::id::{ConnRef, HomeRoomId};
@@ -499,33 +499,11 @@ impl Room {
                 refused.insert(conn);
             }
             ctx.stats.impatient += 1;
-            let Op { head, request } = op;
             let fault = Fault {
                 retry_after_ms: TRY_AGAIN,
                 ..log_unavailable()
             };
-            let asked = match request {
-                OpKind::Join(join) => {
-                    refuse_new_room(ctx, now, &head, join.edge_room, fault);
-                    continue;
-                }
-                OpKind::Publish(publish) => {
-                    ctx.recycle_for(head.conn.shard, publish.bytes);
-                    publish.message_type
-                }
-                OpKind::Presence(_) => MessageType::Presence,
-                OpKind::Members(_) => MessageType::Members,
-                _ => MessageType::History,
-            };
-            let fault = Fault {
-                seq: head.seq,
-                request_id: head.request_id,
-                request: Some(asked),
-                room: &self.name,
-                ..fault
-            };
-            ctx.accepted(head.conn, head.window);
-            ctx.refuse(head.conn, head.encoding, head.born, now.unix_ms, fault);
+            refuse_op(ctx, now, op, fault);
         }
         if let Some(gate) = &mut self.gate {
             gate.say_refused(ctx);

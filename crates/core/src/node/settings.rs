@@ -4,6 +4,7 @@ use roomcast_protocol::mutated;
 
 use crate::store::NodeId;
 use crate::time::micros;
+use crate::wire::VERSION;
 
 /// Times in milliseconds.
 #[derive(Clone, Debug)]
@@ -12,7 +13,7 @@ pub struct NodeSettings {
     pub node: NodeId,
     /// How many shards it has.
     pub shards: u16,
-    /// The newest version of letters that it understands.
+    /// What it understands: [`VERSION`].
     pub version: u32,
     /// Names the key that datagrams are authenticated with.
     pub key: u32,
@@ -36,7 +37,7 @@ impl NodeSettings {
         NodeSettings {
             node,
             shards,
-            version: 1,
+            version: VERSION,
             key: 0,
             settings: "".into(),
             address: "".into(),

@@ -3,9 +3,10 @@
 use super::rank::first;
 use crate::address::NodeNumber;
 use crate::store::{HomeName, NodeId, StoreId};
+use crate::wire::VERSION;
 
 /// The cluster as a node knows it. It is made anew when something changes; who has one keeps it as long as it likes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterView {
     /// This node, while it has a lease. `None`: it is home of nothing.
     pub own: Option<Own>,
@@ -22,7 +23,7 @@ pub struct ClusterView {
     pub strangers: Vec<NodeId>,
     /// Microseconds at which the store was asked for all that.
     pub asked_at: u64,
-    /// The oldest version of letters that a living node has.
+    /// The oldest version that a living node has, this one among them: what a newer one brought is not said.
     pub version: u32,
     /// The same on all nodes, for [`rank`](super::rank); `None`: whoever needs a room claims it.
     pub rank_key: Option<u64>,
@@ -48,12 +49,29 @@ pub struct LivingNode {
     pub home: HomeName,
     /// How many shards it has.
     pub shards: u16,
-    /// The newest version of letters that it understands.
+    /// What it understands: see [`VERSION`].
     pub version: u32,
     /// What it says of its settings.
     pub settings: Box<str>,
     /// Where it can be reached; empty: nowhere.
     pub address: Box<str>,
+}
+
+/// Of a node that knows of no other one.
+impl Default for ClusterView {
+    fn default() -> ClusterView {
+        ClusterView {
+            own: None,
+            store: StoreId::default(),
+            settled: false,
+            living: Vec::new(),
+            dead: Vec::new(),
+            strangers: Vec::new(),
+            asked_at: 0,
+            version: VERSION,
+            rank_key: None,
+        }
+    }
 }
 
 impl ClusterView {

@@ -66,12 +66,21 @@ mod tests {
 
     #[test]
     fn it_is_written_as_it_always_was() {
-        let examples = examples().into_iter();
-        vectors::check(
-            "inboxes.txt",
-            "Direct messages in inboxes in a store.",
-            examples.map(|(name, bytes)| (name, bytes.into_vec())),
-        );
+        let what = "Direct messages in inboxes in a store.";
+        vectors::check("inboxes.txt", what, |_| {
+            let examples = examples().into_iter();
+            examples.map(|(name, bytes)| (name, bytes.into())).collect()
+        });
+    }
+
+    #[test]
+    fn what_versions_before_wrote_is_read() {
+        for (_, name, bytes) in vectors::of_before("inboxes.txt") {
+            let examples = examples().into_iter();
+            let (_, now) = examples.into_iter().find(|it| it.0 == name).unwrap();
+            let said = |bytes: &[u8]| format!("{:?}", read(bytes).unwrap());
+            assert_eq!(said(&bytes), said(&now), "{name}");
+        }
     }
 
     #[test]

@@ -7,10 +7,12 @@ pub(crate) mod room;
 pub(crate) mod session;
 mod values;
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
+pub(crate) mod version;
 
 pub(crate) use bytes::Reader;
 pub use bytes::WireError;
+pub use version::VERSION;
 
 use crate::address::{NodeNumber, ShardAddress};
 use crate::chunk::ChunkPool;
@@ -20,12 +22,17 @@ use crate::spare::SpareBuffers;
 use crate::time::Now;
 use letter::{Receiving, Sending};
 use session::PackedSession;
+use version::Version;
 
 /// Appends a letter for a shard of another node. [`Shard::from_node`](crate::Shard::from_node) reads it there; several
 /// may follow one another. What is only for shards of the own node is left out.
 pub fn write_letter(now: Now, to: ShardAddress, letter: &ShardMessage, out: &mut Vec<u8>) {
-    let now = now.micros;
-    letter::write(Sending { to, now }, &letter.0, out);
+    let sending = Sending {
+        to,
+        now: now.micros,
+        version: Version::OWN,
+    };
+    letter::write(sending, &letter.0, out);
 }
 
 /// Reads letters as a shard does that another node sends them to, and appends them as they are known here. How many are
@@ -47,10 +54,15 @@ pub fn rewrite_letters(letters: &[u8], out: &mut Vec<u8>) -> Result<u32, WireErr
         buffers: &mut SpareBuffers::new(0),
     };
     let mut bytes = Reader::new(letters);
+    let sending = Sending {
+        to: own,
+        now,
+        version: Version::OWN,
+    };
     let mut unknown = 0;
     while !bytes.is_empty() {
         match letter::read(&mut bytes, &mut at)? {
-            Some(letter) => letter::write(Sending { to: own, now }, &letter, out),
+            Some(letter) => letter::write(sending, &letter, out),
             None => unknown += 1,
         }
     }
@@ -63,6 +75,6 @@ pub fn rewrite_letters(letters: &[u8], out: &mut Vec<u8>) -> Result<u32, WireErr
 /// It is not one.
 #[doc(hidden)]
 pub fn rewrite_session(value: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
-    PackedSession::read(value)?.write(out);
+    PackedSession::read(value)?.write(Version::OWN, out);
     Ok(())
 }

@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 
-use roomcast_protocol::{ErrorCode, Format, MessageType, PayloadKind, Position, Velocity};
+use roomcast_protocol::{Format, MessageType, PayloadKind, Position, Velocity};
 
 use super::WireError;
 use super::bytes::{Reader, Writer};
+use super::version::Version;
 use crate::host::Encoding;
 use crate::id::ClientId;
 use crate::log::{Answer, Logged, Producer, Record};
@@ -168,7 +169,7 @@ fn read_body(reader: &mut Reader<'_>) -> Result<PlayerBody, WireError> {
 const LOGGED: u8 = 0;
 const REFUSED: u8 = 1;
 
-pub(crate) fn write_sender(out: &mut Vec<u8>, sender: &Producer) {
+pub(crate) fn write_sender(out: &mut Vec<u8>, version: Version, sender: &Producer) {
     let mut out = Writer::new(out);
     out.u8(FORMAT);
     out.varint(sender.last);
@@ -183,14 +184,14 @@ pub(crate) fn write_sender(out: &mut Vec<u8>, sender: &Producer) {
             }
             Answer::Refused(code) => {
                 out.u8(REFUSED);
-                out.text(code.as_str());
+                out.error_code(version, *code);
             }
         }
     }
     out.size(sender.ahead.len());
     for (seq, code) in &sender.ahead {
         out.varint(*seq);
-        out.text(code.as_str());
+        out.error_code(version, *code);
     }
 }
 
@@ -199,13 +200,13 @@ pub(crate) fn read_sender(bytes: &[u8]) -> Result<Producer, WireError> {
     let (last, unsure, offset) = (reader.offset()?, reader.varint()?, reader.offset()?);
     let answers = reader.list(LEAST, |reader| match reader.u8()? {
         LOGGED => reader.offset().map(Answer::Logged),
-        REFUSED => read_code(reader).map(Answer::Refused),
+        REFUSED => reader.error_code().map(Answer::Refused),
         _ => Err(WireError::Unknown),
     })?;
     if answers.len() as u64 > last {
         return Err(WireError::Range);
     }
-    let ahead = reader.list(LEAST, |reader| Ok((reader.offset()?, read_code(reader)?)))?;
+    let ahead = reader.list(LEAST, |reader| Ok((reader.offset()?, reader.error_code()?)))?;
     Ok(Producer {
         last,
         unsure,
@@ -214,10 +215,6 @@ pub(crate) fn read_sender(bytes: &[u8]) -> Result<Producer, WireError> {
         ahead,
         ..Producer::default()
     })
-}
-
-fn read_code(reader: &mut Reader<'_>) -> Result<ErrorCode, WireError> {
-    ErrorCode::from_name(reader.text()?).ok_or(WireError::Unknown)
 }
 
 /// Writes the events of an entry of a log, one after the other.
@@ -330,9 +327,10 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use roomcast_protocol::MAX_NUMBER;
+    use roomcast_protocol::{ErrorCode, MAX_NUMBER};
 
     use super::*;
+    use crate::wire::vectors;
 
     fn client(number: u64) -> ClientId {
         ClientId::from_random([number, 7])
@@ -347,7 +345,7 @@ mod tests {
 
     fn sender(sender: &Producer) -> Vec<u8> {
         let mut out = Vec::new();
-        write_sender(&mut out, sender);
+        write_sender(&mut out, Version::OWN, sender);
         out
     }
 
@@ -363,14 +361,8 @@ mod tests {
         Ok(all)
     }
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// Bytes as the first version wrote them. Whatever comes later reads them.
-    #[test]
-    fn the_first_format_is_read_for_ever() {
-        let packed = PackedMember {
+    fn a_member() -> PackedMember {
+        PackedMember {
             user_id: "ann".into(),
             nickname: "Ann".into(),
             presence: "{}".into(),
@@ -379,46 +371,41 @@ mod tests {
                 encoding: Encoding::ALL[2],
                 node: NodeId(0x0102_0304),
             }],
-        };
-        let golden = "0103616e6e03416e6e027b7d011e14303132333435363738396162636465666768\
-                      6a6b020403020100000000";
-        assert_eq!(hex(&member(&packed)), golden.replace(' ', ""));
-        let known = Producer {
+        }
+    }
+
+    fn a_sender() -> Producer {
+        Producer {
             last: 300,
             unsure: 5,
             offset: 9,
             answers: [Answer::Logged(9), Answer::Refused(ErrorCode::TooLarge)].into(),
             ahead: vec![(302, ErrorCode::Forbidden)],
             ..Producer::default()
-        };
-        let golden = "01ac0205090200090109746f6f5f6c6172676501ae0209666f7262696464656e";
-        assert_eq!(hex(&sender(&known)), golden);
-        let (position, velocity) = (
-            Position {
+        }
+    }
+
+    fn a_logic() -> PackedLogic<'static> {
+        let body = PlayerBody {
+            position: Position {
                 x: 1.5,
                 y: 0.0,
                 z: 0.0,
             },
-            Velocity::default(),
-        );
-        let body = PlayerBody {
-            position,
-            velocity,
+            velocity: Velocity::default(),
             health: 90,
             score: -1,
         };
-        let packed = PackedLogic {
+        PackedLogic {
             clock: 300,
             unix_ms: 1_000,
             wake_in: Some(50),
             bodies: vec![(2, body)],
             logic: b"xy",
-        };
-        let mut out = Vec::new();
-        write_logic(&mut out, &packed);
-        let numbers = ["000000000000f83f", &"00".repeat(40)].concat();
-        let golden = format!("01ac02d00f013201 3402{numbers}b40101 027879");
-        assert_eq!(hex(&out), golden.replace(' ', ""));
+        }
+    }
+
+    fn an_entry() -> Vec<u8> {
         let mut writer = EventWriter::new();
         for (timestamp, seq) in [(1_000, 1), (999, 2)] {
             writer.push(&Logged {
@@ -438,15 +425,76 @@ mod tests {
                 },
             });
         }
-        let bytes = writer.finish();
-        let golden = "0111030303d00f01630170016eac0201027879100303030101630170016eac0202027879";
-        assert_eq!(hex(&bytes), golden);
-        let xy = || b"xy".to_vec();
+        writer.finish()
+    }
+
+    fn written_logic(packed: &PackedLogic<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_logic(&mut out, packed);
+        out
+    }
+
+    #[test]
+    fn it_is_written_as_it_always_was() {
+        vectors::check("rooms.txt", "What a store keeps of a room.", |version| {
+            let mut sender = Vec::new();
+            write_sender(&mut sender, version, &a_sender());
+            vec![
+                ("member", member(&a_member())),
+                ("sender", sender),
+                ("logic", written_logic(&a_logic())),
+                ("events", an_entry()),
+            ]
+        });
+    }
+
+    #[test]
+    fn what_versions_before_wrote_is_read() {
+        for (_, name, bytes) in vectors::of_before("rooms.txt") {
+            match &*name {
+                "member" => assert_eq!(read_member(&bytes), Ok(a_member())),
+                "sender" => assert_eq!(read_sender(&bytes), Ok(a_sender())),
+                "logic" => assert_eq!(read_logic(&bytes), Ok(a_logic())),
+                "events" => {
+                    let mut read = Vec::new();
+                    let each = |it: Logged<'_>| read.push(format!("{it:?}"));
+                    read_events(&bytes, 7, each).unwrap();
+                    let mut now = Vec::new();
+                    let each = |it: Logged<'_>| now.push(format!("{it:?}"));
+                    read_events(&an_entry(), 7, each).unwrap();
+                    assert_eq!(read, now);
+                    let xy = || b"xy".to_vec();
+                    let both = vec![(6, 1_000, 1, xy()), (7, 999, 2, xy())];
+                    assert_eq!(events(&bytes, 7), Ok(both));
+                    assert_eq!(events(&bytes, 1), Err(WireError::Range));
+                }
+                other => panic!("{other} is not read"),
+            }
+        }
+    }
+
+    /// Who is in the room, what is in its log, and which numbers are done must not depend on who was its home.
+    #[test]
+    fn what_a_newer_version_adds_to_any_part_is_passed_over() {
+        let longer = |mut bytes: Vec<u8>| {
+            bytes.extend(b"and more");
+            bytes
+        };
+        assert_eq!(read_member(&longer(member(&a_member()))), Ok(a_member()));
+        assert_eq!(read_sender(&longer(sender(&a_sender()))), Ok(a_sender()));
         assert_eq!(
-            events(&bytes, 7),
-            Ok(vec![(6, 1_000, 1, xy()), (7, 999, 2, xy())])
+            read_logic(&longer(written_logic(&a_logic()))),
+            Ok(a_logic())
         );
-        assert_eq!(events(&bytes, 1), Err(WireError::Range));
+        // Of events, behind the fields of each.
+        let bytes = an_entry();
+        let mut events_of_it = begin(&bytes).unwrap();
+        let mut newer = vec![FORMAT];
+        while !events_of_it.is_empty() {
+            let event = events_of_it.bytes().unwrap();
+            Writer::new(&mut newer).bytes(&longer(event.to_vec()));
+        }
+        assert_eq!(events(&newer, 7), events(&bytes, 7));
     }
 
     #[test]
@@ -517,9 +565,8 @@ mod tests {
                 (player, PlayerBody { position, velocity, health, score })
             });
             let packed = PackedLogic { clock, unix_ms, wake_in, bodies: bodies.collect(), logic: &logic };
-            let mut out = Vec::new();
-            write_logic(&mut out, &packed);
-            prop_assert_eq!(read_logic(&out), Ok(packed));
+            let bytes = written_logic(&packed);
+            prop_assert_eq!(read_logic(&bytes), Ok(packed));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use roomcast_protocol::ErrorCode;
 
 use super::bytes::{Reader, WireError, Writer};
+use super::version::Version;
 use crate::identity::{Grant, Identity, Rights, Rooms};
 use crate::player::PlayerNum;
 use crate::token::SessionKey;
@@ -69,7 +70,7 @@ pub(crate) enum PackedAnswer {
 
 impl PackedSession {
     /// Appends the value.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, version: Version, out: &mut Vec<u8>) {
         let PackedSession {
             key,
             first,
@@ -92,7 +93,7 @@ impl PackedSession {
         for membership in memberships {
             out.framed(|out| membership.write(out));
         }
-        sent.write(out);
+        sent.write(version, out);
     }
 
     /// Reads a value.
@@ -163,7 +164,7 @@ const ACKED: u8 = 1;
 const REFUSED: u8 = 2;
 
 impl PackedSent {
-    fn write(&self, out: &mut Writer<'_>) {
+    fn write(&self, version: Version, out: &mut Writer<'_>) {
         let PackedSent {
             last,
             answers,
@@ -180,14 +181,14 @@ impl PackedSent {
                 }
                 PackedAnswer::Refused(code) => {
                     out.u8(REFUSED);
-                    out.error_code(*code);
+                    out.error_code(version, *code);
                 }
             }
         }
         out.size(ahead.len());
         for (seq, code) in ahead {
             out.varint(*seq);
-            out.error_code(*code);
+            out.error_code(version, *code);
         }
     }
 
@@ -280,9 +281,17 @@ mod tests {
     use crate::wire::vectors;
 
     fn written(session: &PackedSession) -> Vec<u8> {
+        written_for(Version::OWN, session)
+    }
+
+    fn written_for(version: Version, session: &PackedSession) -> Vec<u8> {
         let mut out = Vec::new();
-        session.write(&mut out);
+        session.write(version, &mut out);
         out
+    }
+
+    fn examples() -> [(&'static str, PackedSession); 2] {
+        [("fresh", fresh()), ("full", full())]
     }
 
     fn fresh() -> PackedSession {
@@ -340,12 +349,21 @@ mod tests {
 
     #[test]
     fn it_is_written_as_it_always_was() {
-        let sessions = [("fresh", fresh()), ("full", full())].into_iter();
-        vectors::check(
-            "sessions.txt",
-            "Sessions in a store.",
-            sessions.map(|(name, session)| (name, written(&session))),
-        );
+        vectors::check("sessions.txt", "Sessions in a store.", |version| {
+            let sessions = examples().into_iter();
+            sessions
+                .map(|(name, session)| (name, written_for(version, &session)))
+                .collect()
+        });
+    }
+
+    #[test]
+    fn what_versions_before_wrote_is_read() {
+        for (_, name, bytes) in vectors::of_before("sessions.txt") {
+            let examples = examples().into_iter();
+            let (_, now) = examples.into_iter().find(|it| it.0 == name).unwrap();
+            assert_eq!(PackedSession::read(&bytes), Ok(now), "{name}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The values that letters and records are made of.
 //!
-//! A value of an enumeration that is not known here is [`WireError::Unknown`]: a newer version has written it.
+//! A value of an enumeration that is not known here is [`WireError::Unknown`]: a newer version has written it. Of an error
+//! code only that is known then: that it is one.
 
 use roomcast_protocol::{ErrorCode, MAX_NUMBER, MessageType, PayloadKind, PresenceUpdate};
 
 use super::bytes::{Reader, WireError, Writer};
+use super::version::Version;
 use crate::host::Encoding;
 use crate::id::ClientId;
 use crate::log::{Epoch, Since};
@@ -42,9 +44,9 @@ impl Writer<'_> {
         self.u8(kind.number());
     }
 
-    /// By its name: their order may change.
-    pub(crate) fn error_code(&mut self, code: ErrorCode) {
-        self.text(code.as_str());
+    /// By its name, as their order may change; as nodes of a version know it.
+    pub(crate) fn error_code(&mut self, version: Version, code: ErrorCode) {
+        self.text(version.code(code).as_str());
     }
 
     pub(crate) fn epoch(&mut self, epoch: Epoch) {
@@ -125,7 +127,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn error_code(&mut self) -> Result<ErrorCode, WireError> {
-        ErrorCode::from_name(self.text()?).ok_or(WireError::Unknown)
+        self.text().map(Version::code_read)
     }
 
     pub(crate) fn epoch(&mut self) -> Result<Epoch, WireError> {

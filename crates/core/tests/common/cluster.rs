@@ -16,6 +16,7 @@ use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::{
     Answer, Cause, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
 };
+use roomcast_core::wire::VERSION;
 use roomcast_core::{LogicFactory, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
@@ -80,6 +81,8 @@ pub struct Cluster {
     pub settled: bool,
     /// `None`: whoever needs a room claims it.
     pub rank_key: Option<u64>,
+    /// The oldest version among the nodes.
+    pub version: u32,
 }
 
 fn home(node: usize) -> HomeName {
@@ -134,6 +137,7 @@ impl Cluster {
             store: STORE,
             settled: true,
             rank_key: None,
+            version: VERSION,
         };
         for one in 0..shards.len() {
             for other in 0..shards.len() {
@@ -173,7 +177,7 @@ impl Cluster {
             number: NodeNumber::met(self.numbers[&(one, other)]),
             home: home(other),
             shards: self.shards[other],
-            version: 1,
+            version: self.version,
             settings: "".into(),
             address: "".into(),
         });
@@ -188,6 +192,7 @@ impl Cluster {
             living: living.collect(),
             dead: self.dead.clone(),
             rank_key: self.rank_key,
+            version: self.version,
             ..ClusterView::default()
         })
     }

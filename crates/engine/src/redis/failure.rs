@@ -79,6 +79,8 @@ const CODES: &[Row] = {
         ("WRONGTYPE", Never, Protocol, Nothing),
         ("CROSSSLOT", Never, Protocol, Nothing),
         ("NOTREADY", Again, Connection, Reconnect),
+        // Scripts say it of a record that a newer version of the server has written in another form.
+        ("NEWER", Never, Protocol, Nothing),
     ]
 };
 

@@ -1,5 +1,10 @@
 //! The scripts. Each is one change of one room, session or user, all of which is done or nothing.
 //!
+//! Nodes of two versions may run two texts of one script at the same Redis: each asks for its own, by the digest of its
+//! text. So a text may change where what it does to records is what the version before would do. What it does not know of
+//! them it leaves as it is: other fields of a hash, and other fields of an entry. A record in another form (the first byte
+//! of a room's header) it neither claims nor replaces.
+//!
 //! The first line says how a script runs. Without `allow-oom` one is refused before it begins if Redis lacks memory, and so
 //! has changed nothing; what only frees memory, and what keeps leases, runs all the same.
 

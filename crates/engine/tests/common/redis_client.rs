@@ -69,6 +69,7 @@ impl RedisClient {
             Value::Error(it) if it.starts_with("NOSCRIPT") => {
                 Err(StoreError::Again(Cause::OtherStore))
             }
+            Value::Error(it) if it.starts_with("NEWER") => Err(StoreError::Never(Cause::Protocol)),
             Value::Error(error) => panic!("{}: {error}", command.script.name),
             value => self.commands.answer(request, value),
         }

@@ -48,6 +48,12 @@ pub(super) const STORE_FAMILIES: &[Family] = &[
         |scrape, out| out.sample(&[], sum(scrape, |report| report.core.rooms_renewed)),
     ),
     counter(
+        "roomcast_withheld_total",
+        &[],
+        "What was not done or said as a server of an older version in the cluster would not understand it.",
+        |scrape, out| out.sample(&[], sum(scrape, |report| report.core.withheld)),
+    ),
+    counter(
         "roomcast_records_unread_total",
         &[],
         "Parts of records at Redis that could not be read, and were passed over.",

@@ -90,7 +90,7 @@ const STORED: u8 = 0;
 const FAILED: u8 = 1;
 const COPIES: u8 = 2;
 
-pub(super) fn write_receipt(out: &mut Writer<'_>, receipted: &Receipted) {
+pub(super) fn write_receipt(out: &mut Writer<'_>, sending: Sending, receipted: &Receipted) {
     let Receipted {
         sender,
         seq,
@@ -109,7 +109,7 @@ pub(super) fn write_receipt(out: &mut Writer<'_>, receipted: &Receipted) {
         }
         Receipt::Failed(code) => {
             out.u8(FAILED);
-            out.error_code(*code);
+            out.error_code(sending.version, *code);
         }
         Receipt::Copies(copies) => {
             out.u8(COPIES);

@@ -5,15 +5,15 @@
 //! These three never change, so that a letter of which nothing else is known can be skipped.
 //!
 //! # Nodes of adjacent versions
-//! A node sends only what the oldest version among the living nodes knows. So that a mistake costs one letter and not the
-//! link, what is not known is skipped: a letter of another format or kind, one with a value that is not known (such as an
-//! error code), and in a body the fields that come behind the known ones.
+//! A node sends only what the oldest version among the living nodes knows ([`version`](super::version)). So that a mistake
+//! costs one letter and not the link, what is not known is skipped: a letter of another format or kind, one with a value
+//! that is not known (such as a type of message), and in a body the fields that come behind the known ones.
 //!
-//! **To add a field**, write it at the end of its letter's body, and read it with a default for an older node that has
-//! written none (`if body.is_empty()`). It may hold a list or a frame of its own. **To add a letter**, give it a new kind.
-//! No field is taken away, changes its meaning or gets another place while nodes of the version before may live. What can't
-//! be done so needs a new format, which is sent when no older node lives. Before a version is released that other nodes
-//! may meet, anything may change; `crates/core/tests/vectors/letters.txt` shows what does.
+//! **To add a field**, write it at the end of its letter's body where [`Sending::version`] has it, and read it with a
+//! default for an older node that has written none (`if body.is_empty()`). It may hold a list or a frame of its own. **To
+//! add a letter**, give it a new kind, with the version that brings it (`kind.rs`). No field is taken away, changes its
+//! meaning or gets another place while nodes of the version before may live. What can't be done so needs a new format,
+//! which is sent when no older node lives.
 //!
 //! # Whose numbers
 //! A number that a home or an edge gave means something to that one, and to the other that it was given to. In a letter
@@ -29,16 +29,19 @@
 //! the time on the way is not in them.
 
 mod direct;
+mod kind;
 mod op;
 #[cfg(test)]
 mod tests;
 mod to_edge;
 
 pub(crate) use direct::{read_body, write_body};
+pub(crate) use kind::{needs, needs_of_op};
 
 use std::sync::Arc;
 
 use super::bytes::{Reader, WireError, Writer};
+use super::version::Version;
 use crate::address::{NodeNumber, ShardAddress};
 use crate::chunk::ChunkPool;
 use crate::id::{ConnId, ConnRef, NameHash};
@@ -49,47 +52,6 @@ use crate::store::{HomeName, NodeId};
 /// The format of all letters.
 pub(crate) const FORMAT: u8 = 1;
 
-/// The kinds of letters. Never changed or used again.
-mod kind {
-    pub(super) const JOIN: u8 = 1;
-    pub(super) const LEAVE: u8 = 2;
-    pub(super) const DETACH: u8 = 3;
-    pub(super) const RESUME: u8 = 4;
-    pub(super) const READ_LOG: u8 = 5;
-    pub(super) const HISTORY: u8 = 6;
-    pub(super) const SKIP: u8 = 7;
-    pub(super) const REFUSED: u8 = 8;
-    pub(super) const FORBIDDEN: u8 = 9;
-    pub(super) const PUBLISH: u8 = 10;
-    pub(super) const PRESENCE: u8 = 11;
-    pub(super) const MEMBERS: u8 = 12;
-    pub(super) const READ_STATE: u8 = 13;
-
-    pub(super) const DELIVER: u8 = 32;
-    pub(super) const JOINED: u8 = 33;
-    pub(super) const JOINED_AGAIN: u8 = 34;
-    pub(super) const JOIN_REFUSED: u8 = 35;
-    pub(super) const LEFT: u8 = 36;
-    pub(super) const ANSWER: u8 = 37;
-    pub(super) const ACCEPTED: u8 = 38;
-    pub(super) const LOG_SLICE: u8 = 39;
-    pub(super) const NEWEST_STATE: u8 = 40;
-    pub(super) const COME_BACK: u8 = 41;
-    pub(super) const HOME_GONE: u8 = 42;
-    pub(super) const RENAMED: u8 = 43;
-
-    pub(super) const DIRECT: u8 = 64;
-    pub(super) const RECEIPT: u8 = 65;
-    pub(super) const USER: u8 = 66;
-    pub(super) const SESSION_REFUSED: u8 = 67;
-    pub(super) const CREDIT: u8 = 68;
-    pub(super) const GATEWAY_HOME_GONE: u8 = 69;
-    pub(super) const NEWS: u8 = 70;
-    pub(super) const SESSION_TAKEN: u8 = 71;
-    pub(super) const WANTED: u8 = 72;
-    pub(super) const WHOSE: u8 = 73;
-}
-
 /// Where letters go, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sending {
@@ -97,6 +59,8 @@ pub(crate) struct Sending {
     pub(crate) to: ShardAddress,
     /// Microseconds.
     pub(crate) now: u64,
+    /// The oldest version among the living nodes: what a newer one has added is left out.
+    pub(crate) version: Version,
 }
 
 /// Where letters have come, and what is needed to take them.
@@ -125,7 +89,7 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::Op(it) => op::write(out, sending, it),
         Letter::Edge(message) => to_edge::write(out, sending, message),
         Letter::Direct(message) => direct::write_message(out, sending, message),
-        Letter::Receipt(receipt) => direct::write_receipt(out, receipt),
+        Letter::Receipt(receipt) => direct::write_receipt(out, sending, receipt),
         Letter::User(user) => direct::write_user(out, user),
         Letter::SessionRefused(client) => out.client(*client),
         Letter::News(news) => direct::write_news(out, news),

@@ -58,7 +58,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
             out.optional(history.after);
             out.varint(history.limit);
         }
-        OpKind::Refused(code) => out.error_code(*code),
+        OpKind::Refused(code) => out.error_code(sending.version, *code),
         OpKind::Forbidden(message_type, right) => {
             out.message_type(*message_type);
             out.u8(right.bits());

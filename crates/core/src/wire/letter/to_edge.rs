@@ -50,7 +50,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
         } => {
             out.number(*conn);
             out.number(*edge_room);
-            out.error_code(*code);
+            out.error_code(sending.version, *code);
             sending.chunk(out, error);
         }
         ToEdge::Left {
@@ -73,7 +73,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             out.number(*conn);
             out.flags([*ordered, offence.is_some()]);
             if let Some(code) = offence {
-                out.error_code(*code);
+                out.error_code(sending.version, *code);
             }
             sending.chunk(out, answer);
         }

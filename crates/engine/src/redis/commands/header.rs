@@ -15,6 +15,9 @@
 //! | 157 | 157 | whether presence is counted |
 //! | 158 | | ended epochs, the newest first, 34 bytes each: the epoch as above, and its offset |
 //!
+//! Nothing is added behind: what a newer version has more is a field of its own in the room's hash, which older ones leave
+//! as it is. Only a renewal writes a record without what the node did not know.
+//!
 //! Places count from 1, as in Lua. Numbers are hexadecimal but for the fence, of which scripts take the greater.
 
 use roomcast_core::log::Epoch;

@@ -20,6 +20,7 @@ if not header then
   local zero = string.rep('0', 16)
   header = '10' .. STORE .. me .. fence .. zero .. zero .. ARGV[4] .. '00000001' .. ARGV[5] .. '0'
 else
+  if header:byte(1) ~= 49 then return redis.error_reply('NEWER the record is of a newer version') end
   local home = header:sub(35, 66)
   local own = home:byte(1) == 45 or home:sub(1, 16) == me:sub(1, 16)
   if not own and home ~= dead then return {2, home} end

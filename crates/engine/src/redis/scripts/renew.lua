@@ -12,6 +12,7 @@ local new, part, last = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
 local fence = new:sub(67, 82)
 local old = redis.call('HGET', KEYS[1], 'h')
 if old then
+  if old:byte(1) ~= 49 then return redis.error_reply('NEWER the record is of a newer version') end
   local its, had = tonumber(old:sub(67, 82)), tonumber(ARGV[5])
   if old:sub(3, 34) == STORE then
     if old == new then return 0 end

@@ -8,7 +8,7 @@ mod examples;
 use proptest::prelude::*;
 
 use super::*;
-use crate::letter::{Delivery, Exclusion, OpKind, ToEdge};
+use crate::letter::{Delivery, Exclusion, OpKind, Receipt, ToEdge};
 use crate::spare::SpareBuffers;
 use crate::wire::vectors;
 use any::Draw;
@@ -22,10 +22,15 @@ pub(super) const READER: ShardAddress = ShardAddress::new(NodeNumber::met(9), 5)
 const SENDERS_NODE: NodeNumber = NodeNumber::met(7);
 
 fn written(letter: &Letter) -> Vec<u8> {
+    written_for(Version::OWN, letter)
+}
+
+fn written_for(version: Version, letter: &Letter) -> Vec<u8> {
     let mut out = Vec::new();
     let sending = Sending {
         to: READER,
         now: NOW,
+        version,
     };
     write(sending, letter, &mut out);
     out
@@ -63,12 +68,23 @@ fn said(letter: &Letter) -> String {
 
 #[test]
 fn every_kind_is_written_as_it_always_was() {
-    let letters = examples().into_iter();
-    vectors::check(
-        "letters.txt",
-        "Letters between nodes.",
-        letters.map(|(name, letter)| (name, written(&letter))),
-    );
+    vectors::check("letters.txt", "Letters between nodes.", |version| {
+        let letters = examples().into_iter();
+        let letters = letters.filter(|(_, letter)| needs(letter) <= version);
+        letters
+            .map(|(name, letter)| (name, written_for(version, &letter)))
+            .collect()
+    });
+}
+
+#[test]
+fn what_versions_before_wrote_is_read() {
+    let examples = examples();
+    for (version, name, bytes) in vectors::of_before("letters.txt") {
+        let read = read_one(&bytes).unwrap().unwrap();
+        let letter = examples.iter().find(|it| it.0 == name).map(|it| &it.1);
+        assert_eq!(said(&read), said(letter.unwrap()), "{name} of {version:?}");
+    }
 }
 
 #[test]
@@ -135,6 +151,18 @@ fn what_a_newer_version_writes_is_skipped() {
 #[test]
 fn a_letter_with_a_value_that_is_not_known_is_skipped() {
     let mut bytes = vec![FORMAT, kind::RECEIPT];
+    Writer::new(&mut bytes).framed(|out| {
+        out.raw(b"0123456789abcdefghij");
+        out.varint(1_u8);
+        // A type of message of tomorrow.
+        out.u8(250);
+    });
+    assert_eq!(read_one(&bytes).map(|it| it.is_none()), Ok(true));
+}
+
+#[test]
+fn an_error_that_is_not_known_is_an_error() {
+    let mut bytes = vec![FORMAT, kind::RECEIPT];
     let mut out = Writer::new(&mut bytes);
     out.framed(|out| {
         out.raw(b"0123456789abcdefghij");
@@ -144,7 +172,11 @@ fn a_letter_with_a_value_that_is_not_known_is_skipped() {
         out.u8(1);
         out.text("an_error_of_tomorrow");
     });
-    assert_eq!(read_one(&bytes).map(|it| it.is_none()), Ok(true));
+    let read = read_one(&bytes).unwrap();
+    let Some(Letter::Receipt(receipted)) = read else {
+        panic!("a receipt");
+    };
+    assert!(matches!(receipted.receipt, Receipt::Failed(_)));
 }
 
 #[test]
