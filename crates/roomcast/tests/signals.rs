@@ -117,6 +117,20 @@ fn a_second_signal_ends_it_at_once() {
     }
 }
 
+/// A service manager's reload, where keys are there and none is in a file that could be read anew.
+#[test]
+fn a_hangup_ends_no_server_that_has_keys() {
+    let secret = format!("auth.hs256_secret={}", "s".repeat(32));
+    let mut server = Server::start(&[&secret, "shutdown.delay=0"]);
+    // Signals of one kind may be one; the one that ends it comes after them.
+    for _ in 0..3 {
+        server.signal(Signal::HUP);
+        assert!(server.get("/readyz").unwrap().starts_with("HTTP/1.1 200"));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
 /// A certificate for `localhost` in a directory's `certificate.pem` and `key.pem`.
 fn certificate(directory: &std::path::Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

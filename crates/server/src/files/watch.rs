@@ -28,13 +28,19 @@ pub(crate) trait FromFiles: Send + Sync + 'static {
     fn reload(&self) -> Result<(), String>;
 }
 
-/// Runs for as long as its runtime. Files are read on a thread of their own: one in a network may take its time.
-/// `hangup`: on SIGHUP they are read at once, changed or not.
-pub(crate) async fn watch<T: FromFiles>(target: Arc<T>, hangup: bool) {
-    if target.files().is_empty() {
-        return;
+/// Runs for as long as its runtime, which has to be entered. Files are read on a thread of their own: one in a network may
+/// take its time. `hangup`: on SIGHUP they are read at once, changed or not.
+pub(crate) fn watch<T: FromFiles>(target: Arc<T>, hangup: bool) -> impl Future<Output = ()> + Send {
+    // Taken from here on, also where there is nothing to read: a reload ends no process.
+    let hangups = Hangups::new(hangup);
+    async move {
+        if !target.files().is_empty() {
+            look_again(target, hangups).await;
+        }
     }
-    let mut hangups = Hangups::new(hangup);
+}
+
+async fn look_again<T: FromFiles>(target: Arc<T>, mut hangups: Hangups) {
     let mut ticks = interval(target.interval().max(SHORTEST));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = Seen::default();
