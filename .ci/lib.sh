@@ -67,6 +67,7 @@ install_debian_packages() {
     [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
     have openssl || packages+=(openssl)
     have systemd-analyze || packages+=(systemd)
+    have systemd-nspawn || packages+=(systemd-container)
     # Programs that the tests start. As services they would take ports of this machine.
     have nginx || services+=(nginx-light)
     have haproxy || services+=(haproxy)
