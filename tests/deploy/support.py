@@ -231,7 +231,7 @@ class Nginx(Program):
         super().__init__(directory, "nginx", command)
         self.until(lambda: answers(self.port), "nginx")
 
-    def sees_no_longer(self, node):
+    def sees(self, node, up):
         """nginx asks nobody: it passes on who is refused."""
 
 
@@ -242,7 +242,6 @@ class HAProxy(Program):
 
     def __init__(self, directory, nodes, changes=()):
         self.port = free_port()
-        self.nodes = nodes
         first, second = nodes
         self.socket = f"{directory}/haproxy.sock"
         text = replaced(
@@ -261,9 +260,11 @@ class HAProxy(Program):
         super().__init__(directory, "haproxy", ["haproxy", "-db", "-f", path])
         self.until(lambda: answers(self.port), "HAProxy")
 
-    def sees_no_longer(self, node):
-        name = f"node-{self.nodes.index(node) + 1}"
-        self.until(lambda: re.search(rf"^nodes,{name},(.*,)?DOWN", self._stat(), re.MULTILINE), f"{name} to be down")
+    def sees(self, node, up):
+        """Waits until it takes the node to be up, or down."""
+        state = "UP" if up else "DOWN"
+        line = re.compile(rf"^nodes,{node.name},(.*,)?{state}", re.MULTILINE)
+        self.until(lambda: line.search(self._stat()), f"{node.name} to be {state}")
 
     def _stat(self):
         with socket.socket(socket.AF_UNIX) as client:

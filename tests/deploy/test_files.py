@@ -172,7 +172,8 @@ class Settings(unittest.TestCase):
 
     def test_haproxy_sees_that_a_node_drains_before_it_refuses_clients(self):
         haproxy = (DEPLOY / "haproxy.cfg").read_text()
-        notices = seconds(re.search(r"inter (\w+)", haproxy)[1]) + seconds(re.search(r"timeout connect (\w+)", haproxy)[1])
+        parts = (r"check inter (\w+)", r"fastinter (\w+)", r"timeout connect (\w+)")
+        notices = sum(seconds(re.search(part, haproxy)[1]) for part in parts)
         self.assertGreater(seconds(setting((DEPLOY / "roomcast.toml").read_text(), "delay")), notices)
 
 

@@ -139,7 +139,7 @@ class Behind:
         if self.opened() == [0, 1]:
             first, second = second, first
         first.send(signal.SIGTERM)
-        self.proxy.sees_no_longer(first)
+        self.proxy.sees(first, up=False)
         for _ in range(10):
             client = await self.connect()
             await self.says(client, {"type": "ping"}, '"pong"')
@@ -196,6 +196,7 @@ class Behind:
                 code = await asyncio.to_thread(node.end)
                 self.assertEqual(code, 0, node.log)
                 self.nodes[index] = await asyncio.to_thread(node.again)
+                await asyncio.to_thread(self.proxy.sees, self.nodes[index], up=True)
             before = len(heard)
             await asyncio.to_thread(support.until, lambda: len(heard) > before + 10, "what is said after it")
             done.set()
@@ -211,7 +212,7 @@ class Behind:
         self.assertGreaterEqual(len(came_back), 4)
         self.assertTrue(all(status.resumed for status in came_back), statuses)
         refused = [s for s in statuses if s.error and s.error.code in ("handshake_refused", "unavailable")]
-        self.assertEqual(refused, [])
+        self.assertEqual(refused, [], self.proxy.log)
         pause = max(after - before for before, after in zip(times, times[1:]))
         print(f"{wanted} messages, {len(came_back)} times back, longest pause {pause:.2f} s ... ", end="", flush=True)
 
