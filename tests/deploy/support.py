@@ -116,7 +116,9 @@ class Node(Program):
         for setting in ("server.trusted_proxies=127.0.0.1", *settings):
             command += ["--set", setting]
         super().__init__(directory, name, command, environment(directory))
-        listens = self.until(lambda: re.search(r"listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)", self.log), "a node")
+        listens = self.until(
+            lambda: re.search(r"listening on 127\.0\.0\.1:(\d+), 127\.0\.0\.1:(\d+)", self.log), "a node"
+        )
         self.port, self.admin_port = int(listens[1]), int(listens[2])
 
     def ready(self):
@@ -158,7 +160,9 @@ def environment(directory):
 
 def token(directory, user):
     command = [PROGRAM, "token", "--user", user]
-    made = subprocess.run(command, cwd=directory, env=environment(directory), capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        command, cwd=directory, env=environment(directory), capture_output=True, text=True, check=True
+    )
     return made.stdout.strip()
 
 

@@ -213,7 +213,7 @@ class Behind:
         self.assertTrue(all(status.resumed for status in came_back), statuses)
         refused = [s for s in statuses if s.error and s.error.code in ("handshake_refused", "unavailable")]
         self.assertEqual(refused, [], self.proxy.log)
-        pause = max(after - before for before, after in zip(times, times[1:]))
+        pause = max(after - before for before, after in zip(times, times[1:], strict=False))
         print(f"{wanted} messages, {len(came_back)} times back, longest pause {pause:.2f} s ... ", end="", flush=True)
 
 

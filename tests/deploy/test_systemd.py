@@ -20,7 +20,9 @@ class Systemd(unittest.TestCase):
         with tempfile.TemporaryDirectory(prefix="roomcast-systemd-") as directory:
             out = pathlib.Path(directory)
             settings = (DEPLOY / "roomcast.toml").read_text()
-            settings = replaced(settings, ('^engine = "redis"', 'engine = "memory"'), (r'^delay = "3s"', 'delay = "100ms"'))
+            settings = replaced(
+                settings, ('^engine = "redis"', 'engine = "memory"'), (r'^delay = "3s"', 'delay = "100ms"')
+            )
             settings = replaced(settings, (r"^\[redis\]\nurls = .*\n", ""))
             (out / "roomcast.toml").write_text(settings)
             shutil.copy(DEPLOY / "systemd/roomcast.service", out)

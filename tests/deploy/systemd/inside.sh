@@ -1,9 +1,19 @@
+#!/usr/bin/env bash
 # Installs the unit as docs/deployment.md says, and writes to /out/told what becomes of it: a word in each line.
 exec >/out/log 2>&1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 told() { echo "$1=$2" >>/out/told; }
-until_ready() { for _ in {1..200}; do roomcast healthcheck --ready --listen 127.0.0.1:8080 2>/dev/null && return || sleep 0.05; done; }
 value() { systemctl show -P "$1" roomcast; }
+# until_it COMMAND...: waits for 10 s until it succeeds.
+until_it() {
+    for _ in {1..200}; do
+        if "$@" 2>/dev/null; then return; fi
+        sleep 0.05
+    done
+    return 1
+}
+ready() { roomcast healthcheck --ready --listen 127.0.0.1:8080; }
+is() { [ "$(value "$1")" = "$2" ]; }
 told booted "$(systemctl --version | head -n 1)"
 
 install -m 755 /out/roomcast /usr/local/bin/
@@ -17,7 +27,7 @@ install -m 644 /out/roomcast.service /etc/systemd/system/
 )
 systemctl daemon-reload
 systemctl enable --now roomcast
-until_ready
+until_it ready
 told ready $?
 process=$(value MainPID)
 told user "$(awk '/^Uid:/ {print $2}' "/proc/$process/status")"
@@ -27,12 +37,12 @@ told secrets "$(runuser -u nobody -- cat /etc/roomcast/session-secret /run/crede
 
 systemctl reload roomcast
 told reloaded $?
-until_ready
+until_it ready
 told after_reload "$(value MainPID | grep -cx "$process")"
 
 kill -KILL "$process"
-for _ in {1..200}; do [ "$(value NRestarts)" = 1 ] && break || sleep 0.05; done
-until_ready
+until_it is NRestarts 1
+until_it ready
 told after_a_crash $?
 
 systemctl stop roomcast
@@ -40,6 +50,6 @@ told stopped "$(value Result)/$(value ExecMainStatus)"
 
 printf '[limits]\nbrust = 7\n' >>/etc/roomcast/roomcast.toml
 systemctl start roomcast
-for _ in {1..200}; do [ "$(value ActiveState)" = failed ] && break || sleep 0.05; done
+until_it is ActiveState failed
 told wrong_settings "$(value ExecMainStatus), started again $(value NRestarts) times"
 journalctl --no-pager -u roomcast -o cat
