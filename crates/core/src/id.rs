@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::address::ShardAddress;
 use crate::table::{Number, number};
@@ -15,10 +15,22 @@ pub struct ConnId(u64);
 impl ConnId {
     /// Names no connection.
     pub(crate) const NONE: ConnId = ConnId(u64::MAX);
+    /// The slot of all backends' questions.
+    const QUESTION: u32 = u32::MAX - 1;
 
     /// The slot: small, used again after the connection is gone.
     pub fn slot(self) -> u32 {
         self.0 as u32
+    }
+
+    /// Names a backend's question instead of a connection: no connection has this slot.
+    pub(crate) fn of_question(question: u32) -> ConnId {
+        ConnId::new(ConnId::QUESTION, question)
+    }
+
+    /// The question that it names, if it names none of the connections.
+    pub(crate) fn question(self) -> Option<u32> {
+        (self.slot() == ConnId::QUESTION).then(|| self.uses())
     }
 
     /// As a number, for instance a poll's token.
@@ -91,9 +103,38 @@ impl ClientId {
             .then_some(ClientId(bytes))
     }
 
+    /// Whose a message is that is published once: the same for the same key of the same application. No client has this
+    /// id, as `u` is no digit of theirs.
+    pub fn of_key(application: &str, key: &str) -> ClientId {
+        let mut digest = Sha256::new();
+        digest.update((application.len() as u64).to_be_bytes());
+        digest.update(application);
+        digest.update(key);
+        let digest = digest.finalize();
+        let number = |from: usize| {
+            let bytes = digest.iter().skip(from).take(8);
+            bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        let ClientId(mut id) = ClientId::from_random([number(0), number(8)]);
+        id[0] = b'u';
+        ClientId(id)
+    }
+
+    /// The same for a message that is nobody's and has no key.
+    pub(crate) fn of_nobody(random: [u64; 2]) -> ClientId {
+        let ClientId(mut id) = ClientId::from_random(random);
+        id[0] = b'u';
+        ClientId(id)
+    }
+
+    /// Whether it is none of a client: [`ClientId::of_key`].
+    pub(crate) fn is_nobodys(&self) -> bool {
+        self.0[0] == b'u'
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
-        // Both constructors let only ASCII in.
+        // All constructors let only ASCII in.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

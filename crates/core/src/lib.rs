@@ -4,10 +4,12 @@
 //! go out. So whole nodes run under a virtual clock in a test. [`Shard`] is the way in.
 
 mod address;
+pub mod backend;
 mod batcher;
 mod chunk;
 pub mod cluster;
 mod context;
+mod desk;
 mod direct;
 pub mod driver;
 mod edge;
@@ -42,6 +44,7 @@ pub mod wire;
 
 pub use address::{NodeNumber, ShardAddress};
 pub use batcher::BatcherLimits;
+pub use desk::QuestionId;
 pub use edge::{MovingConnection, Received, Written};
 pub use host::{Control, Encoding, Host, LogNews, Notice};
 pub use id::{ClientId, ConnId, ConnRef, hash_key};

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
+use crate::backend::{Busy, Found, Query, Question, Reply};
 use crate::batcher::BatcherLimits;
 use crate::context::Context;
+use crate::desk::{Desk, QuestionId};
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
 use crate::home::{Home, refuse_withheld};
 use crate::host::{Encoding, Host};
@@ -50,6 +52,7 @@ pub struct Shard<H, S> {
     ctx: Context<H>,
     edge: Edge<S>,
     home: Home<Sorted<S>>,
+    desk: Desk,
 }
 
 impl<H: Host, S: Store> Shard<H, S> {
@@ -72,6 +75,7 @@ impl<H: Host, S: Store> Shard<H, S> {
             ctx,
             edge,
             home: Home::new(log_memory, Sorted::new(store)),
+            desk: Desk::default(),
         }
     }
 
@@ -173,8 +177,12 @@ impl<H: Host, S: Store> Shard<H, S> {
             }
             let mut messages = std::mem::take(&mut self.ctx.local_edge);
             for message in messages.drain(..) {
-                self.edge
-                    .apply(&mut self.ctx, now, NodeNumber::OWN, message);
+                match message.question() {
+                    Some(question) => self.desk.hear(now, question, message),
+                    None => self
+                        .edge
+                        .apply(&mut self.ctx, now, NodeNumber::OWN, message),
+                }
             }
             self.ctx.local_edge = messages;
             if S::WAITS {
@@ -275,6 +283,9 @@ impl<H: Host, S: Store> Shard<H, S> {
                 if let ToEdge::Deliver(delivery) = &message {
                     self.ctx.post(from, Letter::Credit(delivery.bytes));
                 }
+                if let Some(question) = message.question() {
+                    return self.desk.hear(now, question, message);
+                }
                 self.edge.apply(&mut self.ctx, now, from.node(), message);
             }
             Letter::HomeGone(room) => self.home.forget_relay(from.node(), &room),
@@ -284,6 +295,11 @@ impl<H: Host, S: Store> Shard<H, S> {
                 self.home.whose(&mut self.ctx, now, &room, home);
             }
             Letter::Direct(message) => self.edge.take_direct(&mut self.ctx, now, *message),
+            Letter::Receipt(receipt) if receipt.sender.is_nobodys() => {
+                self.desk.take_receipt(&receipt);
+            }
+            Letter::Query(query) => self.find(now, from, *query),
+            Letter::Found(found) => self.desk.found(from, found.0, found.1),
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
             Letter::SessionRefused(client) => self.edge.refuse_session(&mut self.ctx, now, client),
@@ -292,6 +308,20 @@ impl<H: Host, S: Store> Shard<H, S> {
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),
         }
+    }
+
+    /// Answers what a backend asks of all shards.
+    fn find(&mut self, now: Now, from: ShardAddress, (number, query): (u32, Query)) {
+        let found = match query {
+            Query::Rooms(rooms) => Found::Rooms(self.home.list(&rooms)),
+            Query::Sessions(user) => Found::Sessions(self.edge.sessions_of(&user)),
+            Query::Disconnect { user, reason } => {
+                Found::Ended(self.edge.disconnect(&mut self.ctx, now, &user, &reason))
+            }
+            Query::Newer => Found::Unknown,
+        };
+        self.ctx
+            .post(from, Letter::Found(Box::new((number, found))));
     }
 
     fn take_op(&mut self, from: ShardAddress, op: Op) {
@@ -318,12 +348,32 @@ impl<H: Host, S: Store> Shard<H, S> {
             .retain(|op| op.head.conn.shard.node() != node);
         self.home.node_lost(&mut self.ctx, now, node);
         self.edge.node_lost(&mut self.ctx, now, node);
+        self.desk.node_lost(now, node);
+    }
+
+    /// A backend asks something, of whichever node that is. [`Shard::next_reply`] has its answer, within ten seconds.
+    ///
+    /// # Errors
+    /// Too many questions have no answer yet.
+    pub fn ask(&mut self, now: Now, question: Question) -> Result<QuestionId, Busy> {
+        self.desk.ask(&mut self.ctx, &mut self.edge, now, question)
+    }
+
+    /// The answer to a question: each has one.
+    pub fn next_reply(&mut self) -> Option<(QuestionId, Reply)> {
+        self.desk.next_reply()
+    }
+
+    /// Backends' questions that have no answer yet.
+    pub fn questions(&self) -> usize {
+        self.desk.len()
     }
 
     /// Does what the clock asks for: heartbeats, the pool's clean-up, rooms' ticks.
     pub fn run_timers(&mut self, now: Now) {
         self.edge.run_timers(&mut self.ctx, now);
         self.home.run_timers(&mut self.ctx, now);
+        self.desk.run_timers(&mut self.ctx, now);
         if self.ctx.trim_spares(now) {
             self.edge.trim_waiting();
         }
@@ -338,6 +388,7 @@ impl<H: Host, S: Store> Shard<H, S> {
         let wakes = [
             self.edge.next_wake(),
             self.home.next_wake(),
+            self.desk.next_wake(),
             self.ctx.next_trim(),
         ];
         wakes.into_iter().flatten().min()

@@ -77,6 +77,11 @@ impl<R: Row> Table<R> {
     }
 
     /// All rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &R> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+
+    /// The same, to change them.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut R> {
         self.rows.iter_mut().map(|(_, row)| row)
     }

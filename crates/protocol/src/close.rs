@@ -48,11 +48,13 @@ pub enum CloseCode {
     TakenOver = 4501,
     /// The token is not good.
     Unauthorized = 4502,
+    /// The application has sent its user away: see docs/api.md. The reason may say why.
+    Disconnected = 4503,
 }
 
 impl CloseCode {
     /// All codes, in the order of their numbers.
-    pub const ALL: [CloseCode; 18] = [
+    pub const ALL: [CloseCode; 19] = [
         CloseCode::Normal,
         CloseCode::GoingAway,
         CloseCode::ProtocolError,
@@ -71,6 +73,7 @@ impl CloseCode {
         CloseCode::TooManyErrors,
         CloseCode::TakenOver,
         CloseCode::Unauthorized,
+        CloseCode::Disconnected,
     ];
 
     /// The number in the close frame.
@@ -106,6 +109,7 @@ impl CloseCode {
             CloseCode::TooManyErrors => "too_many_errors",
             CloseCode::TakenOver => "taken_over",
             CloseCode::Unauthorized => "unauthorized",
+            CloseCode::Disconnected => "disconnected",
         }
     }
 

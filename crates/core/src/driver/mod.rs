@@ -136,6 +136,9 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
         self.hear_newcomers(outside);
         self.shard.run_timers(self.now);
         let more = self.shard.run_rooms(self.now);
+        while let Some((question, reply)) = self.shard.next_reply() {
+            outside.answer(question, reply);
+        }
         self.write(outside);
         self.end_incomplete(outside);
         self.close(outside);

@@ -7,6 +7,8 @@ use roomcast_protocol::Format;
 
 use super::connections::Connection;
 use crate::address::ShardAddress;
+use crate::backend::Reply;
+use crate::desk::QuestionId;
 use crate::edge::MovingConnection;
 use crate::host::Encoding;
 use crate::id::ConnId;
@@ -34,6 +36,11 @@ pub trait Outside<H, S> {
     /// alone, and never asks for it.
     fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
         let _ = (to, letters);
+    }
+
+    /// A backend's question, asked with [`Shard::ask`], is answered.
+    fn answer(&mut self, question: QuestionId, reply: Reply) {
+        let _ = (question, reply);
     }
 
     /// Takes a connection to another shard: that shard's [`Mail::moved`]. It is told nothing of the socket from now on.

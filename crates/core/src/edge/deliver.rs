@@ -27,6 +27,8 @@ impl<S: Store> Edge<S> {
             return;
         }
         match message {
+            // The desk's.
+            ToEdge::Backend { .. } => {}
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
             ToEdge::HomeGone { room } => self.home_gone(ctx, from, &room),
             ToEdge::Renamed { edge_room, epoch } => self.log_renamed(edge_room, epoch),

@@ -426,6 +426,7 @@ impl<S: Store> Edge<S> {
     ) {
         let body = &message.body;
         if body.is_numbered() {
+            let is_backends = body.from.is_nobodys();
             let receipted = Receipted {
                 sender: body.from,
                 seq: body.seq,
@@ -433,7 +434,7 @@ impl<S: Store> Edge<S> {
                 request_id: message.request_id,
                 receipt,
             };
-            if message.from.shard == ctx.own {
+            if message.from.shard == ctx.own && !is_backends {
                 self.take_receipt(ctx, now, &receipted);
             } else {
                 ctx.post(message.from.shard, Letter::Receipt(receipted));
@@ -525,15 +526,20 @@ impl<S: Store> Edge<S> {
 /// A message as one of its recipients gets it.
 pub(super) fn outgoing<'a>(body: &'a DirectBody, client: &'a ClientId) -> Outgoing<'a> {
     let to_user = &*body.to_user;
+    // A backend's are from nobody, whom no client counts.
+    let (from, seq) = match body.from.is_nobodys() {
+        true => ("", 0),
+        false => (body.from.as_str(), body.seq),
+    };
     Outgoing {
-        from_client_id: body.from.as_str(),
+        from_client_id: from,
         to_client_id: if to_user.is_empty() {
             client.as_str()
         } else {
             ""
         },
         to_user_id: to_user,
-        seq: body.seq,
+        seq,
         body: body.body(),
         ..Outgoing::default()
     }

@@ -184,7 +184,7 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    fn end_parked<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, parked: Parked) {
+    pub(super) fn end_parked<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, parked: Parked) {
         let Parked {
             client_id,
             conn,

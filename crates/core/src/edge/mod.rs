@@ -1,6 +1,7 @@
 //! The connections of this shard: their messages in, their lanes out, their timers.
 
 mod admission;
+mod backend;
 mod conn;
 mod deliver;
 mod direct;

@@ -143,6 +143,10 @@ impl Parking {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Parked> {
+        self.parked.iter().map(|(_, (_, parked))| parked)
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Parked> {
         self.parked.iter_mut().map(|(_, (_, parked))| parked)
     }

@@ -22,6 +22,35 @@ impl Room {
         record: Record<'_>,
     ) -> Option<Appended> {
         let appended = logs.append(now, self.log, sender, &record)?;
+        self.appended(ctx, logs, now, record, appended);
+        Some(appended)
+    }
+
+    /// The same of somebody who is not in the room. With an id it is logged once.
+    pub(super) fn append_once<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        once: Option<ClientId>,
+        record: Record<'_>,
+    ) -> Option<Appended> {
+        let Some(once) = once else {
+            return self.append(ctx, logs, now, None, record);
+        };
+        let appended = logs.append_once(now, self.log, once, &record)?;
+        self.appended(ctx, logs, now, record, appended);
+        Some(appended)
+    }
+
+    fn appended<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        record: Record<'_>,
+        appended: Appended,
+    ) {
         if let Appended::Done(completion) = appended {
             self.offset = completion.offset;
             self.timestamp = self.timestamp.max(completion.timestamp);
@@ -35,7 +64,6 @@ impl Room {
             ctx.host.log_news(now, &self.name, &self.epoch, news);
         }
         self.note_short_log(ctx, logs);
-        Some(appended)
     }
 
     /// A log that is shorter than sessions live leaves gaps for those who come back: it is said which setting is why.

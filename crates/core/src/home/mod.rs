@@ -11,6 +11,7 @@ mod acks;
 mod append;
 mod ask_logic;
 mod asking;
+mod backend;
 mod big_room;
 mod drain;
 mod first;
@@ -19,6 +20,7 @@ mod join;
 mod joined;
 mod leave;
 mod line;
+mod list;
 mod logic_calls;
 mod moved;
 mod output;
@@ -57,6 +59,7 @@ use crate::node::ClusterViews;
 use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
+use backend::{failure_of, refuse_question, too_many_waiting};
 use drain::Drain;
 use gate::shard_is_full;
 use line::Line;
@@ -154,6 +157,10 @@ impl<S: Store> Home<S> {
                 Ok(id) => id,
                 Err(fault) => return refuse_new_room(ctx, now, &op.head, join.edge_room, fault),
             },
+            (None, OpKind::Backend(_)) => match self.open(ctx, now, &op.head.room) {
+                Ok(id) => id,
+                Err(fault) => return refuse_question(ctx, &op.head, failure_of(&fault)),
+            },
             (None, _) => {
                 // It was left, or closed, while this was on its way.
                 ctx.accepted(op.head.conn, op.head.window);
@@ -165,6 +172,9 @@ impl<S: Store> Home<S> {
         };
         if S::WAITS && !op.head.conn.shard.is_own() {
             room.claim_at_once();
+        }
+        if matches!(op.request, OpKind::Backend(_)) && !room.takes_questions() {
+            return refuse_question(ctx, &op.head, too_many_waiting());
         }
         ctx.enqueue(&mut room.pending, op);
         if S::WAITS {

@@ -119,7 +119,7 @@ impl Room {
     }
 
     /// Broadcasts a publish that has its place in the order.
-    fn deliver<H: Host>(
+    pub(super) fn deliver<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         conn: ConnRef,

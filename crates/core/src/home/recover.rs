@@ -6,8 +6,10 @@ use roomcast_protocol::{
     Body, GameAction, History, HistoryRequest, Member, Messages, Outgoing, Payload, mutated,
 };
 
+use crate::backend::Reply;
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::Context;
+use crate::home::backend::message;
 use crate::home::refusals::{refuse_non_member, unread_log};
 use crate::home::room::Room;
 use crate::host::{Host, LogNews};
@@ -192,6 +194,32 @@ impl Room {
                 ordered: true,
             },
         );
+    }
+}
+
+impl Room {
+    /// The same for a backend.
+    pub(super) fn history_for<H: Host>(
+        &self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        request: HistoryRequest,
+    ) -> Reply {
+        ctx.stats.history_pages += 1;
+        let empty = EventLog::default();
+        let log = self.log(ctx, logs, now).unwrap_or(&empty);
+        let page = Page::of(&self.name, &self.epoch, log, request, self.offset);
+        message(&Outgoing {
+            room_id: &self.name,
+            timestamp: self.timestamp.max(now.unix_ms),
+            body: Body::History(History {
+                events: &page,
+                next: page.next,
+                epoch: self.epoch.as_str(),
+            }),
+            ..Outgoing::default()
+        })
     }
 }
 

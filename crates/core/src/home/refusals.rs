@@ -3,6 +3,7 @@
 use roomcast_protocol::{ErrorCode, MessageType, mutated};
 
 use crate::context::{Context, Fault};
+use crate::home::backend::{answer, failure_of, refuse_question};
 use crate::host::Host;
 use crate::id::{ConnRef, EdgeRoomId};
 use crate::letter::{Leave, Op, OpHead, OpKind, ReadLog, ReadState, Resume, ToEdge};
@@ -67,6 +68,9 @@ pub(super) fn refuse_op<H: Host>(ctx: &mut Context<H>, now: Now, op: Op, fault: 
         OpKind::Join(join) => {
             return refuse_new_room(ctx, now, &op.head, join.edge_room, fault);
         }
+        OpKind::Backend(_) => {
+            return refuse_question(ctx, &op.head, failure_of(&fault));
+        }
         OpKind::Publish(publish) => publish.message_type,
         OpKind::Forbidden(request, _) => *request,
         OpKind::Presence(_) => MessageType::Presence,
@@ -130,6 +134,7 @@ pub(super) fn refuse_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: Op) {
         OpKind::Presence(_) => MessageType::Presence,
         OpKind::Members(_) => MessageType::Members,
         OpKind::Forbidden(request, _) => request,
+        OpKind::Backend(_) => return answer(ctx, &head, None),
         // A join makes the room; nobody waits for the others' answers.
         OpKind::Join(_) | OpKind::Detach | OpKind::Refused(_) => return,
     };

@@ -11,6 +11,7 @@ use roomcast_protocol::mutated;
 use crate::address::NodeNumber;
 use crate::context::Context;
 use crate::home::Home;
+use crate::home::backend::answer;
 use crate::home::refusals::refuse_absent;
 use crate::host::Host;
 use crate::id::HomeRoomId;
@@ -212,6 +213,7 @@ impl<H: Host> Context<H> {
         match request {
             // Nobody waits for an answer.
             OpKind::Detach => return,
+            OpKind::Backend(_) => return answer(self, &head, None),
             OpKind::Publish(publish) => self.recycle_for(head.conn.shard, publish.bytes),
             _ => {}
         }

@@ -219,6 +219,7 @@ impl Room {
             OpKind::Skip | OpKind::Refused(_) | OpKind::Forbidden(..) => 0,
             OpKind::Presence(_) => ctx.settings.message.max_presence as i64 * members,
             OpKind::Members(_) => LIST,
+            OpKind::Backend(ask) => ask.held() as i64 * members.max(1),
         };
         match request {
             OpKind::Join(join) => self.join(ctx, logs, now, op, join),
@@ -239,6 +240,7 @@ impl Room {
                 ctx.send_edge(conn.shard, answer);
             }
             OpKind::History(request) => self.history(ctx, logs, now, &op, request),
+            OpKind::Backend(ask) => self.answer_backend(ctx, logs, now, &op, &ask),
             OpKind::Skip => self.skip(ctx, logs, now, &op),
             OpKind::Refused(code) => self.note_refusal(logs, &op, code),
             OpKind::Forbidden(request, right) => {

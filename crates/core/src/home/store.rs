@@ -8,6 +8,7 @@ use roomcast_protocol::mutated;
 use crate::context::{Context, Fault};
 use crate::home::Home;
 use crate::home::append::log_unavailable;
+use crate::home::backend::answer;
 use crate::home::gate::{Gate, Left, Phase, shard_is_full};
 use crate::home::publish::NOBODY;
 use crate::home::record::KEPT;
@@ -503,7 +504,11 @@ impl Room {
                 retry_after_ms: TRY_AGAIN,
                 ..log_unavailable()
             };
-            refuse_op(ctx, now, op, fault);
+            // Whoever has asked has a patience of its own.
+            match &op.request {
+                OpKind::Backend(_) => answer(ctx, &op.head, None),
+                _ => refuse_op(ctx, now, op, fault),
+            }
         }
         if let Some(gate) = &mut self.gate {
             gate.say_refused(ctx);
@@ -560,6 +565,7 @@ fn may_be_refused(op: &Op) -> bool {
             | OpKind::Presence(_)
             | OpKind::Members(_)
             | OpKind::History(_)
+            | OpKind::Backend(_)
     );
     asks && op.head.conn != NOBODY
 }

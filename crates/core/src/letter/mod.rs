@@ -15,6 +15,7 @@ pub(crate) use to_edge::{Delivery, Encoded, Exclusion, Joined, NewestState, Slic
 
 use std::sync::Arc;
 
+use crate::backend::{Found, Query};
 use crate::id::ClientId;
 use crate::store::HomeName;
 
@@ -44,6 +45,10 @@ pub(crate) enum Letter {
     News(Box<News>),
     /// A session that was at home on the other shard has another node.
     SessionTaken(SessionTaken),
+    /// A backend asks this of all shards: the question's number, and what is asked.
+    Query(Box<(u32, Query)>),
+    /// What one of them has found.
+    Found(Box<(u32, Found)>),
     /// Bytes of deliveries that the sender of this has taken over: the link has room again.
     Credit(usize),
     /// An empty buffer that came from the other shard with a publish.

@@ -7,6 +7,7 @@ use roomcast_protocol::{
 };
 
 use crate::address::NodeNumber;
+use crate::backend::Ask;
 use crate::host::Encoding;
 use crate::id::{ClientId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::identity::Rights;
@@ -40,11 +41,11 @@ pub(crate) struct OpHead {
 }
 
 impl Op {
-    /// Whether it is about a place in the room, so that it is for whoever is the room's home: it names its session.
+    /// Whether it is for whoever is the room's home: it names its session, or is of none.
     pub(crate) fn is_for_any_home(&self) -> bool {
         matches!(
             self.request,
-            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Resume(_)
+            OpKind::Join(_) | OpKind::Leave(_) | OpKind::Resume(_) | OpKind::Backend(_)
         )
     }
 
@@ -82,6 +83,7 @@ impl OpKind {
             OpKind::Publish(publish) => publish.bytes.len(),
             OpKind::Presence(update) => keys(update),
             OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
+            OpKind::Backend(ask) => ask.held(),
             _ => 0,
         }
     }
@@ -120,6 +122,8 @@ pub(crate) enum OpKind {
     Members(MembersPage),
     /// What is newest of the room's state, for a connection that missed some.
     ReadState(ReadState),
+    /// An application's backend asks. Its head has a [`ConnId`](crate::ConnId) that names the question.
+    Backend(Arc<Ask>),
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::ErrorCode;
 
+use crate::backend::Reply;
 use crate::chunk::Chunk;
 use crate::host::Encoding;
 use crate::id::{ConnId, ConnRef, EdgeRoomId, HomeRoomId};
@@ -62,6 +63,11 @@ pub(crate) enum ToEdge {
     ComeBack {
         conn: ConnId,
     },
+    /// What a backend has asked is answered. `None`: it was not done, and is to be asked again.
+    Backend {
+        conn: ConnId,
+        reply: Option<Box<Reply>>,
+    },
     /// What comes next in the log, for a member that is behind. Nothing for who is not in the room.
     LogSlice {
         conn: ConnId,
@@ -96,6 +102,9 @@ impl ToEdge {
             ToEdge::Left { conn, farewell, .. } => (chunk(farewell), Some(*conn)),
             ToEdge::HomeGone { .. } | ToEdge::Renamed { .. } => (0, None),
             ToEdge::Accepted { conn, .. } | ToEdge::ComeBack { conn } => (0, Some(*conn)),
+            ToEdge::Backend { conn, reply } => {
+                (reply.as_ref().map_or(0, |it| it.held()), Some(*conn))
+            }
             ToEdge::LogSlice {
                 conn, slice: it, ..
             } => (it.as_ref().map_or(0, slice), Some(*conn)),
@@ -105,6 +114,14 @@ impl ToEdge {
             }
         };
         (bytes + size_of::<ToEdge>(), conn)
+    }
+
+    /// The backend's question that it is for.
+    pub(crate) fn question(&self) -> Option<u32> {
+        match self {
+            ToEdge::Backend { conn, .. } | ToEdge::ComeBack { conn } => conn.question(),
+            _ => None,
+        }
     }
 }
 

@@ -285,6 +285,15 @@ impl Producers {
         });
     }
 
+    /// The only message of somebody who is in no room was logged at `offset`. It is known as long as that is kept.
+    pub fn logged_once(&mut self, client: ClientId, offset: u64) {
+        self.change(&client, |known| {
+            known.offset = offset;
+            known.answer(Answer::Logged(offset));
+            known.present = false;
+        });
+    }
+
     /// A number was given up by its client, and won't come. Nothing happens where it was used up before.
     pub fn skip(&mut self, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.check(client, seq);

@@ -37,6 +37,9 @@ pub(super) struct Log {
 /// Logs by a number of each: an entry is taken out when its log moves or goes.
 pub(super) type Ordered = BTreeSet<(u64, u32)>;
 
+/// Exits after which those of whom nothing is kept are looked for.
+const EXITS: usize = 64;
+
 /// Its share of the tables, at the time when they have just grown: a slot, a name, and a place in each order.
 const TABLES: usize = 2 * 16 + 60 + 2 * 40;
 
@@ -94,6 +97,37 @@ impl Log {
             self.producers.logged(client, offset);
         }
         Appended::Done(Completion { offset, timestamp })
+    }
+
+    /// Appends an event, unless one was appended with this id.
+    pub(super) fn append_once(
+        &mut self,
+        now: Now,
+        once: ClientId,
+        record: &Record<'_>,
+    ) -> Appended {
+        match self.producers.check(once, 1) {
+            Verdict::Next => {}
+            known => return Appended::Known(known),
+        }
+        let appended = self.append(now, None, record);
+        if let Appended::Done(completion) = appended {
+            self.producers.logged_once(once, completion.offset);
+            // Each of whom something is kept has an event: the others are looked for when they are as many.
+            if self.producers.absent() > 2 * self.events.len() + EXITS {
+                self.producers.forget(self.events.first());
+            }
+        }
+        appended
+    }
+
+    /// A client has left: those of whom nothing is kept are looked for at times.
+    pub(super) fn forget_exits(&mut self) {
+        self.exits += 1;
+        if self.exits >= EXITS + self.producers.len() {
+            self.exits = 0;
+            self.producers.forget(self.events.first());
+        }
     }
 
     /// Takes in an event that was logged before, at the time that it says. One that does not come behind the last one

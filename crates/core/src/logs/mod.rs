@@ -15,8 +15,6 @@ use crate::log::{Completion, Epoch, EventLog, Logged, Producer, Record, Retentio
 use crate::time::Now;
 use log::{Log, Ordered};
 
-/// Exits after which those of whom nothing is kept are looked for.
-const EXITS: usize = 64;
 /// Logs that are looked at in one turn.
 const LOOKS: usize = 64;
 
@@ -390,6 +388,25 @@ impl Logs {
         Some(appended)
     }
 
+    /// The same of somebody who is in no room, and has only this event: it is logged once, as long as the log keeps it.
+    /// The record has no `seq`.
+    pub fn append_once(
+        &mut self,
+        now: Now,
+        log: LogId,
+        once: ClientId,
+        record: &Record<'_>,
+    ) -> Option<Appended> {
+        let LogId(slot) = log;
+        let append = |log: &mut Log| (log.append_once(now, once, record), log.is_misplaced());
+        let (appended, is_misplaced) = self.change(slot, append)?;
+        if is_misplaced {
+            self.place(now, slot);
+        }
+        self.evict();
+        Some(appended)
+    }
+
     /// Microseconds at which something of a log ages out: call [`Logs::sweep`] then.
     pub fn next_wake(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)
@@ -409,11 +426,7 @@ impl Logs {
         self.change(log.0, |log| {
             let first = log.events.first();
             log.producers.exit(client, first);
-            log.exits += 1;
-            if log.exits >= EXITS + log.producers.len() {
-                log.exits = 0;
-                log.producers.forget(first);
-            }
+            log.forget_exits();
         });
     }
 

@@ -3,9 +3,12 @@
 use std::io::IoSlice;
 use std::ops::{Index, IndexMut};
 
+use roomcast_core::backend::Reply;
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{Access, ConnId, Encoding, Now, Origin, Shard, ShardAddress, ShardMessage};
+use roomcast_core::{
+    Access, ConnId, Encoding, Now, Origin, QuestionId, Shard, ShardAddress, ShardMessage,
+};
 use roomcast_protocol::Format;
 
 use super::SimHost;
@@ -94,6 +97,7 @@ pub struct Machine<'a> {
     pub sockets: &'a mut [Socket],
     pub links: &'a mut [Link],
     pub post: &'a mut Vec<Posted>,
+    pub replies: &'a mut Vec<(usize, QuestionId, Reply)>,
 }
 
 /// Letters for a shard of another node, and the shard that they are from.
@@ -133,6 +137,10 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
 
     fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
         self.post.push((self.index as u16, to, letters));
+    }
+
+    fn answer(&mut self, question: QuestionId, reply: Reply) {
+        self.replies.push((self.index, question, reply));
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved<Client>) {

@@ -13,12 +13,13 @@ mod machine;
 
 use std::sync::Arc;
 
+use roomcast_core::backend::Reply;
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::store::{NoStore, Store};
 use roomcast_core::{
     BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory, Notice,
-    Now, Origin, Received, Rights, Rooms, ShardConfig, TokenFault,
+    Now, Origin, QuestionId, Received, Rights, Rooms, ShardConfig, TokenFault,
 };
 use serde_json::Value;
 
@@ -140,6 +141,8 @@ pub struct Node<S: Store = NoStore> {
     pub slow_links: u64,
     /// Letters for other nodes.
     pub post: Vec<Posted>,
+    /// What backends were answered, by the shards that they had asked.
+    pub replies: Vec<(usize, QuestionId, Reply)>,
     /// Where the next connections come from.
     pub origin: Origin,
 }
@@ -224,6 +227,7 @@ pub fn node_with_key<S: Store>(
         random: Random(seed ^ 0xABCD),
         slow_links: 0,
         post: Vec::new(),
+        replies: Vec::new(),
         origin: Origin::NONE,
     }
 }
@@ -331,6 +335,7 @@ impl<S: Store> Node<S> {
             sockets: &mut self.sockets,
             links: &mut self.links,
             post: &mut self.post,
+            replies: &mut self.replies,
         };
         self.shards.0[index].turn(now, &mut machine)
     }

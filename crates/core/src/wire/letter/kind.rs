@@ -32,6 +32,7 @@ kinds! {
     PRESENCE = 11, V1;
     MEMBERS = 12, V1;
     READ_STATE = 13, V1;
+    BACKEND = 20, V2;
 
     DELIVER = 32, V1;
     JOINED = 33, V1;
@@ -45,6 +46,7 @@ kinds! {
     COME_BACK = 41, V1;
     HOME_GONE = 42, V1;
     RENAMED = 43, V1;
+    BACKEND_REPLY = 50, V2;
 
     DIRECT = 64, V1;
     RECEIPT = 65, V1;
@@ -56,6 +58,8 @@ kinds! {
     SESSION_TAKEN = 71, V1;
     WANTED = 72, V1;
     WHOSE = 73, V1;
+    QUERY = 80, V2;
+    FOUND = 81, V2;
 }
 
 /// The version that a node needs to understand a letter.

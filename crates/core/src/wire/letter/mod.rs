@@ -28,6 +28,7 @@
 //! A room's hash is not written: the reader makes it anew. Nor is the node on which a sender knows its home. Times are written as ages, since each node has its own clock;
 //! the time on the way is not in them.
 
+mod backend;
 mod direct;
 mod kind;
 mod op;
@@ -97,6 +98,8 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::Credit(bytes) => out.size(*bytes),
         Letter::HomeGone(room) | Letter::Wanted(room) => out.text(room),
         Letter::Whose(whose) => write_whose(out, whose),
+        Letter::Query(query) => backend::write_query(out, query),
+        Letter::Found(found) => backend::write_found(out, found),
         Letter::Spare(_) => {}
     });
 }
@@ -115,6 +118,8 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::HomeGone(_) => kind::GATEWAY_HOME_GONE,
         Letter::Wanted(_) => kind::WANTED,
         Letter::Whose(_) => kind::WHOSE,
+        Letter::Query(_) => kind::QUERY,
+        Letter::Found(_) => kind::FOUND,
         Letter::Spare(_) => return None,
     })
 }
@@ -133,8 +138,12 @@ pub(crate) fn read(
         return Ok(None);
     }
     let letter = match kind {
-        kind::JOIN..=kind::READ_STATE => op::read(kind, &mut body, at).map(Letter::Op),
-        kind::DELIVER..=kind::RENAMED => to_edge::read(kind, &mut body, at).map(Letter::Edge),
+        kind::JOIN..=kind::READ_STATE | kind::BACKEND => {
+            op::read(kind, &mut body, at).map(Letter::Op)
+        }
+        kind::DELIVER..=kind::RENAMED | kind::BACKEND_REPLY => {
+            to_edge::read(kind, &mut body, at).map(Letter::Edge)
+        }
         kind::DIRECT => direct::read_message(&mut body, at).map(|it| Letter::Direct(Box::new(it))),
         kind::RECEIPT => direct::read_receipt(&mut body).map(Letter::Receipt),
         kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),
@@ -144,6 +153,8 @@ pub(crate) fn read(
         kind::CREDIT => body.varint().map(Letter::Credit),
         kind::GATEWAY_HOME_GONE => body.text().map(|room| Letter::HomeGone(room.into())),
         kind::WANTED => body.text().map(|room| Letter::Wanted(room.into())),
+        kind::QUERY => backend::read_query(&mut body).map(|it| Letter::Query(Box::new(it))),
+        kind::FOUND => backend::read_found(&mut body).map(|it| Letter::Found(Box::new(it))),
         kind::WHOSE => read_whose(&mut body).map(|it| Letter::Whose(Box::new(it))),
         _ => return Ok(None),
     };

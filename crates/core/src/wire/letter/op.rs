@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::{Format, HistoryRequest};
 
-use super::{Receiving, Sending, kind};
+use super::{Receiving, Sending, backend, kind};
 use crate::address::NodeNumber;
 use crate::identity::Rights;
 use crate::letter::{
@@ -28,6 +28,7 @@ pub(super) fn kind_of(request: &OpKind) -> u8 {
         OpKind::Presence(_) => kind::PRESENCE,
         OpKind::Members(_) => kind::MEMBERS,
         OpKind::ReadState(_) => kind::READ_STATE,
+        OpKind::Backend(_) => kind::BACKEND,
     }
 }
 
@@ -68,6 +69,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
             write_publish(out, publish);
         }
         OpKind::Presence(update) => out.presence(update),
+        OpKind::Backend(ask) => backend::write_ask(out, ask),
         OpKind::Members(page) => {
             out.varint(page.after);
             out.varint(page.limit);
@@ -119,6 +121,7 @@ pub(super) fn read(
             OpKind::Forbidden(message_type, Rights::from_bits(bytes.u8()?))
         }
         kind::PUBLISH => OpKind::Publish(read_publish(bytes, at, head.seq)?),
+        kind::BACKEND => OpKind::Backend(Arc::new(backend::read_ask(bytes)?)),
         kind::PRESENCE => OpKind::Presence(bytes.presence()?),
         kind::MEMBERS => OpKind::Members(MembersPage {
             after: bytes.varint()?,

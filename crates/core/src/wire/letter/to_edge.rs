@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roomcast_protocol::MAX_NUMBER;
 
-use super::{Receiving, Sending, kind};
+use super::{Receiving, Sending, backend, kind};
 use crate::chunk::Chunk;
 use crate::host::Encoding;
 use crate::id::ConnRef;
@@ -26,6 +26,7 @@ pub(super) fn kind_of(message: &ToEdge) -> u8 {
         ToEdge::ComeBack { .. } => kind::COME_BACK,
         ToEdge::HomeGone { .. } => kind::HOME_GONE,
         ToEdge::Renamed { .. } => kind::RENAMED,
+        ToEdge::Backend { .. } => kind::BACKEND_REPLY,
     }
 }
 
@@ -87,6 +88,10 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             out.varint(*operations);
         }
         ToEdge::ComeBack { conn } => out.number(*conn),
+        ToEdge::Backend { conn, reply } => {
+            out.number(*conn);
+            backend::write_reply(out, sending.version, reply.as_deref());
+        }
         ToEdge::HomeGone { room } => out.text(room),
         ToEdge::Renamed { edge_room, epoch } => {
             out.number(*edge_room);
@@ -169,6 +174,10 @@ pub(super) fn read(
         },
         kind::COME_BACK => ToEdge::ComeBack {
             conn: bytes.number()?,
+        },
+        kind::BACKEND_REPLY => ToEdge::Backend {
+            conn: bytes.number()?,
+            reply: backend::read_reply(bytes)?.map(Box::new),
         },
         kind::HOME_GONE => ToEdge::HomeGone {
             room: bytes.text()?.into(),

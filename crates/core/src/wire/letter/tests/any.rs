@@ -9,6 +9,9 @@ use roomcast_protocol::{
 use super::examples::{HASH_KEY, NOW};
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
+use crate::backend::{
+    Ask, Failure, Found, Publication, Published, Query, Reply, RoomLine, RoomsQuery, SessionLine,
+};
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
 use crate::host::Encoding;
@@ -160,7 +163,7 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 35 {
+        match self.u64() % 39 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
@@ -188,6 +191,16 @@ impl Draw {
             }),
             31 => Letter::HomeGone(self.text().into()),
             32 => Letter::Wanted(self.text().into()),
+            34 => {
+                let ask = OpKind::Backend(Arc::new(self.ask()));
+                self.op(ask)
+            }
+            36 => Letter::Query(Box::new((self.u32(), self.query()))),
+            37 => Letter::Found(Box::new((self.u32(), self.found()))),
+            35 => Letter::Edge(ToEdge::Backend {
+                conn: self.number(),
+                reply: self.maybe(|draw| Box::new(draw.reply())),
+            }),
             33 => {
                 let (node, lease) = (NodeId(self.u64()), self.offset());
                 let home = self.bool().then_some(HomeName { node, lease });
@@ -266,6 +279,79 @@ impl Draw {
             _ => OpKind::ReadState(ReadState {
                 from: self.position(),
                 edge_room: self.number(),
+            }),
+        }
+    }
+
+    fn ask(&mut self) -> Ask {
+        match self.u64() % 4 {
+            0 => Ask::Newer,
+            1 => Ask::Members {
+                after: self.u32(),
+                limit: self.u32(),
+            },
+            2 => Ask::History(HistoryRequest {
+                before: self.offset(),
+                after: self.maybe(Draw::offset),
+                limit: self.u32(),
+            }),
+            _ => Ask::Publish(Publication {
+                message_type: self.message_type(),
+                payload_kind: self.payload_kind(),
+                name: self.text().into(),
+                payload: self.bytes().into(),
+                ephemeral: self.bool(),
+                once: self.maybe(Draw::client),
+            }),
+        }
+    }
+
+    fn query(&mut self) -> Query {
+        match self.u64() % 4 {
+            0 => Query::Newer,
+            1 => Query::Rooms(RoomsQuery {
+                kind: self.text().into(),
+                prefix: self.text().into(),
+                after: self.text().into(),
+                limit: self.u32(),
+            }),
+            2 => Query::Sessions(self.text().into()),
+            _ => Query::Disconnect {
+                user: self.text().into(),
+                reason: self.text().into(),
+            },
+        }
+    }
+
+    fn found(&mut self) -> Found {
+        match self.u64() % 4 {
+            0 => Found::Unknown,
+            1 => Found::Rooms(self.list(|draw| RoomLine {
+                room: draw.text().into(),
+                members: draw.u32(),
+            })),
+            2 => Found::Sessions(self.list(|draw| SessionLine {
+                client: draw.client(),
+                connected: draw.bool(),
+                rooms: draw.list(|draw| draw.text().into()),
+            })),
+            _ => Found::Ended(self.u32()),
+        }
+    }
+
+    fn reply(&mut self) -> Reply {
+        match self.u64() % 3 {
+            1 => Reply::Message(self.bytes().into()),
+            0 => Reply::Published(Published {
+                epoch: Epoch::from_random(self.u64()),
+                offset: self.offset(),
+                timestamp: self.u64() as i64,
+                repeated: self.bool(),
+            }),
+            _ => Reply::Failed(Failure {
+                code: self.error_code(),
+                sentence: self.text().into(),
+                retry_after_ms: self.offset(),
             }),
         }
     }

@@ -8,6 +8,9 @@ use roomcast_protocol::{
 
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
+use crate::backend::{
+    Ask, Failure, Found, Publication, Published, Query, Reply, RoomLine, RoomsQuery, SessionLine,
+};
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
 use crate::host::Encoding;
@@ -364,7 +367,80 @@ fn others() -> Vec<(&'static str, Letter)> {
         session: client(1),
         present: true,
     };
+    let publication = Publication {
+        message_type: MessageType::Event,
+        payload_kind: PayloadKind::Json,
+        name: "shipped".into(),
+        payload: b"{}".as_slice().into(),
+        ephemeral: false,
+        once: Some(ClientId::of_key("shop", "order-1")),
+    };
+    let published = Published {
+        epoch: Epoch::from_random(7),
+        offset: 1_005,
+        timestamp: 1_700_000_000_123,
+        repeated: false,
+    };
+    let failure = Failure {
+        code: ErrorCode::Unavailable,
+        sentence: "later".into(),
+        retry_after_ms: 1_000,
+    };
+    let history = HistoryRequest {
+        before: 0,
+        after: Some(1_000),
+        limit: 50,
+    };
+    let rooms = RoomsQuery {
+        kind: "chat".into(),
+        prefix: "chat:4".into(),
+        after: "chat:41".into(),
+        limit: 100,
+    };
+    let disconnect = Query::Disconnect {
+        user: "user-1".into(),
+        reason: "enough".into(),
+    };
+    let line = RoomLine {
+        room: "chat:42".into(),
+        members: 3,
+    };
+    let session = SessionLine {
+        client: client(1),
+        connected: true,
+        rooms: vec!["chat:42".into()],
+    };
+    let query = |query| Letter::Query(Box::new((9, query)));
+    let found = |found| Letter::Found(Box::new((9, found)));
+    let ask = |ask| op(OpKind::Backend(Arc::new(ask)));
+    let reply = |reply: Option<Reply>| {
+        let (conn, reply) = (conn(5_000), reply.map(Box::new));
+        Letter::Edge(ToEdge::Backend { conn, reply })
+    };
     vec![
+        ("ask_publish", ask(Ask::Publish(publication))),
+        (
+            "ask_members",
+            ask(Ask::Members {
+                after: 100,
+                limit: 20,
+            }),
+        ),
+        ("ask_history", ask(Ask::History(history))),
+        (
+            "reply_message",
+            reply(Some(Reply::Message(b"{}".as_slice().into()))),
+        ),
+        ("query_rooms", query(Query::Rooms(rooms))),
+        ("query_sessions", query(Query::Sessions("user-1".into()))),
+        ("query_disconnect", query(disconnect)),
+        ("found_rooms", found(Found::Rooms(vec![line]))),
+        ("found_sessions", found(Found::Sessions(vec![session]))),
+        ("found_ended", found(Found::Ended(2))),
+        ("found_unknown", found(Found::Unknown)),
+        ("reply_published", reply(Some(Reply::Published(published)))),
+        ("reply_failed", reply(Some(Reply::Failed(failure)))),
+        ("reply_again", reply(None)),
         ("deliver_without", Letter::Edge(ToEdge::Deliver(delivery))),
         ("direct", direct(Recipient::client(client(2)), event)),
         ("direct_to_user", direct(Recipient::User, to_user)),

@@ -1,0 +1,258 @@
+//! What an application's backend asks of rooms, and what it is answered.
+//!
+//! A backend has no connection and no session, and is in no room. What it asks takes the way of all operations, and what
+//! it is answered waits at the room's gate like all that a room says: so *published* means that it is kept.
+
+use std::borrow::Cow;
+
+use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind};
+
+use crate::id::ClientId;
+use crate::log::Epoch;
+
+/// What a backend asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Something of the home of this room, whose name is good.
+    Room(Box<str>, Ask),
+    /// A direct message: it is kept for its recipient. Not an ephemeral one.
+    Direct(Recipient, Publication),
+    /// Something of all shards of all nodes.
+    All(Query),
+}
+
+/// Whom a direct message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// One session.
+    Client(ClientId),
+    /// All sessions of a user.
+    User(Box<str>),
+}
+
+/// What all shards are asked, each about what it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// Rooms that have members, in the order of their names.
+    Rooms(RoomsQuery),
+    /// The sessions of a user.
+    Sessions(Box<str>),
+    /// The sessions of a user end, and their connections are closed.
+    Disconnect {
+        /// The user.
+        user: Box<str>,
+        /// Why, as the close frame says it: at most [`LONGEST_REASON`] bytes.
+        reason: Box<str>,
+    },
+    /// Something that this version does not know.
+    Newer,
+}
+
+/// Bytes of a reason in a close frame.
+pub const LONGEST_REASON: usize = 80;
+
+/// Which rooms are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomsQuery {
+    /// Of this kind alone; empty: of all.
+    pub kind: Box<str>,
+    /// Whose names begin so.
+    pub prefix: Box<str>,
+    /// Whose names come behind this one.
+    pub after: Box<str>,
+    /// So many at most.
+    pub limit: u32,
+}
+
+/// What is asked of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Everybody in the room gets this, and its log keeps it. A room that is not there is opened for it.
+    Publish(Publication),
+    /// A page of its members.
+    Members {
+        /// Members with a greater `player_num`.
+        after: u32,
+        /// At most so many; 0 leaves it to the room.
+        limit: u32,
+    },
+    /// A page of its log.
+    History(HistoryRequest),
+    /// Something that this version does not know. It is answered with [`ErrorCode::NotSupported`].
+    Newer,
+}
+
+impl Question {
+    /// Bytes that it holds while it waits.
+    pub(crate) fn held(&self) -> usize {
+        let more = match self {
+            Question::Room(room, ask) => room.len() + ask.held(),
+            Question::Direct(_, publication) => publication.held(),
+            Question::All(_) => 0,
+        };
+        size_of::<Question>() + more
+    }
+}
+
+impl Publication {
+    fn held(&self) -> usize {
+        self.name.len() + self.payload.len()
+    }
+}
+
+impl Ask {
+    /// Bytes that it holds while it waits.
+    pub(crate) fn held(&self) -> usize {
+        let more = match self {
+            Ask::Publish(publication) => publication.held(),
+            Ask::Members { .. } | Ask::History(_) | Ask::Newer => 0,
+        };
+        size_of::<Ask>() + more
+    }
+
+    /// Whether it may be done twice without anybody noticing: it is asked again where it may have been done.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Ask::Publish(publication) => publication.once.is_some() || publication.ephemeral,
+            Ask::Members { .. } | Ask::History(_) | Ask::Newer => true,
+        }
+    }
+}
+
+/// A message that comes from no member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// `CHAT` or `EVENT`.
+    pub message_type: MessageType,
+    /// What the payload is.
+    pub payload_kind: PayloadKind,
+    /// The event's name; empty for a chat.
+    pub name: Box<str>,
+    /// The payload, good for its kind: JSON is one value, a text is UTF-8.
+    pub payload: Box<[u8]>,
+    /// It has no offset, and no log keeps it.
+    pub ephemeral: bool,
+    /// Whose it is among those that are published once: [`ClientId::of_key`]. A room's log that has an event of this one
+    /// answers with the place of that event. Not with `ephemeral`.
+    pub once: Option<ClientId>,
+}
+
+/// What a backend is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is published.
+    Published(Published),
+    /// A message of the protocol in JSON, as a client would get it.
+    Message(Box<[u8]>),
+    /// A direct message is in so many inboxes, and could not be put into so many others.
+    Sent {
+        /// Inboxes that have it.
+        stored: u32,
+        /// Sessions that are gone, or can't take more.
+        failed: u32,
+    },
+    /// Rooms, in the order of their names.
+    Rooms {
+        /// The first ones.
+        rooms: Vec<RoomLine>,
+        /// There are more behind the last of them.
+        more: bool,
+    },
+    /// A user's sessions.
+    Sessions(Vec<SessionLine>),
+    /// So many sessions ended.
+    Disconnected(u32),
+    /// It was not done, or it is not known whether it was.
+    Failed(Failure),
+}
+
+impl Reply {
+    /// Bytes that it holds while it waits.
+    pub(crate) fn held(&self) -> usize {
+        let more = match self {
+            Reply::Message(message) => message.len(),
+            Reply::Published(_)
+            | Reply::Sent { .. }
+            | Reply::Rooms { .. }
+            | Reply::Sessions(_)
+            | Reply::Disconnected(_) => 0,
+            Reply::Failed(failure) => failure.sentence.len(),
+        };
+        size_of::<Reply>() + more
+    }
+}
+
+/// A room that is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomLine {
+    /// Its name.
+    pub room: Box<str>,
+    /// Players in it.
+    pub members: u32,
+}
+
+/// A session that is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLine {
+    /// Its id.
+    pub client: ClientId,
+    /// Whether it has a connection. If not, it waits for its client to come back.
+    pub connected: bool,
+    /// The rooms that it is in.
+    pub rooms: Vec<Box<str>>,
+}
+
+/// What one shard says to a [`Query`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Rooms(Vec<RoomLine>),
+    Sessions(Vec<SessionLine>),
+    Ended(u32),
+    /// It does not know the question.
+    Unknown,
+}
+
+/// Where an event is in its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The log's name.
+    pub epoch: Epoch,
+    /// The event's place in it; 0 of an ephemeral one.
+    pub offset: u64,
+    /// Milliseconds since the Unix epoch; 0 where it was published before.
+    pub timestamp: i64,
+    /// It was published before, with the same [`Publication::once`].
+    pub repeated: bool,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason.
+    pub code: ErrorCode,
+    /// The same in words.
+    pub sentence: Cow<'static, str>,
+    /// Milliseconds after which it may be done; 0 where waiting does not help.
+    pub retry_after_ms: u64,
+}
+
+impl Failure {
+    pub(crate) fn new(code: ErrorCode, sentence: &'static str) -> Failure {
+        Failure {
+            code,
+            sentence: Cow::Borrowed(sentence),
+            retry_after_ms: 0,
+        }
+    }
+
+    pub(crate) fn unavailable(sentence: &'static str) -> Failure {
+        Failure {
+            retry_after_ms: 1_000,
+            ..Failure::new(ErrorCode::Unavailable, sentence)
+        }
+    }
+}
+
+/// A shard has as many questions without an answer as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
