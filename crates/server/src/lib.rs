@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+mod api;
 pub mod auth;
 mod builder;
 mod clock;
@@ -41,6 +42,7 @@ mod shard;
 mod shutdown;
 mod tls;
 
+pub use api::openapi;
 pub use builder::ServerBuilder;
 pub use error::ServerError;
 pub use memory::CountingAllocator;

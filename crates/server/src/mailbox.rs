@@ -2,19 +2,29 @@
 //!
 //! Each pair of shards has a queue of its own, so that two senders never wait for each other. What is in a queue is
 //! bounded by its senders: deliveries by the core's link window, operations by the connections' publish windows,
-//! newcomers by [`Mailbox::NEWCOMERS`].
+//! newcomers by [`Mailbox::NEWCOMERS`], what backends ask by [`Mailbox::QUESTIONS`].
 
 mod bell;
 
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roomcast_core::ShardMessage;
+use roomcast_core::backend::{self, Reply};
+use tokio::sync::oneshot;
 
 use crate::handover::{Shards, Upgraded};
 use crate::shard::order::Order;
 use crate::shard::socket::Moved;
 use bell::Bell;
+
+/// What a backend asks, and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) asked: backend::Question,
+    pub(crate) to: oneshot::Sender<Reply>,
+}
 
 /// Where other threads put what a shard is to do.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub(crate) struct Mailbox {
     letters: Box<[Mutex<Vec<ShardMessage>>]>,
     newcomers: Mutex<Vec<Upgraded>>,
     orders: Mutex<Vec<Order>>,
+    /// What backends ask.
+    questions: Mutex<Vec<Question>>,
     /// Connections of other shards whose sessions live here: as many as have said `hello` in a turn.
     moved: Mutex<Vec<Moved>>,
     /// Newcomers in the queue and connections of the shard.
@@ -35,6 +47,9 @@ impl Mailbox {
     /// Newcomers that may wait for the shard's next turn.
     const NEWCOMERS: usize = 1_024;
 
+    /// Questions that may wait for the shard's next turn.
+    const QUESTIONS: usize = 4_096;
+
     /// A mailbox for the shard that sleeps on the waker's poll, one of `count` shards.
     pub(crate) fn new(waker: mio::Waker, count: u16) -> Mailbox {
         Mailbox {
@@ -42,6 +57,7 @@ impl Mailbox {
             letters: (0..count).map(|_| Mutex::default()).collect(),
             newcomers: Mutex::default(),
             orders: Mutex::default(),
+            questions: Mutex::default(),
             moved: Mutex::default(),
             load: AtomicUsize::new(0),
             open: AtomicBool::new(true),
@@ -72,6 +88,23 @@ impl Mailbox {
     pub(crate) fn order(&self, order: Order) {
         lock(&self.orders).push(order);
         self.bell.ring();
+    }
+
+    /// Asks the shard a backend's question. False: too many wait, or it is closed.
+    fn ask(&self, question: Question) -> bool {
+        let mut questions = lock(&self.questions);
+        if questions.len() >= Mailbox::QUESTIONS || !self.open.load(Ordering::Relaxed) {
+            return false;
+        }
+        questions.push(question);
+        drop(questions);
+        self.bell.ring();
+        true
+    }
+
+    /// For the shard: takes what backends ask.
+    pub(crate) fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut *lock(&self.questions))
     }
 
     /// Puts a newcomer into the queue, or gives it back when the queue is full or closed.
@@ -113,6 +146,8 @@ impl Mailbox {
     pub(crate) fn close(&self) {
         let mut newcomers = lock(&self.newcomers);
         self.open.store(false, Ordering::Relaxed);
+        // Whoever has asked hears that there is no answer.
+        lock(&self.questions).clear();
         let mut moved = lock(&self.moved);
         let dropped = newcomers.len() + moved.len();
         self.load.fetch_sub(dropped, Ordering::Relaxed);
@@ -175,6 +210,22 @@ impl Mailboxes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Mailbox>> {
         self.all.iter()
+    }
+
+    /// Asks something; nothing where there is no room for the question. The same shard is asked about the same room or
+    /// user, so that questions keep their order.
+    pub(crate) fn ask(
+        &self,
+        about: &str,
+        asked: backend::Question,
+    ) -> Option<oneshot::Receiver<Reply>> {
+        let mut hasher = std::hash::DefaultHasher::new();
+        about.hash(&mut hasher);
+        let at = hasher.finish() % self.all.len().max(1) as u64;
+        let (to, reply) = oneshot::channel();
+        let question = Question { asked, to };
+        let mailbox = self.all.get(at as usize)?;
+        mailbox.ask(question).then_some(reply)
     }
 
     pub(crate) fn count(&self) -> u16 {

@@ -11,6 +11,7 @@ use roomcast_core::settings::Settings;
 use roomcast_core::store::NoStore;
 use roomcast_core::{Kinds, hash_key, session_key};
 
+use crate::api::{self, Api, ApiStats};
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, Engine as EngineSetting};
@@ -63,6 +64,9 @@ impl Server {
             .map_err(ServerError::Keys)?;
         let tls =
             Acceptor::load(&self.config.tls).map_err(|(_, it)| ServerError::Certificate(it))?;
+        let reload_interval = self.config.auth.reload_interval;
+        let api_keys = api::Keys::load(&self.config.api_keys, reload_interval)
+            .map_err(|problem| ServerError::Keys(problem.message))?;
         let bound = Bound::bind(&self.config)?;
         let count = self.config.server.shards().clamp(1, MOST_SHARDS) as u16;
         let mut polls = Vec::new();
@@ -98,6 +102,7 @@ impl Server {
             authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
         });
+        let api_stats = Arc::new(ApiStats::default());
         let mut running = RunningServer {
             addresses: bound
                 .addresses()
@@ -111,6 +116,7 @@ impl Server {
                 bound.stats(),
                 bound.admission(),
                 engine.as_ref().map(|it| Arc::clone(it.status())),
+                &api_stats,
             )),
             mailboxes: Arc::clone(&mailboxes),
             engine,
@@ -139,6 +145,12 @@ impl Server {
             running.threads.push(thread?);
         }
         let registry = Arc::clone(&running.registry);
+        let api = Api::new(
+            &self.config,
+            Arc::new(api_keys),
+            Arc::clone(&mailboxes),
+            api_stats,
+        );
         let services = Services {
             shards: mailboxes as Arc<dyn Shards>,
             metrics: Box::new(move || registry.render()),
@@ -147,6 +159,7 @@ impl Server {
             authority,
             tls,
             hangup,
+            api,
         };
         running.http = Some(bound.serve(&self.config, services)?);
         Ok(running)

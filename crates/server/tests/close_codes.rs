@@ -6,6 +6,8 @@
 #[path = "../../protocol/tests/common/mod.rs"]
 mod codec;
 mod common;
+#[path = "common/http.rs"]
+mod http;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -15,7 +17,7 @@ use common::{address, eventually, metric, start};
 use roomcast_protocol::{CloseCode, Format};
 use roomcast_server::RunningServer;
 use roomcast_server::auth::{NewToken, Signer};
-use roomcast_server::config::Config;
+use roomcast_server::config::{ApiKey, Config, Right};
 use roomcast_websocket::{Opcode, frame};
 use wire::{Wire, close_frame, masked};
 
@@ -312,13 +314,38 @@ fn a_token_that_is_not_good_or_has_ended_ends_the_connection() {
     }
 }
 
+#[test]
+fn a_user_whom_the_application_sends_away_is_told_so() {
+    const KEY: &str = "a-key-that-may-do-everything-1234567890";
+    let server = start(|config| {
+        config.auth.hs256_secret = SECRET.to_owned().into();
+        config.api_keys = vec![ApiKey {
+            name: "all".to_owned(),
+            key: KEY.to_owned().into(),
+            rights: vec![Right::Moderate],
+            ..ApiKey::default()
+        }];
+    });
+    let bearer = format!("authorization: Bearer {KEY}");
+    for format in FORMATS {
+        let mut wire = Wire::open(address(&server), format);
+        let hello = serde_json::json!({"type": "hello", "payload": {"token": token(SECRET, 60)}});
+        wire.send(&hello.to_string());
+        wire.expect("welcome");
+        let path = "/api/v1/users/u7/disconnect";
+        let answer = http::request(address(&server), "POST", path, &[&bearer], "{}");
+        assert_eq!(answer.body, serde_json::json!({"sessions": 1}));
+        closes(&mut wire, 4503, "an application's word");
+    }
+}
+
 /// What the document lists is sent, and what is sent is listed: whoever adds a code shows here how it comes about.
 #[test]
 fn every_code_of_the_document_is_sent() {
     let mut seen: BTreeSet<u16> = BREACHES.iter().map(|(code, ..)| *code).collect();
     // By the tests above.
     seen.extend([
-        1000, 1001, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4007, 4008, 4500, 4501, 4502,
+        1000, 1001, 1003, 4000, 4001, 4002, 4003, 4004, 4005, 4007, 4008, 4500, 4501, 4502, 4503,
     ]);
     seen.insert(SENT_ELSEWHERE);
     let all: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.code()).collect();

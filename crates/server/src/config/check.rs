@@ -18,6 +18,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     addresses(&loaded.config, &mut found);
     auth(&loaded.config, &mut found);
     tls(&loaded.config, &mut found);
+    api(&loaded.config, &mut found);
     timings(&loaded.config, &mut found);
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
@@ -97,6 +98,27 @@ fn auth(config: &Config, found: &mut Found<'_>) {
 fn tls(config: &Config, found: &mut Found<'_>) {
     if let Some((setting, message)) = crate::tls::problem(&config.tls) {
         found.push(&[setting, "tls.certificate_path", "tls.key_path"], message);
+    }
+}
+
+/// Keys are read here too, as those for tokens.
+fn api(config: &Config, found: &mut Found<'_>) {
+    if let Err(problem) = crate::api::Keys::load(&config.api_keys, config.auth.reload_interval) {
+        found.push(&[&problem.setting], problem.message);
+    }
+    if config.api_keys.is_empty() && !config.api.listen.is_empty() {
+        let message = "api.listen is set, and nobody has a key for the API: add an [api_keys.NAME] with a key and rights";
+        found.push(&["api.listen"], message.to_owned());
+    }
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    let others = config.server.listen.iter().chain(&config.admin.listen);
+    seen.extend(others);
+    for &address in &config.api.listen {
+        if address.port() != 0 && seen.contains(&address) {
+            let message = format!("api.listen has \"{address}\" in it, which is there twice");
+            found.push(&["api.listen"], message);
+        }
+        seen.push(address);
     }
 }
 

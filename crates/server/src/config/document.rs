@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use roomcast_core::settings::Kind;
 
-use super::keys::{KIND_KEYS, Key, SECTIONS};
+use super::keys::{API_KEY_KEYS, KIND_KEYS, Key, SECTIONS};
 use super::load::Loaded;
 use super::raw::quoted;
 use super::source::Source;
-use super::{Config, exit};
+use super::{ApiKey, Config, exit};
 
 /// `docs/configuration.md`: every key with its default, what it takes and what it means.
 pub fn reference() -> String {
@@ -35,6 +35,15 @@ pub fn reference() -> String {
     for key in KIND_KEYS {
         table_row(&mut out, key, &mut Kind::default());
     }
+    put(
+        &mut out,
+        format_args!(
+            "\n## `[api_keys.NAME]`\n\n{ABOUT_API_KEYS}\n{API_KEYS_EXAMPLE}\n{TABLE_HEAD}"
+        ),
+    );
+    for key in API_KEY_KEYS {
+        table_row(&mut out, key, &mut ApiKey::default());
+    }
     out
 }
 
@@ -54,6 +63,16 @@ pub fn example() -> String {
     put(&mut out, format_args!("[kinds.default]\n"));
     for key in KIND_KEYS {
         example_key(&mut out, key, &mut Kind::default());
+    }
+    put(&mut out, format_args!("\n"));
+    comment(&mut out, ABOUT_API_KEYS);
+    put(&mut out, format_args!("# [api_keys.shop]\n"));
+    for key in API_KEY_KEYS {
+        put(&mut out, format_args!("\n"));
+        comment(&mut out, key.about);
+        comment(&mut out, &format!("Takes {}.", key.field.takes()));
+        let default = key.field.show(&mut ApiKey::default());
+        put(&mut out, format_args!("# {} = {default}\n", key.name));
     }
     out
 }
@@ -81,6 +100,13 @@ impl Loaded {
             let table = format!("kinds.{}", kind.name);
             for key in KIND_KEYS {
                 self.report_key(&mut out, &table, key, kind);
+            }
+        }
+        for api_key in &mut config.api_keys {
+            put(&mut out, format_args!("\n[api_keys.{}]\n", api_key.name));
+            let table = format!("api_keys.{}", api_key.name);
+            for key in API_KEY_KEYS {
+                self.report_key(&mut out, &table, key, api_key);
             }
         }
         out
@@ -168,6 +194,17 @@ of kind `arena`, and a room whose name has no `:` is of kind `default`. A kind t
 set. A kind that is not in the file takes all of it from there, unless `rooms.refuse_unknown_kinds` is set. `log` is here \
 the log of a room: its newest events.";
 
+const ABOUT_API_KEYS: &str = "Keys for the API: who may use it, and for what. NAME is what logs call the key. Give each \
+backend a key of its own: two keys may be valid while one is replaced by the other. See docs/api.md.";
+
+const API_KEYS_EXAMPLE: &str = "
+```text
+[api_keys.shop]
+key_path = \"/etc/roomcast/shop.key\"
+rights = [\"publish\"]
+```
+";
+
 const KINDS_EXAMPLE: &str = "
 ```toml
 [kinds.arena]
@@ -223,7 +260,7 @@ too.
 - **From a file**: `ROOMCAST_SECTION_KEY_FILE` names a file that holds the value. Container platforms hand over secrets in
   this way.
 - **Keys of a kind** are `ROOMCAST_KINDS_NAME_KEY` and `--set kinds.NAME.KEY=VALUE`. The name of a kind that a variable sets
-  is in lower case.
+  is in lower case. So it is with `[api_keys.NAME]`.
 
 ## Load tests
 

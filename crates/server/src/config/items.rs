@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{AllowedOrigin, HostName, Secret};
+use super::{AllowedOrigin, HostName, Right, Secret};
 use crate::auth::Algorithm;
 
 /// `127.0.0.1:8080`, `[::1]:8080`.
@@ -100,6 +100,21 @@ pub(super) fn redis_url(text: &str) -> Result<Secret, String> {
 /// `HS256`, `RS256`, `ES256` or `EdDSA`.
 pub(super) fn algorithm(text: &str) -> Result<Algorithm, String> {
     Algorithm::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
+}
+
+/// What a key of the API may be used for.
+pub(super) fn right(text: &str) -> Result<Right, String> {
+    Right::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
+}
+
+/// The name of a key of the API, as logs show it.
+pub(super) fn api_key_name(name: &str) -> Result<(), &'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match name.len() {
+        1..=64 if name.chars().all(plain) => Ok(()),
+        1..=64 => Err("has other characters than letters, digits, `_` and `-`"),
+        _ => Err("is empty or longer than 64 bytes"),
+    }
 }
 
 /// The name of a kind: the part of a room's name before the first `:`.

@@ -19,6 +19,8 @@ pub struct Listener {
     pub anonymous: Anonymous,
     /// Whether its connections have TLS.
     pub tls: bool,
+    /// Whether the API for backends is served, if a key for it is set.
+    pub api: bool,
     /// Whether only this machine can reach it.
     pub loopback: bool,
     /// Whether the server may start without it: `[::1]` by default, which a machine without IPv6 lacks.
@@ -44,6 +46,8 @@ pub enum Role {
     Main,
     /// `admin.listen`
     Admin,
+    /// `api.listen`
+    Api,
 }
 
 /// Who is served `/metrics`.
@@ -68,7 +72,8 @@ impl Metrics {
 }
 
 impl Config {
-    /// The listeners to open and what each offers. `/ws`, `/healthz` and `/readyz` are on all of them.
+    /// The listeners to open and what each offers. `/healthz` and `/readyz` are on all of them, `/ws` on all but those of
+    /// `api.listen`.
     pub fn listeners(&self) -> Vec<Listener> {
         let server = &self.server;
         let own_admin = !self.admin.listen.is_empty();
@@ -83,6 +88,7 @@ impl Config {
                 metrics: Metrics::new(server.metrics, private),
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
                 tls: self.tls.is_on(),
+                api: self.api.listen.is_empty(),
                 loopback,
                 optional: preset && address.is_ipv6(),
             }
@@ -96,11 +102,23 @@ impl Config {
                 metrics: Metrics::Everybody,
                 anonymous: self.auth.anonymous(loopback, server.public_demo),
                 tls: false,
+                api: false,
                 loopback,
                 optional: false,
             }
         });
-        main.chain(admin).collect()
+        let api = self.api.listen.iter().map(|&address| Listener {
+            address,
+            role: Role::Api,
+            pages: false,
+            metrics: Metrics::Nobody,
+            anonymous: Anonymous::Nobody,
+            tls: self.tls.is_on(),
+            api: true,
+            loopback: is_loopback(address.ip()),
+            optional: false,
+        });
+        main.chain(admin).chain(api).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::file::{self, Entry};
 use super::keys::{self, Found, Key};
 use super::raw::Raw;
 use super::source::{Problem, Problems, Source};
-use super::{Config, check, environment, items, suggest};
+use super::{ApiKey, Config, check, environment, items, suggest};
 
 /// Where a configuration is read from. The default reads nothing.
 #[derive(Clone, Debug, Default)]
@@ -141,8 +141,12 @@ fn entry_of_flag(flag: &Flag) -> Entry {
 /// Applies all entries in order. Kinds come last and `default` first among them, as the others begin with its settings.
 fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
     let mut kinds: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    let mut api_keys: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         match &*entry.path {
+            [table, name, ..] if table == "api_keys" => {
+                api_keys.entry(name).or_default().push(entry);
+            }
             [kinds_table, kind, ..] if kinds_table == "kinds" => {
                 kinds.entry(kind).or_default().push(entry);
             }
@@ -173,6 +177,38 @@ fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
         }
         loaded.config.kinds.push(kind);
     }
+    for (name, entries) in api_keys {
+        let mut key = ApiKey {
+            name: name.to_owned(),
+            ..ApiKey::default()
+        };
+        if let (Err(wrong), Some(first)) = (items::api_key_name(name), entries.first()) {
+            let message = format!("the name of the key {name:?} {wrong}");
+            problems.push(Problem {
+                source: first.source.clone(),
+                message,
+            });
+            continue;
+        }
+        for entry in entries {
+            apply_to_api_key(&mut key, entry, &mut loaded.sources, problems);
+        }
+        loaded.config.api_keys.push(key);
+    }
+}
+
+fn apply_to_api_key(
+    api_key: &mut ApiKey,
+    entry: &Entry,
+    sources: &mut BTreeMap<String, Source>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(value) = &entry.value else { return };
+    let outcome = match keys::find(&entry.path) {
+        Some(Found::OfApiKey(key)) => set(key, api_key, &entry.path, value),
+        _ => Err(unknown(&entry.path, value)),
+    };
+    note(outcome, entry, sources, problems);
 }
 
 fn apply_one(loaded: &mut Loaded, entry: &Entry, problems: &mut Vec<Problem>) {
@@ -245,7 +281,7 @@ fn unknown(path: &[String], value: &Raw) -> String {
         let sections = keys::SECTIONS
             .iter()
             .map(|section| section.name)
-            .chain(["kinds"]);
+            .chain(["kinds", "api_keys"]);
         return match suggest::closest(&name, sections) {
             Some(close) => format!("unknown table [{name}]; did you mean [{close}]?"),
             None => format!("unknown table [{name}]"),

@@ -27,6 +27,7 @@ mod suggest;
 mod tests;
 mod units;
 
+pub use crate::api::{ApiKey, ApiSettings, Right};
 pub use crate::auth::{Anonymous, AuthSettings, Secret};
 pub use banner::{banner, own_addresses};
 pub use cluster::ClusterSettings;

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
 use super::{
-    AllowedOrigin, AuthSettings, ClusterSettings, HostName, RedisSettings, Secret, machine,
+    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, RedisSettings,
+    Secret, machine,
 };
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
@@ -25,6 +26,10 @@ pub struct Config {
     pub http: Http,
     /// `[auth]`: keys for tokens, and who needs none.
     pub auth: AuthSettings,
+    /// `[api]`: the API for an application's backend.
+    pub api: ApiSettings,
+    /// `[api_keys.NAME]`: who may use it; none: it is off.
+    pub api_keys: Vec<ApiKey>,
     /// `[limits]`: how many connections are let in.
     pub limits: ConnectionLimits,
     /// `[batcher]`: when what waits for a connection is written.
@@ -57,6 +62,8 @@ impl Default for Config {
             tls: TlsSettings::default(),
             http: Http::default(),
             auth: AuthSettings::default(),
+            api: ApiSettings::default(),
+            api_keys: Vec::new(),
             limits: ConnectionLimits::default(),
             batcher: Batcher::default(),
             socket: Socket::default(),

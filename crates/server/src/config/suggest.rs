@@ -1,6 +1,6 @@
 //! "Did you mean …?"
 
-use super::keys::{KIND_KEYS, SECTIONS};
+use super::keys::{API_KEY_KEYS, KIND_KEYS, SECTIONS};
 
 /// All paths that can be suggested; those of kinds for the kind `default`.
 pub(crate) fn paths() -> impl Iterator<Item = String> {
@@ -32,6 +32,10 @@ pub(crate) fn path(wrong: &[String]) -> Option<String> {
         [kinds, kind, _, ..] if kinds == "kinds" => KIND_KEYS
             .iter()
             .map(|key| format!("kinds.{kind}.{}", key.name))
+            .collect(),
+        [api_keys, name, _, ..] if api_keys == "api_keys" => API_KEY_KEYS
+            .iter()
+            .map(|key| format!("api_keys.{name}.{}", key.name))
             .collect(),
         _ => paths().collect(),
     };

@@ -41,6 +41,7 @@ use self::origin::Origins;
 use self::pages::Pages;
 use self::response::unavailable;
 use self::upgrade::Refused;
+use crate::api::Api;
 use crate::auth::Authority;
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::engine::Status;
@@ -69,6 +70,8 @@ pub(crate) struct Services {
     pub(crate) tls: Option<Arc<Acceptor>>,
     /// Whether SIGHUP means that files are to be read anew.
     pub(crate) hangup: bool,
+    /// The API, where a key for it is configured.
+    pub(crate) api: Option<Arc<Api>>,
 }
 
 /// Listeners that are bound and not yet served: who connects now waits.
@@ -169,6 +172,9 @@ impl Bound {
         if let Some(tls) = &site.tls {
             runtime.spawn(watch(Arc::clone(tls), hangup));
         }
+        if let Some(api) = &site.api {
+            runtime.spawn(watch(Arc::clone(api.keys()), hangup));
+        }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = thread::Builder::new()
@@ -244,7 +250,7 @@ impl Http {
     pub(crate) fn refuse_newcomers(&self) {
         self.site.phase.store(CLOSED, Ordering::Relaxed);
         for (role, accepting) in &self.accepting {
-            if *role == Role::Main {
+            if *role != Role::Admin {
                 accepting.abort();
             }
         }
@@ -282,6 +288,7 @@ struct Site {
     pages: Pages,
     authority: Option<Arc<Authority>>,
     tls: Option<Arc<Acceptor>>,
+    api: Option<Arc<Api>>,
     origins: Origins,
     hosts: Hosts,
     trusted: TrustedProxies,
@@ -318,6 +325,7 @@ impl Site {
             pages: Pages::new(services.pages),
             authority: services.authority,
             tls: services.tls,
+            api: services.api,
             origins: Origins::new(&config.server.origins),
             hosts: Hosts::new(&config.server.hosts),
             trusted: TrustedProxies::new(&config.server.trusted_proxies),

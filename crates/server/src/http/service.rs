@@ -1,12 +1,14 @@
-//! From a request to its answer. Nothing here waits: every answer is in memory.
+//! From a request to its answer. Only the API's answers are waited for: every other one is in memory.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, StatusCode, request};
 use roomcast_core::{Access, Identity};
 use roomcast_protocol::Format;
@@ -19,13 +21,17 @@ use super::origin::Seen;
 use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
-use crate::config::{Anonymous, HostPort, Listener, Metrics, Origin};
+use crate::api::Api;
+use crate::config::{Anonymous, HostPort, Listener, Metrics, Origin, Role};
 use crate::limits::{self, ConnectionPermit, Refusal};
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
 const LARGE_BODY: u64 = 64 * 1024;
 /// Asked by load balancers and supervisors.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+/// A connection of the API that is older is closed with its next answer, before it is cut: `connection::LIFETIME`.
+const API_LIFETIME: Duration = Duration::from_secs(20);
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// What can be done with a page.
 const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
 /// What can be done with `/ws`.
@@ -50,6 +56,8 @@ pub(super) struct State {
     pub(super) accepted: Option<Accepted>,
     /// Requests answered.
     pub(super) requests: u64,
+    /// When it began to speak HTTP.
+    began: Instant,
 }
 
 /// What the 101 agreed to.
@@ -72,6 +80,7 @@ impl Service {
             admitted,
             accepted: None,
             requests: 0,
+            began: Instant::now(),
         };
         Service {
             site,
@@ -86,8 +95,7 @@ impl Service {
     }
 
     fn answer(&self, request: &request::Parts) -> Answer {
-        self.site.stats.count_request();
-        self.state.borrow_mut().requests += 1;
+        self.note_request();
         let body = declared_body(request);
         if body > LARGE_BODY && body != u64::MAX {
             return self.refuse(body_refused());
@@ -98,6 +106,10 @@ impl Service {
             return self.refuse(refused);
         }
         match path {
+            // These addresses are not for clients.
+            path if self.listener.role == Role::Api && !PROBES.contains(&path) => {
+                self.not_found(path)
+            }
             "/ws" | "/ws/" => match self.upgrade(request, host.as_ref(), body) {
                 Ok(answer) => answer,
                 Err(refused) => self.refuse(refused),
@@ -127,6 +139,28 @@ impl Service {
             }
         };
         Some(Refused::new(RefusedBy::Host, answer))
+    }
+
+    fn note_request(&self) {
+        self.site.stats.count_request();
+        self.state.borrow_mut().requests += 1;
+    }
+
+    /// The API, where it is on this address and the request is one of its.
+    fn api(&self, request: &request::Parts) -> Option<Result<Arc<Api>, Answer>> {
+        let api = self.site.api.as_ref().filter(|_| self.listener.api)?;
+        if !Api::has(request.uri.path()) {
+            return None;
+        }
+        self.note_request();
+        if let Err(refusal) = self.state.borrow().admitted {
+            return Some(Err(self.refuse(self.site.full(refusal))));
+        }
+        let host = host::of(request);
+        if let Some(refused) = self.misdirected(request.uri.path(), host.as_ref()) {
+            return Some(Err(self.refuse(refused)));
+        }
+        Some(Ok(Arc::clone(api)))
     }
 
     fn refuse(&self, refused: Refused) -> Answer {
@@ -362,10 +396,40 @@ fn declared_body(request: &request::Parts) -> u64 {
 impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Ready<Result<Answer, Infallible>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        let (parts, _body) = request.into_parts();
-        ready(Ok(self.answer(&parts)))
+        let (parts, body) = request.into_parts();
+        match self.api(&parts) {
+            None => Answering::Ready(ready(Ok(self.answer(&parts)))),
+            Some(Err(answer)) => Answering::Ready(ready(Ok(answer))),
+            Some(Ok(api)) => {
+                let is_old = self.state.borrow().began.elapsed() > API_LIFETIME;
+                Answering::Api(Box::pin(async move {
+                    let answer = api.answer(parts, body).await;
+                    match is_old {
+                        true => with_header(answer, CONNECTION, CLOSE),
+                        false => answer,
+                    }
+                }))
+            }
+        }
+    }
+}
+
+/// An answer that is there, or that the API waits for.
+pub(super) enum Answering {
+    Ready(Ready<Result<Answer, Infallible>>),
+    Api(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Answering::Ready(answer) => Pin::new(answer).poll(cx),
+            Answering::Api(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
     }
 }

@@ -4,7 +4,8 @@ use roomcast_core::Stats;
 use roomcast_protocol::{ErrorCode, MessageType};
 
 use super::Scrape;
-use super::exposition::{Exposition, Type};
+use super::exposition::{Exposition, Labels, Type};
+use crate::api::{OUTCOMES, route_names};
 use crate::http::RefusedBy;
 use crate::shard::Report;
 
@@ -83,6 +84,20 @@ pub(super) const FAMILIES: &[Family] = &[
         |scrape, out| {
             for cause in RefusedBy::ALL {
                 out.sample(&[("cause", &cause.as_str())], scrape.http.refused(cause));
+            }
+        },
+    ),
+    counter(
+        "roomcast_api_requests_total",
+        &["route", "outcome"],
+        "Requests to the API: `done`; `unauthorized`, without a key or a right; `limited` by a key's rate; `refused` for \
+         another fault of theirs; `failed` for one of the server's.",
+        |scrape, out| {
+            for (nth, route) in route_names().enumerate() {
+                for (at, outcome) in OUTCOMES.iter().enumerate() {
+                    let labels: Labels<'_> = &[("route", &route), ("outcome", outcome)];
+                    out.sample(labels, scrape.api.requests(nth, at));
+                }
             }
         },
     ),

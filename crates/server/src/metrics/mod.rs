@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::api::ApiStats;
 use crate::engine::{NodeReport, Status};
 use crate::http::HttpStats;
 use crate::limits::Admission;
@@ -64,6 +65,7 @@ pub(crate) struct Registry {
     http: Arc<HttpStats>,
     admission: Arc<Admission>,
     engine: Option<Arc<Status>>,
+    api: Arc<ApiStats>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -74,6 +76,7 @@ struct Scrape<'a> {
     /// Shards that did not answer in time.
     late: usize,
     http: &'a HttpStats,
+    api: &'a ApiStats,
     open: usize,
     memory: Option<u64>,
     /// 0 where nothing counts it.
@@ -89,6 +92,7 @@ impl Registry {
         http: &Arc<HttpStats>,
         admission: &Arc<Admission>,
         engine: Option<Arc<Status>>,
+        api: &Arc<ApiStats>,
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -100,6 +104,7 @@ impl Registry {
             http: Arc::clone(http),
             admission: Arc::clone(admission),
             engine,
+            api: Arc::clone(api),
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -112,6 +117,7 @@ impl Registry {
             shards: &reports,
             late,
             http: &self.http,
+            api: &self.api,
             open: self.admission.connections(),
             memory: crate::limits::memory::resident_bytes(),
             in_use: CountingAllocator::in_use() as u64,

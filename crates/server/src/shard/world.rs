@@ -1,15 +1,20 @@
 //! The world around a shard: its sockets, its mailbox, its clock.
 
+use std::collections::HashMap;
 use std::io::IoSlice;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use mio::{Interest, Poll, Token};
+use roomcast_core::backend::{Busy, Failure, Reply};
 use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{ConnId, Encoding, Now, Shard, ShardAddress, ShardMessage};
+use roomcast_core::{ConnId, Encoding, Now, QuestionId, Shard, ShardAddress, ShardMessage};
+use roomcast_protocol::ErrorCode;
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
+
+use tokio::sync::oneshot;
 
 use super::Node;
 use super::host::ShardHost;
@@ -18,7 +23,7 @@ use super::socket::{Moved, Socket};
 use super::tls::Tls;
 use crate::engine::FromShard;
 use crate::handover::Upgraded;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Question};
 
 /// A larger message than `max_message` is read past up to this size.
 const MAX_SKIP: usize = 1024 * 1024;
@@ -49,6 +54,8 @@ pub(super) struct World {
     receivers: [ReceiverConfig; 2],
     scratch: Scratch,
     newcomers: Vec<Upgraded>,
+    /// What backends have asked, and where the answers go.
+    asked: HashMap<QuestionId, oneshot::Sender<Reply>>,
 }
 
 impl World {
@@ -77,6 +84,7 @@ impl World {
             receivers: [receiver(None), receiver(Some(deflate))],
             scratch: Scratch::new(),
             newcomers: Vec::new(),
+            asked: HashMap::new(),
         }
     }
 
@@ -126,6 +134,26 @@ impl World {
                 self.ending = Ending::WhenQuiet;
             }
             Order::Stop => self.ending = Ending::Now,
+        }
+    }
+
+    fn ask<S: Store>(
+        &mut self,
+        now: Now,
+        shard: &mut Shard<ShardHost, S>,
+        Question { asked, to }: Question,
+    ) {
+        // Whoever asked may have stopped waiting.
+        if to.is_closed() {
+            return;
+        }
+        match shard.ask(now, asked) {
+            Ok(question) => drop(self.asked.insert(question, to)),
+            Err(Busy) => drop(to.send(Reply::Failed(Failure {
+                code: ErrorCode::Unavailable,
+                sentence: "too many requests wait for their answers; ask again later".into(),
+                retry_after_ms: 1_000,
+            }))),
         }
     }
 
@@ -180,6 +208,9 @@ impl<S: Store> Outside<ShardHost, S> for World {
         for order in self.mailbox.take_orders() {
             self.follow(now, shard, order);
         }
+        for question in self.mailbox.take_questions() {
+            self.ask(now, shard, question);
+        }
         let mut newcomers = std::mem::take(&mut self.newcomers);
         self.mailbox.take_newcomers(&mut newcomers);
         self.io.opened += newcomers.len() as u64;
@@ -201,6 +232,13 @@ impl<S: Store> Outside<ShardHost, S> for World {
             to,
             bytes: letters.into(),
         });
+    }
+
+    fn answer(&mut self, question: QuestionId, reply: Reply) {
+        if let Some(to) = self.asked.remove(&question) {
+            // Whoever asked may have stopped waiting.
+            let _ = to.send(reply);
+        }
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved) {

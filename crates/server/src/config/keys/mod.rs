@@ -1,5 +1,6 @@
 //! The table of all settings.
 
+mod api;
 mod auth;
 mod cluster;
 mod connections;
@@ -13,8 +14,8 @@ mod tests;
 
 use roomcast_core::settings::Kind;
 
-use super::Config;
 use super::field::Field;
+use super::{ApiKey, Config};
 
 /// All sections but those of the kinds, in the order of the documents.
 pub(crate) static SECTIONS: &[&Section] = &[
@@ -23,6 +24,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &server::TLS,
     &server::HTTP,
     &auth::AUTH,
+    &api::API,
     &connections::LIMITS,
     &message::MESSAGE,
     &connections::HEARTBEAT,
@@ -39,6 +41,8 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &server::LOG,
 ];
 
+/// The keys of each `[api_keys.NAME]`.
+pub(crate) use api::API_KEY_KEYS;
 /// The keys of each `[kinds.NAME]`.
 pub(crate) use kinds::KIND_KEYS;
 
@@ -93,6 +97,7 @@ impl<T> Key<T> {
 pub(crate) enum Found {
     Global(&'static Key<Config>),
     OfKind(&'static Key<Kind>),
+    OfApiKey(&'static Key<ApiKey>),
 }
 
 /// Finds `server.listen` or `kinds.arena.state.max_speed`, given as its parts.
@@ -102,6 +107,10 @@ pub(crate) fn find(path: &[String]) -> Option<Found> {
             let name = rest.join(".");
             let key = KIND_KEYS.iter().find(|key| key.name == name)?;
             Some(Found::OfKind(key))
+        }
+        [api_keys, _, name] if api_keys == "api_keys" => {
+            let key = API_KEY_KEYS.iter().find(|key| key.name == name)?;
+            Some(Found::OfApiKey(key))
         }
         [section, name] => {
             let section = SECTIONS.iter().find(|known| known.name == section)?;
@@ -115,6 +124,8 @@ pub(crate) fn find(path: &[String]) -> Option<Found> {
 /// Whether `path` names a table of the file that may be written.
 pub(crate) fn is_table(path: &[String]) -> bool {
     match path {
+        [section] if section == "api_keys" => true,
+        [api_keys, _] if api_keys == "api_keys" => true,
         [section] => section == "kinds" || SECTIONS.iter().any(|known| known.name == section),
         [kinds, _] => kinds == "kinds",
         [kinds, _, table] if kinds == "kinds" => {

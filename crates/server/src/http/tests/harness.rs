@@ -40,6 +40,7 @@ impl Server {
             authority: Authority::load(&config.auth, &config.core.message).unwrap(),
             tls: None,
             hangup: false,
+            api: None,
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());
