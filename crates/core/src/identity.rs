@@ -112,6 +112,8 @@ impl Identity {
 pub enum TokenFault {
     /// No key is configured to check one with.
     NotSupported,
+    /// The keys to check it with are not there yet: they come from elsewhere. Another time it may be good.
+    NotYet,
     /// It is not good; a sentence for a developer, without any part of it.
     Bad(&'static str),
 }

@@ -36,6 +36,7 @@ pub mod log;
 mod mailbox;
 mod memory;
 pub mod metrics;
+mod outgoing;
 mod running;
 mod server;
 mod shard;

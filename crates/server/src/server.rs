@@ -21,6 +21,7 @@ use crate::handover::Shards;
 use crate::http::{Bound, Page, Services};
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::metrics::Registry;
+use crate::outgoing::Outgoing;
 use crate::running::{Event, RunningServer};
 use crate::shard::{self, Node, WAKER};
 use crate::shutdown;
@@ -62,6 +63,11 @@ impl Server {
     ) -> Result<RunningServer, ServerError> {
         let authority = Authority::load(&self.config.auth, &self.config.core.message)
             .map_err(ServerError::Keys)?;
+        let keys_from = self.config.auth.fetches().then(|| {
+            let outgoing = Outgoing::new(&self.config.auth.jwks_ca_path);
+            outgoing.map_err(|it| ServerError::Keys(format!("auth.jwks_ca_path = {it}")))
+        });
+        let keys_from = keys_from.transpose()?;
         let tls =
             Acceptor::load(&self.config.tls).map_err(|(_, it)| ServerError::Certificate(it))?;
         let reload_interval = self.config.auth.reload_interval;
@@ -157,6 +163,7 @@ impl Server {
             engine: running.engine.as_ref().map(|it| Arc::clone(it.status())),
             pages: self.pages,
             authority,
+            keys_from,
             tls,
             hangup,
             api,

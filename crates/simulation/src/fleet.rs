@@ -328,9 +328,9 @@ impl Node {
             return false;
         };
         let mut any = false;
-        for (from, letters) in self.server.post.drain(..) {
+        for (from, to, bytes) in self.server.post.drain(..) {
             any = true;
-            cluster.send(at, from, letters);
+            cluster.send(at, from, to, bytes.into());
         }
         for (shard, settled_at) in self.server.take_turned() {
             cluster.turned(shard, settled_at);

@@ -15,7 +15,6 @@ use std::collections::VecDeque;
 use roomcast_protocol::mutated;
 
 use crate::address::{NodeNumber, ShardAddress};
-use crate::context::ForNode;
 use crate::node::{ClusterView, ClusterViews, NodeSettings, NodeStats};
 use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
 use crate::store::{Beat, Beaten, NodeId, Slot, StoreError, StoreId, Ticket};
@@ -141,23 +140,16 @@ impl Cluster {
     }
 
     /// A shard sends letters to a shard of another node. They arrive in the order in which each shard sends them.
-    pub fn send(&mut self, now: Now, from: u16, letters: ForNode) {
-        let ForNode { to, bytes, urgent } = letters;
+    pub fn send(&mut self, now: Now, from: u16, to: ShardAddress, bytes: Box<[u8]>) {
         let letter = Letter {
             to_shard: to.shard(),
             from_shard: from,
-            bytes: bytes.into(),
+            bytes,
         };
         if self.waiting.is_for(to.node()) {
             self.wait(to.node(), letter);
         } else {
-            let sent = match urgent {
-                true => self.post.send(to.node(), letter),
-                false => self.post.send_later(now, to.node(), letter),
-            };
-            if let Some(letter) = self.not_sent(to.node(), sent) {
-                self.wait(to.node(), letter);
-            }
+            self.post(to.node(), letter);
         }
         self.follow(now);
     }
@@ -267,9 +259,15 @@ impl Cluster {
         }
     }
 
+    fn post(&mut self, node: NodeNumber, letter: Letter) {
+        if let Some(letter) = self.try_post(node, letter) {
+            self.wait(node, letter);
+        }
+    }
+
     /// Gives the letter back where the link has no room for it.
-    fn not_sent(&mut self, node: NodeNumber, sent: Result<(), NotSent>) -> Option<Letter> {
-        match sent {
+    fn try_post(&mut self, node: NodeNumber, letter: Letter) -> Option<Letter> {
+        match self.post.send(node, letter) {
             Ok(()) => {}
             Err(NotSent::Full(letter)) => return Some(letter),
             Err(NotSent::Gone(_)) => self.stats.letters_lost += 1,
@@ -291,8 +289,7 @@ impl Cluster {
 
     fn fill(&mut self, node: NodeNumber) {
         while let Some(letter) = self.waiting.pop(node) {
-            let sent = self.post.send(node, letter);
-            if let Some(letter) = self.not_sent(node, sent) {
+            if let Some(letter) = self.try_post(node, letter) {
                 return self.waiting.put_back(node, letter);
             }
         }

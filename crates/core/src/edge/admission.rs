@@ -66,7 +66,11 @@ impl Admission {
                 Ok(identity) => Ok(Admission::Token(Box::new(identity))),
                 Err(fault) => {
                     let (code, sentence) = token_fault(fault);
-                    Err((code, sentence, CloseCode::Unauthorized))
+                    let close = match fault {
+                        TokenFault::NotYet => CloseCode::Reconnect,
+                        _ => CloseCode::Unauthorized,
+                    };
+                    Err((code, sentence, close))
                 }
             },
             (None, Some(identity)) if identity.is_over(now.unix_ms) => Err((
@@ -150,6 +154,10 @@ pub(super) fn token_fault(fault: TokenFault) -> (ErrorCode, &'static str) {
         TokenFault::NotSupported => (
             ErrorCode::NotSupported,
             "this server has no key to check tokens with: see `auth` in its configuration",
+        ),
+        TokenFault::NotYet => (
+            ErrorCode::Unavailable,
+            "the keys to check tokens with have not been fetched yet; try again later",
         ),
         TokenFault::Bad(sentence) => (ErrorCode::Unauthorized, sentence),
     }

@@ -27,6 +27,10 @@ pub(crate) const HEADER: &str = "The header Authorization is not one \"Bearer\" 
 /// For an HTTP answer where [`roomcast_core::TokenFault::NotSupported`] is told.
 pub(crate) const NOT_SUPPORTED: &str = "This server takes no tokens: no key is configured (auth).";
 
+/// For an HTTP answer where [`roomcast_core::TokenFault::NotYet`] is told.
+pub(crate) const NO_KEYS_YET: &str =
+    "The keys for tokens have not been fetched yet (auth.jwks_path).";
+
 /// All of them, for the test of the document.
 #[cfg(test)]
 pub(crate) const ALL: &[&str] = &[

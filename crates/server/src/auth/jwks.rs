@@ -40,6 +40,19 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
+/// Reads a key set that anybody can fetch: secrets have no place there, and one that is there is passed over.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) fn read_public(text: &[u8]) -> Result<Vec<Key>, String> {
+    let mut keys = read(text)?;
+    keys.retain(|key| key.algorithm != Algorithm::Hs256);
+    if keys.is_empty() {
+        return Err("has no public key for RS256, ES256 or EdDSA in it".to_owned());
+    }
+    Ok(keys)
+}
+
 fn usable(jwk: Jwk) -> Result<Option<Key>, String> {
     let common = &jwk.common;
     let signs = match (&common.public_key_use, &common.key_operations) {

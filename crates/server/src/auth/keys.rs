@@ -16,11 +16,14 @@ const MOST_KEYS: usize = 32;
 pub(super) struct Keys(Vec<Key>);
 
 impl Keys {
-    /// Reads the keys of the settings.
+    /// Reads the keys of the settings. `fetched` are those of a key set that is elsewhere, where it was fetched.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub(super) fn load(settings: &AuthSettings) -> Result<Keys, KeyProblem> {
+    pub(super) fn load(
+        settings: &AuthSettings,
+        fetched: Option<&[u8]>,
+    ) -> Result<Keys, KeyProblem> {
         let mut keys = Vec::new();
         let secret = settings.hs256_secret.expose();
         if !secret.is_empty() {
@@ -35,8 +38,13 @@ impl Keys {
         if !settings.jwks_path.is_empty() {
             let path = &settings.jwks_path;
             let wrong = |wrong: String| KeyProblem::new(JWKS, format!("{JWKS} = {path:?} {wrong}"));
-            let text = read(path).map_err(wrong)?;
-            keys.extend(jwks::read(&text).map_err(wrong)?);
+            if settings.fetches() {
+                let set = fetched.map(jwks::read_public).transpose();
+                keys.extend(set.map_err(wrong)?.unwrap_or_default());
+            } else {
+                let text = read(path).map_err(wrong)?;
+                keys.extend(jwks::read(&text).map_err(wrong)?);
+            }
         }
         if keys.len() > MOST_KEYS {
             let message = format!("{JWKS}: there are more than {MOST_KEYS} keys in all");
@@ -86,7 +94,7 @@ impl Keys {
 
 /// What is wrong with the keys of the settings, if anything is.
 pub(crate) fn problems(settings: &AuthSettings) -> Option<KeyProblem> {
-    Keys::load(settings).err()
+    Keys::load(settings, None).err()
 }
 
 const SECRET: &str = "auth.hs256_secret";

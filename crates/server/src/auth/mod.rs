@@ -9,6 +9,7 @@ mod header;
 mod jwks;
 mod key;
 mod keys;
+mod remote;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -18,13 +19,15 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode};
 use roomcast_core::{Identity, TokenFault};
 use roomcast_protocol::Limits;
+use tokio::sync::Notify;
 
 use claims::Claims;
 use key::Key;
@@ -33,6 +36,7 @@ use keys::Keys;
 use crate::files::FromFiles;
 
 pub(crate) use keys::problems;
+pub(crate) use remote::{check_jwks_path, follow};
 pub use settings::{Algorithm, Anonymous, AuthSettings, Secret};
 pub use sign::{NewToken, Signer};
 
@@ -44,6 +48,10 @@ pub use sign::{NewToken, Signer};
 pub(crate) struct Authority {
     /// Replaced as a whole when a file of keys has changed; locked for as long as it takes to copy the pointer.
     keys: RwLock<Arc<Keys>>,
+    /// The newest key set that was fetched.
+    fetched: Mutex<Option<Bytes>>,
+    /// A token named a key that nobody knows: the set may have a newer one.
+    unknown_key: Notify,
     settings: AuthSettings,
     limits: Limits,
 }
@@ -60,9 +68,11 @@ impl Authority {
         if !settings.has_keys() {
             return Ok(None);
         }
-        let keys = Keys::load(settings).map_err(|problem| problem.to_string())?;
+        let keys = Keys::load(settings, None).map_err(|problem| problem.to_string())?;
         Ok(Some(Arc::new(Authority {
             keys: RwLock::new(Arc::new(keys)),
+            fetched: Mutex::default(),
+            unknown_key: Notify::new(),
             settings: settings.clone(),
             limits: limits.clone(),
         })))
@@ -73,7 +83,45 @@ impl Authority {
     /// # Errors
     /// A sentence of [`fault`].
     pub(crate) fn verify(&self, unix_ms: i64, token: &str) -> Result<Identity, TokenFault> {
-        self.check(unix_ms, token).map_err(TokenFault::Bad)
+        self.check(unix_ms, token).map_err(|sentence| {
+            let unknown = matches!(sentence, fault::UNKNOWN_KEY | fault::ALGORITHM);
+            if !unknown || !self.settings.fetches() {
+                return TokenFault::Bad(sentence);
+            }
+            if self.waits_for_keys() {
+                return TokenFault::NotYet;
+            }
+            self.unknown_key.notify_one();
+            TokenFault::Bad(sentence)
+        })
+    }
+
+    /// Whether a key set was never fetched yet.
+    pub(crate) fn waits_for_keys(&self) -> bool {
+        self.settings.fetches() && self.fetched().is_none()
+    }
+
+    fn fetched(&self) -> Option<Bytes> {
+        self.fetched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes a key set that was fetched.
+    ///
+    /// # Errors
+    /// It is none. The one before stays.
+    fn take_fetched(&self, text: Bytes) -> Result<(), String> {
+        let keys =
+            Keys::load(&self.settings, Some(&text)).map_err(|problem| problem.to_string())?;
+        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.replace(keys);
+        Ok(())
+    }
+
+    fn replace(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     fn check(&self, unix_ms: i64, token: &str) -> Result<Identity, &'static str> {
@@ -99,7 +147,8 @@ impl FromFiles for Authority {
     const WHAT: &'static str = "the keys for tokens";
 
     fn files(&self) -> Vec<PathBuf> {
-        let jwks = Some(&self.settings.jwks_path).filter(|path| !path.is_empty());
+        let is_file = |path: &&String| !path.is_empty() && !self.settings.fetches();
+        let jwks = Some(&self.settings.jwks_path).filter(is_file);
         let pem = self.settings.public_key_paths.iter();
         pem.chain(jwks).map(PathBuf::from).collect()
     }
@@ -109,8 +158,9 @@ impl FromFiles for Authority {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let keys = Keys::load(&self.settings).map_err(|problem| problem.to_string())?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        let fetched = self.fetched();
+        let keys = Keys::load(&self.settings, fetched.as_deref());
+        self.replace(keys.map_err(|problem| problem.to_string())?);
         Ok(())
     }
 }

@@ -48,8 +48,12 @@ pub struct AuthSettings {
     pub hs256_secret: Secret,
     /// PEM files with public keys: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA.
     pub public_key_paths: Vec<String>,
-    /// A file with a JSON Web Key Set; empty for none.
+    /// A file with a JSON Web Key Set, or the `https` URL of one; empty for none.
     pub jwks_path: String,
+    /// A PEM file with the certificates that are trusted when it is fetched; empty for those of the system.
+    pub jwks_ca_path: String,
+    /// How often a key set is fetched at least. Never off.
+    pub jwks_refresh: Duration,
     /// How often the files of keys are looked at. Never off.
     pub reload_interval: Duration,
     /// Algorithms that there may be keys for.
@@ -72,6 +76,8 @@ impl Default for AuthSettings {
             hs256_secret: Secret::default(),
             public_key_paths: Vec::new(),
             jwks_path: String::new(),
+            jwks_ca_path: String::new(),
+            jwks_refresh: Duration::from_secs(300),
             reload_interval: Duration::from_secs(5),
             algorithms: Algorithm::ALL.to_vec(),
             audience: Vec::new(),
@@ -90,6 +96,11 @@ impl AuthSettings {
             && self.public_key_paths.is_empty()
             && self.jwks_path.is_empty();
         !none
+    }
+
+    /// Whether the key set is fetched, and not read from a file.
+    pub fn fetches(&self) -> bool {
+        self.jwks_path.contains("://")
     }
 
     /// Who is served without a token, on a listener that is on loopback or not.

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use roomcast_core::Now;
 use roomcast_core::cluster::{Cluster, ClusterEvent, StoreAt};
 use roomcast_core::store::{Answer, Beaten, Cause, Request, StoreError, StoreId, Ticket};
 use roomcast_engine::redis::{Client, Commands as _, Master, ScriptCommands, Subscription};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::alarm::Alarm;
 use super::alike::Alike;
 use super::desk::FromShard;
 use super::peers::{PeerNews, Peers};
@@ -25,9 +23,6 @@ use crate::shard::Order;
 const SLEEP: Duration = Duration::from_secs(1);
 /// What shards have said is taken in so many pieces before anything else is looked at.
 const AT_ONCE: usize = 1_024;
-
-/// And so many datagrams.
-const DATAGRAMS_AT_ONCE: usize = 32;
 
 /// What is answered to a beat.
 type Heard = (Ticket, StoreId, Result<Beaten, StoreError>);
@@ -51,7 +46,6 @@ pub(super) struct Node {
     /// Who wants to know when all that was sent has come.
     pub(super) flushed: Vec<mpsc::Sender<()>>,
     pub(super) alike: Alike,
-    pub(super) alarm: Alarm,
     /// Who wants to know when Redis knows that this server has ended.
     pub(super) ends: Vec<mpsc::Sender<()>>,
 }
@@ -77,7 +71,7 @@ impl Node {
                     let _ = ended.send(());
                 }
             }
-            let sleep = self.sleep();
+            let sleep = tokio::time::sleep(self.sleep());
             tokio::select! {
                 said = self.from_shards.recv() => {
                     // The engine keeps a sender.
@@ -89,19 +83,13 @@ impl Node {
                     }
                 }
                 datagram = self.subscription.next() => {
-                    let now = self.clock.now();
-                    self.cluster.handle(now, &datagram);
-                    for _ in 1..DATAGRAMS_AT_ONCE {
-                        let Some(datagram) = self.subscription.try_next() else { break };
-                        self.cluster.handle(now, &datagram);
-                    }
+                    self.cluster.handle(self.clock.now(), &datagram);
                 }
                 news = self.peers.next() => {
                     let now = self.clock.now();
-                    self.heard(now, news);
-                    for _ in 1..DATAGRAMS_AT_ONCE {
-                        let Some(news) = self.peers.try_next() else { break };
-                        self.heard(now, news);
+                    match news {
+                        PeerNews::Datagram(datagram) => self.cluster.handle(now, &datagram),
+                        PeerNews::Taken(node) => self.cluster.taken(now, node),
                     }
                 }
                 Some(heard) = beats.join_next() => {
@@ -110,7 +98,7 @@ impl Node {
                     }
                 }
                 _ = changes.changed() => {}
-                () = self.alarm.sleep(sleep) => {}
+                () = sleep => {}
             }
         }
     }
@@ -182,7 +170,7 @@ impl Node {
                 }
                 self.cluster.turned(shard, settled_at);
             }
-            FromShard::Letters { from, letters } => self.cluster.send(now, from, letters),
+            FromShard::Letters { from, to, bytes } => self.cluster.send(now, from, to, bytes),
             FromShard::Flush(flushed) => self.flushed.push(flushed),
             FromShard::End(ended) => {
                 self.cluster.end(now);
@@ -192,13 +180,6 @@ impl Node {
                 tracing::error!(?node, "what another server has sent can't be read");
                 self.cluster.give_up(now, node);
             }
-        }
-    }
-
-    fn heard(&mut self, now: Now, news: PeerNews) {
-        match news {
-            PeerNews::Datagram(datagram) => self.cluster.handle(now, &datagram),
-            PeerNews::Taken(node) => self.cluster.taken(now, node),
         }
     }
 

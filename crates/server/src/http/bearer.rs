@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use roomcast_core::TokenFault;
 
-use super::response::{Answer, text, with_header};
+use super::response::{Answer, text, unavailable, with_header};
 use crate::auth::fault;
 
 /// Why a token was not taken.
@@ -21,8 +21,17 @@ impl Fault {
         challenge: "Bearer",
     };
 
-    /// 401, with what RFC 6750 section 3 asks for.
+    /// The keys have not been fetched: nobody can say whether the token is good.
+    const NOT_YET: Fault = Fault {
+        sentence: fault::NO_KEYS_YET,
+        challenge: "",
+    };
+
+    /// 401, with what RFC 6750 section 3 asks for; 503 where the token is not at fault.
     pub(super) fn answer(self) -> Answer {
+        if self == Fault::NOT_YET {
+            return unavailable(self.sentence, 2);
+        }
         let answer = text(StatusCode::UNAUTHORIZED, self.sentence);
         let challenge = HeaderValue::from_static(self.challenge);
         with_header(answer, WWW_AUTHENTICATE, challenge)
@@ -36,6 +45,7 @@ impl From<TokenFault> for Fault {
                 sentence,
                 challenge: "Bearer error=\"invalid_token\"",
             },
+            TokenFault::NotYet => Fault::NOT_YET,
             _ => Fault::NOT_SUPPORTED,
         }
     }

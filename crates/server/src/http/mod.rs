@@ -42,13 +42,14 @@ use self::pages::Pages;
 use self::response::unavailable;
 use self::upgrade::Refused;
 use crate::api::Api;
-use crate::auth::Authority;
+use crate::auth::{self, Authority};
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::engine::Status;
 use crate::files::watch;
 use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
+use crate::outgoing::Outgoing;
 use crate::tls::Acceptor;
 
 pub(crate) use self::pages::Page;
@@ -66,6 +67,8 @@ pub(crate) struct Services {
     pub(crate) pages: Vec<Page>,
     /// What tokens are checked with, where that is configured.
     pub(crate) authority: Option<Arc<Authority>>,
+    /// What fetches their keys, where those are elsewhere.
+    pub(crate) keys_from: Option<Outgoing>,
     /// The certificate, where connections are to have TLS.
     pub(crate) tls: Option<Arc<Acceptor>>,
     /// Whether SIGHUP means that files are to be read anew.
@@ -153,8 +156,8 @@ impl Bound {
     ///
     /// # Errors
     /// The thread or its runtime could not be made.
-    pub(crate) fn serve(self, config: &Config, services: Services) -> io::Result<Http> {
-        let hangup = services.hangup;
+    pub(crate) fn serve(self, config: &Config, mut services: Services) -> io::Result<Http> {
+        let (hangup, keys_from) = (services.hangup, services.keys_from.take());
         let site = Arc::new(Site::new(&self, config, services));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -168,6 +171,9 @@ impl Bound {
         }
         if let Some(authority) = &site.authority {
             runtime.spawn(watch(Arc::clone(authority), hangup));
+            if let Some(outgoing) = keys_from {
+                runtime.spawn(auth::follow(Arc::clone(authority), outgoing));
+            }
         }
         if let Some(tls) = &site.tls {
             runtime.spawn(watch(Arc::clone(tls), hangup));
@@ -354,6 +360,10 @@ impl Site {
     fn not_ready(&self) -> Option<&'static str> {
         if self.phase.load(Ordering::Relaxed) != READY {
             return Some("shutting down");
+        }
+        let waits = |authority: &Arc<Authority>| authority.waits_for_keys();
+        if self.authority.as_ref().is_some_and(waits) {
+            return Some("the keys for tokens have not been fetched yet");
         }
         self.engine.as_ref().and_then(|engine| engine.not_ready())
     }

@@ -33,11 +33,33 @@ pub(super) static AUTH: Section = Section {
         ),
         Key::new(
             "jwks_path",
-            "A file with a JSON Web Key Set (RFC 7517). A token's `kid` chooses among its keys.",
+            "A file with a JSON Web Key Set (RFC 7517), or the `https` URL at which an identity provider has it. A token's \
+             `kid` chooses among its keys. A set that was fetched stays until a newer one is fetched. Before the first one \
+             is there, `/readyz` is red and no token is taken.",
             &Text {
                 place: |c: &mut Config| &mut c.auth.jwks_path,
+                check: crate::auth::check_jwks_path,
+                takes: "a file or an https URL, such as \"/etc/roomcast/jwks.json\", or \"\" (none)",
+            },
+        ),
+        Key::new(
+            "jwks_ca_path",
+            "Trust the server of `jwks_path` if its certificate is signed by one of those in this file (PEM).",
+            &Text {
+                place: |c: &mut Config| &mut c.auth.jwks_ca_path,
                 check: |_| Ok(()),
-                takes: "a file, such as \"/etc/roomcast/jwks.json\", or \"\" (none)",
+                takes: "a file, or \"\" (those that the machine trusts)",
+            },
+        ),
+        Key::new(
+            "jwks_refresh",
+            "How often the server fetches the key set of a URL. It fetches it at once, and at most every 10 s, when a token \
+             has a `kid` that it does not know.",
+            &Number {
+                place: |c: &mut Config| &mut c.auth.jwks_refresh,
+                unit: Unit::Micros,
+                range: ("1s", "1d"),
+                zero: Zero::Refused,
             },
         ),
         Key::new(

@@ -10,6 +10,7 @@ use crate::auth::Authority;
 use crate::config::{Config, Role};
 use crate::handover::{Shards, Upgraded};
 use crate::http::{Bound, Http, HttpStats, Page, RefusedBy, Services};
+use crate::outgoing::Outgoing;
 
 /// No test waits longer for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -38,6 +39,8 @@ impl Server {
             engine: None,
             pages,
             authority: Authority::load(&config.auth, &config.core.message).unwrap(),
+            keys_from: (config.auth.fetches())
+                .then(|| Outgoing::new(&config.auth.jwks_ca_path).unwrap()),
             tls: None,
             hangup: false,
             api: None,

@@ -17,11 +17,11 @@ fn in_an_hour() -> u64 {
     now.as_secs() + 3600
 }
 
-fn ada() -> Value {
+pub(super) fn ada() -> Value {
     json!({"sub": "u7", "name": "Ada", "exp": in_an_hour()})
 }
 
-fn bearer(token: &str) -> String {
+pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
