@@ -92,7 +92,10 @@ class Message:
 
     type: str
     payload: Any = None  # `bytes` where the sender declared them
-    sender: str = ""  # the client_id
+    sender: str = ""  # the client_id; "": the room itself, or a service
+    user: str = ""  # whom the sender's token names; "": nobody
+    player: int = 0  # the sender's player_num; 0: it has none, as in a direct message
+    service: str = ""  # what sent it, where no client did
     room: str = ""  # "": a direct message
     name: str = ""  # of an event
     timestamp: int = 0  # the server's clock, in milliseconds
@@ -263,6 +266,9 @@ ENVELOPE = keys(
     name=a_text,
     ephemeral=a_flag,
     request_id=U32,
+    from_user_id=a_text,
+    from_player_num=U32,
+    from_service=a_text,
 )
 
 
@@ -391,6 +397,9 @@ def event_of(message: Json) -> Message:
         type=message["type"],
         payload=message.get("payload"),
         sender=message.get("from_client_id", ""),
+        user=message.get("from_user_id", ""),
+        player=message.get("from_player_num", 0),
+        service=message.get("from_service", ""),
         room=message.get("room_id", ""),
         name=message.get("name", ""),
         timestamp=message.get("timestamp", 0),
@@ -840,7 +849,7 @@ class Room:
         num = keys.get("player_num", 0)
         if event.type == "presence" and num in self.members:
             self.members[num] = Member.of(keys)
-        elif "total" in keys and (event.type == "presence" or (event.name == "roomcast.presence" and not event.sender)):
+        elif "total" in keys and (event.type == "presence" or (event.name == "roomcast.presence" and not event.sender + event.service)):
             self.total = keys["total"]
         elif event.timestamp < self._listed_at:
             pass  # it is in the list already

@@ -4,7 +4,7 @@
 use roomcast_protocol::client::{ServerBody, decode_server, encode_request};
 use roomcast_protocol::{
     Body, Format, GameAction, Incoming, IncomingPayload, Limits, Outgoing, PayloadKind, Request,
-    decode, encode, presence,
+    Sender, decode, encode, presence,
 };
 
 /// A client's message. What is taken means the same after it was written in either format.
@@ -80,7 +80,12 @@ pub(crate) fn stored_presence(data: &[u8]) {
 fn relayed(body: &Body<'_>) {
     let message = Outgoing {
         room_id: "r",
-        from_client_id: "c",
+        from: Sender {
+            client_id: "c",
+            user_id: "u",
+            player_num: 7,
+            service: "s",
+        },
         timestamp: 1,
         offset: 1,
         body: *body,

@@ -293,8 +293,14 @@ impl Position {
 /// An event: of a room, or a direct message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// The session that sent it.
+    /// The session that sent it. Empty where no client did: the room itself, or a `service`.
     pub from: String,
+    /// The user that the sender's token names, as the server has verified it. Empty without a token.
+    pub user: String,
+    /// The sender's `player_num` in the room; 0: it has none, as in a direct message.
+    pub player: u32,
+    /// The service that sent it, such as the application's backend. Empty where a client did, or the room itself.
+    pub service: String,
     /// Milliseconds since the Unix epoch, by the server's clock; never falls within a room.
     pub timestamp: i64,
     /// Its place in the log; `None`: it is in none.
@@ -356,6 +362,9 @@ impl Message {
         };
         Some(Message {
             from: message.from_client_id.clone().into_owned(),
+            user: message.from_user_id.clone().into_owned(),
+            player: message.from_player_num,
+            service: message.from_service.clone().into_owned(),
             timestamp: message.timestamp,
             position: (message.offset > 0).then(|| Position {
                 epoch: message.epoch.clone().into_owned(),

@@ -7,7 +7,7 @@
 
 use roomcast_client::Format;
 use roomcast_client::session::{Config, Connection, Event, JoinOptions, Session, Status};
-use roomcast_protocol::{Body, Joined, Outgoing, Payload, Welcome, WelcomeLimits, encode};
+use roomcast_protocol::{Body, Joined, Outgoing, Payload, Sender, Welcome, WelcomeLimits, encode};
 use serde_json::Value;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -174,7 +174,7 @@ impl Peer {
         self.said += 1;
         let text = format!("good {}", self.said);
         let message = Outgoing {
-            from_client_id: "c2",
+            from: Sender::client("c2"),
             room_id: "r",
             offset: self.said,
             epoch: "e",

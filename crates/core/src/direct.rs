@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use roomcast_protocol::{Body, MessageType, Payload, PayloadKind};
+use roomcast_protocol::{Body, MessageType, Payload, PayloadKind, Sender};
 
 use crate::id::ClientId;
 
@@ -12,7 +12,12 @@ use crate::id::ClientId;
 pub(crate) struct DirectBody {
     pub(crate) message_type: MessageType,
     pub(crate) payload_kind: PayloadKind,
+    /// Whose number [`DirectBody::seq`] is. It is not told where it is nobody's.
     pub(crate) from: ClientId,
+    /// That one's user, or the user that the service names; empty where there is none.
+    pub(crate) from_user: Box<str>,
+    /// The service that sent it; empty where a client did.
+    pub(crate) service: Box<str>,
     /// The user that it is for; empty where it is for one client.
     pub(crate) to_user: Box<str>,
     /// The sender's number for it; 0 for none.
@@ -43,13 +48,28 @@ impl CountedBody {
 const OVERHEAD: usize = 64;
 
 impl DirectBody {
-    /// What a message counts for that has so many bytes of name and payload.
-    pub(crate) fn size_of(from: ClientId, to_user: &str, bytes: usize) -> usize {
-        OVERHEAD + from.as_str().len() + to_user.len() + bytes
+    /// What a message counts for between these two, an id of its sender and one of the user that it is for, with so many
+    /// bytes of name and payload.
+    pub(crate) fn size_of(from: &str, to_user: &str, bytes: usize) -> usize {
+        OVERHEAD + ClientId::LENGTH + from.len() + to_user.len() + bytes
     }
 
     pub(crate) fn size(&self) -> usize {
-        DirectBody::size_of(self.from, &self.to_user, self.bytes.len())
+        DirectBody::size_of(&self.from_user, &self.to_user, self.bytes.len()) + self.service.len()
+    }
+
+    /// Who it is from, as those who get it see it. A direct message belongs to no room, so its sender has no number.
+    pub(crate) fn sender(&self) -> Sender<'_> {
+        Sender {
+            client_id: if self.from.is_nobodys() {
+                ""
+            } else {
+                self.from.as_str()
+            },
+            user_id: &self.from_user,
+            player_num: 0,
+            service: &self.service,
+        }
     }
 
     /// Whether the sender is to hear what became of it.

@@ -1,5 +1,6 @@
 //! Somebody in a room: a player, with a seat for each of its sessions there.
 
+use roomcast_protocol::Sender;
 use smallvec::SmallVec;
 
 use crate::host::Encoding;
@@ -74,6 +75,21 @@ impl Member {
             self.changed = true;
             changed.push(num);
         }
+    }
+
+    /// Who speaks when a session of it does.
+    pub(crate) fn sender<'a>(&'a self, num: PlayerNum, seat: Option<&'a Seat>) -> Sender<'a> {
+        Sender {
+            client_id: seat.map_or("", |seat| seat.client_id.as_str()),
+            user_id: &self.user_id,
+            player_num: num,
+            service: "",
+        }
+    }
+
+    /// The same, where it is told of without any of its sessions having spoken.
+    pub(crate) fn itself(&self, num: PlayerNum) -> Sender<'_> {
+        self.sender(num, self.seats.first())
     }
 
     /// As messages show it.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::envelope::{Envelope, Sender, read_epoch};
+use crate::envelope::{Envelope, Side, read_epoch};
 use crate::error::{BadMessage, ErrorCode, Fault};
 use crate::limits::{Limits, over};
 use crate::presence::{self, PresenceUpdate};
@@ -26,7 +26,7 @@ pub fn decode<'a>(
 ) -> Result<Incoming<'a>, BadMessage> {
     let mut envelope = Envelope::default();
     let read = envelope
-        .read(format, message, limits, Sender::Client)
+        .read(format, message, limits, Side::Client)
         .and_then(|message_type| request(message_type, format, &mut envelope, limits));
     match read {
         Ok(request) => Ok(Incoming {

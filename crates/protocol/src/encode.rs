@@ -19,7 +19,7 @@ pub fn encode(format: Format, message: &Outgoing<'_>, out: &mut Vec<u8>) {
 
 fn envelope<W: Writer>(writer: &mut W, format: Format, message: &Outgoing<'_>) {
     write_type(writer, message.body.message_type());
-    writer.opt_str(2, "from_client_id", message.from_client_id);
+    writer.opt_str(2, "from_client_id", message.from.client_id);
     writer.opt_str(3, "to_client_id", message.to_client_id);
     writer.opt_str(4, "room_id", message.room_id);
     payload(writer, format, &message.body);
@@ -42,6 +42,9 @@ fn envelope<W: Writer>(writer: &mut W, format: Format, message: &Outgoing<'_>) {
     writer.opt_bool(12, "ephemeral", message.ephemeral);
     writer.opt_str(14, "to_user_id", message.to_user_id);
     writer.opt_u64(15, "request_id", u64::from(message.request_id));
+    writer.opt_str(16, "from_user_id", message.from.user_id);
+    writer.opt_u64(17, "from_player_num", u64::from(message.from.player_num));
+    writer.opt_str(18, "from_service", message.from.service);
 }
 
 pub(crate) fn write_type<W: Writer>(writer: &mut W, message_type: MessageType) {

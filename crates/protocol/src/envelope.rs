@@ -9,7 +9,7 @@ use crate::read::{Source, Value, utf8};
 use crate::{Format, IncomingPayload, MessageType, PayloadKind};
 
 /// The keys of a message, in the order of their field numbers.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 18] = [
     "type",
     "from_client_id",
     "to_client_id",
@@ -25,11 +25,14 @@ const NAMES: [&str; 15] = [
     "no_echo",
     "to_user_id",
     "request_id",
+    "from_user_id",
+    "from_player_num",
+    "from_service",
 ];
 
-/// Who speaks, and so which of the fields count.
+/// Which side wrote it, and so which of the fields count.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Sender {
+pub(crate) enum Side {
     Client,
     Server,
 }
@@ -54,6 +57,9 @@ pub(crate) struct Envelope<'a> {
     pub(crate) ephemeral: bool,
     pub(crate) no_echo: Option<bool>,
     pub(crate) request_id: u32,
+    pub(crate) from_user_id: Cow<'a, str>,
+    pub(crate) from_player_num: u32,
+    pub(crate) from_service: Cow<'a, str>,
 }
 
 impl<'a> Envelope<'a> {
@@ -64,7 +70,7 @@ impl<'a> Envelope<'a> {
         format: Format,
         message: &'a [u8],
         limits: &Limits,
-        sender: Sender,
+        side: Side,
     ) -> Result<MessageType, Fault> {
         let source = match format {
             Format::Protobuf => Source::Protobuf(message),
@@ -76,7 +82,7 @@ impl<'a> Envelope<'a> {
         let mut bad_type = None;
         let mut first = None;
         source.fields(&NAMES, |number, value| {
-            let fault = match self.field(number, value, sender) {
+            let fault = match self.field(number, value, side) {
                 Ok(()) => return Ok(()),
                 Err(fault) => fault.name(NAMES.get(number - 1).unwrap_or(&"")),
             };
@@ -96,11 +102,11 @@ impl<'a> Envelope<'a> {
         first.map_or(Ok(message_type), Err)
     }
 
-    fn field(&mut self, number: usize, value: Value<'a>, sender: Sender) -> Result<(), Fault> {
+    fn field(&mut self, number: usize, value: Value<'a>, side: Side) -> Result<(), Fault> {
         // What a client calls by an empty name is not what it calls by none.
-        let name = |value: Value<'a>| match sender {
-            Sender::Client => value.name(),
-            Sender::Server => value.opt_str(),
+        let name = |value: Value<'a>| match side {
+            Side::Client => value.name(),
+            Side::Server => value.opt_str(),
         };
         match number {
             1 => self.message_type = read_type(value)?,
@@ -127,11 +133,14 @@ impl<'a> Envelope<'a> {
             }
             15 => self.request_id = value.u32()?,
             // What follows is not the client's to say, so it may say anything.
-            _ if sender == Sender::Client => {}
+            _ if side == Side::Client => {}
             2 => self.from_client_id = value.str()?,
             6 => self.timestamp = value.i64()?,
             8 => self.offset = value.place()?,
             9 => self.epoch = read_epoch(value)?,
+            16 => self.from_user_id = value.str()?,
+            17 => self.from_player_num = value.u32()?,
+            18 => self.from_service = value.str()?,
             _ => {}
         }
         Ok(())

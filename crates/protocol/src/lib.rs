@@ -37,7 +37,7 @@ pub use limits::{Limits, MAX_EPOCH, MAX_NUMBER};
 pub use message_type::MessageType;
 pub use outgoing::{
     Body, ErrorBody, History, Ids, Joined, Member, Messages, Outgoing, PlayerState, Players,
-    Position, StateSync, Velocity, Welcome, WelcomeLimits,
+    Position, Sender, StateSync, Velocity, Welcome, WelcomeLimits,
 };
 pub use payload::{Format, IncomingPayload, Payload, PayloadKind};
 pub use presence::PresenceUpdate;

@@ -7,11 +7,11 @@ use crate::{ErrorCode, GameAction, LogPosition, MessageType, Payload};
 /// A message to a client. `""`, 0 and `false` in the envelope mean unset.
 ///
 /// ```
-/// use roomcast_protocol::{Body, Format, Outgoing, Payload, encode};
+/// use roomcast_protocol::{Body, Format, Outgoing, Payload, Sender, encode};
 ///
 /// let chat = Outgoing {
 ///     room_id: "room-1",
-///     from_client_id: "c1",
+///     from: Sender { client_id: "c1", player_num: 2, ..Sender::NOBODY },
 ///     offset: 7,
 ///     timestamp: 1_700_000_000_000,
 ///     body: Body::Chat(Payload::text("hello")),
@@ -21,13 +21,13 @@ use crate::{ErrorCode, GameAction, LogPosition, MessageType, Payload};
 /// encode(Format::Json, &chat, &mut out);
 /// assert_eq!(
 ///     String::from_utf8(out).unwrap(),
-///     r#"{"type":"chat","from_client_id":"c1","room_id":"room-1","payload":"hello","timestamp":1700000000000,"offset":7,"payload_kind":"text"}"#
+///     r#"{"type":"chat","from_client_id":"c1","room_id":"room-1","payload":"hello","timestamp":1700000000000,"offset":7,"payload_kind":"text","from_player_num":2}"#
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outgoing<'a> {
-    /// The session that sent it.
-    pub from_client_id: &'a str,
+    /// Who sent it.
+    pub from: Sender<'a>,
     /// The session that a direct message is for.
     pub to_client_id: &'a str,
     /// The user that a direct message is for.
@@ -48,6 +48,34 @@ pub struct Outgoing<'a> {
     pub request_id: u32,
     /// What it says.
     pub body: Body<'a>,
+}
+
+/// Who a message is from, as the server knows it: `from_client_id` and the other `from_` fields of the envelope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sender<'a> {
+    /// The session. `""`: no client sent it.
+    pub client_id: &'a str,
+    /// The user that the session's token names, or that a service names. `""`: nobody in particular.
+    pub user_id: &'a str,
+    /// The player's number in the room, at most [`i32::MAX`]. 0: it has none.
+    pub player_num: u32,
+    /// The service that sent it: there is no `client_id` then. `""`: a client sent it, or the room itself.
+    pub service: &'a str,
+}
+
+impl<'a> Sender<'a> {
+    /// The room itself, or the server.
+    pub const NOBODY: Sender<'static> = Sender::client("");
+
+    /// A session without a token, outside of rooms.
+    pub const fn client(client_id: &'a str) -> Sender<'a> {
+        Sender {
+            client_id,
+            user_id: "",
+            player_num: 0,
+            service: "",
+        }
+    }
 }
 
 /// What the server says, by [`MessageType`].

@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use roomcast_protocol::{
     Body, ErrorBody, ErrorCode, Format, GameAction, History, Limits, Member, MessageType, Outgoing,
-    Payload, PlayerState, Position, Request, StateSync, decode, encode,
+    Payload, PlayerState, Position, Request, Sender, StateSync, decode, encode,
 };
 
 /// The system's allocator, counting what the thread asks of it.
@@ -173,7 +173,12 @@ fn encoding_allocates_nothing() {
         for format in Format::ALL {
             let message = Outgoing {
                 room_id: "room-123",
-                from_client_id: "c1",
+                from: Sender {
+                    client_id: "c1",
+                    user_id: "ann",
+                    player_num: 7,
+                    ..Sender::NOBODY
+                },
                 timestamp: 1_763_856_000_000,
                 offset: 1,
                 body,

@@ -466,17 +466,22 @@ fn server_message(
         any::<bool>(),
         any::<u32>(),
     );
+    let from = (word(), word(), 0..=i32::MAX as u32, word());
     (
-        (word(), word(), word(), word()),
+        (from, word(), word(), word()),
         numbers,
         "[a-z0-9]{0,16}",
         body,
     )
         .prop_map(
-            |((from_client_id, to_client_id, to_user_id, room_id), numbers, epoch, body)| {
+            |((from, to_client_id, to_user_id, room_id), numbers, epoch, body)| {
+                let (from_client_id, from_user_id, from_player_num, from_service) = from;
                 let (timestamp, seq, offset, ephemeral, request_id) = numbers;
                 ServerMessage {
                     from_client_id,
+                    from_user_id,
+                    from_player_num,
+                    from_service,
                     to_client_id,
                     to_user_id,
                     room_id,

@@ -16,8 +16,8 @@ use roomcast_core::{
     ShardMessage,
 };
 use roomcast_protocol::{
-    Body, Format, Limits, Outgoing, Payload, PlayerState, Position, StateSync, Velocity, decode,
-    encode,
+    Body, Format, Limits, Outgoing, Payload, PlayerState, Position, Sender, StateSync, Velocity,
+    decode, encode,
 };
 use roomcast_websocket::frame::write_frame;
 use roomcast_websocket::{Event, Opcode, Receiver, ReceiverConfig, Role, Scratch};
@@ -166,7 +166,10 @@ fn event(text: &str) -> Body<'_> {
 
 fn encode_many(format: Format, body: Body<'_>, times: u32) {
     let message = Outgoing {
-        from_client_id: "c4711",
+        from: Sender {
+            player_num: 7,
+            ..Sender::client("c4711")
+        },
         room_id: "arena:42",
         timestamp: 1_700_000_000_000,
         offset: 4_711,

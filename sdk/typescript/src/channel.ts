@@ -14,7 +14,15 @@ const OVERHEAD = 128;
 
 /** What the application gets of an event. What else the wire says stays, to be looked at. */
 export const eventOf = (it: ServerEnvelope): HistoryEvent =>
-  ({ timestamp: 0, ...it, from: it.from_client_id ?? "", data: it.payload }) as any;
+  ({
+    timestamp: 0,
+    ...it,
+    from: it.from_client_id ?? "",
+    user: it.from_user_id,
+    player: it.from_player_num,
+    service: it.from_service,
+    data: it.payload,
+  }) as any;
 
 /** What rooms and direct messages have in common: handlers, an order of messages to send, and one of those received. */
 export abstract class Channel<K, Signals> extends Received {

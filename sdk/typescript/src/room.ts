@@ -349,14 +349,14 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /**
    * @internal What happened before the list was made is in it already.
    */
-  override _meet({ type, name, from, data, timestamp }: HistoryEvent): void {
+  override _meet({ type, name, from, service, data, timestamp }: HistoryEvent): void {
     if (timestamp < this._listedAt!) return;
     const num = data?.player_num;
     const left = type == "player_left";
     if (left) this.total -= +this._known.delete(num);
     else if (type == "player_joined") {
       if (!this._known.has(num)) this.total++, this._add(data);
-    } else if (name == "roomcast.presence" && !from && data?.total >= 0) this._countOnly(data.total);
+    } else if (name == "roomcast.presence" && !(from || service) && data?.total >= 0) this._countOnly(data.total);
     else return;
     this._changed();
     if (left && num == this._num) this._lose(new RoomcastError("not_in_room"));

@@ -22,10 +22,10 @@ export const isObject: Is = (it) =>
 
 /** What is in the protocol's keys. Each means the same wherever it is. */
 const KINDS: [RegExp, Is][] = [
-  [/^(type|name|nickname|resume_token|mode|action|code|message|request|url|(from_client|client|room|user|player)_id)$/, text],
+  [/^(type|name|nickname|resume_token|mode|action|code|message|request|url|from_service|((from_)?(client|user)|room|player)_id)$/, text],
   [/^(frame_num|timestamp|server_time|token_expires_at)$/, whole],
   [/^(seq|offset|total|next|burst|messages_per_second|max_.*|.*_ms)$/, count],
-  [/^(player_num|request_id)$/, (it) => it >>> 0 === it],
+  [/^((from_)?player_num|request_id)$/, (it) => it >>> 0 === it],
   [/^(health|score|target_id)$/, (it) => (it | 0) === it],
   [/^[xyz]$/, Number.isFinite],
   [/^(ephemeral|resumed|seq_acked|connected|full|.*(recovered|_possible))$/, flag],

@@ -66,6 +66,23 @@ async function comeBack(client: Client, resumed = true, client_id = "c1") {
   last().welcome({ resumed, client_id });
 }
 
+it("tells who sent an event, live and in the history", async () => {
+  const { room } = await joinA();
+  const sent = { from_user_id: "ada", from_player_num: 7 };
+  const told: unknown[] = [];
+  const who = ({ from, user, player, service }: any) => [from, user, player, service];
+  room.on("n", (_, meta) => told.push(who(meta)));
+  last().says(event(1, "x", sent));
+  last().says(event(2, "x", { from_client_id: undefined, from_service: "shop" }));
+  last().says({ ...event(0, "x", sent), offset: undefined, epoch: undefined, ephemeral: true });
+  expect(told).toEqual([["other", "ada", 7, undefined], ["", undefined, undefined, "shop"], ["other", "ada", 7, undefined]]);
+  const page = room.history().next();
+  await turn();
+  const { request_id } = last().of("history")[0] as any;
+  last().says({ type: "history", room_id: "a", request_id, payload: { events: [event(1, "x", sent)], next: 0, epoch: "e" } });
+  expect(who((await page).value)).toEqual(["other", "ada", 7, undefined]);
+});
+
 it("takes members and place from a `joined` that comes unasked", async () => {
   const { room, told, client } = await joinA();
   last().says(event(1, "x"));
@@ -233,6 +250,8 @@ it("does not count again what happened before the list was made", async () => {
   last().says({ ...event(1, member(9)), type: "player_joined", timestamp: 99 });
   last().says({ ...event(2, { presence: "count", total: 7 }), name: "roomcast.presence", from_client_id: undefined, timestamp: 99 });
   expect([room.total, room.members.length]).toEqual([50, 1]);
+  last().says({ ...event(2, { presence: "count", total: 7 }), name: "roomcast.presence", from_client_id: undefined, from_service: "shop", timestamp: 101 });
+  expect(room.total).toBe(50);
   last().says({ ...event(3, member(10)), type: "player_joined", timestamp: 101 });
   expect([room.total, room.members.length]).toEqual([51, 2]);
 });

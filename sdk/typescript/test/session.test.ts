@@ -58,7 +58,7 @@ describe("rooms", () => {
     const receipt = await soon(other.send("message", { text: "hello" }));
     const [data, meta] = await soon(got);
     expect(data).toEqual({ text: "hello" });
-    expect(meta).toMatchObject({ from: bob.id, offset: receipt.offset, seq: receipt.seq });
+    expect(meta).toMatchObject({ from: bob.id, player: other.self!.num, offset: receipt.offset, seq: receipt.seq });
     expect(room.position).toMatchObject({ offset: receipt.offset });
     expect(other.members.map((it) => [it.nickname, it.presence, it.connected])).toEqual([
       ["Ada", { colour: "red" }, true],

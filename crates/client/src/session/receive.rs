@@ -199,7 +199,7 @@ impl Session {
             }
         }
         let counted = matches!(&message.content, Content::Event { name, payload }
-        if name == PRESENCE_EVENT && message.from.is_empty() && {
+        if name == PRESENCE_EVENT && message.from.is_empty() && message.service.is_empty() && {
             #[derive(serde::Deserialize)]
             struct PresenceReduced { presence: String, total: u64 }
             payload.parse::<PresenceReduced>().is_ok_and(|reduced| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use roomcast_protocol::{
     Body, ErrorBody, ErrorCode, Format, Incoming, IncomingPayload, Joined, Limits, LogPosition,
-    Member, Outgoing, Payload, Request, decode, encode,
+    Member, Outgoing, Payload, Request, Sender, decode, encode,
 };
 
 use super::{Logged, Numbers, Random, UNIX, Verdict, What};
@@ -274,7 +274,7 @@ impl Server {
                 self.go(&client, &room);
                 let player_id = &client;
                 let message = Outgoing {
-                    from_client_id: &client,
+                    from: Sender::client(&client),
                     room_id: &room,
                     timestamp: self.unix(),
                     body: Body::PlayerLeft {
@@ -460,7 +460,7 @@ impl Server {
             },
         };
         let message = Outgoing {
-            from_client_id: &logged.from,
+            from: Sender::client(&logged.from),
             room_id: room,
             timestamp: logged.at,
             seq: logged.seq,

@@ -1,7 +1,7 @@
 //! The model of a server: its sessions, and their inboxes.
 
 use roomcast_protocol::{
-    Body, ErrorCode, Hello, Incoming, LogPosition, MessageType, Outgoing, Payload, Request,
+    Body, ErrorCode, Hello, Incoming, LogPosition, MessageType, Outgoing, Payload, Request, Sender,
     Welcome, WelcomeLimits,
 };
 
@@ -143,7 +143,7 @@ impl Server {
     pub fn deliver_mail(&mut self, id: u64, to: &str, epoch: &str, mail: &Logged) {
         let What::Said(text) = &mail.what else { return };
         let message = Outgoing {
-            from_client_id: &mail.from,
+            from: Sender::client(&mail.from),
             to_client_id: to,
             timestamp: mail.at,
             seq: mail.seq,

@@ -44,6 +44,8 @@ impl<S: Store> Edge<S> {
             message_type,
             payload_kind,
             from,
+            from_user: Box::default(),
+            service: Box::default(),
             to_user,
             // With its sender it says which message it is.
             seq: 1,

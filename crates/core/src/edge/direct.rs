@@ -61,7 +61,8 @@ impl<S: Store> Edge<S> {
         };
         let to_user = to_user.unwrap_or_default();
         let client = conn.pooled.client_id;
-        let size = DirectBody::size_of(client, to_user, publish.bytes.len());
+        let from_user = conn.session.user_id();
+        let size = DirectBody::size_of(from_user, to_user, publish.bytes.len());
         let recipient = match to_client {
             _ if !publish.ephemeral && !Inbox::keeps(size) => {
                 Err((ErrorCode::TooLarge, Inbox::TOO_LARGE))
@@ -100,6 +101,8 @@ impl<S: Store> Edge<S> {
             message_type: publish.message_type,
             payload_kind: publish.payload_kind,
             from: client,
+            from_user: conn.session.user_id().into(),
+            service: "".into(),
             to_user: to_user.into(),
             seq: publish.seq,
             ephemeral: publish.ephemeral,
@@ -527,12 +530,12 @@ impl<S: Store> Edge<S> {
 pub(super) fn outgoing<'a>(body: &'a DirectBody, client: &'a ClientId) -> Outgoing<'a> {
     let to_user = &*body.to_user;
     // A backend's are from nobody, whom no client counts.
-    let (from, seq) = match body.from.is_nobodys() {
-        true => ("", 0),
-        false => (body.from.as_str(), body.seq),
+    let seq = match body.from.is_nobodys() {
+        true => 0,
+        false => body.seq,
     };
     Outgoing {
-        from_client_id: from,
+        from: body.sender(),
         to_client_id: if to_user.is_empty() {
             client.as_str()
         } else {

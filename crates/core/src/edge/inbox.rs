@@ -50,7 +50,7 @@ pub(super) struct Placed<'a> {
 
 impl Inbox {
     /// Why a message is not taken that no inbox would keep.
-    pub(super) const TOO_LARGE: &str = "a direct message has at most 65472 bytes; its payload, its name, the id of the sender and the id of the user that it is for count";
+    pub(super) const TOO_LARGE: &str = "a direct message has at most 65472 bytes; its payload, its name, the ids of the sender and of its user, and the id of the user that it is for count";
     pub(super) fn new(epoch: Epoch, memory: InboxShare) -> Inbox {
         let mut inbox = Inbox {
             epoch,
@@ -160,6 +160,8 @@ mod tests {
                 message_type: MessageType::Chat,
                 payload_kind: PayloadKind::Json,
                 from: ClientId::from_random([from, 1]),
+                from_user: "".into(),
+                service: "".into(),
                 to_user: "".into(),
                 seq,
                 ephemeral: false,

@@ -94,7 +94,7 @@ impl<S: Store> Edge<S> {
                 0 => UNNUMBERED | random >> 1,
                 seq => seq,
             },
-            message: wire::inbox::write(first.unix_ms, body),
+            message: wire::inbox::write(ctx.version(), first.unix_ms, body),
             most: MESSAGES as u32,
             most_bytes: BYTES as u32,
         };

@@ -8,11 +8,13 @@ use crate::host::{Host, LogNews, Notice};
 use crate::id::ClientId;
 use crate::log::{Logged, Record};
 use crate::logs::{Appended, Logs};
+use crate::member::Member;
+use crate::numbered::Numbered;
 use crate::time::Now;
 
 impl Room {
     /// Gives an event its place in the room's order. One with a `seq` is logged once, in its sender's order. `None`: it
-    /// can't be logged now.
+    /// can't be logged now. A record with a member's number is logged with that one's user.
     pub(super) fn append<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -21,7 +23,8 @@ impl Room {
         sender: Option<ClientId>,
         record: Record<'_>,
     ) -> Option<Appended> {
-        let appended = logs.append(now, self.log, sender, &record)?;
+        let whole = with_user(&self.members, record);
+        let appended = logs.append(now, self.log, sender, &whole)?;
         self.appended(ctx, logs, now, record, appended);
         Some(appended)
     }
@@ -58,7 +61,7 @@ impl Room {
             let logged = Logged {
                 offset: completion.offset,
                 timestamp: completion.timestamp,
-                record,
+                record: with_user(&self.members, record),
             };
             let news = LogNews::Logged(&logged);
             ctx.host.log_news(now, &self.name, &self.epoch, news);
@@ -76,6 +79,15 @@ impl Room {
         ctx.host.notice(Notice::ShortLog {
             kind: &self.entry.kind.name,
         });
+    }
+}
+
+/// A record with the number of a member has that one's user.
+fn with_user<'a>(members: &'a Numbered<Member>, record: Record<'a>) -> Record<'a> {
+    let member = members.get(&record.player_num);
+    Record {
+        user_id: member.map_or(record.user_id, |member| &member.user_id),
+        ..record
     }
 }
 

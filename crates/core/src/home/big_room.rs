@@ -25,10 +25,7 @@ impl Room {
             return;
         };
         let message = Outgoing {
-            from_client_id: member
-                .seats
-                .first()
-                .map_or("", |seat| seat.client_id.as_str()),
+            from: member.itself(player),
             room_id: &self.name,
             timestamp: self.timestamp,
             offset: if logged { self.offset } else { 0 },

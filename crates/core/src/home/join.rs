@@ -106,7 +106,7 @@ impl Room {
         Record {
             message_type: MessageType::PlayerJoined,
             client_id: join.client_id.as_str(),
-            player_id: &join.user_id,
+            user_id: &join.user_id,
             player_num: self.next_num,
             name: &join.nickname,
             payload: presence.as_bytes(),

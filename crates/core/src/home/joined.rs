@@ -114,7 +114,7 @@ impl Room {
         ctx.append(encoding, compression, &message, &mut builder);
         if fields.alone {
             let message = Outgoing {
-                from_client_id: own.seats.first().map_or("", |seat| seat.client_id.as_str()),
+                from: own.itself(player),
                 room_id: &self.name,
                 timestamp: self.timestamp,
                 body: Body::PlayerJoined(own.listed(player)),

@@ -56,11 +56,9 @@ impl Room {
         let mut completion = None;
         // An empty room's last event has no reader.
         if self.presence() == PresenceMode::Full && last && self.members.len() > 1 {
-            let user = self.members.get(&player).map(|it| it.user_id.clone());
             let record = Record {
                 message_type: MessageType::PlayerLeft,
                 client_id: client.as_str(),
-                player_id: user.as_deref().unwrap_or_default(),
                 player_num: player,
                 ..Record::default()
             };
@@ -117,7 +115,7 @@ impl Room {
             player_id => player_id,
         };
         let message = Outgoing {
-            from_client_id: seat.client_id.as_str(),
+            from: member.sender(op.player, Some(&seat)),
             room_id: &self.name,
             timestamp: self.timestamp,
             offset: completion.map_or(0, |completion| completion.offset),

@@ -2,7 +2,7 @@
 
 use roomcast_protocol::{
     Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, PayloadKind,
-    PresenceUpdate, mutated, presence,
+    PresenceUpdate, Sender, mutated, presence,
 };
 
 use crate::address::{NodeNumber, ShardAddress};
@@ -15,7 +15,7 @@ use crate::home::room::Room;
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef};
 use crate::letter::{MembersPage, Op, OpHead, OpKind, Publish, RoomRef, ToEdge};
-use crate::log::Completion;
+use crate::log::{Completion, Record};
 use crate::logs::{Appended, Logs};
 use crate::member::Member;
 use crate::player::PlayerNum;
@@ -73,7 +73,10 @@ impl Room {
         }
         let sender = self.client_of(&op);
         let client_id = sender.as_ref().map_or("", ClientId::as_str);
-        let record = publish.record(client_id, self.entry.kind.no_echo);
+        let record = Record {
+            player_num: sender.map_or(0, |_| op.player),
+            ..publish.record(client_id, self.entry.kind.no_echo)
+        };
         match self.append(ctx, logs, now, sender, record) {
             Some(Appended::Done(completion)) => {
                 return self.published(ctx, &op, publish, Some(completion));
@@ -127,13 +130,13 @@ impl Room {
         born: u64,
         publish: &Publish,
     ) {
-        let sender = self
-            .members
-            .get(&player)
-            .and_then(|member| member.seat(conn));
+        let member = self.members.get(&player);
+        let sender = member.and_then(|member| Some((member, member.seat(conn)?)));
         let kind = &self.entry.kind;
         let silent = publish.no_echo.unwrap_or(kind.no_echo);
-        let except = sender.filter(|_| silent).map(|seat| (conn, seat.encoding));
+        let except = sender
+            .filter(|_| silent)
+            .map(|(_, seat)| (conn, seat.encoding));
         let payload = Payload {
             kind: publish.payload_kind,
             data: publish.payload(),
@@ -156,7 +159,9 @@ impl Room {
         };
         let logged = !publish.ephemeral;
         let message = Outgoing {
-            from_client_id: sender.map_or("", |seat| seat.client_id.as_str()),
+            from: sender.map_or(Sender::NOBODY, |(member, seat)| {
+                member.sender(player, Some(seat))
+            }),
             room_id: &self.name,
             timestamp: self.timestamp,
             seq: publish.seq,
@@ -292,9 +297,7 @@ impl Room {
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
         let message = Outgoing {
-            from_client_id: member
-                .seat(op.conn)
-                .map_or("", |seat| seat.client_id.as_str()),
+            from: member.sender(player, member.seat(op.conn)),
             room_id: &self.name,
             timestamp: self.timestamp,
             body: Body::Presence(member.listed(player)),

@@ -305,7 +305,7 @@ impl Messages for Page<'_> {
 
 /// Bytes that an event takes in a page, roughly.
 fn weight(record: &Record<'_>) -> usize {
-    192 + record.name.len() + record.payload.len()
+    192 + record.user_id.len() + record.name.len() + record.payload.len()
 }
 
 /// An event of the log, as it was delivered.
@@ -314,22 +314,21 @@ fn with_message(room: &str, epoch: &Epoch, logged: &Logged<'_>, tell: impl FnOnc
         message_type,
         payload_kind,
         format,
-        client_id,
-        player_id,
-        player_num,
         seq,
         name,
         payload,
-        silent: _,
+        ..
     } = logged.record;
+    let from = logged.record.sender();
     let told_payload = Payload {
         kind: payload_kind,
         data: payload,
     };
-    let player_id = if player_id.is_empty() {
-        client_id
+    let player_num = from.player_num;
+    let player_id = if from.user_id.is_empty() {
+        from.client_id
     } else {
-        player_id
+        from.user_id
     };
     let action;
     let body = match message_type {
@@ -359,7 +358,7 @@ fn with_message(room: &str, epoch: &Epoch, logged: &Logged<'_>, tell: impl FnOnc
         },
     };
     tell(&Outgoing {
-        from_client_id: client_id,
+        from,
         room_id: room,
         timestamp: logged.timestamp,
         seq,

@@ -162,10 +162,7 @@ impl Room {
         }
         self.timestamp = self.timestamp.max(now.unix_ms);
         let message = Outgoing {
-            from_client_id: member
-                .seats
-                .first()
-                .map_or("", |seat| seat.client_id.as_str()),
+            from: member.itself(player),
             room_id: &self.name,
             timestamp: self.timestamp,
             body: Body::Presence(member.listed(player)),

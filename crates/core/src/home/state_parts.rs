@@ -209,9 +209,8 @@ impl Room {
             PresenceMode::Full => {
                 for (num, member) in span.members(&self.members, to) {
                     if member.presence_version > span.listed {
-                        let seat = member.seats.first();
                         let message = Outgoing {
-                            from_client_id: seat.map_or("", |seat| seat.client_id.as_str()),
+                            from: member.itself(*num),
                             ..message(name, timestamp, Body::Presence(member.listed(*num)))
                         };
                         ctx.append(span.encoding, compression, &message, &mut builder);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use roomcast_protocol::{Format, MessageType, PayloadKind};
+use roomcast_protocol::{Format, MessageType, PayloadKind, Sender};
 
 /// An event on its way into a room's log, or out of it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,14 @@ pub struct Record<'a> {
     pub format: Format,
     /// The sender does not get it back.
     pub silent: bool,
-    /// Whose it is, by session; empty for the room's own.
+    /// Whose it is, by session; empty for the room's own, and for a service's.
     pub client_id: &'a str,
-    /// Of one who joined or left, where it isn't the `client_id`.
-    pub player_id: &'a str,
-    /// Of one who joined or left.
+    /// That one's user, or the user that the service names; empty where there is none.
+    pub user_id: &'a str,
+    /// That one's number in the room; 0 where there is none.
     pub player_num: u32,
+    /// The service that sent it; empty where a client did, or the room itself.
+    pub service: &'a str,
     /// The sender's number for it; 0 for none.
     pub seq: u64,
     /// An event's name; the nickname of one who joined.
@@ -37,8 +39,9 @@ impl Default for Record<'_> {
             format: Format::Json,
             silent: false,
             client_id: "",
-            player_id: "",
+            user_id: "",
             player_num: 0,
+            service: "",
             seq: 0,
             name: "",
             payload: &[],
@@ -61,8 +64,20 @@ pub struct Logged<'a> {
 const HEADER: usize = 2 + 4 + 8 + 3 * 2;
 const SILENT: u8 = 1 << 7;
 const PROTOBUF: u8 = 1 << 6;
+/// The first text is not a client's id but a service's name: there is never both.
+const SERVICE: u8 = 1 << 5;
 
 impl<'a> Record<'a> {
+    /// Who it is from.
+    pub fn sender(&self) -> Sender<'a> {
+        Sender {
+            client_id: self.client_id,
+            user_id: self.user_id,
+            player_num: self.player_num,
+            service: self.service,
+        }
+    }
+
     pub(super) fn write(&self, out: &mut VecDeque<u8>) {
         let mut header = [0; HEADER];
         let mut at = 0;
@@ -78,13 +93,18 @@ impl<'a> Record<'a> {
         } else {
             0
         };
+        let (service, author) = if self.service.is_empty() {
+            (0, self.client_id)
+        } else {
+            (SERVICE, self.service)
+        };
         put(&[
             self.message_type as u8,
-            silent | protobuf | self.payload_kind as u8,
+            silent | protobuf | service | self.payload_kind as u8,
         ]);
         put(&self.player_num.to_le_bytes());
         put(&self.seq.to_le_bytes());
-        let texts = [self.client_id, self.player_id, self.name];
+        let texts = [author, self.user_id, self.name];
         for text in texts {
             put(&length(text).to_le_bytes());
         }
@@ -115,7 +135,11 @@ impl<'a> Record<'a> {
             rest = after;
             std::str::from_utf8(text).ok()
         };
-        let (client_id, player_id, name) = (text(14)?, text(16)?, text(18)?);
+        let (author, user_id, name) = (text(14)?, text(16)?, text(18)?);
+        let (client_id, service) = match flags & SERVICE {
+            0 => (author, ""),
+            _ => ("", author),
+        };
         Some(Record {
             message_type: MessageType::from_number(u64::from(message_type))?,
             payload_kind: match flags & 3 {
@@ -130,8 +154,9 @@ impl<'a> Record<'a> {
             },
             silent: flags & SILENT != 0,
             client_id,
-            player_id,
+            user_id,
             player_num,
+            service,
             seq,
             name,
             payload: rest,
@@ -156,13 +181,19 @@ mod tests {
             format: Format::Protobuf,
             silent: true,
             client_id: "client",
-            player_id: "ünser",
+            user_id: "ünser",
             player_num: 70_000,
+            service: "",
             seq: 1 << 53,
             name: "name",
             payload: b"\0payload",
         };
-        for record in [record, Record::default()] {
+        let of_a_service = Record {
+            client_id: "",
+            service: "shop",
+            ..record
+        };
+        for record in [record, of_a_service, Record::default()] {
             let mut bytes = VecDeque::new();
             record.write(&mut bytes);
             assert_eq!(Record::read(bytes.make_contiguous()), Some(record));

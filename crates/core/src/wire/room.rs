@@ -238,8 +238,9 @@ impl EventWriter {
             format,
             silent,
             client_id,
-            player_id,
+            user_id,
             player_num,
+            service,
             seq,
             name,
             payload,
@@ -251,12 +252,16 @@ impl EventWriter {
             out.u8(payload_kind as u8);
             out.flags([silent, format == Format::Protobuf]);
             out.signed(since);
-            for text in [client_id, player_id, name] {
+            for text in [client_id, user_id, name] {
                 out.text(text);
             }
             out.varint(player_num);
             out.varint(seq);
             out.bytes(payload);
+            // Most have none. Whatever is written behind it one day comes with it.
+            if !service.is_empty() {
+                out.text(service);
+            }
         });
     }
 
@@ -313,11 +318,12 @@ fn read_record<'a>(event: &mut Reader<'a>, timestamp: &mut i64) -> Result<Record
         },
         silent,
         client_id: event.text()?,
-        player_id: event.text()?,
+        user_id: event.text()?,
         name: event.text()?,
         player_num: event.varint()?,
         seq: event.varint()?,
         payload: event.bytes()?,
+        service: if event.is_empty() { "" } else { event.text()? },
     })
 }
 
@@ -417,8 +423,9 @@ mod tests {
                     format: Format::Protobuf,
                     silent: true,
                     client_id: "c",
-                    player_id: "p",
+                    user_id: "p",
                     player_num: 300,
+                    service: "",
                     seq,
                     name: "n",
                     payload: b"xy",
@@ -495,6 +502,35 @@ mod tests {
             Writer::new(&mut newer).bytes(&longer(event.to_vec()));
         }
         assert_eq!(events(&newer, 7), events(&bytes, 7));
+    }
+
+    #[test]
+    fn who_sent_an_event_comes_back() {
+        let member = Record {
+            client_id: "c1",
+            user_id: "ann",
+            player_num: 7,
+            ..Record::default()
+        };
+        let service = Record {
+            user_id: "bob",
+            service: "shop",
+            ..Record::default()
+        };
+        for record in [member, service] {
+            let mut writer = EventWriter::new();
+            let (offset, timestamp) = (3, 1_000);
+            writer.push(&Logged {
+                offset,
+                timestamp,
+                record,
+            });
+            let mut read = Vec::new();
+            let bytes = writer.finish();
+            let each = |event: Logged<'_>| read.push(format!("{:?}", event.record));
+            read_events(&bytes, offset, each).unwrap();
+            assert_eq!(read, [format!("{record:?}")]);
+        }
     }
 
     #[test]

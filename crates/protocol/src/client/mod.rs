@@ -5,7 +5,7 @@ mod request;
 
 use std::borrow::Cow;
 
-use crate::envelope::{Envelope, Sender};
+use crate::envelope::{Envelope, Side};
 use crate::{
     BadMessage, Format, GameAction, Incoming, IncomingPayload, Limits, LogPosition, MessageType,
 };
@@ -22,7 +22,7 @@ pub use request::encode_request;
 pub fn decode_server(format: Format, message: &[u8]) -> Result<ServerMessage<'_>, BadMessage> {
     let mut envelope = Envelope::default();
     let body = envelope
-        .read(format, message, &Limits::OFF, Sender::Server)
+        .read(format, message, &Limits::OFF, Side::Server)
         .and_then(|message_type| read::body(message_type, format, &mut envelope));
     match body {
         Ok(body) => Ok(ServerMessage::new(envelope, body)),
@@ -35,6 +35,12 @@ pub fn decode_server(format: Format, message: &[u8]) -> Result<ServerMessage<'_>
 pub struct ServerMessage<'a> {
     /// The session that sent it.
     pub from_client_id: Cow<'a, str>,
+    /// The user that the sender's token names.
+    pub from_user_id: Cow<'a, str>,
+    /// The sender's number in the room.
+    pub from_player_num: u32,
+    /// The service that sent it, where no client did.
+    pub from_service: Cow<'a, str>,
     /// The session that a direct message is for.
     pub to_client_id: Cow<'a, str>,
     /// The user that a direct message is for.
@@ -61,6 +67,9 @@ impl<'a> ServerMessage<'a> {
     fn new(envelope: Envelope<'a>, body: ServerBody<'a>) -> ServerMessage<'a> {
         ServerMessage {
             from_client_id: envelope.from_client_id,
+            from_user_id: envelope.from_user_id,
+            from_player_num: envelope.from_player_num,
+            from_service: envelope.from_service,
             to_client_id: envelope.to_client_id.unwrap_or_default(),
             to_user_id: envelope.to_user_id.unwrap_or_default(),
             room_id: envelope.room_id.unwrap_or_default(),

@@ -4,7 +4,7 @@ use super::{
     ErrorBody, Joined, Member, PlayerState, ServerBody, ServerMessage, StateSync, Welcome,
 };
 use crate::decode::log_position;
-use crate::envelope::{Envelope, Sender, read_epoch};
+use crate::envelope::{Envelope, Side, read_epoch};
 use crate::error::{ErrorCode, Fault};
 use crate::limits::Limits;
 use crate::presence;
@@ -359,7 +359,7 @@ fn event(format: Format, value: Value<'_>) -> Result<ServerMessage<'_>, Fault> {
         _ => return Err(Fault::field(ErrorCode::WrongType, "must be messages")),
     };
     let mut envelope = Envelope::default();
-    let message_type = envelope.read(format, bytes, &Limits::OFF, Sender::Server)?;
+    let message_type = envelope.read(format, bytes, &Limits::OFF, Side::Server)?;
     // Pages inside pages would take stack for as long as somebody nests them.
     if message_type == MessageType::History {
         return Err(Fault::field(ErrorCode::InvalidValue, "has a `history`"));

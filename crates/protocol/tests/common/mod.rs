@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use roomcast_protocol::client::{ServerBody, ServerMessage};
 use roomcast_protocol::{
     Body, ErrorBody, ErrorCode, Format, History, Joined, Member, MessageType, Messages, Outgoing,
-    PlayerState, StateSync, Welcome, encode,
+    PlayerState, Sender, StateSync, Welcome, encode,
 };
 use serde_json::Value;
 
@@ -69,7 +69,12 @@ impl Messages for Events<'_> {
 fn outgoing(message: &ServerMessage<'_>, each: &mut dyn FnMut(&Outgoing<'_>)) {
     let mut send = |body: Body<'_>| {
         each(&Outgoing {
-            from_client_id: &message.from_client_id,
+            from: Sender {
+                client_id: &message.from_client_id,
+                user_id: &message.from_user_id,
+                player_num: message.from_player_num,
+                service: &message.from_service,
+            },
             to_client_id: &message.to_client_id,
             to_user_id: &message.to_user_id,
             room_id: &message.room_id,

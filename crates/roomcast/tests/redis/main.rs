@@ -21,6 +21,7 @@ mod redis_cluster;
 #[path = "../../../engine/tests/common/redis_server.rs"]
 mod redis_server;
 mod restart;
+mod senders;
 mod spread;
 mod start;
 mod two;

@@ -199,8 +199,14 @@ interface Position {
 }
 /** Who sent an event, and where it stands. */
 interface EventMeta {
-    /** The sender's `client_id`; empty where the server itself speaks. */
+    /** The sender's `client_id`; empty where no client sent it: the room itself, or a `service`. */
     readonly from: string;
+    /** The user that the sender's token names, as the server has verified it. Left out without a token. */
+    readonly user?: string;
+    /** The sender's number in the room, `num` of its member entry. Left out for a direct message. */
+    readonly player?: number;
+    /** The service that sent it, such as the application's backend. Left out where a client did. */
+    readonly service?: string;
     /** Milliseconds since the Unix epoch, by the server's clock. */
     readonly timestamp: number;
     /** Its place in the room's log. Left out for an ephemeral event. */
@@ -590,6 +596,9 @@ interface EnvelopeFields {
     ephemeral?: boolean | undefined;
     no_echo?: boolean | undefined;
     request_id?: number | undefined;
+    from_user_id?: string | undefined;
+    from_player_num?: number | undefined;
+    from_service?: string | undefined;
 }
 /** A message to the server, in its JSON form. */
 type ClientEnvelope = {

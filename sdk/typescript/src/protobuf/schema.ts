@@ -40,6 +40,9 @@ export const ENVELOPE: Schema = {
   13: ["no_echo", "bool", "!"],
   14: ["to_user_id", "text", "?"],
   15: ["request_id", "uint", "?"],
+  16: ["from_user_id", "text", "?"],
+  17: ["from_player_num", "uint", "?"],
+  18: ["from_service", "text", "?"],
 };
 
 const LOG_POSITION: Schema = { 1: ["epoch", "text"], 2: ["offset", "uint"] };

@@ -10,6 +10,7 @@ use crate::letter::{
 };
 use crate::store::StoreId;
 use crate::wire::bytes::{Reader, WireError, Writer};
+use crate::wire::version::Version;
 
 pub(super) fn write_message(out: &mut Writer<'_>, sending: Sending, message: &DirectMessage) {
     let DirectMessage {
@@ -33,7 +34,7 @@ pub(super) fn write_message(out: &mut Writer<'_>, sending: Sending, message: &Di
     out.varint(sending.age(*born));
     out.varint(*window);
     out.varint(*request_id);
-    write_body(out, body);
+    write_body(out, sending.version, body);
 }
 
 pub(super) fn read_message(
@@ -57,7 +58,8 @@ pub(super) fn read_message(
     })
 }
 
-pub(crate) fn write_body(out: &mut Writer<'_>, body: &DirectBody) {
+/// As nodes of this version know it.
+pub(crate) fn write_body(out: &mut Writer<'_>, version: Version, body: &DirectBody) {
     let (name, payload) = body.name_and_payload();
     out.message_type(body.message_type);
     out.payload_kind(body.payload_kind);
@@ -67,6 +69,12 @@ pub(crate) fn write_body(out: &mut Writer<'_>, body: &DirectBody) {
     out.flags([body.ephemeral]);
     out.text(name);
     out.bytes(payload);
+    // Most senders are nobody in particular. Whatever is written behind these one day comes with them.
+    let is_told = !body.from_user.is_empty() || !body.service.is_empty();
+    if is_told && version >= Version::V2 {
+        out.text(&body.from_user);
+        out.text(&body.service);
+    }
 }
 
 pub(crate) fn read_body(bytes: &mut Reader<'_>) -> Result<DirectBody, WireError> {
@@ -74,10 +82,18 @@ pub(crate) fn read_body(bytes: &mut Reader<'_>) -> Result<DirectBody, WireError>
     let (from, to_user, seq) = (bytes.client()?, bytes.text()?.into(), bytes.offset()?);
     let [ephemeral] = bytes.flags()?;
     let (name, payload) = (bytes.text()?, bytes.bytes()?);
+    // A version that did not know them has written none.
+    let (from_user, service) = if bytes.is_empty() {
+        ("", "")
+    } else {
+        (bytes.text()?, bytes.text()?)
+    };
     Ok(DirectBody {
         message_type,
         payload_kind,
         from,
+        from_user: from_user.into(),
+        service: service.into(),
         to_user,
         seq,
         ephemeral,
@@ -133,7 +149,7 @@ pub(super) fn read_receipt(bytes: &mut Reader<'_>) -> Result<Receipted, WireErro
     })
 }
 
-pub(super) fn write_news(out: &mut Writer<'_>, news: &News) {
+pub(super) fn write_news(out: &mut Writer<'_>, sending: Sending, news: &News) {
     let News {
         client,
         offset,
@@ -145,7 +161,7 @@ pub(super) fn write_news(out: &mut Writer<'_>, news: &News) {
     out.varint(*offset);
     out.raw(&store.0.to_be_bytes());
     out.signed(*unix_ms);
-    write_body(out, body);
+    write_body(out, sending.version, body);
 }
 
 pub(super) fn read_news(bytes: &mut Reader<'_>) -> Result<News, WireError> {

@@ -1,5 +1,6 @@
 //! The kinds of letters, and which version of a node knows each.
 
+use crate::direct::DirectBody;
 use crate::letter::{Letter, OpKind};
 use crate::wire::version::Version;
 
@@ -67,12 +68,22 @@ pub(crate) fn needs(letter: &Letter) -> Version {
     let kind = super::kind_of(letter).map_or(Version::V1, since);
     let of_type = match letter {
         Letter::Op(op) => return needs_of_op(&op.request),
-        Letter::Direct(it) => Version::of_type(it.body.message_type),
-        Letter::News(it) => Version::of_type(it.body.message_type),
+        Letter::Direct(it) => needs_of_body(&it.body),
+        Letter::News(it) => needs_of_body(&it.body),
         Letter::Receipt(it) => Version::of_type(it.request),
         _ => kind,
     };
     kind.max(of_type)
+}
+
+/// Nodes before version 2 would say that a client had sent what a service sends.
+fn needs_of_body(body: &DirectBody) -> Version {
+    let of_type = Version::of_type(body.message_type);
+    if body.service.is_empty() {
+        of_type
+    } else {
+        of_type.max(Version::V2)
+    }
 }
 
 /// The same for an operation: what it asks is in the room's record then.

@@ -93,7 +93,7 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::Receipt(receipt) => direct::write_receipt(out, sending, receipt),
         Letter::User(user) => direct::write_user(out, user),
         Letter::SessionRefused(client) => out.client(*client),
-        Letter::News(news) => direct::write_news(out, news),
+        Letter::News(news) => direct::write_news(out, sending, news),
         Letter::SessionTaken(taken) => direct::write_taken(out, *taken),
         Letter::Credit(bytes) => out.size(*bytes),
         Letter::HomeGone(room) | Letter::Wanted(room) => out.text(room),

@@ -499,6 +499,8 @@ impl Draw {
             message_type: self.message_type(),
             payload_kind: self.payload_kind(),
             from: self.client(),
+            from_user: self.text().into(),
+            service: self.text().into(),
             to_user: self.text().into(),
             seq: self.offset(),
             ephemeral: self.bool(),

@@ -315,6 +315,8 @@ fn others() -> Vec<(&'static str, Letter)> {
         message_type,
         payload_kind: PayloadKind::Text,
         from: client(1),
+        from_user: "".into(),
+        service: "".into(),
         to_user: to_user.into(),
         seq: 3,
         ephemeral: false,
@@ -337,6 +339,10 @@ fn others() -> Vec<(&'static str, Letter)> {
     };
     let event = body(MessageType::Event, "", 4, "wavehello");
     let to_user = body(MessageType::Chat, "user-2", 0, "hello");
+    let from_user = DirectBody {
+        from_user: "user-1".into(),
+        ..body(MessageType::Chat, "user-2", 0, "hello")
+    };
     let receipt = |receipt| {
         Letter::Receipt(Receipted {
             sender: client(1),
@@ -444,6 +450,7 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("deliver_without", Letter::Edge(ToEdge::Deliver(delivery))),
         ("direct", direct(Recipient::client(client(2)), event)),
         ("direct_to_user", direct(Recipient::User, to_user)),
+        ("direct_from_user", direct(Recipient::User, from_user)),
         ("stored", receipt(Receipt::Stored(77))),
         (
             "failed",
