@@ -96,7 +96,7 @@ class Behind:
 
     async def test_nothing_but_the_way_in_and_the_sdk_is_to_be_had(self):
         self.start()
-        for path in ("/", "/metrics", "/console", "/healthz", "/readyz", "/ws/x"):
+        for path in ("/", "/metrics", "/console", "/api/v1/openapi.json", "/healthz", "/readyz", "/ws/x"):
             self.assertEqual(self.get(path).status, 404, path)
         self.assertEqual(self.get("/sdk/roomcast.js").status, 200)
 
