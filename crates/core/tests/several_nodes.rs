@@ -235,6 +235,29 @@ fn a_join_on_its_way_to_a_home_that_dies_is_asked_again() {
 }
 
 #[test]
+fn who_asks_of_a_room_that_refused_its_join_comes_back_where_its_home_dies() {
+    let mut cluster = cluster(&[1, 1]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    for at in [bob, ann] {
+        cluster.say(at, r#"{"type":"leave_room","room_id":"r"}"#);
+    }
+    cluster.drop_all();
+    // It has to be claimed anew where it was.
+    cluster.unanswered.set(usize::MAX);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.pass(1_500);
+    cluster.say(bob, r#"{"type":"history","room_id":"r","request_id":7}"#);
+    cluster.pass(1_000);
+    let got = cluster.messages(bob);
+    assert_eq!(got.len(), 1, "{got:#?}");
+    assert_eq!(got[0]["payload"]["code"], "unavailable");
+    assert!(cluster.is_open(bob));
+    cluster.kill(0);
+    assert!(!cluster.is_open(bob), "nobody answers the other request");
+}
+
+#[test]
 fn the_node_of_a_connection_dies_and_its_seat_waits_for_the_grace() {
     let mut cluster = cluster(&[1, 1, 2]);
     let ann = cluster.member(0, "r");

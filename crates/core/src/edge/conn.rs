@@ -40,6 +40,8 @@ pub(super) struct Conn {
     pub(super) window: u32,
     /// How many operations that is: each may be answered by an error.
     pub(super) operations: u32,
+    /// One of them may be about a room of which it has no place any more: no membership tells where that was at home.
+    pub(super) asks_of_left: bool,
     /// Where it comes from.
     pub(super) origin: Origin,
     /// What outlives it.

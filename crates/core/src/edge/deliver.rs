@@ -485,6 +485,7 @@ impl<S: Store> Edge<S> {
             membership.stay.answered();
         }
         if membership.is_over() {
+            conn.asks_of_left |= conn.operations > 0;
             conn.session.memberships.remove(at);
             self.rooms.exit(room);
         }
@@ -503,6 +504,7 @@ impl<S: Store> Edge<S> {
         let was_full = !may_read(conn, &ctx.settings);
         conn.window = conn.window.saturating_sub(window);
         conn.operations = conn.operations.saturating_sub(operations);
+        conn.asks_of_left &= conn.operations > 0;
         if was_full && may_read(conn, &ctx.settings) {
             self.readable.push(id);
         }

@@ -36,7 +36,7 @@ impl<S: Store> Edge<S> {
         }
         let waits = |conn: &Conn| {
             let mut stays = conn.session.memberships.iter().map(|it| it.stay);
-            conn.phase == Phase::Open && stays.any(|it| it != Stay::In)
+            conn.phase == Phase::Open && (conn.asks_of_left || stays.any(|it| it != Stay::In))
         };
         let conns = self.conns.rows_mut();
         let waiting: Vec<_> = conns

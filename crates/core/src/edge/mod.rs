@@ -209,6 +209,7 @@ impl<S: Store> Edge<S> {
             mistakes: None,
             window: 0,
             operations: 0,
+            asks_of_left: false,
             origin: access.origin,
             session: Session {
                 admission: Admission::outside(access),
