@@ -317,18 +317,34 @@ impl Lanes {
         }
     }
 
-    /// Takes those pieces out that no byte was sent of.
+    /// Takes those pieces out that no byte was sent of. Answers stay.
     pub(crate) fn drop_where(
+        &mut self,
+        arena: &mut LaneArena,
+        which: impl Fn(&Piece) -> bool,
+        dropped: impl FnMut(Piece),
+    ) {
+        let no_answer = |piece: &Piece| piece.lane() != Lane::Control && which(piece);
+        self.drop_any(arena, no_answer, dropped);
+    }
+
+    fn drop_any(
         &mut self,
         arena: &mut LaneArena,
         which: impl Fn(&Piece) -> bool,
         mut dropped: impl FnMut(Piece),
     ) {
         let mut begun = self.begun > 0;
-        for list in [&mut self.sending, &mut self.event, &mut self.state] {
+        let lists = [
+            &mut self.sending,
+            &mut self.control,
+            &mut self.event,
+            &mut self.state,
+        ];
+        for list in lists {
             let mut all = std::mem::take(list);
             while let Some(piece) = arena.pop(&mut all) {
-                if std::mem::take(&mut begun) || piece.lane() == Lane::Control || !which(&piece) {
+                if std::mem::take(&mut begun) || !which(&piece) {
                     arena.push(list, piece);
                     continue;
                 }
@@ -357,6 +373,16 @@ impl Lanes {
         pool: &mut ChunkPool,
     ) {
         self.drop_where(arena, |_| true, |piece| table.release(piece.chunk, pool));
+    }
+
+    /// Takes everything out that no byte was sent of.
+    pub(crate) fn drop_all_unsent(
+        &mut self,
+        arena: &mut LaneArena,
+        table: &mut ChunkTable,
+        pool: &mut ChunkPool,
+    ) {
+        self.drop_any(arena, |_| true, |piece| table.release(piece.chunk, pool));
     }
 
     /// Gives all memory back: the connection is gone.

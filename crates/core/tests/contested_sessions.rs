@@ -5,7 +5,7 @@ mod common;
 #[path = "common/processes.rs"]
 mod processes;
 
-use common::{Client, text};
+use common::{Client, Got, text};
 use processes::{Process, Records, process, rooms_joined, types};
 
 /// Processes 1 and 2 at a store that has nothing of a client: each has begun its session anew. That of 1 is not saved, and
@@ -35,6 +35,22 @@ fn who_ends_a_session_that_it_never_had_ends_no_other() {
     two.node.cut(ann);
     let ann = two.greet(Some(&token));
     assert_eq!(two.welcome(ann)["resumed"], true);
+}
+
+#[test]
+fn who_began_a_session_that_another_node_has_is_told_nothing_of_it() {
+    let (_, token) = process(&Records::new(), 3).newcomer();
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    one.tap.borrow_mut().saves_nothing = true;
+    let early = one.greet(Some(&token));
+    one.node.pass(100);
+    let ann = two.greet(Some(&token));
+    assert_eq!(two.welcome(ann)["resumed"], false);
+    one.tap.borrow_mut().saves_nothing = false;
+    one.node.pass(1_000);
+    let told = one.node.drain(early);
+    assert!(matches!(told[..], [Got::Close(4000, _)]), "{told:?}");
 }
 
 #[test]

@@ -500,3 +500,23 @@ fn a_connection_whose_session_is_elsewhere_hears_it_from_its_rooms() {
     assert!(cluster.is_open(there));
     assert!(!cluster.is_open(bob));
 }
+
+#[test]
+fn a_session_that_is_taken_while_its_inbox_is_read_is_not_begun_anew() {
+    let mut cluster = cluster(&[1, 1]);
+    let (bob, token) = cluster.connect(0);
+    cluster.node(0).cut(bob.1);
+    cluster.unread.set(true);
+    let late = cluster.come_back(0, &token, "r");
+    let here = cluster.come_back(1, &token, "r");
+    cluster.unread.set(false);
+    cluster.pass(1_000);
+    let got = [late, here].map(|at| cluster.messages(at));
+    let mut welcomes = got.iter().flatten().filter(|it| it["type"] == "welcome");
+    assert!(
+        welcomes.all(|it| it["payload"]["resumed"] == true),
+        "{got:#?}"
+    );
+    let open = [late, here].map(|at| cluster.is_open(at));
+    assert_eq!(open.iter().filter(|it| **it).count(), 1);
+}

@@ -318,6 +318,8 @@ impl<S: Store> Edge<S> {
             request: Some(MessageType::Hello),
             ..Fault::new(ErrorCode::TooManySessions, TOO_MANY_SESSIONS)
         };
+        // Of the session that it does not get it is told nothing, but why.
+        self.untell(ctx, id);
         self.fault(ctx, now, id, fault);
         let code = CloseCode::Overloaded;
         // Another one has to end first.

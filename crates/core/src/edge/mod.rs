@@ -266,7 +266,7 @@ impl<S: Store> Edge<S> {
         self.close(ctx, now, id, code, "", after);
     }
 
-    /// Queues a close frame; what waits besides is dropped.
+    /// Queues a close frame; what waits besides is dropped, but answers. Of what is not saved, nothing is told.
     pub(crate) fn close<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -276,6 +276,9 @@ impl<S: Store> Edge<S> {
         reason: &str,
         after: AfterClose,
     ) {
+        if S::WAITS {
+            self.untell(ctx, id);
+        }
         let Edge {
             conns,
             arena,
@@ -288,9 +291,6 @@ impl<S: Store> Edge<S> {
         };
         ctx.stats.close(code);
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
-        if S::WAITS {
-            self.end_hold(id);
-        }
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
         self.closing(ctx, now, id, after);

@@ -3,7 +3,7 @@
 //! Until a session is saved, nothing is written to its connection: that is as if its socket took nothing, so the lanes'
 //! bounds hold. One request about a session is under way; what changes meanwhile goes with the next.
 
-use roomcast_protocol::CloseCode;
+use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
@@ -69,7 +69,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let change = self.keeper.note_change(conn.pooled.client_id);
-        if change == 0 || conn.phase != Phase::Open {
+        if change == 0 || conn.phase != Phase::Open || mutated!("told_before_it_is_saved") {
             return;
         }
         if let Some(hold) = self.keeper.hold(id) {
@@ -101,6 +101,25 @@ impl<S: Store> Edge<S> {
         {
             conn.blocked = hold.was_blocked;
         }
+    }
+
+    /// A connection is not told what waits for its session to be saved: it is about to be closed.
+    pub(super) fn untell<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId) {
+        if !self.keeper.is_held(id) {
+            return;
+        }
+        let Edge {
+            conns,
+            arena,
+            table,
+            ..
+        } = self;
+        if let Some(conn) = conns.get_mut(id)
+            && !mutated!("closing_tells_what_is_not_saved")
+        {
+            conn.lanes.drop_all_unsent(arena, table, &mut ctx.pool);
+        }
+        self.end_hold(id);
     }
 
     /// Asks the store to save what has changed.

@@ -229,6 +229,7 @@ impl<S: Store> Edge<S> {
         };
         let key = session.and_then(|it| Some((it.key?, it.first)));
         let after = asked.reads_after();
+        let is_here = self.keeper.copy(client).is_some();
         let Some(taking) = self.keeper.taking(client) else {
             return;
         };
@@ -241,6 +242,11 @@ impl<S: Store> Edge<S> {
             if !taking.greetings.iter().all(|(_, it)| fits(it)) {
                 return self.ask_for_inbox(client, false);
             }
+        }
+        if !is_here {
+            // Another node has taken it meanwhile, or it has ended: it is looked at anew.
+            (taking.turn, taking.from) = (0, None);
+            return self.keeper.look_now(client);
         }
         let heard = taking.heard;
         let last = slice.last;

@@ -29,6 +29,7 @@ type Answered = (Ticket, Result<Answer, StoreError>);
 pub struct AtOnce {
     model: Rc<RefCell<Model>>,
     unanswered: Rc<Cell<usize>>,
+    unread: Rc<Cell<bool>>,
     answers: VecDeque<Answered>,
 }
 
@@ -37,8 +38,9 @@ impl Store for AtOnce {
 
     fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
         let unanswered = self.unanswered.get();
+        let is_unread = self.unread.get() && matches!(request, Request::InboxRead(_));
         let answer = match unanswered {
-            0 => self.model.borrow_mut().apply(now.unix_ms as u64, &request),
+            0 if !is_unread => self.model.borrow_mut().apply(now.unix_ms as u64, &request),
             _ => Err(StoreError::Again(Cause::Timeout)),
         };
         self.unanswered.set(unanswered.saturating_sub(1));
@@ -66,6 +68,8 @@ pub struct Cluster {
     pub model: Rc<RefCell<Model>>,
     /// So many requests to the store get no answer.
     pub unanswered: Rc<Cell<usize>>,
+    /// Who reads an inbox gets no answer.
+    pub unread: Rc<Cell<bool>>,
     /// `None`: it is dead.
     pub nodes: Vec<Option<Node<AtOnce>>>,
     shards: Vec<u16>,
@@ -106,12 +110,13 @@ impl Cluster {
         kinds: &[(Kind, Option<LogicFactory>)],
     ) -> Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
-        let unanswered = Rc::new(Cell::new(0));
+        let (unanswered, unread) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let node = |(number, count): (usize, &u16)| {
             let kinds = kinds.to_vec();
             let store = || AtOnce {
                 model: model.clone(),
                 unanswered: unanswered.clone(),
+                unread: unread.clone(),
                 answers: VecDeque::new(),
             };
             let (seed, key) = (number as u64 + 1, Some([11, 12]));
@@ -128,6 +133,7 @@ impl Cluster {
         let mut cluster = Cluster {
             model,
             unanswered,
+            unread,
             nodes,
             shards: shards.into(),
             queues: BTreeMap::new(),
