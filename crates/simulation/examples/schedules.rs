@@ -25,8 +25,9 @@ thread_local! {
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let run: fn(u64) = match arguments.first().map(String::as_str) {
-        Some("several") => |seed| drop(run_fleet(seed, false)),
-        Some("alone") => |seed| drop(run(seed)),
+        Some("several") => |seed| _ = run_fleet(seed, false),
+        Some("aloud") => |seed| _ = run_fleet(seed, true),
+        Some("alone") => |seed| _ = run(seed),
         _ => {
             eprintln!("schedules several|alone FIRST COUNT");
             return ExitCode::from(2);

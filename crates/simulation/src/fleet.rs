@@ -150,10 +150,7 @@ impl Fleet {
                     shared.links.cut(other, one, until);
                 }
             }
-            None => {
-                let until = Clock::TRUE.at(until).micros;
-                shared.cloud.borrow_mut().cut_off.insert(one, until);
-            }
+            None => shared.cloud.borrow_mut().cut_off(one, until),
         }
     }
 
@@ -165,7 +162,6 @@ impl Fleet {
         }
         if let Some(shared) = &mut self.shared {
             shared.links.heal();
-            shared.cloud.borrow_mut().cut_off.clear();
         }
     }
 

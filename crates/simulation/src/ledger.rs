@@ -121,6 +121,9 @@ impl Ledger {
                 assert_eq!(event.offset, offset, "offsets count");
             }
             LogNews::Logged(event) => {
+                if self.stored {
+                    self.logs[at].check_number(&Entry::of(now, event));
+                }
                 let entries = &mut self.logs[at].entries;
                 let record = &event.record;
                 let again = |it: &&Entry| it.seq == record.seq && it.from == record.client_id;
@@ -158,6 +161,7 @@ impl Ledger {
                     "{room}: {entry:?} was logged before: {before:?}"
                 );
             }
+            log.check_number(entry);
             log.entries.push(entry.clone());
         }
     }
@@ -208,6 +212,24 @@ impl Ledger {
 impl Log {
     fn is(&self, room: &str, epoch: &str) -> bool {
         self.room == room && self.epoch == epoch
+    }
+
+    /// A player has a number that nobody had before.
+    fn check_number(&self, entry: &Entry) {
+        let joined = |it: &&Entry| it.kind == MessageType::PlayerJoined;
+        let newest = self.entries.iter().filter(joined).map(|it| it.num).max();
+        let is_new = newest.is_none_or(|newest| entry.num > newest);
+        assert!(
+            is_new || !joined(&entry),
+            "{}: {newest:?} was given before {entry:?}",
+            self.room
+        );
+    }
+
+    /// Whether a player with this number has left.
+    pub(crate) fn has_left(&self, num: u32) -> bool {
+        let left = |it: &Entry| it.kind == MessageType::PlayerLeft && it.num == num;
+        self.entries.iter().any(left)
     }
 }
 

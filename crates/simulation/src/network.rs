@@ -285,6 +285,7 @@ impl Network {
     /// When something is there for either end.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
         let open = self.wires.iter();
+        let open = open.filter(|it| it.server_open || it.client_open);
         let dues = open.flat_map(|wire| {
             let up = wire.up.due().filter(|_| wire.server_open);
             let down = wire.down.due().filter(|_| wire.client_open);

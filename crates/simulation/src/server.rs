@@ -55,6 +55,14 @@ struct Worker {
     woken: bool,
     /// Turns that were not told of yet.
     turns: u64,
+    /// When its driver wakes by itself, as it has said after its last turn: who asks each time asks for most of a schedule.
+    wake: Option<u64>,
+}
+
+impl Worker {
+    fn note_wake(&mut self) {
+        self.wake = with!(&self.driver, it => it.next_wake());
+    }
 }
 
 pub(crate) struct Server {
@@ -72,6 +80,8 @@ pub(crate) struct Server {
     pub(crate) post: Vec<(u16, ShardAddress, Vec<u8>)>,
     /// Of a thousand times that there is mail, how often it is taken later.
     pub(crate) slow_links: u64,
+    /// How often the way to the store had changed when the workers were asked for their wakes.
+    ways: u64,
 }
 
 /// What a node is made from.
@@ -165,13 +175,16 @@ impl Server {
                     Shard::Stored(driver)
                 }
             };
-            Worker {
+            let mut worker = Worker {
                 driver,
                 poll: Poll::default(),
                 more: false,
                 woken: false,
                 turns: 0,
-            }
+                wake: None,
+            };
+            worker.note_wake();
+            worker
         });
         Server {
             workers: workers.collect(),
@@ -187,6 +200,7 @@ impl Server {
             wires: Vec::new(),
             post: Vec::new(),
             slow_links: setup.slow_links,
+            ways: 0,
         }
     }
 
@@ -199,6 +213,10 @@ impl Server {
 
     /// Turns until nothing is left to do at this moment. Whether there was anything.
     pub(crate) fn run(&mut self, now: u64, net: &mut Network) -> bool {
+        let ways = self.stored.as_ref().map_or(0, |it| it.0.borrow().ways());
+        if std::mem::replace(&mut self.ways, ways) != ways {
+            self.workers.iter_mut().for_each(Worker::note_wake);
+        }
         for turns in 0.. {
             assert!(turns < 10_000, "the server does not come to rest");
             let mut busy = false;
@@ -238,9 +256,10 @@ impl Server {
             more,
             woken,
             turns,
+            wake,
         } = &mut self.workers[index];
         let ready = with!(driver, it => poll.tell(it, now, net));
-        let late = with!(driver, it => it.next_wake()).is_some_and(|wake| wake <= at.micros);
+        let late = wake.is_some_and(|wake| wake <= at.micros);
         let woken = std::mem::take(woken);
         if !(*more || has_mail || ready || late || woken) {
             return false;
@@ -261,6 +280,7 @@ impl Server {
         };
         *more = with!(driver, it => it.turn(at, &mut machine));
         *turns += 1;
+        self.workers[index].note_wake();
         self.look(index, now, net);
         true
     }
@@ -336,8 +356,8 @@ impl Server {
         let workers = (0..).zip(&mut self.workers);
         let turned = workers.filter_map(|(shard, it)| {
             let turns = std::mem::take(&mut it.turns);
-            let settled_at = with!(&mut it.driver, it => it.shard_mut().settled_at());
-            (turns > 0).then_some((shard, settled_at))
+            let driver = (turns > 0).then_some(&mut it.driver)?;
+            Some((shard, with!(driver, it => it.shard_mut().settled_at())))
         });
         turned.collect()
     }
@@ -348,6 +368,7 @@ impl Server {
             if let Shard::Stored(driver) = &mut worker.driver {
                 driver.shard_mut().store().send_all(now);
             }
+            worker.note_wake();
         }
     }
 
@@ -368,8 +389,7 @@ impl Server {
 
     /// Milliseconds at which there is something to do.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
-        let wakes = self.workers.iter();
-        let wakes = wakes.filter_map(|it| with!(&it.driver, driver => driver.next_wake()));
+        let wakes = self.workers.iter().filter_map(|it| it.wake);
         let slow = self.mailboxes.iter().map(|mailbox| mailbox.slow_until);
         wakes
             .map(|wake| self.clock.moment(wake))

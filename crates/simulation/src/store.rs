@@ -56,7 +56,9 @@ pub(crate) struct Cloud {
     /// What is true, where it is what was confirmed here.
     pub(crate) ledger: Option<Rc<RefCell<Ledger>>>,
     /// Nodes from which there is no way here before this time, in microseconds.
-    pub(crate) cut_off: BTreeMap<NodeId, u64>,
+    cut_off: BTreeMap<NodeId, u64>,
+    /// How often the ways here have changed.
+    ways: u64,
     /// Rooms whose homes were told that they are not.
     pub(crate) refused: u64,
     /// It prints what it is asked, and what it says.
@@ -76,6 +78,7 @@ impl Cloud {
             nodes: 0,
             ledger: None,
             cut_off: BTreeMap::new(),
+            ways: 0,
             refused: 0,
             aloud: false,
         }
@@ -105,10 +108,26 @@ impl Cloud {
     /// Nothing arrives for so many milliseconds.
     pub(crate) fn pause(&mut self, now: u64, ms: u64) {
         self.paused_until = Clock::TRUE.at(now + ms).micros;
+        self.ways += 1;
     }
 
-    pub(crate) fn resume(&mut self) {
+    /// From a node nothing arrives before this time.
+    pub(crate) fn cut_off(&mut self, node: NodeId, until: u64) {
+        let until = Clock::TRUE.at(until).micros;
+        self.cut_off.insert(node, until);
+        self.ways += 1;
+    }
+
+    /// All goes well from now on.
+    pub(crate) fn heal(&mut self) {
+        self.temper = Temper::default();
         self.paused_until = 0;
+        self.cut_off.clear();
+        self.ways += 1;
+    }
+
+    pub(crate) fn ways(&self) -> u64 {
+        self.ways
     }
 
     /// Another node takes a room from its home, and gives it up.

@@ -19,7 +19,7 @@ use crate::peer::{Around, Peer};
 use crate::random::Random;
 use crate::server::{Birth, Server, Setup};
 use crate::setup::{self, ROOMS, Weather};
-use crate::store::{Cloud, Temper};
+use crate::store::Cloud;
 
 /// Steps of a schedule.
 const STEPS: usize = 200;
@@ -299,9 +299,7 @@ impl World {
         self.healthy = true;
         self.wake_askers();
         if let Some(cloud) = &self.cloud {
-            let mut cloud = cloud.borrow_mut();
-            cloud.temper = Temper::default();
-            cloud.resume();
+            cloud.borrow_mut().heal();
         }
         self.server.heal();
         self.net.windows = (64_000, 64_000);
