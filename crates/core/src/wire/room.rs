@@ -245,23 +245,22 @@ impl EventWriter {
             name,
             payload,
         } = event.record;
+        // There is never both.
+        let is_service = !service.is_empty();
+        let author = if is_service { service } else { client_id };
         let since = event.timestamp.wrapping_sub(self.timestamp);
         self.timestamp = event.timestamp;
         Writer::new(&mut self.out).framed(|out| {
             out.u8(message_type.number());
             out.u8(payload_kind as u8);
-            out.flags([silent, format == Format::Protobuf]);
+            out.flags([silent, format == Format::Protobuf, is_service]);
             out.signed(since);
-            for text in [client_id, user_id, name] {
+            for text in [author, user_id, name] {
                 out.text(text);
             }
             out.varint(player_num);
             out.varint(seq);
             out.bytes(payload);
-            // Most have none. Whatever is written behind it one day comes with it.
-            if !service.is_empty() {
-                out.text(service);
-            }
         });
     }
 
@@ -306,8 +305,14 @@ fn read_record<'a>(event: &mut Reader<'a>, timestamp: &mut i64) -> Result<Record
         3 => PayloadKind::Bytes,
         _ => return Err(WireError::Unknown),
     };
-    let [silent, protobuf] = event.flags()?;
+    let [silent, protobuf, is_service] = event.flags()?;
     *timestamp = timestamp.wrapping_add(event.signed()?);
+    let author = event.text()?;
+    let (client_id, service) = if is_service {
+        ("", author)
+    } else {
+        (author, "")
+    };
     Ok(Record {
         message_type,
         payload_kind,
@@ -317,13 +322,13 @@ fn read_record<'a>(event: &mut Reader<'a>, timestamp: &mut i64) -> Result<Record
             Format::Json
         },
         silent,
-        client_id: event.text()?,
+        client_id,
+        service,
         user_id: event.text()?,
         name: event.text()?,
         player_num: event.varint()?,
         seq: event.varint()?,
         payload: event.bytes()?,
-        service: if event.is_empty() { "" } else { event.text()? },
     })
 }
 

@@ -69,9 +69,7 @@ pub(crate) fn write_body(out: &mut Writer<'_>, version: Version, body: &DirectBo
     out.flags([body.ephemeral]);
     out.text(name);
     out.bytes(payload);
-    // Most senders are nobody in particular. Whatever is written behind these one day comes with them.
-    let is_told = !body.from_user.is_empty() || !body.service.is_empty();
-    if is_told && version >= Version::V2 {
+    if version >= Version::V2 {
         out.text(&body.from_user);
         out.text(&body.service);
     }
@@ -82,7 +80,7 @@ pub(crate) fn read_body(bytes: &mut Reader<'_>) -> Result<DirectBody, WireError>
     let (from, to_user, seq) = (bytes.client()?, bytes.text()?.into(), bytes.offset()?);
     let [ephemeral] = bytes.flags()?;
     let (name, payload) = (bytes.text()?, bytes.bytes()?);
-    // A version that did not know them has written none.
+    // Version 1 has written none.
     let (from_user, service) = if bytes.is_empty() {
         ("", "")
     } else {
