@@ -22,6 +22,7 @@ mod leave;
 mod line;
 mod list;
 mod logic_calls;
+mod meet;
 mod moved;
 mod output;
 mod publish;
@@ -63,9 +64,9 @@ use backend::{failure_of, refuse_question, too_many_waiting};
 use drain::Drain;
 use gate::shard_is_full;
 use line::Line;
+use meet::Seen;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
 use relay::Relays;
-use renew::Seen;
 use room::Room;
 use store::half_a_lane;
 
