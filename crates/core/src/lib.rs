@@ -44,6 +44,7 @@ pub mod wire;
 
 pub use address::{NodeNumber, ShardAddress};
 pub use batcher::BatcherLimits;
+pub use context::ForNode;
 pub use desk::QuestionId;
 pub use edge::{MovingConnection, Received, Written};
 pub use host::{Control, Encoding, Host, LogNews, Notice};

@@ -13,7 +13,7 @@ use roomcast_protocol::CloseCode;
 use crate::address::{NodeNumber, ShardAddress};
 use crate::backend::{Busy, Found, Query, Question, Reply};
 use crate::batcher::BatcherLimits;
-use crate::context::Context;
+use crate::context::{Context, ForNode};
 use crate::desk::{Desk, QuestionId};
 use crate::edge::{AfterClose, Edge, MovingConnection, Received, Written};
 use crate::home::{Home, refuse_withheld};
@@ -240,7 +240,7 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// Letters for a shard of another node, as bytes: all that a turn has made for it, or a part of that. Take them when
     /// the turn ends, before [`Shard::outbox`], and hand them in their order to that one's [`Shard::from_node`].
-    pub fn next_for_node(&mut self, now: Now) -> Option<(ShardAddress, Vec<u8>)> {
+    pub fn next_for_node(&mut self, now: Now) -> Option<ForNode> {
         self.ctx.next_for_node(now)
     }
 

@@ -6,7 +6,7 @@ use roomcast_core::cluster::{Cluster, ClusterEvent};
 use roomcast_core::node::NodeSettings;
 use roomcast_core::post::{MOST_LETTER, PostKey, PostSettings};
 use roomcast_core::store::{Answer, NodeId, Request, StoreId};
-use roomcast_core::{NodeNumber, Now, ShardAddress};
+use roomcast_core::{ForNode, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 
 const STORE: StoreId = StoreId(1);
@@ -113,7 +113,12 @@ impl World {
 
     fn send(&mut self, from: usize, to: ShardAddress, bytes: &[u8]) {
         let now = self.now();
-        self.nodes[from].cluster.send(now, 0, to, bytes.into());
+        let letters = ForNode {
+            to,
+            bytes: bytes.into(),
+            urgent: true,
+        };
+        self.nodes[from].cluster.send(now, 0, letters);
     }
 
     /// What has come since the last call.

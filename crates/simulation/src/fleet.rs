@@ -324,9 +324,9 @@ impl Node {
             return false;
         };
         let mut any = false;
-        for (from, to, bytes) in self.server.post.drain(..) {
+        for (from, letters) in self.server.post.drain(..) {
             any = true;
-            cluster.send(at, from, to, bytes.into());
+            cluster.send(at, from, letters);
         }
         for (shard, settled_at) in self.server.take_turned() {
             cluster.turned(shard, settled_at);

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
 use roomcast_core::node::ClusterViews;
 use roomcast_core::store::Store;
-use roomcast_core::{Access, ConnId, Encoding, NodeNumber, Now, Shard, ShardAddress, ShardMessage};
+use roomcast_core::{
+    Access, ConnId, Encoding, ForNode, NodeNumber, Now, Shard, ShardAddress, ShardMessage,
+};
 use roomcast_protocol::Format;
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
 
@@ -127,7 +129,7 @@ pub(crate) struct Machine<'a> {
     /// Where there is a store: what it has, and what is true.
     pub(crate) store: Option<Stored>,
     /// Letters for other nodes.
-    pub(crate) post: &'a mut Vec<(u16, ShardAddress, Vec<u8>)>,
+    pub(crate) post: &'a mut Vec<(u16, ForNode)>,
 }
 
 /// A store, and what is told of what it has.
@@ -206,8 +208,8 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
         self.mailboxes[usize::from(to)].letters[self.index].append(letters);
     }
 
-    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
-        self.post.push((self.index as u16, to, letters));
+    fn send_to_node(&mut self, letters: ForNode) {
+        self.post.push((self.index as u16, letters));
     }
 
     fn send_connection(&mut self, to: u16, mut moved: Moved<Socket>) {

@@ -9,7 +9,7 @@ use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::node::ClusterView;
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::{NoStore, NodeId, StoreId};
-use roomcast_core::{Access, BatcherLimits, Kinds, LogicFactory, ShardAddress, ShardConfig};
+use roomcast_core::{Access, BatcherLimits, ForNode, Kinds, LogicFactory, ShardConfig};
 use roomcast_protocol::Format;
 use roomcast_websocket::Scratch;
 
@@ -77,7 +77,7 @@ pub(crate) struct Server {
     /// Connections that were made to it.
     wires: Vec<usize>,
     /// Letters for other nodes: from which shard, to which one, what.
-    pub(crate) post: Vec<(u16, ShardAddress, Vec<u8>)>,
+    pub(crate) post: Vec<(u16, ForNode)>,
     /// Of a thousand times that there is mail, how often it is taken later.
     pub(crate) slow_links: u64,
     /// How often the way to the store had changed when the workers were asked for their wakes.

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use roomcast_protocol::mutated;
 
 use crate::address::{NodeNumber, ShardAddress};
+use crate::context::ForNode;
 use crate::node::{ClusterView, ClusterViews, NodeSettings, NodeStats};
 use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
 use crate::store::{Beat, Beaten, NodeId, Slot, StoreError, StoreId, Ticket};
@@ -140,16 +141,23 @@ impl Cluster {
     }
 
     /// A shard sends letters to a shard of another node. They arrive in the order in which each shard sends them.
-    pub fn send(&mut self, now: Now, from: u16, to: ShardAddress, bytes: Box<[u8]>) {
+    pub fn send(&mut self, now: Now, from: u16, letters: ForNode) {
+        let ForNode { to, bytes, urgent } = letters;
         let letter = Letter {
             to_shard: to.shard(),
             from_shard: from,
-            bytes,
+            bytes: bytes.into(),
         };
         if self.waiting.is_for(to.node()) {
             self.wait(to.node(), letter);
         } else {
-            self.post(to.node(), letter);
+            let sent = match urgent {
+                true => self.post.send(to.node(), letter),
+                false => self.post.send_later(now, to.node(), letter),
+            };
+            if let Some(letter) = self.not_sent(to.node(), sent) {
+                self.wait(to.node(), letter);
+            }
         }
         self.follow(now);
     }
@@ -259,15 +267,9 @@ impl Cluster {
         }
     }
 
-    fn post(&mut self, node: NodeNumber, letter: Letter) {
-        if let Some(letter) = self.try_post(node, letter) {
-            self.wait(node, letter);
-        }
-    }
-
     /// Gives the letter back where the link has no room for it.
-    fn try_post(&mut self, node: NodeNumber, letter: Letter) -> Option<Letter> {
-        match self.post.send(node, letter) {
+    fn not_sent(&mut self, node: NodeNumber, sent: Result<(), NotSent>) -> Option<Letter> {
+        match sent {
             Ok(()) => {}
             Err(NotSent::Full(letter)) => return Some(letter),
             Err(NotSent::Gone(_)) => self.stats.letters_lost += 1,
@@ -289,7 +291,8 @@ impl Cluster {
 
     fn fill(&mut self, node: NodeNumber) {
         while let Some(letter) = self.waiting.pop(node) {
-            if let Some(letter) = self.try_post(node, letter) {
+            let sent = self.post.send(node, letter);
+            if let Some(letter) = self.not_sent(node, sent) {
                 return self.waiting.put_back(node, letter);
             }
         }

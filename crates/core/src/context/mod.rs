@@ -27,6 +27,7 @@ use buffers::{SPARE_EXCLUSIONS, SPARE_PAYLOADS, SPARE_QUEUES};
 pub(crate) use fault::Fault;
 use hold::Holding;
 pub(crate) use hold::Said;
+pub use to_nodes::ForNode;
 use to_nodes::ToNodes;
 
 pub(crate) struct Context<H> {

@@ -9,6 +9,17 @@ use crate::letter::{Letter, Op, OpKind, ToEdge};
 use crate::time::Now;
 use crate::wire::letter::{Sending, write};
 
+/// Letters for a shard of another node, as bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForNode {
+    /// That shard.
+    pub to: ShardAddress,
+    /// What its [`Shard::from_node`](crate::Shard::from_node) takes.
+    pub bytes: Vec<u8>,
+    /// Whether somebody may wait for them. Else they say only that there is room again, and may go with others.
+    pub urgent: bool,
+}
+
 /// Bytes after which letters for a shard go on in another buffer.
 const BUFFER: usize = 256 * 1024;
 
@@ -43,7 +54,7 @@ impl<H> Context<H> {
     }
 
     /// Letters for a shard of another node, in their order: what this turn has made for it, or the first part of that.
-    pub(crate) fn next_for_node(&mut self, now: Now) -> Option<(ShardAddress, Vec<u8>)> {
+    pub(crate) fn next_for_node(&mut self, now: Now) -> Option<ForNode> {
         let first = !self.to_gateways.is_empty();
         let (to, mut letters) = self.queue(first).pop_first()?;
         let sending = Sending {
@@ -51,17 +62,18 @@ impl<H> Context<H> {
             now: now.micros,
             version: self.version(),
         };
-        let mut bytes = Vec::new();
+        let (mut bytes, mut urgent) = (Vec::new(), false);
         while bytes.len() < BUFFER
             && let Some(letter) = letters.pop_front()
         {
             write(sending, &letter, &mut bytes);
+            urgent |= !matches!(letter, Letter::Credit(_));
             self.recycle_letter(letter);
         }
         if !letters.is_empty() {
             self.queue(first).insert(to, letters);
         }
-        Some((to, bytes))
+        Some(ForNode { to, bytes, urgent })
     }
 
     fn queue(&mut self, first: bool) -> &mut ToNodes {

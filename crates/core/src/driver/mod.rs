@@ -228,9 +228,9 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
     fn send_letters<O: Outside<H, S, Socket = K>>(&mut self, outside: &mut O) {
         // First: what they were made of may go back to other shards.
         while S::WAITS
-            && let Some((to, letters)) = self.shard.next_for_node(self.now)
+            && let Some(letters) = self.shard.next_for_node(self.now)
         {
-            outside.send_to_node(to, letters);
+            outside.send_to_node(letters);
         }
         for to in 0.. {
             let Some(letters) = self.shard.outbox(to) else {

@@ -6,8 +6,8 @@ use std::io::IoSlice;
 use roomcast_protocol::Format;
 
 use super::connections::Connection;
-use crate::address::ShardAddress;
 use crate::backend::Reply;
+use crate::context::ForNode;
 use crate::desk::QuestionId;
 use crate::edge::MovingConnection;
 use crate::host::Encoding;
@@ -34,8 +34,8 @@ pub trait Outside<H, S> {
 
     /// Sends letters to a shard of another node, in order: what its [`Shard::from_node`] takes. A node without a store is
     /// alone, and never asks for it.
-    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
-        let _ = (to, letters);
+    fn send_to_node(&mut self, letters: ForNode) {
+        let _ = letters;
     }
 
     /// A backend's question, asked with [`Shard::ask`], is answered.

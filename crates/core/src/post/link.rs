@@ -11,6 +11,7 @@ use super::inbox::{Inbox, TooLarge};
 use super::mac::{MAC, PostKey};
 use super::outbox::Outbox;
 use super::settings::PostSettings;
+use super::traffic::Traffic;
 use super::{Letter, PostStats};
 use crate::address::NodeNumber;
 use crate::store::{HomeName, NodeId};
@@ -154,8 +155,11 @@ impl Link {
             return None;
         }
         let at = if self.open {
-            let due = self.outbox.is_due().then_some(0);
-            let times = [due, self.outbox.again_at(), self.inbox.ack_at()];
+            let times = [
+                self.outbox.due_at(),
+                self.outbox.again_at(),
+                self.inbox.ack_at(),
+            ];
             times.into_iter().flatten().min()
         } else {
             self.announce_at
@@ -169,7 +173,7 @@ impl Link {
         now: u64,
         key: &PostKey,
         settings: &PostSettings,
-        stats: &mut PostStats,
+        (traffic, stats): (&mut Traffic, &mut PostStats),
     ) -> Vec<u8> {
         let (ack, gap) = self.inbox.ack();
         if self.open {
@@ -190,10 +194,15 @@ impl Link {
         header.write(self.version, &mut bytes);
         let most = settings.datagram() - MAC;
         let all = !self.open || self.outbox.fill(now, most, &mut bytes, stats);
+        traffic.add(now, self.outbox.next() - header.first);
         key.seal(&mut bytes);
         self.under_way = true;
         // What did not fit follows at once: it has been gathered already.
-        self.gathered_at = if all { now + settings.gather } else { now };
+        self.gathered_at = if all {
+            now + traffic.gather(settings)
+        } else {
+            now
+        };
         bytes
     }
 

@@ -2,7 +2,9 @@
 //! carries.
 //!
 //! A link brings letters in their order and once, from a shard to a shard. One datagram at a time is under way to a
-//! node; what all shards send meanwhile goes with the next. Letters are kept until they are acked, and sent again.
+//! node; what all shards send meanwhile goes with the next. On a link that was idle a letter goes at once. The more the
+//! node sends, the longer its links gather ([`PostSettings::gather`]). Letters are kept until they are acked, and sent
+//! again.
 //!
 //! A link is *lost* when one of the two nodes loses its lease or gives the link up. What was sent over it and has not
 //! come is gone, on both sides. The node's number ([`NodeNumber`]) is gone with it: if the node lives it is given
@@ -18,6 +20,7 @@ mod mac;
 mod outbox;
 mod round_trip;
 mod settings;
+mod traffic;
 
 pub use datagram::{MOST_DATAGRAM, VERSIONS};
 pub use mac::{PROOF, PeerKey, PostKey};
@@ -35,6 +38,8 @@ use crate::store::{HomeName, NodeId};
 use crate::time::Now;
 use datagram::End;
 use link::{Heard, Link};
+use outbox::Outbox;
+use traffic::Traffic;
 
 /// Bytes of a letter at most.
 pub const MOST_LETTER: usize = 64 << 20;
@@ -133,6 +138,7 @@ pub struct Post {
     events: VecDeque<PostEvent>,
     /// The node that was written to last: the search for the next begins behind it.
     written: NodeId,
+    traffic: Traffic,
     stats: PostStats,
 }
 
@@ -149,6 +155,7 @@ impl Post {
             numbers: BTreeMap::new(),
             events: VecDeque::new(),
             written: NodeId(0),
+            traffic: Traffic::default(),
             stats: PostStats::default(),
         }
     }
@@ -201,6 +208,22 @@ impl Post {
     /// # Errors
     /// It is given back, and nothing is kept of it.
     pub fn send(&mut self, to: NodeNumber, letter: Letter) -> Result<(), NotSent> {
+        self.keep(to, letter)?.hurry();
+        Ok(())
+    }
+
+    /// Takes a letter for which nobody waits: it goes with the next datagram to the node, as an ack does, and alone once
+    /// [`PostSettings::ack_delay`] is over.
+    ///
+    /// # Errors
+    /// Those of [`Post::send`].
+    pub fn send_later(&mut self, now: Now, to: NodeNumber, letter: Letter) -> Result<(), NotSent> {
+        let until = now.micros + self.settings.ack_delay;
+        self.keep(to, letter)?.may_wait(until);
+        Ok(())
+    }
+
+    fn keep(&mut self, to: NodeNumber, letter: Letter) -> Result<&mut Outbox, NotSent> {
         if letter.bytes.len() > MOST_LETTER {
             return Err(NotSent::TooLarge(letter));
         }
@@ -215,7 +238,7 @@ impl Post {
                 return Err(NotSent::Full(letter));
             }
         }
-        Ok(())
+        Ok(&mut link.outbox)
     }
 
     /// Gives a link up: it is lost, for the other node too. `false`: there is none of this number.
@@ -280,7 +303,8 @@ impl Post {
         };
         self.written = *node;
         let stats = &mut self.stats;
-        let bytes = link.datagram(now.micros, &self.key, &self.settings, stats);
+        let counts = (&mut self.traffic, &mut *stats);
+        let bytes = link.datagram(now.micros, &self.key, &self.settings, counts);
         stats.datagrams_out[0] += 1;
         stats.datagrams_out[1] += bytes.len() as u64;
         Some((*node, bytes))

@@ -22,6 +22,10 @@ pub(super) struct Outbox {
     next: u64,
     /// The highest number that was ever sent.
     sent: u64,
+    /// Up to this number pieces are sent as soon as may be.
+    urgent: u64,
+    /// When the others are sent, if none goes before.
+    later_at: Option<u64>,
     /// A letter was refused, and whoever had it waits for room.
     wanted: bool,
     /// When all without an ack is sent again.
@@ -54,6 +58,8 @@ impl Outbox {
             acked: 0,
             next: 1,
             sent: 0,
+            urgent: 0,
+            later_at: None,
             wanted: false,
             again_at: None,
             again_is_new: false,
@@ -101,6 +107,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// All that is kept is sent as soon as may be.
+    pub(super) fn hurry(&mut self) {
+        self.urgent = self.last();
+    }
+
+    /// What was taken last may wait for others until then.
+    pub(super) fn may_wait(&mut self, until: u64) {
+        self.later_at.get_or_insert(until);
+    }
+
     /// Whether there is room again for whoever was refused. Tells it once.
     pub(super) fn has_room_again(&mut self, settings: &PostSettings) -> bool {
         let room = self.wanted && self.bytes <= settings.window / 2;
@@ -108,8 +124,14 @@ impl Outbox {
         room && !mutated!("room_is_not_told")
     }
 
-    /// Whether there is something to send now.
-    pub(super) fn is_due(&self) -> bool {
+    /// When there is something to send.
+    pub(super) fn due_at(&self) -> Option<u64> {
+        let urgent = self.next <= self.urgent;
+        let at = self.later_at.filter(|_| !urgent).unwrap_or(0);
+        self.has_more().then_some(at)
+    }
+
+    fn has_more(&self) -> bool {
         self.pace != Pace::Nothing && self.next <= self.last()
     }
 
@@ -162,7 +184,10 @@ impl Outbox {
                 self.pace = Pace::Nothing;
             }
         }
-        !self.is_due()
+        if self.next > self.last() {
+            self.later_at = None;
+        }
+        !self.has_more()
     }
 
     /// The channel has taken what was written: the time until it is sent again begins.
@@ -181,6 +206,7 @@ impl Outbox {
         self.again_at = None;
         self.timeout = (2 * self.timeout).min(settings.again_most);
         self.next = self.acked + 1;
+        self.hurry();
         self.pace = Pace::OneDatagram;
         self.gap_told = None;
         self.round_trip.again();
@@ -218,6 +244,7 @@ impl Outbox {
         if gap && ack == self.acked && self.gap_told != Some(ack) {
             self.gap_told = Some(ack);
             self.next = ack + 1;
+            self.hurry();
             self.pace = Pace::All;
         }
         true

@@ -5,8 +5,12 @@ use super::datagram::{AROUND, AROUND_PIECE, MOST_DATAGRAM};
 /// Times in microseconds, sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct PostSettings {
-    /// From one datagram to a node until the next one: what comes meanwhile goes with that.
+    /// From one datagram to a node until the next one, at most: what comes meanwhile goes with that. It is so long where
+    /// the node sends `busy` letters, and grows with the square of what it sends. A link on which nothing went for so long
+    /// sends at once.
     pub gather: u64,
+    /// Letters a second, over all links of this node.
+    pub busy: u64,
     /// After letters have come, until the ack goes alone.
     pub ack_delay: u64,
     /// So many bytes of letters are acked at once.
@@ -26,6 +30,7 @@ impl Default for PostSettings {
     fn default() -> PostSettings {
         PostSettings {
             gather: 2_000,
+            busy: 8_000,
             ack_delay: 50_000,
             ack_bytes: 256 * 1024,
             again: 200_000,

@@ -17,7 +17,7 @@ use roomcast_core::store::{
     Answer, Cause, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
 };
 use roomcast_core::wire::VERSION;
-use roomcast_core::{LogicFactory, NodeNumber, Now, ShardAddress};
+use roomcast_core::{ForNode, LogicFactory, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
 
@@ -248,7 +248,8 @@ impl Cluster {
     }
 
     fn collect(&mut self, node: usize) {
-        for (from_shard, to, bytes) in std::mem::take(&mut self.node(node).post) {
+        for (from_shard, letters) in std::mem::take(&mut self.node(node).post) {
+            let ForNode { to, bytes, .. } = letters;
             let number = |other: &usize| NodeNumber::met(self.numbers[&(node, *other)]);
             // What is for a number of before goes nowhere.
             let others = self.living().into_iter();

@@ -7,7 +7,7 @@ use roomcast_core::backend::Reply;
 use roomcast_core::driver::{Driver, Frame, Mail, Moved, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
 use roomcast_core::{
-    Access, ConnId, Encoding, Now, Origin, QuestionId, Shard, ShardAddress, ShardMessage,
+    Access, ConnId, Encoding, ForNode, Now, Origin, QuestionId, Shard, ShardMessage,
 };
 use roomcast_protocol::Format;
 
@@ -101,7 +101,7 @@ pub struct Machine<'a> {
 }
 
 /// Letters for a shard of another node, and the shard that they are from.
-pub type Posted = (u16, ShardAddress, Vec<u8>);
+pub type Posted = (u16, ForNode);
 
 impl<S: Store> Outside<SimHost, S> for Machine<'_> {
     type Socket = Client;
@@ -135,8 +135,8 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
         self.links[usize::from(to)].letters[self.index].append(letters);
     }
 
-    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
-        self.post.push((self.index as u16, to, letters));
+    fn send_to_node(&mut self, letters: ForNode) {
+        self.post.push((self.index as u16, letters));
     }
 
     fn answer(&mut self, question: QuestionId, reply: Reply) {

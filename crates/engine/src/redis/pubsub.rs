@@ -40,6 +40,11 @@ impl Subscription {
         }
     }
 
+    /// The next datagram, if it has come.
+    pub fn try_next(&mut self) -> Option<Vec<u8>> {
+        self.inbox.take()
+    }
+
     /// How many datagrams were dropped, as nobody took those before.
     pub fn dropped(&self) -> u64 {
         lock(&self.inbox.state).dropped

@@ -1,7 +1,7 @@
 //! What shards tell the node's task.
 
+use roomcast_core::ForNode;
 use roomcast_core::NodeNumber;
-use roomcast_core::ShardAddress;
 use roomcast_core::store::StoreId;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -16,11 +16,7 @@ pub(crate) enum FromShard {
         settled_at: Vec<StoreId>,
     },
     /// Letters for a shard of another node.
-    Letters {
-        from: u16,
-        to: ShardAddress,
-        bytes: Box<[u8]>,
-    },
+    Letters { from: u16, letters: ForNode },
     /// All that was left here before is to be with the other nodes; told then.
     Flush(std::sync::mpsc::Sender<()>),
     /// The server has nothing any more: its lease ends. Told when Redis knows.

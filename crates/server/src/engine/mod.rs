@@ -1,5 +1,6 @@
 //! The engine `redis`: the way of this server to Redis, its place among the others, and whether it is ready.
 
+mod alarm;
 mod alike;
 mod desk;
 mod node;
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::{ClusterSettings, RedisSettings};
 use crate::mailbox::{Mailbox, Mailboxes};
 
+use alarm::Alarm;
 use alike::Alike;
 pub(crate) use desk::{Desk, FromShard};
 use peers::Peers;
@@ -99,6 +101,7 @@ impl Engine {
             asked: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
             alike: Alike::new(alike),
+            alarm: Alarm::new()?,
             flushed: Vec::new(),
             ends: Vec::new(),
         };

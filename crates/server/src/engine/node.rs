@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use roomcast_core::Now;
 use roomcast_core::cluster::{Cluster, ClusterEvent, StoreAt};
 use roomcast_core::store::{Answer, Beaten, Cause, Request, StoreError, StoreId, Ticket};
 use roomcast_engine::redis::{Client, Commands as _, Master, ScriptCommands, Subscription};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
+use super::alarm::Alarm;
 use super::alike::Alike;
 use super::desk::FromShard;
 use super::peers::{PeerNews, Peers};
@@ -23,6 +25,9 @@ use crate::shard::Order;
 const SLEEP: Duration = Duration::from_secs(1);
 /// What shards have said is taken in so many pieces before anything else is looked at.
 const AT_ONCE: usize = 1_024;
+
+/// And so many datagrams.
+const DATAGRAMS_AT_ONCE: usize = 32;
 
 /// What is answered to a beat.
 type Heard = (Ticket, StoreId, Result<Beaten, StoreError>);
@@ -46,6 +51,7 @@ pub(super) struct Node {
     /// Who wants to know when all that was sent has come.
     pub(super) flushed: Vec<mpsc::Sender<()>>,
     pub(super) alike: Alike,
+    pub(super) alarm: Alarm,
     /// Who wants to know when Redis knows that this server has ended.
     pub(super) ends: Vec<mpsc::Sender<()>>,
 }
@@ -71,7 +77,7 @@ impl Node {
                     let _ = ended.send(());
                 }
             }
-            let sleep = tokio::time::sleep(self.sleep());
+            let sleep = self.sleep();
             tokio::select! {
                 said = self.from_shards.recv() => {
                     // The engine keeps a sender.
@@ -83,13 +89,19 @@ impl Node {
                     }
                 }
                 datagram = self.subscription.next() => {
-                    self.cluster.handle(self.clock.now(), &datagram);
+                    let now = self.clock.now();
+                    self.cluster.handle(now, &datagram);
+                    for _ in 1..DATAGRAMS_AT_ONCE {
+                        let Some(datagram) = self.subscription.try_next() else { break };
+                        self.cluster.handle(now, &datagram);
+                    }
                 }
                 news = self.peers.next() => {
                     let now = self.clock.now();
-                    match news {
-                        PeerNews::Datagram(datagram) => self.cluster.handle(now, &datagram),
-                        PeerNews::Taken(node) => self.cluster.taken(now, node),
+                    self.heard(now, news);
+                    for _ in 1..DATAGRAMS_AT_ONCE {
+                        let Some(news) = self.peers.try_next() else { break };
+                        self.heard(now, news);
                     }
                 }
                 Some(heard) = beats.join_next() => {
@@ -98,7 +110,7 @@ impl Node {
                     }
                 }
                 _ = changes.changed() => {}
-                () = sleep => {}
+                () = self.alarm.sleep(sleep) => {}
             }
         }
     }
@@ -170,7 +182,7 @@ impl Node {
                 }
                 self.cluster.turned(shard, settled_at);
             }
-            FromShard::Letters { from, to, bytes } => self.cluster.send(now, from, to, bytes),
+            FromShard::Letters { from, letters } => self.cluster.send(now, from, letters),
             FromShard::Flush(flushed) => self.flushed.push(flushed),
             FromShard::End(ended) => {
                 self.cluster.end(now);
@@ -180,6 +192,13 @@ impl Node {
                 tracing::error!(?node, "what another server has sent can't be read");
                 self.cluster.give_up(now, node);
             }
+        }
+    }
+
+    fn heard(&mut self, now: Now, news: PeerNews) {
+        match news {
+            PeerNews::Datagram(datagram) => self.cluster.handle(now, &datagram),
+            PeerNews::Taken(node) => self.cluster.taken(now, node),
         }
     }
 

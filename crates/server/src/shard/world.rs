@@ -10,7 +10,7 @@ use mio::{Interest, Poll, Token};
 use roomcast_core::backend::{Busy, Failure, Reply};
 use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{ConnId, Encoding, Now, QuestionId, Shard, ShardAddress, ShardMessage};
+use roomcast_core::{ConnId, Encoding, ForNode, Now, QuestionId, Shard, ShardMessage};
 use roomcast_protocol::ErrorCode;
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
@@ -226,12 +226,9 @@ impl<S: Store> Outside<ShardHost, S> for World {
         }
     }
 
-    fn send_to_node(&mut self, to: ShardAddress, letters: Vec<u8>) {
-        self.tell_node(FromShard::Letters {
-            from: self.index,
-            to,
-            bytes: letters.into(),
-        });
+    fn send_to_node(&mut self, letters: ForNode) {
+        let from = self.index;
+        self.tell_node(FromShard::Letters { from, letters });
     }
 
     fn answer(&mut self, question: QuestionId, reply: Reply) {

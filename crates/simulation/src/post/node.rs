@@ -84,14 +84,18 @@ impl Node {
     }
 
     /// Sends a letter that says which one it is.
-    pub(super) fn send(&mut self, to: NodeId, random: &mut Random) {
+    pub(super) fn send(&mut self, now: Now, to: NodeId, random: &mut Random) {
         let Some(number) = self.numbers.get(&to).copied() else {
             return;
         };
         let stream = self.sent.entry(number).or_default();
         let letter = letter(self.home.node, number, to, stream.count, random);
         let kept = self.post.kept(number);
-        match self.post.send(number, letter.clone()) {
+        let sent = match random.chance(300) {
+            true => self.post.send_later(now, number, letter.clone()),
+            false => self.post.send(number, letter.clone()),
+        };
+        match sent {
             Ok(()) => {
                 stream.link = Some((self.home.node, number, to));
                 stream.count += 1;

@@ -195,9 +195,10 @@ impl World {
             }
             20..60 => self.lease(one),
             _ => {
+                let now = self.now();
                 for _ in 0..self.random.below(20) {
                     let random = &mut self.random;
-                    self.nodes.get_mut(&one).unwrap().send(other, random);
+                    self.nodes.get_mut(&one).unwrap().send(now, other, random);
                 }
             }
         }

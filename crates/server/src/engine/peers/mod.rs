@@ -146,6 +146,11 @@ impl Peers {
         }
     }
 
+    /// What comes next, if it has come.
+    pub(super) fn try_next(&mut self) -> Option<PeerNews> {
+        self.news.try_recv().ok()
+    }
+
     /// Nodes to which there is a connection.
     pub(super) fn connected(&self) -> usize {
         let open = |way: &&Way| {
