@@ -2,10 +2,10 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ROOMCAST: &str = env!("CARGO_BIN_EXE_roomcast");
 
@@ -99,6 +99,65 @@ fn connections_are_counted_and_cost_memory() {
     );
     let storm = server.bench(&["storm"]);
     assert!(storm.status.success(), "{}", text(&storm));
+}
+
+/// What a process of clients answers to errands, in their order.
+fn work(server: &Loop, errands: &[Value]) -> Vec<Value> {
+    let job = json!({
+        "nodes": [server.1], "host": "localhost", "path": "/ws", "first": 0, "source": 1,
+        "rooms": 4, "members": 5, "senders": 1, "run": "test",
+    });
+    let mut child = Command::new(ROOMCAST)
+        .args(["bench", "worker", &job.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let answers = errands.iter().map(|errand| {
+        writeln!(stdin, "{errand}").unwrap();
+        let answer = answers.next().expect("the process lives").unwrap();
+        serde_json::from_str(&answer).unwrap()
+    });
+    let answers = answers.collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answers
+}
+
+#[test]
+fn clients_hold_what_they_have_where_not_all_get_in() {
+    let server = Loop::start(&["--mode", "flush"]);
+    let open = |within: u64, while_free: Option<u64>| json!({ "do": "open", "window": 1, "within": within, "while_free": while_free });
+    let drive = json!({ "do": "drive", "rate": 100.0, "time": 300_000 });
+    let count = json!({ "do": "count" });
+    let minute = 60_000_000;
+
+    let all = work(
+        &server,
+        &[open(minute, Some(0)), drive.clone(), count.clone()],
+    );
+    assert_eq!(
+        (&all[0]["joined"], &all[0]["stopped"]),
+        (&json!(20), &Value::Null)
+    );
+    assert!(all[1]["sent"].as_u64().unwrap() > 10, "{all:?}");
+    assert_eq!(all[2], json!({ "present": 20, "closed": 0 }));
+
+    let late = work(&server, &[open(1, None), drive.clone(), count.clone()]);
+    assert_eq!(
+        late[0]["joined"].as_u64().unwrap() + late[0]["failures"].as_u64().unwrap(),
+        20
+    );
+    // Nobody speaks in a room that lacks members.
+    assert_eq!(late[1]["faults"]["lost"], 0, "{late:?}");
+
+    let full = work(&server, &[open(minute, Some(u64::MAX)), drive, count]);
+    let stopped = full[0]["stopped"].as_str().unwrap();
+    assert!(stopped.ends_with("MiB were free"), "{stopped}");
+    assert_eq!(full[0]["failures"], 0);
+    assert_eq!(full[1]["sent"], 0, "{full:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Faults, Look, Measured, Opened, Plan, Say, Swarm, Wire};
+use super::client::{Faults, Look, Measured, Opened, Opening, Plan, Say, Swarm, Wire};
 use super::error::{Error, Result};
 use super::options::Options;
 use super::proc;
@@ -104,7 +104,7 @@ impl Bench {
 
     /// Brings the connections into their rooms, all of them or it is an error.
     pub(crate) fn fill(&self, swarm: &mut Swarm, subject: Subject) -> Result<Opened> {
-        let opened = swarm.open(CONNECT_WINDOW, OPEN_WITHIN)?;
+        let opened = swarm.open(Opening::all(CONNECT_WINDOW, OPEN_WITHIN))?;
         if opened.failures.is_empty() {
             return Ok(opened);
         }

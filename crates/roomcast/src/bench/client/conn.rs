@@ -50,6 +50,8 @@ impl Conn {
             socket.set_recv_buffer_size(4096)?;
         }
         if let Some(from) = from {
+            // The connection that had the port before may be over for less than a minute.
+            socket.set_reuse_address(from.port() != 0)?;
             socket.bind(&from.into())?;
         }
         match socket.connect(&to.into()) {

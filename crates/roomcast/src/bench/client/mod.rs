@@ -21,4 +21,4 @@ pub(crate) use live::Live;
 pub(crate) use pace::{Look, Measured};
 pub(crate) use plan::{Pace, Plan, Say, Shape, Wire};
 pub(crate) use route::Route;
-pub(crate) use swarm::{Opened, Swarm, latencies};
+pub(crate) use swarm::{Opened, Opening, Swarm, latencies};

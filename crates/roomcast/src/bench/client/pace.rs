@@ -31,16 +31,19 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    fn new(senders: u32, rate: f64, begin: u32) -> Schedule {
+    /// For these senders, of which there is at least one.
+    fn new(senders: &[u32], rate: f64, begin: u32) -> Schedule {
+        let count = senders.len() as u32;
         // About the golden ratio, and without a common factor: each sender once, neighbours far apart.
-        let mut stride = (f64::from(senders) * 0.618) as u32 | 1;
-        while gcd(stride, senders) != 1 {
+        let mut stride = (f64::from(count) * 0.618) as u32 | 1;
+        while gcd(stride, count) != 1 {
             stride += 2;
         }
-        let order: Vec<u32> = (0..u64::from(senders))
-            .map(|n| (n * u64::from(stride) % u64::from(senders)) as u32)
+        let order: Vec<u32> = (0..u64::from(count))
+            .map(|n| senders[(n * u64::from(stride) % u64::from(count)) as usize])
             .collect();
-        let mut place = vec![0; order.len()];
+        let last = senders.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut place = vec![0; last];
         for (at, &sender) in order.iter().enumerate() {
             place[sender as usize] = at as u32;
         }
@@ -240,18 +243,18 @@ impl Swarm {
         })
     }
 
+    /// In rooms that have all their members: of the others, nobody could say what is lost.
     pub(super) fn begin(&mut self, begin: u32) {
+        let whole = self.whole();
         match self.plan.pace {
-            Pace::Rate(rate) => {
-                let senders = self.plan.shape.all_senders();
-                self.schedule = Some(Schedule::new(senders, rate, begin));
-            }
+            Pace::Rate(_) if whole.is_empty() => self.schedule = None,
+            Pace::Rate(rate) => self.schedule = Some(Schedule::new(&whole, rate, begin)),
             Pace::InFlight(each) => {
                 self.sending = true;
                 self.schedule = None;
                 let senders = self.plan.shape.all_senders() as usize;
                 self.under_way = vec![receivers(&self.plan); senders];
-                for sender in 0..self.plan.shape.all_senders() {
+                for sender in whole {
                     let now = self.now();
                     self.say(sender, each, now);
                 }
@@ -343,8 +346,10 @@ mod tests {
     #[test]
     fn a_schedule_names_each_sender_once_a_round_at_even_times() {
         for senders in [1, 2, 8, 50, 1600] {
-            let schedule = Schedule::new(senders, 1_000.0, 500);
-            let mut seen = vec![0; senders as usize];
+            // Each but the first two.
+            let some: Vec<u32> = (2..senders + 2).collect();
+            let schedule = Schedule::new(&some, 1_000.0, 500);
+            let mut seen = vec![0; senders as usize + 2];
             for n in 0..u64::from(senders) * 3 {
                 let sender = schedule.sender(n);
                 let counter = seen[sender as usize];
@@ -352,7 +357,8 @@ mod tests {
                 assert_eq!(schedule.due(sender, counter), schedule.nth_due(n));
                 seen[sender as usize] += 1;
             }
-            assert!(seen.iter().all(|&count| count == 3));
+            assert!(seen[2..].iter().all(|&count| count == 3));
+            assert_eq!(seen[..2], [0, 0]);
         }
     }
 }

@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::plan::Shape;
 
-/// Connections from one loopback address: well below what a source has of ephemeral ports, half of which are slow to
-/// find.
+/// Connections from one loopback address.
 const PER_SOURCE: u32 = 10_000;
+/// The port of the first of them. A kernel that has to find a free one searches long where many are in use, or were in the
+/// minute before.
+const FIRST_PORT: u16 = 40_000;
 
 /// The servers of a run.
 #[derive(Clone, Debug)]
@@ -21,7 +23,7 @@ pub(crate) struct Route {
     pub(crate) first: u32,
     /// Where that is known: the home of each room, which its first member goes to if `first` is 0.
     pub(crate) homes: Vec<u32>,
-    /// Processes that connect at the same time have loopback addresses of their own: each another one of these.
+    /// Processes that connect have loopback addresses of their own: each another one of these.
     pub(crate) source: u8,
 }
 
@@ -38,14 +40,15 @@ impl Route {
         self.nodes[number as usize % self.nodes.len()]
     }
 
-    /// What a connection binds its socket to; `None`: the system chooses.
+    /// What a connection binds its socket to, with a port of its own; `None`: the system chooses.
     pub(crate) fn source(&self, connection: u32, to: SocketAddr) -> Option<SocketAddr> {
         let group = connection / PER_SOURCE;
         if to.ip() != Ipv4Addr::LOCALHOST || (group == 0 && self.source == 0) {
             return None;
         }
         let address = Ipv4Addr::new(127, self.source, 0, 1 + (group % 250) as u8);
-        Some(SocketAddr::from((address, 0)))
+        let port = FIRST_PORT + (connection % PER_SOURCE) as u16;
+        Some(SocketAddr::from((address, port)))
     }
 }
 
@@ -77,6 +80,10 @@ mod tests {
         assert_eq!(to, [1, 2, 1, 2, 2, 3]);
         let other = Route { source: 7, ..route };
         let from = other.source(10_000, port(1));
-        assert_eq!(from, Some(SocketAddr::from(([127, 7, 0, 2], 0))));
+        assert_eq!(from, Some(SocketAddr::from(([127, 7, 0, 2], 40_000))));
+        let mut all: Vec<_> = (0..30_000).map(|it| other.source(it, port(1))).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 30_000);
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct Cluster {
     program: PathBuf,
     engine: Engine,
     lease: &'static str,
+    settings: Vec<String>,
 }
 
 struct Node {
@@ -62,6 +63,16 @@ struct Node {
 impl Cluster {
     /// Starts so many nodes with one shard each, and waits until rooms can be opened.
     pub(crate) fn start(nodes: u32, engine: Engine, options: &Options) -> Result<Cluster> {
+        Cluster::start_with(nodes, engine, options, &[])
+    }
+
+    /// The same, with these settings (`section.key=value`).
+    pub(crate) fn start_with(
+        nodes: u32,
+        engine: Engine,
+        options: &Options,
+        settings: &[String],
+    ) -> Result<Cluster> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if options.url.is_some() {
             let why = "this benchmark starts its own servers: --url is not for it";
@@ -82,6 +93,7 @@ impl Cluster {
             program,
             engine,
             lease: if options.quick { "1s" } else { "3s" },
+            settings: settings.to_vec(),
         };
         if engine != Engine::Memory {
             cluster.redis = Some(Redis::start(&cluster.directory, &cluster.guard)?);
@@ -126,6 +138,9 @@ impl Cluster {
         command.args(["--listen", &node.address.to_string(), "--shards", "1"]);
         command.args(["--set", "server.metrics=true", "--log-level", "warn"]);
         command.args(["--set", "session.secret=one for all nodes of a benchmark"]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
         if let Some(redis) = &self.redis {
             let url = format!("redis://127.0.0.1:{}", redis.port);
             command.args(["--engine", "redis", "--redis", &url]);

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::guard::Kept;
 use super::worker;
-use crate::bench::client::{Faults, Plan, Route, Waits};
+use crate::bench::client::{Faults, Opening, Plan, Route, Waits};
 use crate::bench::error::{Error, Result};
 
 /// What a worker's clients are.
@@ -28,8 +29,10 @@ pub(crate) enum Clients<'a> {
 /// What they are to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Errand {
-    /// Go into their rooms, so many being on their way at once.
-    Open { window: u32, within: Duration },
+    /// Go into their rooms.
+    Open(Opening),
+    /// A swarm: say how many are in their rooms, and how many that were are not any more.
+    Count,
     /// A swarm: send so many messages a second, for so long.
     Drive { rate: f64, time: Duration },
     /// A fleet: a message in each room.
@@ -44,9 +47,10 @@ impl Errand {
     pub(super) fn json(self) -> Value {
         let micros = |time: Duration| time.as_micros() as u64;
         match self {
-            Errand::Open { window, within } => {
-                json!({ "do": "open", "window": window, "within": micros(within) })
-            }
+            Errand::Open(how) => json!({
+                "do": "open", "window": how.window, "within": micros(how.within), "while_free": how.while_free,
+            }),
+            Errand::Count => json!({ "do": "count" }),
             Errand::Drive { rate, time } => {
                 json!({ "do": "drive", "rate": rate, "time": micros(time) })
             }
@@ -59,7 +63,7 @@ impl Errand {
     /// How long an answer may take.
     fn patience(self) -> Duration {
         match self {
-            Errand::Open { within, .. } | Errand::Whole { within } => within,
+            Errand::Open(Opening { within, .. }) | Errand::Whole { within } => within,
             Errand::Drive { time, .. } => time,
             _ => Duration::ZERO,
         }
@@ -74,13 +78,16 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Starts a process for each.
+    /// Starts a process for each, with loopback addresses that no other one had lately: at those of an earlier crew the
+    /// kernel keeps closed connections for a minute.
     pub(crate) fn start(cluster: &Cluster, clients: &[(Route, Clients<'_>)]) -> Result<Crew> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
         let (sender, answers) = channel();
         let mut workers = Vec::new();
         for (number, (route, clients)) in clients.iter().enumerate() {
             let mut command = Command::new(std::env::current_exe()?);
-            let job = worker::job(route, number as u8 + 1, clients);
+            let source = 1 + STARTED.fetch_add(1, Ordering::Relaxed) % 250;
+            let job = worker::job(route, source as u8, clients);
             command.args(["bench", "worker", &job.to_string()]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut process = Kept::start(&mut command, &cluster.guard)?;

@@ -9,7 +9,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use super::crew::Clients;
-use crate::bench::client::{Faults, Fleet, Look, Pace, Plan, Route, Shape, Swarm, Waits, Wire};
+use crate::bench::client::{
+    Faults, Fleet, Look, Opening, Pace, Plan, Route, Shape, Swarm, Waits, Wire,
+};
 use crate::bench::error::{Error, Result};
 use crate::bench::proc;
 
@@ -131,13 +133,20 @@ impl Worker {
         let within = time("within");
         match (errand["do"].as_str(), self) {
             (Some("open"), Worker::Swarm(swarm)) => {
-                let window = errand["window"].as_u64().unwrap_or(1) as u32;
-                let opened = swarm.open(window, within)?;
+                let opened = swarm.open(Opening {
+                    window: errand["window"].as_u64().unwrap_or(1) as u32,
+                    within,
+                    while_free: errand["while_free"].as_u64(),
+                })?;
                 let failures: u32 = opened.failures.values().sum();
                 Ok(json!({
                     "joined": opened.joined, "failures": failures, "reasons": opened.failures,
-                    "took": opened.joined_after.as_secs_f64(), "error_seen": swarm.first_error(),
+                    "took": opened.joined_after.as_secs_f64(), "error_seen": swarm.first_error(), "stopped": opened.stopped,
                 }))
+            }
+            (Some("count"), Worker::Swarm(swarm)) => {
+                let closed = swarm.faults().closed;
+                Ok(json!({ "present": swarm.present(), "closed": closed }))
             }
             (Some("open"), Worker::Fleet(fleet, _)) => {
                 fleet.open(errand["window"].as_u64().unwrap_or(1) as u32, within)?;

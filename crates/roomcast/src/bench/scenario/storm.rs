@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::bench::baseline::Mode;
-use crate::bench::client::{Pace, Plan, Shape};
+use crate::bench::client::{Opening, Pace, Plan, Shape};
 use crate::bench::error::Result;
 use crate::bench::proc;
 use crate::bench::report::{Section, figure, maybe, median};
@@ -118,7 +118,7 @@ fn once(
     let cpu = || target.pid.and_then(proc::cpu);
     let cpu_before = cpu();
     let mut swarm = bench.swarm(&target, plan)?;
-    let opened = swarm.open(u32::MAX, OPEN_WITHIN)?;
+    let opened = swarm.open(Opening::all(u32::MAX, OPEN_WITHIN))?;
     let cpu = cpu()
         .zip(cpu_before)
         .map(|(after, before)| after.saturating_sub(before).as_secs_f64());

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{A_PROCESS, NODES, plan};
-use crate::bench::client::Shape;
+use crate::bench::client::{Opening, Shape};
 use crate::bench::error::Result;
 use crate::bench::nodes::{Clients, Cluster, Crew, Engine, Errand, Load, sum};
 use crate::bench::report::{Section, figure, median};
@@ -68,10 +68,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         let before = cluster.redis()?.calls()?;
         let mut nodes = Load::begin(cluster.nodes());
         let mut redis = Load::begin(vec![cluster.redis()?.pid()]);
-        let open = Errand::Open {
-            window: u32::MAX,
-            within: OPEN_WITHIN,
-        };
+        let open = Errand::Open(Opening::all(u32::MAX, OPEN_WITHIN));
         let answers = crew.all(open, || {
             redis.look();
             nodes.look();

@@ -14,7 +14,7 @@ pub(crate) mod takeover;
 
 use std::time::Duration;
 
-use crate::bench::client::{Measured, Pace, Plan, Shape, Swarm, Waits};
+use crate::bench::client::{Measured, Opening, Pace, Plan, Shape, Swarm, Waits};
 use crate::bench::error::{Error, Result};
 use crate::bench::nodes::{Clients, Cluster, Crew, Errand};
 use crate::bench::runner::{Bench, OPEN_WITHIN};
@@ -88,10 +88,7 @@ fn fleet(cluster: &Cluster, sessions: u32) -> Result<Crew> {
         })
         .collect();
     let mut crew = Crew::start(cluster, &clients)?;
-    let open = Errand::Open {
-        window: WINDOW,
-        within: OPEN_WITHIN * 2,
-    };
+    let open = Errand::Open(Opening::all(WINDOW, OPEN_WITHIN * 2));
     crew.all(open, || Ok(()))?;
     talk(&mut crew)?;
     Ok(crew)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{NODES, talk};
-use crate::bench::client::{Fleet, Pace, Plan, Shape, Swarm, Waits};
+use crate::bench::client::{Fleet, Opening, Pace, Plan, Shape, Swarm, Waits};
 use crate::bench::error::{Error, Result};
 use crate::bench::nodes::{
     Clients, Cluster, Crew, Engine, Errand, Load, faults, moment, moments, sum,
@@ -124,10 +124,7 @@ fn once(bench: &mut Bench, turn: u32, sessions: u32) -> Result<Took> {
         waits: Waits::Sdk,
     };
     let mut crew = Crew::start(&cluster, &[(elsewhere, clients)])?;
-    let open = Errand::Open {
-        window: super::WINDOW,
-        within: OPEN_WITHIN,
-    };
+    let open = Errand::Open(Opening::all(super::WINDOW, OPEN_WITHIN));
     crew.all(open, || founders.wait(std::time::Duration::ZERO))?;
     talk(&mut crew)?;
     let homes = cluster.homes()?;

@@ -1,18 +1,21 @@
 //! A million connections on one machine, as far as its memory goes.
 
-use std::time::{Duration, Instant};
+mod opening;
+
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use super::plan;
 use crate::bench::client::{Plan, Shape, latencies};
-use crate::bench::error::{Error, Result};
+use crate::bench::error::Result;
 use crate::bench::nodes::{Clients, Cluster, Crew, Engine, Errand, Load, faults, sum};
 use crate::bench::proc;
 use crate::bench::report::{Section, figure};
 use crate::bench::runner::{Bench, progress};
 use crate::bench::target::Subject;
+use opening::Open;
 
 /// Options of `cluster-million`.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,6 +38,12 @@ pub(crate) struct Args {
     /// Let nodes talk from one to the other (`cluster.listen`), and not over Redis.
     #[arg(long)]
     peers: bool,
+    /// Seconds for which what has been opened is held [default: 180].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    hold: Option<u32>,
+    /// Seconds between two pings of a server to a silent connection. More of them let a processor hold more connections.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    heartbeat: u32,
     /// Processes of clients that connect at once.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     at_once: u32,
@@ -42,10 +51,8 @@ pub(crate) struct Args {
 
 /// Nodes that the members of a room are on.
 const SPREAD: usize = 8;
-/// Connections of one process that are on their way at once.
-const WINDOW: u32 = 256;
 
-/// Connects as many as it may, holds them, lets rooms talk, and says what it all takes.
+/// Connects as many as the machine carries, holds them, lets rooms talk, and says what it all takes.
 pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let wanted = bench.options.size(args.connections, 640);
     let each = bench.options.size(args.each, 160);
@@ -57,7 +64,12 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         false => Engine::Redis,
     };
     progress(label, &format!("starting {processes} nodes"));
-    let mut cluster = Cluster::start(processes as u32, engine, &bench.options)?;
+    // A client is given up after as many missing signs of life as by default.
+    let settings = [
+        format!("heartbeat.ping_interval={}s", args.heartbeat),
+        format!("heartbeat.pong_timeout={}s", args.heartbeat * 2),
+    ];
+    let mut cluster = Cluster::start_with(processes as u32, engine, &bench.options, &settings)?;
     let plans = plans(bench, wanted, each);
     let mut crew = start_crew(&cluster, &plans)?;
     let mut rest = Memory::of(&mut cluster, &crew)?;
@@ -67,7 +79,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         free: args.free << 20,
         at_once: args.at_once as usize,
     };
-    let opened = open.all(bench, &mut crew, &plans)?;
+    let opened = open.all(&cluster, &mut crew, plans.len())?;
     let joined = f64::from(opened.joined.max(1));
     let mut section = Section {
         name: "cluster_million",
@@ -80,7 +92,8 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         ..Section::default()
     };
 
-    let time = bench.options.measure(180);
+    let hold = args.hold.map(|hold| Duration::from_secs(hold.into()));
+    let time = hold.unwrap_or_else(|| bench.options.measure(180));
     progress(
         label,
         &format!("holding {} for {} s", opened.joined, time.as_secs()),
@@ -94,11 +107,15 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let rate = args.rate / opened.workers.len() as f64;
     let answers = crew.some(&opened.workers, Errand::Drive { rate, time }, || {
         loads.iter_mut().for_each(Load::look_slowly);
-        memory_left(args.free << 19)
+        opening::memory_left(args.free << 19)
     })?;
     loads.iter_mut().for_each(Load::look);
     let calls = cluster.redis()?.calls()?.since(&before);
     let mut memory = Memory::of(&mut cluster, &crew)?;
+    let present = sum(
+        &crew.some(&opened.workers, Errand::Count, || Ok(()))?,
+        "present",
+    );
     let faults = faults(&answers);
     let first_error = answers.iter().find_map(|it| it["error_seen"].as_str());
     bench.judge(label, Subject::Server, &faults, first_error);
@@ -118,15 +135,17 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     let [nodes, redis, clients] = loads.map(|load| figure(load.mean() * 100.0));
     section.notes.extend([
         format!(
-            "{} were connected after {} s, {} a second; {} failed. {}",
+            "{} were connected after {} s, {} a second; {} failed. {}. At the end of the hold {} were there",
             figure(joined),
             figure(opened.took),
             figure(joined / opened.took),
             opened.failures,
-            opened.ended
+            opened.ended,
+            figure(present as f64)
         ),
         format!(
-            "held for {seconds} s with heartbeats: {} messages, {} deliveries, p50 {} ms, p99 {} ms, at most {} ms; {}",
+            "held for {seconds} s, with a heartbeat each {} s: {} messages, {} deliveries, p50 {} ms, p99 {} ms, at most {} ms; {}",
+            args.heartbeat,
             figure(sum(&answers, "sent") as f64),
             figure(sum(&answers, "deliveries") as f64),
             millis(50.0),
@@ -181,87 +200,6 @@ fn start_crew(cluster: &Cluster, plans: &[Plan]) -> Result<Crew> {
         })
         .collect();
     Crew::start(cluster, &clients)
-}
-
-struct Open {
-    within: Duration,
-    free: u64,
-    at_once: usize,
-}
-
-struct Opened {
-    /// Those that have connections.
-    workers: Vec<usize>,
-    joined: u32,
-    failures: u32,
-    took: f64,
-    /// Why there are no more.
-    ended: String,
-}
-
-impl Open {
-    fn all(&self, bench: &mut Bench, crew: &mut Crew, plans: &[Plan]) -> Result<Opened> {
-        let begin = Instant::now();
-        let mut opened = Opened {
-            workers: Vec::new(),
-            joined: 0,
-            failures: 0,
-            took: 0.0,
-            ended: "All that were asked for are there".to_owned(),
-        };
-        let numbers: Vec<usize> = (0..plans.len()).collect();
-        for some in numbers.chunks(self.at_once) {
-            let left = self.within.saturating_sub(begin.elapsed());
-            if left.is_zero() {
-                opened.ended = "It ended there as the time was over".to_owned();
-                break;
-            }
-            if memory_left(self.free).is_err() {
-                opened.ended = format!(
-                    "It ended there as less than {} MiB of this machine's memory were free",
-                    self.free >> 20
-                );
-                break;
-            }
-            let errand = Errand::Open {
-                window: WINDOW,
-                within: left.max(Duration::from_secs(60)),
-            };
-            let answers = crew.some(some, errand, || memory_left(self.free / 2))?;
-            for answer in &answers {
-                if answer["failures"] != 0 {
-                    eprintln!("{}: {}", answer["reasons"], answer["error_seen"]);
-                }
-            }
-            opened.joined += sum(&answers, "joined") as u32;
-            opened.failures += sum(&answers, "failures") as u32;
-            opened.workers.extend(some);
-            let state = format!(
-                "{} after {:.0} s, {} MiB free",
-                opened.joined,
-                begin.elapsed().as_secs_f64(),
-                proc::memory_available().unwrap_or(0) >> 20
-            );
-            progress("cluster-million", &state);
-        }
-        opened.took = begin.elapsed().as_secs_f64();
-        if opened.joined == 0 {
-            return Err(Error::new("nobody was connected"));
-        }
-        bench.faulty |= opened.failures > 0;
-        Ok(opened)
-    }
-}
-
-/// An error if less than this is free.
-fn memory_left(least: u64) -> Result<()> {
-    match proc::memory_available() {
-        Some(free) if free < least => Err(Error::new(format!(
-            "only {} MiB of this machine's memory are free",
-            free >> 20
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// Bytes of memory.
