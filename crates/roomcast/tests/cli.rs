@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../../engine/tests/common/ports.rs"]
+#[allow(dead_code, reason = "each test uses its part")]
+mod ports;
+#[path = "../../engine/tests/common/redis_server.rs"]
+#[allow(dead_code, clippy::expect_used, reason = "each test uses its part")]
+mod redis_server;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,6 +16,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use redis_server::Server;
 use tempfile::TempDir;
 
 /// The binary in a directory of its own, without variables of ours.
@@ -156,28 +164,14 @@ fn a_redis_that_is_not_there_is_said() {
 
 #[test]
 fn a_redis_is_looked_at() {
-    let directory = directory();
-    let socket = directory.path().join("redis.sock");
-    let mut redis = Command::new("redis-server")
-        .current_dir(directory.path())
-        .args(["--port", "0", "--save", "", "--unixsocket"])
-        .arg(&socket)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(redis.stdout.take().unwrap()).lines();
-    let ready = lines
-        .map_while(Result::ok)
-        .any(|line| line.contains("eady to accept connections"));
-    let url = format!("unix://{}", socket.display());
+    let redis = Server::start(["--unixsocket", "redis.sock"]);
+    let url = format!("unix://{}", redis.path().join("redis.sock").display());
     let output = run(&["check", "--redis", &url]);
-    redis.kill().unwrap();
-    redis.wait().unwrap();
-    assert!(ready);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
+    let product = format!("It is {} ", redis.product());
     for part in [
-        "It is Redis",
+        product.as_str(),
         "warning: ",
         "It saves nothing",
         "all rights that are needed",

@@ -105,6 +105,7 @@ impl Server {
     }
 
     fn run(&mut self) -> bool {
+        // A Valkey, or another version of Redis.
         let program = std::env::var_os("ROOMCAST_REDIS_SERVER");
         let mut command = Command::new(program.unwrap_or_else(|| "redis-server".into()));
         command
@@ -168,6 +169,14 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// "Redis", or "Valkey".
+    pub(crate) fn product(&self) -> &'static str {
+        match self.text("INFO server").contains("valkey_version:") {
+            true => "Valkey",
+            false => "Redis",
+        }
     }
 
     /// Settings for it, with short timeouts.

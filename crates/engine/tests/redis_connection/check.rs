@@ -49,7 +49,8 @@ async fn a_good_one_is_usable() {
             .all(|finding| finding.level == Level::Info),
         "{report:#?}"
     );
-    says(&report, Level::Info, "It is Redis 7");
+    let product = format!("It is {} ", server.product());
+    says(&report, Level::Info, &product);
     says(&report, Level::Info, "all rights");
     says(&report, Level::Info, "ms ");
     assert_eq!(
