@@ -65,7 +65,12 @@ class Program:
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(part) for part in command], cwd=directory, env=env, stdout=log, stderr=subprocess.STDOUT
+                [str(part) for part in command],
+                cwd=directory,
+                env=env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
             )
 
     @property
@@ -92,8 +97,9 @@ class Program:
         return self.process.wait(DEADLINE + 20)
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        """Ends it, and what it has started: nginx's workers outlive their master."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

@@ -20,8 +20,7 @@ class Behind:
     """Two nodes behind one kind of proxy. Each test has its own."""
 
     Proxy = None
-    settings = ()
-    changes = ()
+    two_seconds = ()  # what makes the proxy wait for so long only
 
     async def asyncSetUp(self):
         asyncio.get_running_loop().set_debug(False)
@@ -73,8 +72,15 @@ class Behind:
             await self.connect(**how)
         return refusal.exception.response.status_code
 
-    def opened(self):
-        return [node.metric("roomcast_connections_opened_total") for node in self.nodes]
+    async def opened(self, wanted):
+        """Waits until each node has had so many connections; a busy one counts them late."""
+        nodes = [node for node in self.nodes if node.process.poll() is None]
+
+        def counts():
+            return [node.metric("roomcast_connections_opened_total") for node in nodes]
+
+        await asyncio.to_thread(support.until, lambda: wanted(counts()), "connections, as far as they were counted")
+        return counts()
 
     def get(self, path):
         return support.get(f"https://127.0.0.1:{self.proxy.port}{path}", self.context)
@@ -85,7 +91,7 @@ class Behind:
         self.start()
         self.assertEqual((await self.connect(Origin=f"https://{HOST}")).subprotocol, "gameproto.v1.json")
         self.assertEqual(await self.refused(Origin="https://evil.example"), 403)
-        self.assertEqual(sum(self.opened()), 1)
+        self.assertEqual(sum(await self.opened(lambda counts: sum(counts) > 0)), 1)
 
     async def test_who_came_by_a_proxy_is_no_program_of_this_machine(self):
         """To which a node on loopback would need no token."""
@@ -106,37 +112,37 @@ class Behind:
         addresses = [f"127.0.0.{number}" for number in range(2, 10)]
         for address in addresses * 2:
             await self.connect(address)
-        self.assertEqual(self.opened(), [8, 8])
+        self.assertEqual(await self.opened(lambda counts: sum(counts) >= 16), [8, 8])
         self.assertEqual(await self.refused(source="127.0.0.2"), 503)
         self.assertEqual(await self.refused(source="127.0.0.2", X_Forwarded_For="192.0.2.9"), 503)
         self.assertEqual(await self.refused(source="127.0.0.2", Forwarded="for=192.0.2.9"), 503)
         # That one is refused makes no node a dead one.
         for _ in self.nodes:
             await self.connect("127.0.0.10")
-        self.assertEqual(self.opened(), [9, 9])
+        self.assertEqual(await self.opened(lambda counts: sum(counts) >= 18), [9, 9])
 
     async def test_pings_keep_a_silent_connection_open_for_longer_than_the_proxy_waits(self):
-        # A hundredth of what the files have.
-        self.start("heartbeat.ping_interval=300ms", "heartbeat.pong_timeout=600ms", changes=self.a_hundredth)
+        self.start("heartbeat.ping_interval=500ms", "heartbeat.pong_timeout=20s", changes=self.two_seconds)
         client = await self.connect()
-        pings = lambda: sum(node.metric("roomcast_pings_total") for node in self.nodes)  # noqa: E731
-        await asyncio.to_thread(support.until, lambda: pings() >= 8, "eight pings")
+
+        def pings():
+            return sum(node.metric("roomcast_pings_total") for node in self.nodes)
+
+        await asyncio.to_thread(support.until, lambda: pings() >= 6, "six pings, which take three seconds")
         await self.says(client, {"type": "ping"}, '"pong"')
 
     async def test_a_silent_connection_is_cut_by_the_proxy_without_pings(self):
         """So that the test above shows something."""
-        self.start("heartbeat.ping_interval=1h", "heartbeat.pong_timeout=2h", changes=self.a_hundredth)
+        self.start("heartbeat.ping_interval=1h", "heartbeat.pong_timeout=2h", changes=self.two_seconds)
         client = await self.connect()
-        begin = time.monotonic()
         with self.assertRaises(ConnectionClosed):
             await asyncio.wait_for(client.recv(), DEADLINE)
-        self.assertLess(time.monotonic() - begin, 5)
 
     async def test_who_comes_while_a_node_drains_gets_to_the_other_one(self):
         self.start()
         first, second = self.nodes
         before = await self.connect()
-        if self.opened() == [0, 1]:
+        if await self.opened(lambda counts: sum(counts) > 0) == [0, 1]:
             first, second = second, first
         first.send(signal.SIGTERM)
         self.proxy.sees(first, up=False)
@@ -155,7 +161,7 @@ class Behind:
         self.nodes[0].stop()
         for _ in range(10):
             await self.connect()
-        self.assertEqual(self.nodes[1].metric("roomcast_connections_opened_total"), 10)
+        self.assertEqual(await self.opened(lambda counts: sum(counts) >= 10), [10])
 
     async def test_a_rolling_restart_is_noticed_by_nobody(self):
         self.start(lease="1s")
@@ -219,12 +225,12 @@ class Behind:
 
 class BehindNginx(Behind, unittest.IsolatedAsyncioTestCase):
     Proxy = Nginx
-    a_hundredth = ((r"_timeout 90s;", "_timeout 900ms;"),)
+    two_seconds = ((r"_timeout 90s;", "_timeout 2s;"),)
 
 
 class BehindHAProxy(Behind, unittest.IsolatedAsyncioTestCase):
     Proxy = HAProxy
-    a_hundredth = ((r"timeout tunnel 90s", "timeout tunnel 900ms"),)
+    two_seconds = ((r"timeout tunnel 90s", "timeout tunnel 2s"),)
 
     async def test_a_connection_without_the_header_is_refused(self):
         """From an address that is a proxy's: nobody else on the proxy's machine is taken for it."""
