@@ -225,12 +225,6 @@ impl Log {
             self.room
         );
     }
-
-    /// Whether a player with this number has left.
-    pub(crate) fn has_left(&self, num: u32) -> bool {
-        let left = |it: &Entry| it.kind == MessageType::PlayerLeft && it.num == num;
-        self.entries.iter().any(left)
-    }
 }
 
 impl Entry {

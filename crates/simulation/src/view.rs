@@ -46,8 +46,6 @@ pub(crate) struct View {
     pub(crate) pending: BTreeMap<Ticket, Pending>,
     pages: BTreeMap<Ticket, &'static str>,
     places: BTreeMap<String, Place>,
-    /// The number that it has in each room, and in which log.
-    nums: BTreeMap<String, (String, u32)>,
     /// Numbers of messages that came, by room.
     received: BTreeMap<String, BTreeSet<u64>>,
     inbox: Option<Place>,
@@ -76,7 +74,6 @@ impl View {
             places: self.joined.iter().filter_map(position).collect(),
             inbox: session.inbox().map(Place::from),
             joined: self.joined,
-            nums: self.nums,
             names: self.names,
             unsure: self.unsure,
             was_told_in: self.was_told_in,
@@ -88,7 +85,6 @@ impl View {
     pub(crate) fn left(&mut self, room: &str) {
         self.joined.remove(room);
         self.places.remove(room);
-        self.nums.remove(room);
         self.received.remove(room);
         self.unsure_of(room);
         let pending = self.pending.values_mut();
@@ -135,7 +131,6 @@ impl View {
             Event::Joined { room, recovered } => {
                 facts.recovered += u64::from(recovered);
                 self.was_told_in = true;
-                self.check_number(&room, session, truth);
                 if let Some(position) = session.position(&room) {
                     let place = self.places.entry(room.to_string());
                     place.or_insert_with(|| position.into());
@@ -188,7 +183,6 @@ impl View {
                 }
                 if !resumed {
                     self.pending.values_mut().for_each(|it| it.excused = true);
-                    self.nums.clear();
                     let rooms = ROOMS.into_iter().map(Some).chain([None]);
                     self.unsure = rooms.map(|room| (room, UNSURE)).collect();
                 }
@@ -222,23 +216,6 @@ impl View {
             | Event::Members { .. }
             | Event::Sync { .. }
             | Event::MembersPage { .. } => {}
-        }
-    }
-
-    /// Who is a player of a room stays the same one, unless it has left.
-    fn check_number(&mut self, room: &str, session: &Session, truth: &Ledger) {
-        let members = session.members(room).filter(|it| it.presence == "full");
-        let (Some(members), Some(position)) = (members, session.position(room)) else {
-            return;
-        };
-        let (epoch, num) = (position.epoch.clone(), members.player_num);
-        let before = self.nums.insert(room.to_owned(), (epoch.clone(), num));
-        if let Some((_, was)) = before.filter(|it| it.0 == epoch && it.1 != num) {
-            let log = truth.log(room, &epoch);
-            assert!(
-                log.is_some_and(|log| log.has_left(was)),
-                "{room}: the player {was} is {num} now, and has not left"
-            );
         }
     }
 
