@@ -702,6 +702,8 @@ class Room:
         self._options: Json = {}
         self._presence: Json = {}  # one's own keys as they are to be
         self._unsent: Json = {}  # those to be sent
+        self._nickname = ""  # what one wants to be called, once it was changed
+        self._renamed = False  # and it is to be sent
         self._joining: asyncio.Future[None] | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._pages: deque[tuple[Json, asyncio.Future[Json]]] = deque()  # `history`, one page at a time
@@ -783,6 +785,14 @@ class Room:
         self._unsent |= keys
         self.client.wake.set()
 
+    def set_nickname(self, nickname: str) -> None:
+        """Changes one's nickname, also for later joins."""
+        if not (isinstance(nickname, str) and is_text(nickname) and nickname):
+            raise RoomcastError("invalid_name", "this can't be a nickname")
+        self._nickname, self._renamed = nickname, True
+        self._options = {**self._options, "nickname": nickname}
+        self.client.wake.set()
+
     async def history(self, after: int | None = None, before: int | None = None) -> AsyncIterator[Message]:
         """Events of the log: after an offset, the oldest first; or before one or the end, the newest first."""
         if not self.wanted:
@@ -804,9 +814,12 @@ class Room:
     def next(self, limit: int, most: int) -> str | None:
         if not self.member:
             return None
-        if self._unsent and self.outbox.paused_until <= time.monotonic():
-            unsent, self._unsent = self._unsent, {}
-            return to_frame(encode("presence", self.name, {"presence": unsent}))
+        if (self._unsent or self._renamed) and self.outbox.paused_until <= time.monotonic():
+            update: Json = {"presence": self._unsent}
+            if self._renamed:
+                update["nickname"] = self._nickname
+            self._unsent, self._renamed = {}, False
+            return to_frame(encode("presence", self.name, update))
         if self._pages and not self.page_id:
             self.page_id, self.page_due = self.client.new_request(), time.monotonic() + PAGE
             return to_frame(encode("history", self.name, self._pages[0][0], self.page_id))
@@ -835,7 +848,9 @@ class Room:
         if not self.member:
             self.member = True
             self.outbox.start(told["repeats_possible"] or now.epoch != self._epoch)
-            own = self.members[self.player_num].presence if self.player_num in self.members else {}
+            known = self.members.get(self.player_num)
+            own = known.presence if known else {}
+            self._renamed = self._nickname not in ("", known.nickname if known else None)
             self._unsent = {key: value for key, value in self._presence.items() if own.get(key) != value}
         self._epoch = now.epoch
         settle(self._joining)
@@ -869,10 +884,13 @@ class Room:
     def presence_refused(self, error: RoomcastError) -> None:
         if error.code in LATER:
             self._unsent = self._presence | self._unsent
+            self._renamed = bool(self._nickname)
             self.outbox.pause(error.retry_after)
         else:  # it would be refused again, and with it the next join
             known = self.members.get(self.player_num)
             self._presence = dict(known.presence) if known else {}
+            if self._nickname:
+                self._nickname = self._options["nickname"] = ""
             self.log.put(Refused("presence", error))
 
     def left(self) -> None:

@@ -34,6 +34,7 @@ SENT = {
     "event_bytes": encode("event", "board:1", b"\0\1\2\3\xff", name="stroke"),
     "event_no_payload": encode("event", "board:1", name="typing", ephemeral=True, no_echo=True),
     "event_echo": encode("event", "board:1", "", name="note", no_echo=False, payload_kind="text"),
+    "presence_nickname": encode("presence", ROOM, {"presence": {"status": "away"}, "nickname": "Ada"}),
     "presence": encode("presence", "board:1", {"presence": {"a": 1, "status": "away", "typing": None}}),
     "game_action_protobuf": encode(
         "game_action",
@@ -58,7 +59,7 @@ SENT = {
     "auth": encode("auth", payload={"token": "ey.J.s"}),
 }
 # Those of a client that says more, or less, than this one.
-NOT_SENT = {"hello_empty", "hello_resume", "hello_inbox_from_the_start", "join_room"}
+NOT_SENT = {"hello_empty", "hello_resume", "hello_inbox_from_the_start", "join_room", "presence_nickname_alone"}
 
 
 class Written(unittest.IsolatedAsyncioTestCase):

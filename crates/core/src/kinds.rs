@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::logic::{RoomLogic, StateLogic};
-use crate::settings::{Kind, Mode};
+use crate::settings::{Kind, Mode, Nickname};
 
 /// Makes the logic of a new room, given the room's name.
 pub type LogicFactory = Arc<dyn Fn(&str) -> Box<dyn RoomLogic> + Send + Sync>;
@@ -75,6 +75,12 @@ impl Kinds {
             self.refuse_unknown,
             all.join(", ")
         )
+    }
+
+    /// Whether the nicknames of a room's members are those of their tokens.
+    pub(crate) fn bind_nickname(&self, room: &str) -> bool {
+        let entry = self.of_room(room);
+        entry.is_some_and(|entry| entry.kind.nickname == Nickname::Token)
     }
 
     /// The settings of a room, or nothing where its kind is refused.

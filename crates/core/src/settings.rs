@@ -159,6 +159,25 @@ impl PresenceMode {
     }
 }
 
+/// Where nicknames come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nickname {
+    /// A client chooses its own, and may change it. One that chooses none has that of its token.
+    Free,
+    /// From the token alone; without one, there is none.
+    Token,
+}
+
+impl Nickname {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Nickname::Free => "free",
+            Nickname::Token => "token",
+        }
+    }
+}
+
 /// The settings of one kind of room: the part of a room's name before the first `:`.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -172,6 +191,8 @@ pub struct Kind {
     pub presence: PresenceMode,
     /// Members above which `full` becomes `count` for the rest of the room's life.
     pub full_presence_limit: u32,
+    /// Where its members' nicknames come from.
+    pub nickname: Nickname,
     /// Whether a sender does not get its own events, where the message does not say.
     pub no_echo: bool,
     /// Time between two `sync`s of a room. Never off.
@@ -192,6 +213,7 @@ impl Default for Kind {
             max_players: 0,
             presence: PresenceMode::Full,
             full_presence_limit: 256,
+            nickname: Nickname::Free,
             no_echo: false,
             tick: 50,
             retention: Retention::default(),

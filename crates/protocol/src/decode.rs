@@ -306,15 +306,18 @@ fn join_room<'a>(envelope: &mut Envelope<'a>, limits: &Limits) -> Result<JoinRoo
         Ok(())
     })?;
     take_room(envelope, room_id, limits)?;
-    if let Some(nickname) = &join.nickname
-        && names::validate_nickname(nickname, limits).is_err()
-    {
-        return Err(Fault::new(
-            ErrorCode::InvalidName,
-            "`nickname` has no visible character, control characters, text direction overrides or white space around it, or is longer than `message.max_nickname`",
-        ));
-    }
+    check_nickname(join.nickname.as_deref(), limits)?;
     Ok(join)
+}
+
+fn check_nickname(nickname: Option<&str>, limits: &Limits) -> Result<(), Fault> {
+    if nickname.is_none_or(|nickname| names::validate_nickname(nickname, limits).is_ok()) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        ErrorCode::InvalidName,
+        "`nickname` has no visible character, control characters, text direction overrides or white space around it, or is longer than `message.max_nickname`",
+    ))
 }
 
 fn leave_room(envelope: &mut Envelope<'_>, limits: &Limits) -> Result<(), Fault> {
@@ -381,13 +384,24 @@ fn presence_update<'a>(source: Source<'a>, limits: &Limits) -> Result<PresenceUp
     // Protobuf leaves out an empty map. In JSON, keys beside `presence` would otherwise be ignored in silence.
     let mut missing = matches!(source, Source::Json(..));
     let mut update = PresenceUpdate::default();
-    source.fields(&["presence"], |_, value| {
-        missing = false;
-        presence::read(value, &mut update, limits)
+    source.fields(&["presence", "", "", "", "nickname"], |number, value| {
+        match number {
+            1 => {
+                missing = false;
+                presence::read(value, &mut update, limits)?;
+            }
+            5 => {
+                missing &= value.is_null();
+                update.nickname = value.opt_str()?;
+            }
+            _ => {}
+        }
+        Ok(())
     })?;
     if missing {
         return Err(Fault::missing("presence"));
     }
+    check_nickname(update.nickname.as_deref(), limits)?;
     Ok(update)
 }
 

@@ -7,17 +7,19 @@ use crate::json::{self, Scanner};
 use crate::limits::{Limits, over};
 use crate::read::Value;
 
-/// Keys to set or to remove.
+/// What a player changes in its own entry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PresenceUpdate<'a> {
     /// Each key once, with the JSON text of its value; `None` removes the key.
     pub keys: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
+    /// The nickname from now on; `None`: as before. What joins has its nickname elsewhere.
+    pub nickname: Option<Cow<'a, str>>,
 }
 
 impl PresenceUpdate<'_> {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.nickname.is_none()
     }
 }
 
@@ -30,6 +32,7 @@ impl PresenceUpdate<'_> {
 ///
 /// let update = PresenceUpdate {
 ///     keys: vec![("status".into(), Some("\"away\"".into())), ("typing".into(), None)],
+///     nickname: None,
 /// };
 /// let merged = presence::merge(r#"{"level":3,"typing":true}"#, &update, &Limits::default());
 /// assert_eq!(merged.unwrap(), r#"{"level":3,"status":"away"}"#);
@@ -118,6 +121,7 @@ mod tests {
             .map(|(key, value)| ((*key).into(), value.map(Into::into)));
         PresenceUpdate {
             keys: keys.collect(),
+            nickname: None,
         }
     }
 

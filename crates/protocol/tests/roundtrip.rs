@@ -88,7 +88,10 @@ fn update() -> impl Strategy<Value = PresenceUpdate<'static>> {
                 keys.push((key.into(), value.map(|value| value.to_string().into())));
             }
         }
-        PresenceUpdate { keys }
+        PresenceUpdate {
+            keys,
+            nickname: None,
+        }
     })
 }
 
@@ -160,7 +163,12 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         Just(Request::LeaveRoom),
         payload().prop_map(Request::Chat),
         (word(), maybe_payload()).prop_map(|(name, payload)| Request::Event { name, payload }),
-        update().prop_map(Request::Presence),
+        (update(), proptest::option::of("[a-zé]{1,20}")).prop_map(|(update, nickname)| {
+            Request::Presence(PresenceUpdate {
+                nickname: nickname.map(Cow::Owned),
+                ..update
+            })
+        }),
         place().prop_map(|seq| Request::Skip(Skip { seq })),
         maybe_payload().prop_map(Request::Ping),
         any::<(u32, u32)>()

@@ -50,7 +50,7 @@ pub use memory::CountingAllocator;
 pub use running::RunningServer;
 pub use server::Server;
 
-pub use roomcast_core::settings::{Compression, Kind, Mode, PresenceMode, StateRules};
+pub use roomcast_core::settings::{Compression, Kind, Mode, Nickname, PresenceMode, StateRules};
 pub use roomcast_core::{
     MemberEvent, Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic,
     SAVED_LOGIC, StateLogic,

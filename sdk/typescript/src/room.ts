@@ -52,9 +52,11 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
   /** The room's clock when the list was made. */
   private _listedAt?: number;
   private _known = new Map<number, Member<any>>();
+  /** What one wants to be called, once it was changed. */
+  private _name: string | undefined;
   /** One's own keys as they are to be. */
   private _presence = new Map<string, unknown>();
-  /** Keys to tell, and those told last. */
+  /** Keys to tell, and those told last; the empty one, which is no key, is the nickname. */
   private _unsent = new Set<string>();
   private _told = new Set<string>();
   /** Whether the server tells of each member; else of their number. */
@@ -172,6 +174,16 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     queueMicrotask(() => this._pump());
   }
 
+  /**
+   * Changes one's nickname, also for later joins. A refusal, such as that of a room whose nicknames are those of tokens, is
+   * told by the signal `error`.
+   */
+  setNickname(nickname: string): void {
+    this._name = nickname;
+    this._unsent.add("");
+    queueMicrotask(() => this._pump());
+  }
+
   /** The log's events, the oldest first or, in `reverse`, the newest first. */
   async *history({ reverse, limit = Infinity, from }: HistoryOptions = {}): AsyncGenerator<HistoryEvent, void, void> {
     let next: any = from ?? (reverse ? undefined : 0);
@@ -220,7 +232,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     const { nickname, token } = this._options;
     this._op = join ? "join_room" : "leave_room";
     this._again();
-    this._say(this._op, join ? { nickname, token, presence: Object.fromEntries(this._presence), ...this._place() } : undefined);
+    this._say(this._op, join ? { nickname: this._name ?? nickname, token, presence: Object.fromEntries(this._presence), ...this._place() } : undefined);
   }
 
   /** @internal What `hello` and `join_room` say of it. */
@@ -292,6 +304,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (/^(invalid|too_[dl]|presence)/.test(error.code)) {
       // It would be refused again, with the next join.
       this._options = {};
+      this._name = undefined;
       this._presence.clear();
     }
     this._out(error);
@@ -313,8 +326,9 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     if (this._unsent.size && this._may()) {
       this._told = this._unsent;
       this._unsent = new Set();
-      const presence = Object.fromEntries([...this._told].map((key) => [key, this._presence.get(key) ?? null]));
-      this._say("presence", { presence });
+      const nickname = this._told.has("") ? this._name : undefined;
+      const presence = Object.fromEntries([...this._told].filter(Boolean).map((key) => [key, this._presence.get(key) ?? null]));
+      this._say("presence", { presence, nickname });
     }
     super._pump();
   }
@@ -403,8 +417,10 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       // What is not as it is to be is told again.
       const own = new Map(Object.entries(this.self!.presence));
       const text = JSON.stringify;
-      const keys = [...this._unsent, ...this._told, ...this._presence.keys()];
-      this._unsent = new Set(keys.filter((key) => text(own.get(key)) != text(this._presence.get(key))));
+      const keys = ["", ...this._unsent, ...this._told, ...this._presence.keys()];
+      this._unsent = new Set(
+        keys.filter((key) => (key ? text(own.get(key)) != text(this._presence.get(key)) : (this._name ?? this.self!.nickname) != this.self!.nickname)),
+      );
       if (since && reached) this._client.stats.recovered++;
     }
     if (since && !reached) this._gap({ since, now });
@@ -469,7 +485,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
       for (const key of this._told) {
         if (later) this._unsent.add(key);
         // It would be refused again, and with it the next join.
-        else this._presence.delete(key);
+        else if (key) this._presence.delete(key);
+        else this._name = undefined;
       }
       if (later) this._hold(later);
       else this._emit("error", error);

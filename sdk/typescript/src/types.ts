@@ -391,7 +391,7 @@ export interface ClientPayloads {
   game_action: { action: string; position?: Partial<Vector>; target_id?: number; [key: string]: unknown };
   chat: unknown;
   event: unknown;
-  presence: { presence: Record<string, unknown> };
+  presence: { presence: Record<string, unknown>; nickname?: string | undefined };
   skip: { seq: number };
   ping: unknown;
   members: { after?: number; limit?: number };

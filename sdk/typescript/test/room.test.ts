@@ -83,6 +83,33 @@ it("tells who sent an event, live and in the history", async () => {
   expect(who((await page).value)).toEqual(["other", "ada", 7, undefined]);
 });
 
+it("changes one's nickname, and tells it again where it did not arrive", async () => {
+  const { client, room, told } = await joinA({ nickname: "Ada" });
+  room.setNickname("Ann");
+  room.updatePresence({ colour: "red" });
+  await turn();
+  expect(last().of("presence")).toMatchObject([{ payload: { presence: { colour: "red" }, nickname: "Ann" } }]);
+  // Nothing is known of it after a resume: the list has the one before.
+  await comeBack(client);
+  last().says(joined({ members: [{ ...member(1), nickname: "Ada", presence: { colour: "red" } }] }));
+  await turn();
+  expect(last().of("presence")).toMatchObject([{ payload: { presence: {}, nickname: "Ann" } }]);
+  last().says({ type: "presence", room_id: "a", payload: { player_id: "p1", player_num: 1, nickname: "Ann", presence: {}, connected: true } });
+  expect(room.self!.nickname).toBe("Ann");
+  // A new session joins with it.
+  await comeBack(client, false, "c2");
+  await turn();
+  expect(last().of("join_room")).toMatchObject([{ payload: { nickname: "Ann" } }]);
+  last().says(joined({ members: [{ ...member(1), nickname: "Token" }] }));
+  await turn();
+  last().says({ ...error("forbidden", { request: "presence" }) });
+  expect(told.at(-1)).toBe("forbidden");
+  // What was refused is not asked again.
+  await comeBack(client, false, "c3");
+  await turn();
+  expect(last().of("join_room")).toMatchObject([{ payload: { nickname: "Ada" } }]);
+});
+
 it("takes members and place from a `joined` that comes unasked", async () => {
   const { room, told, client } = await joinA();
   last().says(event(1, "x"));

@@ -155,6 +155,16 @@ impl Room {
             .with(|state, now| state.session.presence(now, &self.name, keys))
     }
 
+    /// Changes one's nickname, also for later joins. A refusal, such as that of a room whose nicknames are those of
+    /// tokens, is told as [`RoomEvent::Refused`].
+    ///
+    /// # Errors
+    /// `not_joined`, `invalid_name`.
+    pub fn set_nickname(&self, nickname: &str) -> Result<(), Error> {
+        let shared = &self.handle.shared;
+        shared.with(|state, now| state.session.set_nickname(now, &self.name, nickname))
+    }
+
     /// What is known of the members; `None`: the room is not joined.
     pub fn members(&self) -> Option<MembersSnapshot> {
         self.handle.shared.peek(|session| {

@@ -208,6 +208,7 @@ impl Session {
             first_seq: Some(room.stream.first_seq()),
             presence: PresenceUpdate {
                 keys: keys.collect(),
+                nickname: None,
             },
             token: room.token.as_deref().map(Cow::Borrowed),
         };

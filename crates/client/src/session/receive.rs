@@ -491,6 +491,9 @@ impl Session {
         // They would be refused again, and with them the next join.
         for key in sent {
             room.presence.remove(&key);
+            if key.is_empty() {
+                (room.nickname, room.renamed) = (None, false);
+            }
         }
         self.events.push_back(Event::Refused {
             room: Some(name),

@@ -60,7 +60,9 @@ pub(super) struct Room {
     pub(super) token: Option<String>,
     /// One's own keys as they are to be; `null` is removed.
     pub(super) presence: BTreeMap<String, Value>,
-    /// Those that are to be sent.
+    /// The nickname was changed in the room: the list is to have it.
+    pub(super) renamed: bool,
+    /// Those that are to be sent. The empty one, which is no key, is the nickname.
     pub(super) unsent: BTreeSet<String>,
     /// Those of the update sent last.
     pub(super) sent: BTreeSet<String>,
@@ -118,6 +120,7 @@ impl Room {
             nickname: None,
             token: None,
             presence: BTreeMap::new(),
+            renamed: false,
             unsent: BTreeSet::new(),
             sent: BTreeSet::new(),
             asked: VecDeque::new(),
@@ -199,6 +202,7 @@ impl Room {
     pub(super) fn clear(&mut self) {
         self.log = Log::default();
         self.nickname = None;
+        self.renamed = false;
         self.token = None;
         self.presence.clear();
         self.unsent.clear();
@@ -227,6 +231,7 @@ impl Room {
         let Some(own) = self.listed.get(&self.player_num) else {
             // A long list: it is not known what arrived.
             self.unsent = self.presence.keys().cloned().collect();
+            self.unsent.extend(self.renamed.then(String::new));
             return;
         };
         let known: Map<String, Value> = serde_json::from_str(&own.presence).unwrap_or_default();
@@ -234,5 +239,8 @@ impl Room {
             |(key, value): &(&String, &Value)| known.get(*key).unwrap_or(&Value::Null) != *value;
         let unsent = self.presence.iter().filter(differs);
         self.unsent = unsent.map(|(key, _)| key.clone()).collect();
+        if self.renamed && self.nickname.as_deref() != Some(&*own.nickname) {
+            self.unsent.insert(String::new());
+        }
     }
 }

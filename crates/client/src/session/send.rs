@@ -197,6 +197,29 @@ impl Session {
         Ok(())
     }
 
+    /// Changes one's nickname in a room, also for later joins. After a reconnection it is told again where it did not
+    /// arrive.
+    ///
+    /// # Errors
+    /// `not_joined`; `invalid_name`.
+    pub fn set_nickname(&mut self, now: u64, room: &str, nickname: &str) -> Result<(), Error> {
+        self.tick(now);
+        self.check_open()?;
+        names::validate_nickname(nickname, &Limits::OFF)
+            .map_err(|_| invalid("this is no nickname"))?;
+        let known = self.rooms.get_key_value(room);
+        let known = known.filter(|(_, room)| room.joined_by_app);
+        let Some(name) = known.map(|(name, _)| name.clone()) else {
+            return Err(not_joined());
+        };
+        if let Some(room) = self.rooms.get_mut(&name) {
+            (room.nickname, room.renamed) = (Some(nickname.to_owned()), true);
+            room.unsent.insert(String::new());
+        }
+        self.make_ready(&Some(name));
+        Ok(())
+    }
+
     /// Sets keys of one's own entry in a room, and removes those that are `null`; the others stay. Of several updates
     /// that wait, and after a reconnection, the newest value of each key is told.
     ///

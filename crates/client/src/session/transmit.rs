@@ -102,13 +102,19 @@ impl Session {
         }
         room.sent = std::mem::take(&mut room.unsent);
         let room = self.rooms.get(name)?;
-        let keys = room.sent.iter().map(|key| {
+        let told = room.sent.iter().filter(|key| !key.is_empty());
+        let keys = told.map(|key| {
             let value = room.presence.get(key).filter(|value| !value.is_null());
             let value = value.map(|value: &Value| Cow::Owned(value.to_string()));
             (Cow::Borrowed(key.as_str()), value)
         });
         let update = PresenceUpdate {
             keys: keys.collect(),
+            nickname: room
+                .nickname
+                .as_deref()
+                .filter(|_| room.sent.contains(""))
+                .map(Cow::Borrowed),
         };
         Some(self.encode(&Incoming::new(Request::Presence(update)).in_room(name)))
     }

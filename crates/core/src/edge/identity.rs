@@ -1,16 +1,20 @@
 //! Who a connection's client is, and what it may do.
 
-use roomcast_protocol::{Body, ErrorCode, Outgoing};
+use roomcast_protocol::{Body, ErrorCode, Outgoing, PresenceUpdate};
 
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, token_fault};
 use crate::edge::conn::Conn;
 use crate::edge::receive::Envelope;
+use crate::edge::rights::Allowed;
+use crate::edge::rooms::EdgeRoom;
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
+use crate::letter::OpKind;
 use crate::store::Store;
 use crate::time::Now;
+use crate::wire::version::Version;
 
 impl<S: Store> Edge<S> {
     /// Whether a client that is outside is let in, by this token or by what its request said. If not, it is told so and
@@ -89,6 +93,7 @@ impl<S: Store> Edge<S> {
             }
         };
         let is_new = session.user_id().is_empty();
+        let is_renamed = session.identity().is_none_or(|it| it.name != identity.name);
         let keyed = session.key.is_some();
         let (user_id, token_expires_at) = (identity.user_id.clone(), identity.expires_at);
         session.admission = Admission::Token(Box::new(identity));
@@ -102,6 +107,9 @@ impl<S: Store> Edge<S> {
             self.hold_until_saved(ctx, now, id);
         }
         self.renew_rights(ctx, now, id);
+        if is_renamed {
+            self.renew_nickname(ctx, now, id);
+        }
         self.schedule(ctx, now, id);
         let message = Outgoing {
             timestamp: now.unix_ms,
@@ -113,6 +121,51 @@ impl<S: Store> Edge<S> {
             ..Outgoing::default()
         };
         self.answer(ctx, now, id, encoding, &message);
+    }
+
+    /// Whether the nicknames in the room that a request is about are those of tokens.
+    pub(super) fn binds_nickname<H: Host>(&self, ctx: &Context<H>, allowed: &Allowed) -> bool {
+        let room = allowed.room().and_then(|room| self.rooms.get(room));
+        room.is_some_and(|room| ctx.kinds.bind_nickname(&room.name))
+    }
+
+    /// The session has a token with another name: rooms whose nicknames are those of tokens are told. A token without a
+    /// name leaves the one before.
+    fn renew_nickname<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        if ctx.version() < Version::V2 {
+            return;
+        }
+        let Edge { conns, rooms, .. } = self;
+        let Some(conn) = conns.get_mut(id) else {
+            return;
+        };
+        let name = conn.session.identity().map_or("", |it| &it.name).to_owned();
+        let encoding = conn.encoding;
+        let mut bound: smallvec::SmallVec<[_; 4]> = smallvec::SmallVec::new();
+        for membership in &conn.session.memberships {
+            let room = rooms.get(membership.room);
+            let binds = |room: &&EdgeRoom| ctx.kinds.bind_nickname(&room.name);
+            if let Some(room) = room.filter(binds)
+                && membership.stay.is_staying()
+                && !name.is_empty()
+            {
+                bound.push((room.reference(), membership.player));
+            }
+        }
+        for (room, player) in bound {
+            let update = PresenceUpdate {
+                nickname: Some(name.clone().into()),
+                ..PresenceUpdate::default()
+            };
+            self.send_op(
+                ctx,
+                now,
+                (id, encoding),
+                room,
+                player,
+                OpKind::Presence(update),
+            );
+        }
     }
 
     pub(super) fn answer<H: Host>(

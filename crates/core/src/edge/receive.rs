@@ -329,6 +329,14 @@ impl<S: Store> Edge<S> {
                 let message = Message::action(&action, flags);
                 self.publish(ctx, now, envelope, (None, None), message, allowed);
             }
+            Request::Presence(update)
+                if update.nickname.is_some() && self.binds_nickname(ctx, allowed) =>
+            {
+                let sentence =
+                    "nicknames in rooms of this kind are those of tokens (`nickname = \"token\"`)";
+                let fault = envelope.fault(ErrorCode::Forbidden, sentence);
+                self.fault(ctx, now, id, fault);
+            }
             Request::Presence(update) => {
                 let request = OpKind::Presence(into_owned(update));
                 self.forward(ctx, now, &envelope, allowed, |_, _| request);

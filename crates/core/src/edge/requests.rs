@@ -76,10 +76,14 @@ impl<S: Store> Edge<S> {
             return;
         };
         let identity = conn.session.identity();
-        let name = identity.map_or("", |identity| &identity.name);
+        let of_token = identity.map_or("", |identity| &identity.name);
+        let wanted = join
+            .nickname
+            .as_deref()
+            .filter(|_| !ctx.kinds.bind_nickname(&room.name));
         let request = OpKind::Join(Box::new(Join {
             client_id: conn.pooled.client_id,
-            nickname: join.nickname.as_deref().unwrap_or(name).into(),
+            nickname: wanted.unwrap_or(of_token).into(),
             presence: into_owned(join.presence),
             edge_room: room.id,
             user_id: conn.session.user_id().into(),
@@ -281,5 +285,6 @@ pub(super) fn into_owned(update: PresenceUpdate<'_>) -> PresenceUpdate<'static> 
         .map(|(key, value)| (own(key), value.map(own)));
     PresenceUpdate {
         keys: keys.collect(),
+        nickname: update.nickname.map(own),
     }
 }

@@ -288,6 +288,9 @@ impl Room {
                 return ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
             }
         }
+        if let Some(nickname) = &update.nickname {
+            member.nickname = Box::from(&**nickname);
+        }
         member.presence_version = self.syncer.next_version();
         if let Some(gate) = &mut self.gate {
             gate.members.insert(player);

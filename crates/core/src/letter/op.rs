@@ -81,7 +81,9 @@ impl OpKind {
         };
         match self {
             OpKind::Publish(publish) => publish.bytes.len(),
-            OpKind::Presence(update) => keys(update),
+            OpKind::Presence(update) => {
+                keys(update) + update.nickname.as_ref().map_or(0, |it| it.len())
+            }
             OpKind::Join(join) => join.nickname.len() + keys(&join.presence),
             OpKind::Backend(ask) => ask.held(),
             _ => 0,

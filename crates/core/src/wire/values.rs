@@ -156,6 +156,9 @@ impl<'a> Reader<'a> {
             let value = has_value.then(|| bytes.text()).transpose()?;
             Ok((key.into(), value.map(|value| value.to_owned().into())))
         })?;
-        Ok(PresenceUpdate { keys })
+        Ok(PresenceUpdate {
+            keys,
+            nickname: None,
+        })
     }
 }

@@ -92,7 +92,8 @@ impl Host for SimHost {
         self.stopwatch
     }
 
-    /// `USER RIGHT:ROOM [MS]`: `bad` is none, `all` every right; `MS` after the virtual clock's start it ends.
+    /// `USER RIGHT:ROOM [MS [NAME]]`: `bad` is none, `all` every right; `MS` after the virtual clock's start it ends, and
+    /// never with `-`.
     fn verify(&mut self, _: i64, token: &str) -> Result<Identity, TokenFault> {
         let mut words = token.split(' ');
         let user_id = words.next().unwrap_or_default();
@@ -107,7 +108,7 @@ impl Host for SimHost {
         let ends = words.next().and_then(|word| word.parse::<i64>().ok());
         Ok(Identity {
             user_id: user_id.into(),
-            name: "".into(),
+            name: words.next().unwrap_or_default().into(),
             grants: vec![Grant {
                 rooms: Rooms::Room(room.into()),
                 rights,

@@ -65,7 +65,12 @@ fn payload<W: Writer>(writer: &mut W, format: Format, request: &Request<'_>) {
     writer.body(5, "payload", |writer| match ours {
         Request::Hello(request) => hello(writer, request),
         Request::JoinRoom(request) => join_room(writer, request),
-        Request::Presence(update) => presence(writer, 1, update),
+        Request::Presence(update) => {
+            if update.nickname.is_none() || !update.keys.is_empty() {
+                presence(writer, 1, update);
+            }
+            writer.opt_str(5, "nickname", text(&update.nickname));
+        }
         Request::Skip(request) => writer.u64(1, "seq", request.seq),
         Request::Members(request) => {
             writer.opt_u64(1, "after", u64::from(request.after));

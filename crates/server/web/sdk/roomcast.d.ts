@@ -516,6 +516,7 @@ interface ClientPayloads {
     event: unknown;
     presence: {
         presence: Record<string, unknown>;
+        nickname?: string | undefined;
     };
     skip: {
         seq: number;
@@ -719,9 +720,11 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     /** The room's clock when the list was made. */
     private _listedAt?;
     private _known;
+    /** What one wants to be called, once it was changed. */
+    private _name;
     /** One's own keys as they are to be. */
     private _presence;
-    /** Keys to tell, and those told last. */
+    /** Keys to tell, and those told last; the empty one, which is no key, is the nickname. */
     private _unsent;
     private _told;
     /** Whether the server tells of each member; else of their number. */
@@ -758,6 +761,11 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
     updatePresence(keys: {
         [P in keyof PresenceOf<K>]?: PresenceOf<K>[P] | null | undefined;
     }): void;
+    /**
+     * Changes one's nickname, also for later joins. A refusal, such as that of a room whose nicknames are those of tokens, is
+     * told by the signal `error`.
+     */
+    setNickname(nickname: string): void;
     /** The log's events, the oldest first or, in `reverse`, the newest first. */
     history({ reverse, limit, from }?: HistoryOptions): AsyncGenerator<HistoryEvent, void, void>;
     /** One page of a room is asked for at a time. */

@@ -82,7 +82,7 @@ export const CLIENT_PAYLOADS: { readonly [type: string]: Schema } = {
   },
   leave_room: { 1: ["room_id", "text"] },
   game_action: ACTION,
-  presence: { 1: ["presence", "json"] },
+  presence: { 1: ["presence", "json"], 5: ["nickname", "text"] },
   members: { 1: ["after", "uint"], 2: ["limit", "uint"] },
   history: { 1: ["before", "uint"], 2: ["limit", "uint"], 3: ["after", "uint", "!"] },
   skip: { 1: ["seq", "uint"] },

@@ -92,6 +92,8 @@ pub(crate) fn needs_of_op(request: &OpKind) -> Version {
     let of_type = match request {
         OpKind::Publish(it) => Version::of_type(it.message_type),
         OpKind::Forbidden(message_type, _) => Version::of_type(*message_type),
+        // A home of version 1 would leave the nickname as it is, and tell nobody.
+        OpKind::Presence(update) if update.nickname.is_some() => Version::V2,
         _ => kind,
     };
     kind.max(of_type)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roomcast_protocol::{Format, HistoryRequest};
+use roomcast_protocol::{Format, HistoryRequest, PresenceUpdate};
 
 use super::{Receiving, Sending, backend, kind};
 use crate::address::NodeNumber;
@@ -12,6 +12,7 @@ use crate::letter::{
     RoomRef,
 };
 use crate::wire::bytes::{Reader, WireError, Writer};
+use crate::wire::version::Version;
 
 pub(super) fn kind_of(request: &OpKind) -> u8 {
     match request {
@@ -68,8 +69,13 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
             debug_assert_eq!(publish.seq, head.seq, "one number");
             write_publish(out, publish);
         }
-        OpKind::Presence(update) => out.presence(update),
         OpKind::Backend(ask) => backend::write_ask(out, ask),
+        OpKind::Presence(update) => {
+            out.presence(update);
+            if sending.version >= Version::V2 {
+                out.text(update.nickname.as_deref().unwrap_or_default());
+            }
+        }
         OpKind::Members(page) => {
             out.varint(page.after);
             out.varint(page.limit);
@@ -122,7 +128,7 @@ pub(super) fn read(
         }
         kind::PUBLISH => OpKind::Publish(read_publish(bytes, at, head.seq)?),
         kind::BACKEND => OpKind::Backend(Arc::new(backend::read_ask(bytes)?)),
-        kind::PRESENCE => OpKind::Presence(bytes.presence()?),
+        kind::PRESENCE => OpKind::Presence(read_presence(bytes)?),
         kind::MEMBERS => OpKind::Members(MembersPage {
             after: bytes.varint()?,
             limit: bytes.varint()?,
@@ -134,6 +140,19 @@ pub(super) fn read(
         _ => return Err(WireError::Unknown),
     };
     Ok(Op { head, request })
+}
+
+/// Its nickname is behind its keys; version 1 has written none.
+fn read_presence(bytes: &mut Reader<'_>) -> Result<PresenceUpdate<'static>, WireError> {
+    let update = bytes.presence()?;
+    if bytes.is_empty() {
+        return Ok(update);
+    }
+    let nickname = bytes.text()?;
+    Ok(PresenceUpdate {
+        nickname: (!nickname.is_empty()).then(|| nickname.to_owned().into()),
+        ..update
+    })
 }
 
 fn write_head(out: &mut Writer<'_>, sending: Sending, head: &OpHead) {

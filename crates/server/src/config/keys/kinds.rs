@@ -1,6 +1,6 @@
 //! `[kinds.NAME]`.
 
-use roomcast_core::settings::{Kind, Mode, PresenceMode};
+use roomcast_core::settings::{Kind, Mode, Nickname, PresenceMode};
 
 use super::super::field::{Choice, Number, Real, Switch, Zero};
 use super::super::units::Unit;
@@ -48,6 +48,17 @@ pub(crate) static KIND_KEYS: &[Key<Kind>] = &[
             unit: Unit::Count,
             range: ("1", "10000000"),
             zero: Zero::Off,
+        },
+    ),
+    Key::new(
+        "nickname",
+        "Where members' nicknames come from. `free`: a client chooses its own with `join_room`, and may change it with \
+         `presence`; one that chooses none has the `name` of its token. `token`: only from the token's `name`. Then a \
+         nickname in `join_room` is ignored, one in `presence` is refused with `forbidden`, and a member without a token \
+         has none.",
+        &Choice {
+            place: |k: &mut Kind| &mut k.nickname,
+            names: &[("free", Nickname::Free), ("token", Nickname::Token)],
         },
     ),
     Key::new(

@@ -141,6 +141,7 @@ impl Draw {
         };
         PresenceUpdate {
             keys: self.list(key),
+            nickname: None,
         }
     }
 
@@ -271,7 +272,10 @@ impl Draw {
             7 => OpKind::Refused(self.error_code()),
             8 => OpKind::Forbidden(self.message_type(), Rights::from_bits(self.u64() as u8)),
             9 => OpKind::Publish(self.publish()),
-            10 => OpKind::Presence(self.presence()),
+            10 => OpKind::Presence(PresenceUpdate {
+                nickname: self.maybe(|draw| format!("a{}", draw.text()).into()),
+                ..self.presence()
+            }),
             11 => OpKind::Members(MembersPage {
                 after: self.u32(),
                 limit: self.u32(),

@@ -67,6 +67,7 @@ fn presence() -> PresenceUpdate<'static> {
     let status = ("status".into(), Some("\"away\"".into()));
     PresenceUpdate {
         keys: vec![status, ("typing".into(), None)],
+        nickname: None,
     }
 }
 
@@ -105,7 +106,7 @@ fn op(request: OpKind) -> Letter {
     Letter::Op(Op { head, request })
 }
 
-fn ops() -> [(&'static str, OpKind); 13] {
+fn ops() -> [(&'static str, OpKind); 14] {
     let join = Join {
         client_id: client(1),
         nickname: "Ann".into(),
@@ -165,6 +166,13 @@ fn ops() -> [(&'static str, OpKind); 13] {
         ),
         ("publish", OpKind::Publish(publish)),
         ("presence", OpKind::Presence(presence())),
+        (
+            "presence_nickname",
+            OpKind::Presence(PresenceUpdate {
+                keys: Vec::new(),
+                nickname: Some("Ada".into()),
+            }),
+        ),
         (
             "members",
             OpKind::Members(MembersPage {
