@@ -1128,9 +1128,10 @@ class Client:
                 jitter = random.uniform(0, most - self._shortest)
                 if wait is None and self._reconnect:
                     wait, url = max(0.0, self._reconnect[0] - time.monotonic()), self._place(self._reconnect[1])
-                    # A server that says so again and again is not believed at once.
-                    wait = max(wait, self._shortest + jitter if failures else 0.0)
-                    failures += 1
+                    # A server that says so again and again is not believed at once. Servers that are restarted one after
+                    # the other each say it.
+                    wait = max(wait, self._shortest + jitter if failures >= 1 else 0.0)
+                    failures += 0.4
                 elif wait is None:
                     wait = max(self._shortest, lost.error.retry_after) + jitter
                     failures += 1

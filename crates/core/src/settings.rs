@@ -73,6 +73,8 @@ pub struct Settings {
     pub unconfirmed: (usize, usize),
     /// How long an operation may wait because of a store before it is refused.
     pub patience: u64,
+    /// Connections a second of a shard that are asked to come back as their rooms' homes are gone; 0: all at once.
+    pub come_back_pace: u32,
     /// A reader that needs so long to catch up with its rooms is closed; 0: it may take its time.
     pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
@@ -112,6 +114,7 @@ impl Default for Settings {
             log_memory: 256 * 1024 * 1024,
             unconfirmed: (1024 * 1024, 64 * 1024 * 1024),
             patience: 2_000,
+            come_back_pace: 5_000,
             behind_timeout: 0,
             refuse_unknown_kinds: false,
         }

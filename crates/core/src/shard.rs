@@ -288,7 +288,7 @@ impl<H: Host, S: Store> Shard<H, S> {
                 }
                 self.edge.apply(&mut self.ctx, now, from.node(), message);
             }
-            Letter::HomeGone(room) => self.home.forget_relay(from.node(), &room),
+            Letter::HomeGone { room, ends } => self.home.home_gone(from.node(), &room, ends),
             Letter::Wanted(room) => self.home.wanted(&mut self.ctx, now, from.node(), room),
             Letter::Whose(whose) => {
                 let (room, home) = *whose;

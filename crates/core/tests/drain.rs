@@ -133,3 +133,80 @@ fn a_node_that_ends_claims_no_room() {
     chat(&mut cluster, bob, "r", "one", 1);
     assert_eq!(chats(&cluster.messages(bob)).len(), 1);
 }
+
+/// Nobody can say whether it was done. How long its client waits is up to the server: not for what it would wait after a
+/// connection that broke.
+#[test]
+fn who_is_owed_an_answer_when_a_room_moves_is_asked_to_come_back_at_once() {
+    let mut cluster = cluster(&[1, 1]);
+    let ann = cluster.member(0, "r");
+    let others: Vec<_> = (0..3).map(|_| cluster.member(1, "r")).collect();
+    assert_eq!(cluster.home_of("r"), Some(0));
+    cluster.hold(1, 0);
+    for at in &others {
+        chat(&mut cluster, *at, "r", "one", 1);
+    }
+    cluster.drop_all();
+    drain(&mut cluster, 0);
+    assert!(!cluster.is_open(ann));
+    for at in others {
+        let got = cluster.messages(at);
+        let asked = got.iter().find(|it| it["type"] == "reconnect");
+        let asked = asked.unwrap_or_else(|| panic!("{got:#?}"));
+        assert!(asked["payload"]["delay_ms"].as_u64().unwrap_or(0) < 5);
+        assert!(!cluster.is_open(at));
+    }
+}
+
+/// Many are asked at a pace.
+#[test]
+fn those_who_are_asked_to_come_back_do_so_one_after_the_other() {
+    let settings = Settings {
+        ping_interval: 0,
+        pong_timeout: 0,
+        come_back_pace: 100,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(&[1, 1], &settings, &[relay("default")]);
+    cluster.member(0, "r");
+    let others: Vec<_> = (0..5).map(|_| cluster.member(1, "r")).collect();
+    cluster.hold(1, 0);
+    for at in &others {
+        chat(&mut cluster, *at, "r", "one", 1);
+    }
+    cluster.drop_all();
+    drain(&mut cluster, 0);
+    let delay = |got: Vec<Value>| {
+        let asked = got.iter().find(|it| it["type"] == "reconnect").unwrap();
+        asked["payload"]["delay_ms"].as_u64().unwrap_or(0)
+    };
+    let mut delays: Vec<_> = others
+        .iter()
+        .map(|at| delay(cluster.messages(*at)))
+        .collect();
+    delays.sort_unstable();
+    assert_eq!(delays, [0, 10, 20, 30, 40]);
+}
+
+/// While it is among the living, it is the first by rank for all that it had.
+#[test]
+fn a_node_that_ends_is_not_asked_to_claim_what_it_gives_up() {
+    let mut cluster = cluster(&[1, 1, 1]);
+    cluster.rank_key = Some(77);
+    cluster.tell_all();
+    let rooms: Vec<_> = (0..12).map(|it| format!("room-{it}")).collect();
+    let members: Vec<_> = rooms.iter().map(|room| cluster.member(0, room)).collect();
+    let moved: Vec<_> = (rooms.iter().zip(&members))
+        .filter(|(room, _)| cluster.home_of(room) == Some(2))
+        .map(|(room, member)| (room.clone(), *member))
+        .collect();
+    assert!(moved.len() > 1, "{moved:?}");
+    // It has ended before it could answer.
+    cluster.hold(0, 2);
+    cluster.drop_all();
+    drain(&mut cluster, 2);
+    for (room, member) in moved {
+        assert!(matches!(cluster.home_of(&room), Some(0 | 1)), "{room}");
+        assert!(cluster.is_open(member));
+    }
+}

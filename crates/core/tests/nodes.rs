@@ -314,12 +314,20 @@ fn a_lost_link_gives_the_node_another_number_and_one_node_claims_a_room_first() 
     assert_eq!(node.agent.poll_view(), None, "that link is lost already");
     let rooms = 0..300;
     assert_eq!(view.rank_key, None);
-    assert_eq!(view.first_elsewhere("room:0"), None, "without an order");
+    assert_eq!(
+        view.first_elsewhere("room:0", |_| true),
+        None,
+        "without an order"
+    );
     let ranked = ClusterView {
         rank_key: Some(7),
         ..ClusterView::clone(&view)
     };
-    let own = rooms.filter(|room| ranked.first_elsewhere(&format!("room:{room}")).is_none());
+    let own = rooms.filter(|room| {
+        ranked
+            .first_elsewhere(&format!("room:{room}"), |_| true)
+            .is_none()
+    });
     assert!((70..130).contains(&own.count()), "a third");
     assert_eq!(OTHERS_CLAIM_AFTER, 300);
 }

@@ -236,6 +236,10 @@ fn random_key() -> Result<[u64; 2], ServerError> {
 /// The shards' settings with the key that resume tokens are signed with.
 fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
     let mut settings = config.core.clone();
+    settings.come_back_pace = match config.shutdown.pace {
+        0 => 0,
+        pace => (pace / config.server.shards()).max(1),
+    };
     settings.session_key = if config.session_secret.expose().is_empty() {
         let mut key = [0; 32];
         rand::rngs::SysRng

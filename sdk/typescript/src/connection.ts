@@ -301,10 +301,12 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
 
   private _retry(reason: RoomcastError, wait?: number): void {
     const moveAt = this._moveAt;
-    const attempts = this._attempts++;
+    const attempts = this._attempts;
+    this._attempts += moveAt ? .4 : 1;
     if (!moveAt) this._target = undefined;
-    // A server that asks to come back again and again is no better than one that fails again and again.
-    wait ??= Math.max(moveAt - elapsed(), moveAt && !attempts ? 0 : backoff(attempts, Math.random(), reason.retryAfterMs));
+    // A server that asks to come back again and again is no better than one that fails again and again. Nodes that are
+    // restarted one after the other ask a few times.
+    wait ??= Math.max(moveAt - elapsed(), moveAt && attempts < 1 ? 0 : backoff(attempts, Math.random(), reason.retryAfterMs));
     // Not 1000, which would end the session.
     this._shut(4000);
     // Before anybody is told, who may close the client.

@@ -295,7 +295,7 @@ describe("a server that is odd", () => {
       await vi.advanceTimersByTimeAsync(50);
       if (!last().sent.length) last().welcome({ resumed: true });
     }
-    expect(FakeSocket.all.length).toBeLessThan(22);
+    expect(FakeSocket.all.length).toBeLessThan(24);
     vi.restoreAllMocks();
   });
   it("may name an address that is none", async () => {

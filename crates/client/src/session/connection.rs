@@ -25,6 +25,8 @@ const RENEW_PAUSE_MS: u64 = 1_000;
 const PROBE_MS: u64 = 5_000;
 /// A connection that lived so long was a good one: the next wait is a short one.
 const STABLE_MS: u64 = 5_000;
+/// How often in a row a server is obeyed that asks to come back, of connections that lived for less than that.
+const OBEYED: u32 = 3;
 /// A `hello` may reach the server so long after its connection was given up.
 const LATE_HELLO_MS: u64 = 120_000;
 /// A new token is asked for so long before the end of the old one, or a fifth of its time where that is less.
@@ -161,20 +163,22 @@ impl Session {
             Then::End(error) => self.end_with(error),
             Then::Now(error) => self.wait(self.now, error),
             Then::At(at, error) => {
-                // A server that says so again and again is not obeyed at once.
-                let delay = match lived >= STABLE_MS || self.attempts == 0 {
-                    true => 0,
-                    false => self.backoff(0, random),
-                };
-                self.attempts = match lived >= STABLE_MS {
-                    true => 1,
-                    false => self.attempts.saturating_add(1),
-                };
+                // A server that says so again and again is not obeyed at once. While nodes are restarted one after the
+                // other, each of them says so to whom it has.
+                if lived >= STABLE_MS {
+                    (self.attempts, self.obeyed) = (0, 0);
+                }
+                let obeys = self.attempts == 0 && self.obeyed < OBEYED;
+                let delay = if obeys { 0 } else { self.backoff(0, random) };
+                match obeys {
+                    true => self.obeyed += 1,
+                    false => self.attempts = self.attempts.saturating_add(1),
+                }
                 self.wait(at.max(self.now.saturating_add(delay)), error);
             }
             Then::Backoff(error) => {
                 if self.welcomed_at > 0 && lived >= STABLE_MS {
-                    self.attempts = 0;
+                    (self.attempts, self.obeyed) = (0, 0);
                 }
                 let delay = self.backoff(retry_after(reason), random);
                 self.attempts = self.attempts.saturating_add(1);

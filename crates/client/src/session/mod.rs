@@ -140,6 +140,8 @@ pub struct Session {
     status: Status,
     /// Connections that failed in a row.
     attempts: u32,
+    /// Times in a row that the server was obeyed, which asked to come back.
+    obeyed: u32,
     /// When `welcome` came on this connection.
     welcomed_at: u64,
     /// Whether `welcome` came on this connection.
@@ -191,6 +193,7 @@ impl Session {
             phase: Phase::Connecting,
             status: Status::Connecting,
             attempts: 0,
+            obeyed: 0,
             welcomed_at: 0,
             welcomed: false,
             late_hellos: (0, 0),

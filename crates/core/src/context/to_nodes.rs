@@ -48,7 +48,7 @@ impl<H> Context<H> {
         }
         match letter {
             // Before an edge there is told, which asks that gateway at once.
-            Letter::HomeGone(_) => self.to_gateways.entry(to).or_default().push_back(letter),
+            Letter::HomeGone { .. } => self.to_gateways.entry(to).or_default().push_back(letter),
             _ => self.to_nodes.entry(to).or_default().push_back(letter),
         }
     }

@@ -12,7 +12,7 @@ use crate::letter::{Delivery, Encoded, Exclusion, Joined, Slice, ToEdge};
 use crate::state_position::StatePosition;
 use crate::store::Store;
 use crate::time::Now;
-use roomcast_protocol::{CloseCode, mutated};
+use roomcast_protocol::mutated;
 
 impl<S: Store> Edge<S> {
     /// Takes what the home of a room says, which is on node `from`.
@@ -110,7 +110,7 @@ impl<S: Store> Edge<S> {
                 self.accepted(ctx, conn, window, operations);
             }
             ToEdge::ComeBack { conn } => {
-                self.close_with(ctx, now, conn, CloseCode::Reconnect);
+                self.ask_to_come_back(ctx, now, conn);
             }
             ToEdge::NewestState {
                 conn,

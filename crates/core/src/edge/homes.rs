@@ -138,9 +138,23 @@ impl<S: Store> Edge<S> {
         for (id, next) in conns {
             match next {
                 Next::GoOn => self.resume_by_itself(ctx, now, id, but),
-                Next::ComeBack => self.close_with(ctx, now, id, CloseCode::Reconnect),
+                Next::ComeBack => self.ask_to_come_back(ctx, now, id),
             }
         }
+    }
+
+    /// A connection whose client has to ask again: it is closed, and the client comes back. At once where few have to, as
+    /// when a node ends politely; where many have to, at a pace: the `reconnect` says to each when.
+    pub(super) fn ask_to_come_back<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+        let is_open = |conn: &&Conn| conn.is_served() && conn.phase != Phase::Closing;
+        let Some(encoding) = self.conn(id).filter(is_open).map(|conn| conn.encoding) else {
+            return self.close_with(ctx, now, id, CloseCode::Reconnect);
+        };
+        let at = self.come_back_at.max(now.micros);
+        let pace = u64::from(ctx.settings.come_back_pace);
+        self.come_back_at = at + 1_000_000_u64.checked_div(pace).unwrap_or(0);
+        let frame = ctx.reconnect(encoding, now, (at - now.micros) / 1_000);
+        self.close_with_last(ctx, now, id, CloseCode::Reconnect, Some(frame));
     }
 
     /// Asks where its rooms are next for what the connection lacks. What waits in its lane is asked for again: should its

@@ -76,6 +76,8 @@ pub(crate) struct Edge<S> {
     rooms: EdgeRooms,
     /// Homes of rooms are gone, and those who are in them have yet to go on.
     lost_homes: bool,
+    /// Microseconds before which no further client is asked to come back.
+    come_back_at: u64,
     pool: ConnectionPool,
     pool_limits: PoolLimits,
     wheel: Wheel,
@@ -128,6 +130,7 @@ impl<S: Store> Edge<S> {
             conns: Table::default(),
             rooms: EdgeRooms::default(),
             lost_homes: false,
+            come_back_at: 0,
             pool: ConnectionPool::default(),
             pool_limits: PoolLimits::new(settings.max_idle, settings.max_lifetime),
             wheel: Wheel::new(tick.clamp(1_000, COARSEST_TICK)),
@@ -276,6 +279,19 @@ impl<S: Store> Edge<S> {
         reason: &str,
         after: AfterClose,
     ) {
+        self.close_after(ctx, now, id, (code, reason), after, None);
+    }
+
+    /// The same; before the close frame goes this one.
+    fn close_after<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        (code, reason): (u16, &str),
+        after: AfterClose,
+        last: Option<Arc<Chunk>>,
+    ) {
         if S::WAITS {
             self.untell(ctx, id);
         }
@@ -291,6 +307,9 @@ impl<S: Store> Edge<S> {
         };
         ctx.stats.close(code);
         conn.lanes.drop_unsent(arena, table, &mut ctx.pool);
+        if let Some(last) = last {
+            self.push_control(ctx, now, id, last);
+        }
         let frame = close_frame(ctx, now, code, reason);
         self.push_control(ctx, now, id, frame);
         self.closing(ctx, now, id, after);
@@ -322,6 +341,18 @@ impl<S: Store> Edge<S> {
         id: ConnId,
         code: CloseCode,
     ) {
+        self.close_with_last(ctx, now, id, code, None);
+    }
+
+    /// The same; before the close frame goes this one.
+    fn close_with_last<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        id: ConnId,
+        code: CloseCode,
+        last: Option<Arc<Chunk>>,
+    ) {
         let spread = 1_000;
         let retry = if code.comes_back() {
             1 + ctx.host.random() % spread
@@ -329,7 +360,8 @@ impl<S: Store> Edge<S> {
             0
         };
         let after = AfterClose::of(code, &ctx.settings);
-        self.close(ctx, now, id, code.code(), &code.reason(retry), after);
+        let reason = code.reason(retry);
+        self.close_after(ctx, now, id, (code.code(), &reason), after, last);
     }
 
     pub(crate) fn next_closing(&mut self) -> Option<ConnId> {

@@ -1,13 +1,14 @@
 //! What clients send: checked, counted, and sent on its way.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use roomcast_protocol::{
     BadMessage, Body, CloseCode, ErrorCode, Format, Incoming, IncomingPayload, MessageType,
     Outgoing, Request, decode, mutated,
 };
 
-use crate::chunk::ChunkBuilder;
+use crate::chunk::{Chunk, ChunkBuilder};
 use crate::context::{Context, Fault};
 use crate::edge::admission::Admission;
 use crate::edge::conn::Phase;
@@ -408,6 +409,23 @@ impl<S: Store> Edge<S> {
     }
 }
 
+impl<H: Host> Context<H> {
+    /// Asks a client to come back in so many milliseconds.
+    pub(super) fn reconnect(&mut self, encoding: Encoding, now: Now, delay_ms: u64) -> Arc<Chunk> {
+        let body = Body::Reconnect {
+            delay_ms,
+            url: "",
+            reason: CloseCode::Reconnect.as_str(),
+        };
+        let message = Outgoing {
+            timestamp: now.unix_ms,
+            body,
+            ..Outgoing::default()
+        };
+        self.single(encoding, now.micros, &message)
+    }
+}
+
 impl<S: Store> Edge<S> {
     /// Asks everybody to come back, each after a delay of its own within `spread_ms`.
     pub(crate) fn announce_reconnect<H: Host>(
@@ -425,17 +443,7 @@ impl<S: Store> Edge<S> {
                 continue;
             };
             let delay_ms = ctx.host.random() % spread_ms.max(1);
-            let body = Body::Reconnect {
-                delay_ms,
-                url: "",
-                reason: CloseCode::Reconnect.as_str(),
-            };
-            let message = Outgoing {
-                timestamp: now.unix_ms,
-                body,
-                ..Outgoing::default()
-            };
-            let frame = ctx.single(encoding, now.micros, &message);
+            let frame = ctx.reconnect(encoding, now, delay_ms);
             self.push_control(ctx, now, id, frame);
         }
     }

@@ -70,7 +70,9 @@ impl<S: Store> Home<S> {
         if cluster.acts(now.micros).is_none() {
             return;
         }
-        let first = cluster.first_elsewhere(&room.name);
+        // One that ends would only say that it can't.
+        let ending = &self.relays.ending;
+        let first = cluster.first_elsewhere(&room.name, |node| !ending.contains(&node));
         let Some(home) = first.and_then(|first| ctx.home_on(first.number, room.hash)) else {
             return;
         };

@@ -43,6 +43,7 @@ impl Room {
     /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order. Edges
     /// with parked sessions too, which have no receivers.
     pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let ends = self.gate.as_ref().is_some_and(|gate| gate.gives_up);
         let seats = self.members.iter().flat_map(|(_, it)| &it.seats);
         let mut shards: Vec<_> = seats.map(|seat| seat.conn.shard).collect();
         shards.sort_unstable();
@@ -50,7 +51,7 @@ impl Room {
         shards.retain(|shard| *shard != NOBODY.shard);
         for nodes in shards.chunk_by(|one, other| one.node() == other.node()) {
             if let Some(shard) = nodes.first().filter(|it| !it.is_own()) {
-                ctx.tell_gateway(shard.node(), &self.name, self.hash);
+                ctx.tell_gateway(shard.node(), &self.name, self.hash, ends);
             }
         }
         for shard in shards {

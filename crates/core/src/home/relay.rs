@@ -3,7 +3,7 @@
 //! All operations of a node for a room come to one shard of it, so they keep their order on their way through here. What
 //! the home says goes straight to the connections' shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roomcast_protocol::mutated;
@@ -34,6 +34,8 @@ struct Relay {
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     nodes: BTreeMap<Arc<str>, Relay>,
+    /// Nodes that live and claim no room any more.
+    pub(super) ending: BTreeSet<NodeNumber>,
     sweep_at: u64,
 }
 
@@ -86,7 +88,7 @@ impl<S: Store> Home<S> {
         if op.is_for_any_home() && !self.claims() {
             match is_own {
                 true => ctx.come_back(op),
-                false => ctx.send_back(op),
+                false => ctx.send_back(op, !self.claims()),
             }
             return None;
         }
@@ -98,7 +100,7 @@ impl<S: Store> Home<S> {
             return Some((id, op));
         }
         match room.node {
-            _ if !is_own => ctx.send_back(op),
+            _ if !is_own => ctx.send_back(op, !self.claims()),
             NodeNumber::OWN => {
                 // It was left, or closed, while this was on its way.
                 ctx.accepted(op.head.conn, op.head.window);
@@ -153,7 +155,7 @@ impl<S: Store> Home<S> {
                 asked.push(conn);
             }
             if !conn.shard.is_own() {
-                ctx.send_back(op);
+                ctx.send_back(op, !self.claims());
             } else if asked.contains(&conn) || matches!(op.request, OpKind::Detach) {
                 ctx.forward(node, op);
             } else if op.head.seq > 0 {
@@ -165,8 +167,11 @@ impl<S: Store> Home<S> {
         }
     }
 
-    /// A node is a room's home no more, or never was.
-    pub(crate) fn forget_relay(&mut self, node: NodeNumber, room: &str) {
+    /// A node is a room's home no more, or never was. `ends`: it claims no room any more.
+    pub(crate) fn home_gone(&mut self, node: NodeNumber, room: &str, ends: bool) {
+        if ends {
+            self.relays.ending.insert(node);
+        }
         let relay = self.relays.nodes.get(room);
         if relay.is_some_and(|relay| relay.node == node) {
             self.relays.nodes.remove(room);
@@ -176,6 +181,7 @@ impl<S: Store> Home<S> {
     /// The link to a node is lost.
     pub(crate) fn forget_relays_to(&mut self, node: NodeNumber) {
         let keeps = mutated!("relay_outlives_its_link");
+        self.relays.ending.remove(&node);
         self.relays
             .nodes
             .retain(|_, relay| relay.node != node || keeps);
@@ -194,16 +200,24 @@ impl<H: Host> Context<H> {
 
     /// An operation of another node, which takes this one for the home of a room that it does not have. It is not
     /// forwarded again: the other node asks anew.
-    fn send_back(&mut self, op: Op) {
+    /// `ends`: this node claims no room any more.
+    fn send_back(&mut self, op: Op, ends: bool) {
         let asks = op.head.conn.shard.node();
-        self.tell_gateway(asks, &op.head.room.name, op.head.room.hash);
+        self.tell_gateway(asks, &op.head.room.name, op.head.room.hash, ends);
         self.come_back(op);
     }
 
     /// Tells the shard of a node that forwards operations for a room that they are not to come here any more.
-    pub(super) fn tell_gateway(&mut self, node: NodeNumber, room: &Arc<str>, hash: u64) {
+    pub(super) fn tell_gateway(
+        &mut self,
+        node: NodeNumber,
+        room: &Arc<str>,
+        hash: u64,
+        ends: bool,
+    ) {
         if let Some(gateway) = self.home_on(node, hash) {
-            self.post(gateway, Letter::HomeGone(room.clone()));
+            let room = room.clone();
+            self.post(gateway, Letter::HomeGone { room, ends });
         }
     }
 

@@ -28,7 +28,11 @@ pub(crate) enum Letter {
     Op(Op),
     Edge(ToEdge),
     /// From a room's home that it was until now: to the shard of another node that sends operations for this room there.
-    HomeGone(Arc<str>),
+    /// `ends`: the sender claims no room any more.
+    HomeGone {
+        room: Arc<str>,
+        ends: bool,
+    },
     /// To the node that is to claim this room, which the sender needs and nobody has.
     Wanted(Arc<str>),
     /// The answer: whose the room is, as the store says; `None`: whoever has asked looks itself.

@@ -102,11 +102,16 @@ impl ClusterView {
         !lives && (self.dead.contains(&home) || looked_since)
     }
 
-    /// The node that claims a room that nobody has, where that is another one than this.
-    pub fn first_elsewhere(&self, room: &str) -> Option<&LivingNode> {
+    /// The node that claims a room that nobody has, where that is another one than this. `claims`: whether one does.
+    pub fn first_elsewhere(
+        &self,
+        room: &str,
+        claims: impl Fn(NodeNumber) -> bool,
+    ) -> Option<&LivingNode> {
         let key = self.rank_key?;
         let own = self.own?.home.node;
-        let others = self.living.iter().map(|node| node.home.node);
+        let others = self.living.iter().filter(|node| claims(node.number));
+        let others = others.map(|node| node.home.node);
         self.node(first(key, room, others.chain([own]))?)
     }
 }

@@ -96,7 +96,13 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::News(news) => direct::write_news(out, sending, news),
         Letter::SessionTaken(taken) => direct::write_taken(out, *taken),
         Letter::Credit(bytes) => out.size(*bytes),
-        Letter::HomeGone(room) | Letter::Wanted(room) => out.text(room),
+        Letter::HomeGone { room, ends } => {
+            out.text(room);
+            if sending.version >= Version::V2 {
+                out.flags([*ends]);
+            }
+        }
+        Letter::Wanted(room) => out.text(room),
         Letter::Whose(whose) => write_whose(out, whose),
         Letter::Query(query) => backend::write_query(out, query),
         Letter::Found(found) => backend::write_found(out, found),
@@ -115,7 +121,7 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::News(_) => kind::NEWS,
         Letter::SessionTaken(_) => kind::SESSION_TAKEN,
         Letter::Credit(_) => kind::CREDIT,
-        Letter::HomeGone(_) => kind::GATEWAY_HOME_GONE,
+        Letter::HomeGone { .. } => kind::GATEWAY_HOME_GONE,
         Letter::Wanted(_) => kind::WANTED,
         Letter::Whose(_) => kind::WHOSE,
         Letter::Query(_) => kind::QUERY,
@@ -151,7 +157,7 @@ pub(crate) fn read(
         kind::NEWS => direct::read_news(&mut body).map(|it| Letter::News(Box::new(it))),
         kind::SESSION_TAKEN => direct::read_taken(&mut body).map(Letter::SessionTaken),
         kind::CREDIT => body.varint().map(Letter::Credit),
-        kind::GATEWAY_HOME_GONE => body.text().map(|room| Letter::HomeGone(room.into())),
+        kind::GATEWAY_HOME_GONE => read_home_gone(&mut body),
         kind::WANTED => body.text().map(|room| Letter::Wanted(room.into())),
         kind::QUERY => backend::read_query(&mut body).map(|it| Letter::Query(Box::new(it))),
         kind::FOUND => backend::read_found(&mut body).map(|it| Letter::Found(Box::new(it))),
@@ -163,6 +169,16 @@ pub(crate) fn read(
         Err(WireError::Unknown) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn read_home_gone(bytes: &mut Reader<'_>) -> Result<Letter, WireError> {
+    let room = bytes.text()?.into();
+    // Version 1 does not say it.
+    let [ends] = match bytes.is_empty() {
+        true => [false],
+        false => bytes.flags()?,
+    };
+    Ok(Letter::HomeGone { room, ends })
 }
 
 fn write_whose(out: &mut Writer<'_>, (room, home): &(Arc<str>, Option<HomeName>)) {

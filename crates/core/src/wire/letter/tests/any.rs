@@ -190,7 +190,10 @@ impl Draw {
                 turn: self.offset(),
                 shown: self.u64() as u32,
             }),
-            31 => Letter::HomeGone(self.text().into()),
+            31 => Letter::HomeGone {
+                room: self.text().into(),
+                ends: self.bool(),
+            },
             32 => Letter::Wanted(self.text().into()),
             34 => {
                 let ask = OpKind::Backend(Arc::new(self.ask()));

@@ -470,7 +470,13 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("news", Letter::News(Box::new(news))),
         ("session_taken", Letter::SessionTaken(taken)),
         ("credit", Letter::Credit(70_000)),
-        ("gateway_home_gone", Letter::HomeGone("chat:42".into())),
+        (
+            "gateway_home_gone",
+            Letter::HomeGone {
+                room: "chat:42".into(),
+                ends: false,
+            },
+        ),
         ("wanted", Letter::Wanted("chat:42".into())),
         (
             "whose",
