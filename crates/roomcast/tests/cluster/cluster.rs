@@ -153,6 +153,22 @@ impl Cluster {
         }
     }
 
+    /// Until each node says that so many others have other settings.
+    pub async fn all_see_differing(&self, expected: &[u64]) {
+        let begin = Instant::now();
+        let differing = |node: &Process| node.metric("roomcast_nodes_differing");
+        loop {
+            let seen: Vec<u64> =
+                block_in_place(|| self.nodes.iter().flatten().map(differing).collect());
+            if seen == expected {
+                return;
+            }
+            assert!(begin.elapsed() < DEADLINE, "{seen:?}, not {expected:?}");
+            // Metrics have to be asked for.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The node that is the home of most rooms.
     pub fn busiest(&self) -> usize {
         let rooms = |node: &Process| node.metric("roomcast_rooms");

@@ -140,6 +140,8 @@ pub struct Witness {
     pub direct: Told,
     /// What it has read of the room's history.
     pub pages: Vec<Page>,
+    /// What became of its connections.
+    pub statuses: Vec<(Instant, String)>,
 }
 
 /// What a room's members share.
@@ -184,6 +186,8 @@ impl Member {
             user.as_deref().map(token),
             self.hall.numbers.clone(),
         );
+        let statuses = Arc::new(Mutex::new(Vec::new()));
+        let watches = tokio::spawn(watch_status(guest.client.status(), statuses.clone()));
         let (events, inbox) = (guest.room.events(), guest.client.direct_messages());
         guest.room.join(JoinOptions::default()).await.unwrap();
         let id_before = guest.client.client_id();
@@ -226,6 +230,7 @@ impl Member {
                 format_args!("was {number_before}, and is {number}"),
             );
         }
+        watches.abort();
         let closed = match &*guest.client.status().borrow() {
             Status::Closed(error) => Some(error.clone()),
             _ => None,
@@ -239,6 +244,7 @@ impl Member {
             told,
             direct,
             pages,
+            statuses: std::mem::take(&mut *statuses.lock().unwrap()),
         }
     }
 
@@ -323,6 +329,20 @@ impl Member {
             *self.said.lock().unwrap() = Some(said);
         }
         self.watched.news.send_replace(());
+    }
+}
+
+/// Writes down what becomes of a client's connections.
+async fn watch_status(
+    mut status: watch::Receiver<Status>,
+    statuses: Arc<Mutex<Vec<(Instant, String)>>>,
+) {
+    loop {
+        let now = format!("{:?}", *status.borrow_and_update());
+        statuses.lock().unwrap().push((Instant::now(), now));
+        if status.changed().await.is_err() {
+            return;
+        }
     }
 }
 

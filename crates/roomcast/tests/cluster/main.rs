@@ -94,6 +94,7 @@ pub async fn survive(promise: Promise, fault: impl Future<Output = (Row, String)
         Row::HEAD,
         begin.elapsed().as_secs_f64()
     );
+    eprintln!("{}", row.paused);
     let kept = match promise {
         Promise::Whole => row.is_clean(),
         Promise::Rooms => row.is_clean_in_rooms(),

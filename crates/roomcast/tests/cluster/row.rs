@@ -42,6 +42,8 @@ pub struct Row {
     pub broken: Counts,
     /// Longest time in which a member heard nothing in its room while it talked.
     pub pause: Duration,
+    /// Whose that was, and what became of its connections meanwhile.
+    pub paused: String,
     /// The first findings. Times are from when the fault began.
     pub words: Vec<String>,
     since: Instant,
@@ -75,6 +77,7 @@ impl Row {
             stuck,
             broken: Counts::default(),
             pause: Duration::ZERO,
+            paused: String::new(),
             words: Vec::new(),
             since: talked.0,
         };
@@ -104,7 +107,11 @@ impl Row {
                 let who = format!("{} in hall:{room}", member.id_before);
                 row.stream(&who, &member.told, &acked, &HashSet::new());
                 row.order(&who, &member.told.heard, &order);
-                row.pause = row.pause.max(pause(&member.told.heard, talked));
+                let (paused, from) = pause(&member.told.heard, talked);
+                if paused > row.pause {
+                    row.pause = paused;
+                    row.paused = row.told_of(&who, from, paused, &member.statuses);
+                }
                 let direct: Vec<&Acked> = (said.iter().flat_map(|(_, it)| &it.direct))
                     .filter(|(to, _)| *to == member.id_before)
                     .map(|(_, acked)| acked)
@@ -154,6 +161,25 @@ impl Row {
     fn broken(&mut self, what: impl FnOnce() -> String) {
         self.words.truncate(IN_WORDS - 1);
         self.words.insert(0, what());
+    }
+
+    fn told_of(
+        &self,
+        who: &str,
+        from: Instant,
+        paused: Duration,
+        statuses: &[(Instant, String)],
+    ) -> String {
+        let meanwhile = from..from + paused;
+        let statuses = statuses.iter().filter(|(at, _)| meanwhile.contains(at));
+        let statuses: Vec<_> = statuses
+            .map(|(at, what)| format!("\n    {} {what}", self.time(*at)))
+            .collect();
+        format!(
+            "the pause is that of {who} {}{}",
+            self.time(from),
+            statuses.concat()
+        )
     }
 
     fn time(&self, at: Instant) -> String {
@@ -284,16 +310,16 @@ impl fmt::Display for Heard {
     }
 }
 
-/// The longest time without an event between these two moments.
-fn pause(heard: &[Heard], (since, until): (Instant, Instant)) -> Duration {
+/// The longest time without an event between these two moments, and when it began.
+fn pause(heard: &[Heard], (since, until): (Instant, Instant)) -> (Duration, Instant) {
     let times = heard
         .iter()
         .map(|it| it.at)
         .filter(|at| *at >= since && *at <= until);
-    let mut longest = Duration::ZERO;
+    let mut longest = (Duration::ZERO, since);
     let mut before = since;
     for at in times.chain([until]) {
-        longest = longest.max(at.saturating_duration_since(before));
+        longest = longest.max((at.saturating_duration_since(before), before));
         before = at;
     }
     longest

@@ -3,6 +3,7 @@
 mod clocks;
 mod node;
 mod redis;
+mod settings;
 mod topology;
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ hold! {
     Whole the_clock_of_redis_jumps_ahead = clocks::redis_jumps_ahead;
     Whole the_clock_of_redis_jumps_back = clocks::redis_jumps_back;
     Whole all_nodes_are_replaced_by_another_version = node::all_by_another_version;
+    Whole nodes_have_other_kinds_and_limits = settings::other_kinds;
     Whole slots_move_to_another_master = topology::slots_move;
     Whole a_replica_of_one_of_three_masters_takes_over = topology::shard_fails_over;
     Whole one_of_three_masters_is_stopped = topology::shard_is_away;

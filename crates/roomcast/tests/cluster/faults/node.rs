@@ -73,14 +73,15 @@ pub(super) async fn all_in_turn(name: &'static str) -> Outcome {
     over(name, cluster, run).await
 }
 
-/// Nodes of two versions, and back: the one before is the binary that `ROOMCAST_PREVIOUS` names. Without it, it is the
-/// same.
+/// Nodes of two versions: the one before is the binary that `ROOMCAST_PREVIOUS` names, and then all go back to it at last.
+/// Without it, it is the same.
 pub(super) async fn all_by_another_version(name: &'static str) -> Outcome {
     let redis = block_in_place(|| Server::start(KEEPS_ALL.iter().copied()));
     let url = redis.url();
     let mut cluster = Cluster::prepare(3, Some(redis), &["--redis", &url]).await;
     let this = cluster.machines[0].program.clone();
-    let before = std::env::var_os("ROOMCAST_PREVIOUS").map_or(this.clone(), PathBuf::from);
+    let previous = std::env::var_os("ROOMCAST_PREVIOUS").map(PathBuf::from);
+    let before = previous.clone().unwrap_or(this.clone());
     cluster
         .machines
         .iter_mut()
@@ -89,7 +90,12 @@ pub(super) async fn all_by_another_version(name: &'static str) -> Outcome {
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     // One goes back to the version before.
-    for (node, program) in [(0, &this), (1, &this), (0, &before), (2, &this)] {
+    let mut roll = vec![(0, &this), (1, &this), (0, &before), (2, &this)];
+    if previous.is_some() {
+        // For a while there is none of it.
+        roll.extend([(0, &this), (0, &before), (1, &before), (2, &before)]);
+    }
+    for (node, program) in roll {
         cluster.end_node(node);
         cluster.machines[node].program.clone_from(program);
         cluster.start_node(node);
