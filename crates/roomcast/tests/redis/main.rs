@@ -10,6 +10,7 @@
     reason = "a panic is how a test fails, and helpers are shared with other tests"
 )]
 
+mod api;
 mod homes;
 mod peers;
 #[path = "../../../engine/tests/common/ports.rs"]

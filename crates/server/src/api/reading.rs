@@ -73,6 +73,12 @@ async fn page(call: &Call, ask: Ask) -> Result<Answer, Problem> {
     if !page.is_object() {
         return Err(unanswered());
     }
+    // Clients are told 0 where nothing follows.
+    if page["next"] == 0
+        && let Some(fields) = page.as_object_mut()
+    {
+        fields.remove("next");
+    }
     page["room_id"] = room.into();
     Ok(ok(&page))
 }
