@@ -1460,7 +1460,7 @@ class Client:
                 pass
             case "presence", _ if room:
                 room.presence_refused(error)
-            case "", "room_failed" if room:
+            case "", ("room_failed" | "removed" | "banned") if room:
                 room.put_out(error)
             case ("ping" | "join_room" | "leave_room" | "skip"), _:
                 pass

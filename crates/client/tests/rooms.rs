@@ -166,12 +166,17 @@ fn rooms_are_joined_again_and_left_for_certain() {
 
 #[test]
 fn a_room_that_fails_is_left_and_what_waits_for_it_told() {
+    // So is one that the application has put the user out of.
+    for code in ["room_failed", "removed", "banned"] {
+        is_put_out(code);
+    }
+}
+
+fn is_put_out(code: &str) {
     let mut rig = Rig::in_room();
     let ticket = rig.send("a");
     rig.sent();
-    rig.say(
-        json!({"type": "error", "room_id": "r", "payload": {"code": "room_failed", "message": ""}}),
-    );
+    rig.say(json!({"type": "error", "room_id": "r", "payload": {"code": code, "message": ""}}));
     assert_eq!(rig.settled(), [(ticket, error(code::UNCONFIRMED))]);
     assert!(!rig.session.is_joined("r"));
     // Joined again, its numbers go on.

@@ -78,6 +78,25 @@ pub enum Ask {
     },
     /// A page of its log.
     History(HistoryRequest),
+    /// A user is put out of the room, and may join it again.
+    Kick {
+        /// The user.
+        user: Box<str>,
+    },
+    /// A user is put out of the room, and does not get in again for a time.
+    Ban {
+        /// The user.
+        user: Box<str>,
+        /// Milliseconds since the Unix epoch at which it ends; 0: it is lifted.
+        until: i64,
+    },
+    /// Nobody joins the room for a time, but who is in it.
+    Lock {
+        /// Milliseconds since the Unix epoch at which it ends; 0: it is lifted.
+        until: i64,
+    },
+    /// The room's log forgets its events, and goes on counting.
+    Clear,
     /// Something that this version does not know. It is answered with [`ErrorCode::NotSupported`].
     Newer,
 }
@@ -105,7 +124,8 @@ impl Ask {
     pub(crate) fn held(&self) -> usize {
         let more = match self {
             Ask::Publish(publication) => publication.held(),
-            Ask::Members { .. } | Ask::History(_) | Ask::Newer => 0,
+            Ask::Kick { user } | Ask::Ban { user, .. } => user.len(),
+            _ => 0,
         };
         size_of::<Ask>() + more
     }
@@ -114,7 +134,9 @@ impl Ask {
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Ask::Publish(publication) => publication.once.is_some() || publication.ephemeral,
-            Ask::Members { .. } | Ask::History(_) | Ask::Newer => true,
+            // What was said meanwhile would be gone too.
+            Ask::Clear => false,
+            _ => true,
         }
     }
 }
@@ -162,6 +184,8 @@ pub enum Reply {
     Sessions(Vec<SessionLine>),
     /// So many sessions ended.
     Disconnected(u32),
+    /// It is done, and has put so many sessions out of the room.
+    Done(u32),
     /// It was not done, or it is not known whether it was.
     Failed(Failure),
 }
@@ -175,7 +199,8 @@ impl Reply {
             | Reply::Sent { .. }
             | Reply::Rooms { .. }
             | Reply::Sessions(_)
-            | Reply::Disconnected(_) => 0,
+            | Reply::Disconnected(_)
+            | Reply::Done(_) => 0,
             Reply::Failed(failure) => failure.sentence.len(),
         };
         size_of::<Reply>() + more

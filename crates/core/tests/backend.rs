@@ -547,3 +547,183 @@ fn a_user_is_sent_away_from_all_nodes() {
     );
     assert_eq!(cluster.total(ann, "r"), 1);
 }
+
+fn join_as(cluster: &mut Cluster, node: usize, user: &str, room: &str) -> cluster::At {
+    let (at, _) = cluster.connect(node);
+    let token = format!(r#"{{"type":"auth","payload":{{"token":"{user} all:{room}"}}}}"#);
+    cluster.say(at, &token);
+    cluster.drop_all();
+    cluster.say(at, &format!(r#"{{"type":"join_room","room_id":"{room}"}}"#));
+    cluster.pass(100);
+    at
+}
+
+fn codes(cluster: &mut Cluster, at: cluster::At) -> Vec<String> {
+    let got = cluster.messages(at);
+    let errors = got.iter().filter(|it| it["type"] == "error");
+    errors.map(|it| text(&it["payload"]["code"])).collect()
+}
+
+fn of_room(room: &str, ask: Ask) -> Question {
+    Question::Room(room.into(), ask)
+}
+
+#[test]
+fn a_user_is_put_out_of_a_room_and_may_come_again() {
+    let mut cluster = cluster();
+    let ann = cluster.member(0, "r");
+    let eves = [1, 2].map(|node| join_as(&mut cluster, node, "eve", "r"));
+    cluster.drop_all();
+    let user = || "eve".into();
+    let kicked = answer(&mut cluster, 2, of_room("r", Ask::Kick { user: user() }));
+    assert_eq!(kicked, Reply::Done(2));
+    for eve in eves {
+        assert_eq!(codes(&mut cluster, eve), ["removed"]);
+    }
+    assert!(cluster.types(ann).contains(&"player_left".to_owned()));
+    assert_eq!(cluster.total(ann, "r"), 1);
+    cluster.say(eves[0], r#"{"type":"chat","room_id":"r","payload":1}"#);
+    assert_eq!(codes(&mut cluster, eves[0]), ["not_in_room"]);
+    cluster.say(eves[0], r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.pass(100);
+    assert_eq!(cluster.total(ann, "r"), 2);
+    let nobody = answer(
+        &mut cluster,
+        0,
+        of_room("r", Ask::Kick { user: "x".into() }),
+    );
+    assert_eq!(nobody, Reply::Done(0));
+}
+
+#[test]
+fn a_ban_lasts_for_its_time_and_outlives_its_home() {
+    let mut cluster = cluster();
+    let ann = cluster.member(1, "r");
+    let eve = join_as(&mut cluster, 0, "eve", "r");
+    cluster.drop_all();
+    let until = cluster.node(0).now.unix_ms + 60_000;
+    let ban = Ask::Ban {
+        user: "eve".into(),
+        until,
+    };
+    assert_eq!(answer(&mut cluster, 2, of_room("r", ban)), Reply::Done(1));
+    assert_eq!(codes(&mut cluster, eve), ["banned"]);
+    cluster.say(eve, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.pass(100);
+    assert_eq!(codes(&mut cluster, eve), ["banned"]);
+    let home = cluster.home_of("r").unwrap();
+    assert_eq!(home, 1);
+    cluster.kill(1);
+    let _ = ann;
+    cluster.pass(1_000);
+    let again = join_as(&mut cluster, 2, "eve", "r");
+    assert_eq!(codes(&mut cluster, again), ["banned"]);
+    cluster.pass(60_000);
+    let after = join_as(&mut cluster, 2, "eve", "r");
+    assert_eq!(codes(&mut cluster, after), [""; 0]);
+    assert_eq!(cluster.total(after, "r"), 1);
+}
+
+#[test]
+fn a_ban_of_a_room_that_is_empty_is_kept_and_can_be_lifted() {
+    let mut node = node(2, settings(), kinds());
+    let until = node.now.unix_ms + 60_000;
+    let user = || "eve".into();
+    ask(
+        &mut node,
+        0,
+        "r",
+        Ask::Ban {
+            user: user(),
+            until,
+        },
+    );
+    assert_eq!(reply(&mut node), Reply::Done(0));
+    node.pass(1_000);
+    let eve = node.connect();
+    node.say(eve, r#"{"type":"hello"}"#);
+    node.say(eve, r#"{"type":"auth","payload":{"token":"eve all:r"}}"#);
+    node.drain(eve);
+    node.say(eve, r#"{"type":"join_room","room_id":"r"}"#);
+    node.error(eve, "banned");
+    ask(
+        &mut node,
+        1,
+        "r",
+        Ask::Ban {
+            user: user(),
+            until: 0,
+        },
+    );
+    assert_eq!(reply(&mut node), Reply::Done(0));
+    node.say(eve, r#"{"type":"join_room","room_id":"r"}"#);
+    assert_eq!(node.types(eve), ["joined", "player_joined"]);
+    node.assert_gone();
+}
+
+#[test]
+fn nobody_more_joins_a_room_that_is_locked() {
+    let mut node = node(2, settings(), kinds());
+    let ann = node.member("r");
+    let until = node.now.unix_ms + 5_000;
+    ask(&mut node, 1, "r", Ask::Lock { until });
+    assert_eq!(reply(&mut node), Reply::Done(0));
+    let bob = node.connect();
+    node.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    node.error(bob, "room_locked");
+    node.say(ann, r#"{"type":"chat","room_id":"r","payload":1}"#);
+    assert!(node.types(ann).contains(&"chat".to_owned()));
+    node.pass(5_100);
+    node.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    assert_eq!(node.types(bob), ["joined", "player_joined"]);
+    node.assert_gone();
+}
+
+#[test]
+fn a_log_that_is_cleared_goes_on_counting() {
+    let mut cluster = cluster();
+    let ann = cluster.member(0, "r");
+    cluster.say(ann, r#"{"type":"chat","room_id":"r","payload":"secret"}"#);
+    cluster.drop_all();
+    assert_eq!(
+        answer(&mut cluster, 1, of_room("r", Ask::Clear)),
+        Reply::Done(0)
+    );
+    let read = |cluster: &mut Cluster, node: usize| {
+        let history = of_room("r", Ask::History(Default::default()));
+        match answer(cluster, node, history) {
+            Reply::Message(message) => String::from_utf8(message.into()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(!read(&mut cluster, 2).contains("secret"));
+    cluster.say(ann, r#"{"type":"chat","room_id":"r","payload":"next"}"#);
+    cluster.kill(0);
+    cluster.pass(1_000);
+    let log = read(&mut cluster, 2);
+    assert!(log.contains("next") && !log.contains("secret"), "{log}");
+}
+
+#[test]
+fn nothing_is_asked_that_a_node_is_too_old_for() {
+    let mut cluster = cluster();
+    let ann = cluster.member(0, "r");
+    cluster.version = 1;
+    cluster.tell_all();
+    let nobody = || Recipient::User("nobody".into());
+    let questions = [
+        of_room("r", chat("1", None)),
+        Question::Direct(nobody(), direct("1", None)),
+        Question::All(Query::Sessions("nobody".into())),
+    ];
+    for question in questions {
+        let told = answer(&mut cluster, 1, question);
+        assert_eq!(code(&told), ErrorCode::Unavailable);
+    }
+    assert_eq!(cluster.messages(ann).len(), 0);
+    cluster.version = roomcast_core::wire::VERSION;
+    cluster.tell_all();
+    let told = answer(&mut cluster, 1, of_room("r", chat("1", None)));
+    published(told);
+    assert_eq!(cluster.messages(ann).len(), 1);
+}

@@ -103,6 +103,12 @@ error_codes! {
     ActionRefused = "action_refused",
     /// The room's logic failed, and the room was closed.
     RoomFailed = "room_failed",
+    /// The application has put the user out of the room.
+    Removed = "removed",
+    /// The application does not let the user into this room for a time.
+    Banned = "banned",
+    /// The application lets nobody more into this room for a time.
+    RoomLocked = "room_locked",
 }
 
 impl ErrorCode {

@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 
 use common::{Client, address, eventually, metric, start};
 use http::{Answer, request};
-use roomcast_protocol::{Hello, Incoming, MessageType, Request};
+use roomcast_protocol::client::ServerBody;
+use roomcast_protocol::{Hello, Incoming, JoinRoom, MessageType, Request};
 use roomcast_server::RunningServer;
 use roomcast_server::auth::{NewToken, Signer};
 use roomcast_server::config::{ApiKey, Config, Right};
@@ -218,6 +219,71 @@ const ROWS: &[Row] = &[
             (r#"{"why":"x"}"#, 400, "invalid_json"),
             (r#"{"reason":"a\nb"}"#, 400, "invalid_value"),
         ],
+    },
+    Row {
+        name: "kick",
+        method: "POST",
+        path: "/rooms/relay:1/kick",
+        right: Right::Moderate,
+        good: r#"{"user":"u7"}"#,
+        done: 200,
+        bad: &[
+            ("", 400, "invalid_json"),
+            ("{}", 400, "invalid_json"),
+            (r#"{"user":"a b"}"#, 400, "invalid_name"),
+        ],
+    },
+    Row {
+        name: "ban",
+        method: "POST",
+        path: "/rooms/relay:1/bans",
+        right: Right::Moderate,
+        good: r#"{"user":"u7","seconds":60}"#,
+        done: 200,
+        bad: &[
+            ("{}", 400, "invalid_json"),
+            (r#"{"user":"u7","seconds":0}"#, 400, "invalid_value"),
+            (r#"{"user":"u7","seconds":2592001}"#, 400, "invalid_value"),
+        ],
+    },
+    Row {
+        name: "lift_ban",
+        method: "DELETE",
+        path: "/rooms/relay:1/bans/u7",
+        right: Right::Moderate,
+        good: "",
+        done: 200,
+        bad: &[],
+    },
+    Row {
+        name: "lock",
+        method: "POST",
+        path: "/rooms/relay:1/lock",
+        right: Right::Moderate,
+        good: r#"{"seconds":60}"#,
+        done: 200,
+        bad: &[
+            ("{}", 400, "invalid_json"),
+            (r#"{"seconds":0}"#, 400, "invalid_value"),
+        ],
+    },
+    Row {
+        name: "unlock",
+        method: "DELETE",
+        path: "/rooms/relay:1/lock",
+        right: Right::Moderate,
+        good: "",
+        done: 200,
+        bad: &[],
+    },
+    Row {
+        name: "clear_history",
+        method: "DELETE",
+        path: "/rooms/relay:1/history",
+        right: Right::Manage,
+        good: "",
+        done: 200,
+        bad: &[],
     },
 ];
 
@@ -629,4 +695,45 @@ fn rooms_members_and_history_are_shown() {
     );
     let nothing = ask(&server, KEY, "GET", "/rooms/relay:9/history", "").body;
     assert_eq!(nothing["events"], json!([]));
+}
+
+#[test]
+fn a_user_is_put_out_and_kept_out_of_a_room() {
+    let server = start(with_users);
+    let mut eve = user(&server, "eve");
+    let code = |client: &mut Client| match client.expect_any(MessageType::Error).body {
+        ServerBody::Error(error) => error.code,
+        other => panic!("{other:?}"),
+    };
+    eve.join("relay:1");
+    let kicked = ask(
+        &server,
+        KEY,
+        "POST",
+        "/rooms/relay:1/kick",
+        r#"{"user":"eve"}"#,
+    );
+    assert_eq!(kicked.body["sessions"], 1, "{kicked:?}");
+    assert_eq!(code(&mut eve), "removed");
+    eve.join("relay:1");
+    let ban = r#"{"user":"eve","seconds":60}"#;
+    let banned = ask(&server, KEY, "POST", "/rooms/relay:1/bans", ban);
+    assert_eq!(banned.body["sessions"], 1, "{banned:?}");
+    assert!(banned.body["until"].is_u64(), "{banned:?}");
+    assert_eq!(code(&mut eve), "banned");
+    let join = || Incoming::new(Request::JoinRoom(JoinRoom::default())).in_room("relay:1");
+    eve.request(&join());
+    assert_eq!(code(&mut eve), "banned");
+    ask(&server, KEY, "DELETE", "/rooms/relay:1/bans/eve", "");
+    ask(
+        &server,
+        KEY,
+        "POST",
+        "/rooms/relay:1/lock",
+        r#"{"seconds":60}"#,
+    );
+    eve.request(&join());
+    assert_eq!(code(&mut eve), "room_locked");
+    ask(&server, KEY, "DELETE", "/rooms/relay:1/lock", "");
+    eve.join("relay:1");
 }

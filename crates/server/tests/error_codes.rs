@@ -23,8 +23,14 @@ use wire::{Wire, masked};
 
 const FORMATS: [Format; 2] = [Format::Json, Format::Protobuf];
 
-/// These take a store that answers late, or memory that is used up: `crates/core/tests` has both.
-const SENT_ELSEWHERE: [&str; 2] = ["too_many_unanswered", "unavailable"];
+/// These take a store that answers late, memory that is used up, or the API: `crates/core/tests` has them.
+const SENT_ELSEWHERE: [&str; 5] = [
+    "too_many_unanswered",
+    "unavailable",
+    "removed",
+    "banned",
+    "room_locked",
+];
 
 /// A message that is refused. `first` are taken before it.
 struct Case {

@@ -479,7 +479,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     } else if (this._ask?.[0] == (request || 0)) {
       if (later) setTimeout(() => this._sendAsk(), later);
       else this._answerAsk(error);
-    } else if (code == "room_failed") {
+    } else if (!request && /^(room_failed|removed|banned)$/.test(code)) {
       this._lose(error);
     } else if (request == "presence") {
       for (const key of this._told) {

@@ -188,6 +188,14 @@ it("is put out of a room, or not let in", async () => {
   expect(last().of("join_room").length).toBe(2);
 });
 
+it.each(["room_failed", "removed", "banned"])("is out of a room that says %s by itself, and does not come back", async (code) => {
+  const { room, told } = await joinA();
+  last().says(error(code));
+  expect([room.status, told]).toEqual(["left", [code]]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(room.status).toBe("left");
+});
+
 it("joins again where the server calls it a stranger", async () => {
   const { room } = await joinA();
   const sent = room.send("n", 1);

@@ -386,7 +386,7 @@ impl Session {
                 }
                 return;
             }
-            ("", Some(name)) if body.code == ErrorCode::RoomFailed.as_str() => {
+            ("", Some(name)) if ends_membership(&body.code) => {
                 return self.lose_room(&name, error);
             }
             ("ping" | "join_room" | "leave_room" | "history" | "members" | "skip", _) => return,
@@ -519,4 +519,10 @@ fn forgotten() -> Error {
         code::UNCONFIRMED,
         "the server has forgotten what became of it: it may have been done",
     )
+}
+
+/// Whether an error that answers nothing says that this client is out of the room.
+fn ends_membership(code: &str) -> bool {
+    let ends = [ErrorCode::RoomFailed, ErrorCode::Removed, ErrorCode::Banned];
+    ends.iter().any(|it| it.as_str() == code)
 }

@@ -42,6 +42,10 @@ impl Room {
             Ask::Publish(publication) => self.publish_for(ctx, logs, now, op, publication),
             Ask::Members { after, limit } => self.members_for(now, *after, *limit),
             Ask::History(request) => self.history_for(ctx, logs, now, *request),
+            Ask::Kick { user } => self.kick(ctx, logs, now, user),
+            Ask::Ban { user, until } => self.ban(ctx, logs, now, user, *until),
+            Ask::Lock { until } => self.lock(now, *until),
+            Ask::Clear => self.clear_log(logs),
             Ask::Newer => Reply::Failed(not_known()),
         };
         answer(ctx, op, Some(reply));

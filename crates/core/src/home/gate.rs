@@ -89,6 +89,8 @@ pub(super) struct Gate {
     pub(super) is_pending: bool,
     /// An append is made though nothing has changed: something waits for it.
     pub(super) must_write: bool,
+    /// The record has not what the application says of who may join.
+    pub(super) rules_changed: bool,
     pub(super) renewal: Option<Renewal>,
     /// The highest fence that this home may have written anywhere.
     pub(super) had: u64,
@@ -149,6 +151,7 @@ impl Gate {
             is_astray: false,
             is_pending: false,
             must_write: false,
+            rules_changed: false,
             renewal: None,
             had: 0,
             named_for: None,
@@ -465,7 +468,7 @@ impl Gate {
         self.append_bytes = held(&append);
         ctx.stats.unconfirmed_bytes += self.append_bytes;
         self.made += 1;
-        self.must_write = false;
+        (self.must_write, self.rules_changed) = (false, false);
         self.appended_before = std::mem::replace(&mut self.appended, offset);
         self.members.clear();
         (self.is_stale, self.stale_at) = (false, stale_at);

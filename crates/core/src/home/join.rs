@@ -61,6 +61,14 @@ impl Room {
             );
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
+        let is_here = self.player_of_user(ctx, &join.user_id).is_some();
+        let player_id = match &*join.user_id {
+            "" => join.client_id.as_str(),
+            user => user,
+        };
+        if let Some(fault) = self.shuts_out(now, player_id, is_here) {
+            return self.refuse_join(ctx, now, &op, join.edge_room, fault);
+        }
         // One more session of a player who is here: nobody comes.
         if self.player_of_user(ctx, &join.user_id).is_some() {
             return self.joined(ctx, logs, now, op, *join, None);

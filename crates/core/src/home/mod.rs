@@ -34,6 +34,7 @@ mod relay;
 mod renew;
 mod resume;
 mod room;
+mod rules;
 mod saved;
 mod state_parts;
 mod state_span;
@@ -368,6 +369,7 @@ impl<S: Store> Home<S> {
                     ctx.hold();
                     room.end_orphans(ctx, &mut self.logs, now);
                 }
+                room.end_rules(now);
                 room.wake(ctx, now);
                 if S::WAITS {
                     room.speak(ctx, &self.logs, now);

@@ -40,6 +40,7 @@ impl Room {
                     || !gate.members.is_empty()
                     || gate.is_stale
                     || gate.must_write
+                    || gate.rules_changed
                     || gate.is_astray
                     || gate.logic.is_to_be_written()
                     || logs.has_changed(self.log))
@@ -75,6 +76,8 @@ impl Room {
         if !self.writes(ctx, logs) {
             return;
         }
+        let rules = self.gate.as_ref().filter(|gate| gate.rules_changed);
+        let rules = rules.map(|_| self.rules_field());
         let Some(gate) = &mut self.gate else {
             return;
         };
@@ -88,6 +91,7 @@ impl Room {
             return;
         };
         let mut fields: Vec<_> = logic.into_iter().collect();
+        fields.extend(rules);
         for player in &gate.members {
             let member = self.members.get(player);
             let packed = member.map(|member| pack_member(member, own.home.node));
@@ -182,6 +186,7 @@ impl Room {
                 FieldKey::Sender(client) => {
                     read_sender(&bytes).map(|sender| senders.push((client, sender)))
                 }
+                FieldKey::Rules => self.load_rules(now, &bytes),
                 FieldKey::State => {
                     logic = Some(bytes);
                     Ok(())

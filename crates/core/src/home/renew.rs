@@ -111,6 +111,7 @@ impl Gate {
             self.appended = renewal.appended;
             self.members.extend(renewal.members);
             self.logic.note(true);
+            self.rules_changed = true;
             logs.note_changed(log, renewal.senders);
         } else if let Some(Request::Append(append)) = asked {
             self.appended = self.appended_before;
@@ -119,6 +120,7 @@ impl Gate {
                     FieldKey::Member(player) => drop(self.members.insert(*player)),
                     FieldKey::Sender(client) => logs.note_changed(log, [*client]),
                     FieldKey::State => self.logic.note(true),
+                    FieldKey::Rules => self.rules_changed = true,
                 }
             }
             self.unsure = Some(append.header.clone());
@@ -280,6 +282,7 @@ impl Room {
         ctx.hold();
         let logic = self.logic_field(ctx, now, !is_added);
         self.speak(ctx, logs, now);
+        let rules = self.rules_field();
         let gate = self.gate.as_mut()?;
         let tenure = gate.tenure.as_ref()?;
         let base = is_added.then_some(gate.recorded);
@@ -302,6 +305,11 @@ impl Room {
         let version = ctx.version();
         let pack = |sender: &Producer| pack_sender(version, sender);
         let (mut fields, mut senders): (Vec<Field>, _) = (Vec::from_iter(logic), Vec::new());
+        // Where all is written anew, there is nothing to take away.
+        if is_added && gate.rules_changed || rules.1.is_some() {
+            fields.push(rules);
+        }
+        gate.rules_changed = false;
         logs.take_changed(self.log, |client, sender| {
             senders.push(client);
             if is_added {

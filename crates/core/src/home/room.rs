@@ -14,6 +14,7 @@ use crate::home::gate::{Gate, Phase};
 use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
+use crate::home::rules::Rules;
 use crate::home::state_parts::Parts;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
@@ -77,6 +78,8 @@ pub(crate) struct Room {
     /// The earliest timer that is set for this room.
     pub(super) timer_at: u64,
     pub(super) failed: bool,
+    /// Whom the application does not let in.
+    pub(super) rules: Option<Box<Rules>>,
 }
 
 impl Row for Room {
@@ -137,6 +140,7 @@ impl Room {
             clock: 0,
             timer_at: u64::MAX,
             failed,
+            rules: None,
         }
     }
 
@@ -159,6 +163,7 @@ impl Room {
     pub(super) fn is_over(&self) -> bool {
         self.members.is_empty()
             && self.pending.is_empty()
+            && !self.has_rules()
             && self
                 .gate
                 .as_ref()
@@ -289,6 +294,7 @@ impl Room {
     pub(super) fn next_timer(&self) -> Option<u64> {
         let store = self.gate.as_ref().map_or(u64::MAX, |gate| gate.due_at());
         let at = self.wake_at.min(self.syncer.due_at()).min(store);
+        let at = at.min(self.rules_end_at());
         (at != u64::MAX).then_some(at)
     }
 

@@ -322,7 +322,7 @@ impl<S: Store> Home<S> {
         };
         let age = room.entry.kind.retention.age;
         let ends_after = match self.logs.is_bare(room.log) {
-            _ if !room.members.is_empty() => KEPT,
+            _ if !room.members.is_empty() || room.has_rules() => KEPT,
             true => 0,
             false if age == 0 => KEPT,
             false => age,

@@ -407,6 +407,14 @@ impl Logs {
         Some(appended)
     }
 
+    /// Forgets all events of a log, and who is known by them alone. It goes on counting.
+    pub(crate) fn clear(&mut self, log: LogId) {
+        self.change(log.0, |log| {
+            log.events.clear();
+            log.producers.forget(log.events.first());
+        });
+    }
+
     /// Microseconds at which something of a log ages out: call [`Logs::sweep`] then.
     pub fn next_wake(&self) -> Option<u64> {
         self.due.first().map(|(at, _)| *at)

@@ -69,6 +69,8 @@ pub enum FieldKey {
     Sender(ClientId),
     /// What the room's logic keeps.
     State,
+    /// Whom the application does not let in.
+    Rules,
 }
 
 /// One entry of a room's log: the events of one append.

@@ -103,6 +103,34 @@ pub(crate) struct PackedLogic<'a> {
     pub(crate) logic: &'a [u8],
 }
 
+/// Whom the application does not let into a room.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PackedRules<'a> {
+    /// Milliseconds since the Unix epoch; 0: it is not locked.
+    pub(crate) locked_until: i64,
+    /// Users, and until when they are banned.
+    pub(crate) bans: Vec<(&'a str, i64)>,
+}
+
+pub(crate) fn write_rules(out: &mut Vec<u8>, packed: &PackedRules<'_>) {
+    let mut out = Writer::new(out);
+    out.u8(FORMAT);
+    out.signed(packed.locked_until);
+    out.size(packed.bans.len());
+    for (user, until) in &packed.bans {
+        out.text(user);
+        out.signed(*until);
+    }
+}
+
+pub(crate) fn read_rules(bytes: &[u8]) -> Result<PackedRules<'_>, WireError> {
+    let mut reader = begin(bytes)?;
+    Ok(PackedRules {
+        locked_until: reader.signed()?,
+        bans: reader.list(2, |reader| Ok((reader.text()?, reader.signed()?)))?,
+    })
+}
+
 pub(crate) fn write_logic(out: &mut Vec<u8>, packed: &PackedLogic<'_>) {
     let mut out = Writer::new(out);
     out.u8(FORMAT);

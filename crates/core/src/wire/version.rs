@@ -36,7 +36,11 @@ impl Version {
 }
 
 /// Error codes that came after version 1, each with the version that brought it.
-const CODES: &[(ErrorCode, Version)] = &[];
+const CODES: &[(ErrorCode, Version)] = &[
+    (ErrorCode::Removed, Version::V2),
+    (ErrorCode::Banned, Version::V2),
+    (ErrorCode::RoomLocked, Version::V2),
+];
 /// Types of messages, likewise.
 const TYPES: &[(MessageType, Version)] = &[];
 /// What a node is told instead of a code that it does not know: as final, and it says less.

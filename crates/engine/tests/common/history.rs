@@ -408,8 +408,9 @@ fn after(c: u8) -> u64 {
 
 fn fields(c: [u8; 8]) -> Vec<(FieldKey, Option<Box<[u8]>>)> {
     let field = |i: u8| {
-        let key = match c[i as usize] % 5 {
+        let key = match c[i as usize] % 6 {
             0 => FieldKey::State,
+            5 => FieldKey::Rules,
             1 | 2 => FieldKey::Member(u32::from(c[i as usize] % 3) + 1),
             _ => FieldKey::Sender(client(u64::from(c[i as usize]))),
         };

@@ -30,10 +30,7 @@ impl Call {
     /// The user that the path names.
     pub(super) fn user(&self) -> Result<&str, Problem> {
         let user = self.arguments.first().map_or("", String::as_str);
-        names::validate_id(user, &self.api.limits).map_err(|code| {
-            let detail = "the id is empty, longer than `message.max_id`, or has characters that none may have";
-            Problem::of(code, detail)
-        })?;
+        self.api.check_id(user)?;
         Ok(user)
     }
 
@@ -61,6 +58,13 @@ impl Call {
 }
 
 impl Api {
+    pub(super) fn check_id(&self, id: &str) -> Result<(), Problem> {
+        names::validate_id(id, &self.limits).map_err(|code| {
+            let detail = "the id is empty, longer than `message.max_id`, or has characters that none may have";
+            Problem::of(code, detail)
+        })
+    }
+
     pub(super) fn check_room(&self, room: &str) -> Result<(), Problem> {
         names::validate_room(room, &self.limits).map_err(|code| {
             let detail = "the room's name is empty, longer than `message.max_name`, or has characters that none may have";

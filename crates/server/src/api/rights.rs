@@ -9,13 +9,21 @@ pub enum Right {
     Send,
     /// List rooms, members and sessions, and read rooms' logs.
     Read,
-    /// Send users away.
+    /// Send users away, put them out of rooms, and lock rooms.
     Moderate,
+    /// Clear rooms' logs.
+    Manage,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: &'static [Right] = &[Right::Publish, Right::Send, Right::Read, Right::Moderate];
+    pub const ALL: &'static [Right] = &[
+        Right::Publish,
+        Right::Send,
+        Right::Read,
+        Right::Moderate,
+        Right::Manage,
+    ];
 
     /// As in `[api_keys.NAME]` `rights`.
     pub const fn name(self) -> &'static str {
@@ -24,6 +32,7 @@ impl Right {
             Right::Send => "send",
             Right::Read => "read",
             Right::Moderate => "moderate",
+            Right::Manage => "manage",
         }
     }
 

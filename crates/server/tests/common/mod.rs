@@ -278,6 +278,17 @@ impl Client {
     }
 
     /// The text of the next chat, with its offset.
+    /// The next message of this type, an error too.
+    pub fn expect_any(&mut self, kind: MessageType) -> ServerMessage<'static> {
+        loop {
+            match self.next() {
+                Got::Message(message) if message.body.message_type() == kind => return message,
+                Got::Message(_) | Got::Ping | Got::Pong(_) => {}
+                other => panic!("instead of {kind:?}: {other:?}"),
+            }
+        }
+    }
+
     pub fn expect_chat(&mut self) -> (String, u64) {
         let message = self.expect(MessageType::Chat);
         match message.body {

@@ -18,6 +18,10 @@ mod ask {
     pub(super) const PUBLISH: u8 = 1;
     pub(super) const MEMBERS: u8 = 2;
     pub(super) const HISTORY: u8 = 3;
+    pub(super) const KICK: u8 = 4;
+    pub(super) const BAN: u8 = 5;
+    pub(super) const LOCK: u8 = 6;
+    pub(super) const CLEAR: u8 = 7;
 }
 
 /// Never changed or used again.
@@ -26,6 +30,7 @@ mod reply {
     pub(super) const FAILED: u8 = 1;
     pub(super) const PUBLISHED: u8 = 2;
     pub(super) const MESSAGE: u8 = 3;
+    pub(super) const DONE: u8 = 4;
 }
 
 /// Never changed or used again: of queries, and of what was found.
@@ -42,9 +47,19 @@ pub(super) fn write_ask(out: &mut Writer<'_>, ask: &Ask) {
         Ask::Publish(_) => ask::PUBLISH,
         Ask::Members { .. } => ask::MEMBERS,
         Ask::History(_) => ask::HISTORY,
+        Ask::Kick { .. } => ask::KICK,
+        Ask::Ban { .. } => ask::BAN,
+        Ask::Lock { .. } => ask::LOCK,
+        Ask::Clear => ask::CLEAR,
     });
     out.framed(|out| match ask {
-        Ask::Newer => {}
+        Ask::Newer | Ask::Clear => {}
+        Ask::Kick { user } => out.text(user),
+        Ask::Ban { user, until } => {
+            out.text(user);
+            out.signed(*until);
+        }
+        Ask::Lock { until } => out.signed(*until),
         Ask::Publish(publication) => write_publication(out, publication),
         Ask::Members { after, limit } => {
             out.varint(*after);
@@ -63,6 +78,17 @@ pub(super) fn read_ask(bytes: &mut Reader<'_>) -> Result<Ask, WireError> {
     let mut body = bytes.framed()?;
     let ask = match number {
         ask::PUBLISH => read_publication(&mut body).map(Ask::Publish),
+        ask::KICK => Ok(Ask::Kick {
+            user: body.text()?.into(),
+        }),
+        ask::BAN => Ok(Ask::Ban {
+            user: body.text()?.into(),
+            until: body.signed()?,
+        }),
+        ask::LOCK => Ok(Ask::Lock {
+            until: body.signed()?,
+        }),
+        ask::CLEAR => Ok(Ask::Clear),
         ask::MEMBERS => Ok(Ask::Members {
             after: body.varint()?,
             limit: body.varint()?,
@@ -118,11 +144,13 @@ pub(super) fn write_reply(out: &mut Writer<'_>, version: Version, reply: Option<
         Some(Reply::Failed(_)) => reply::FAILED,
         Some(Reply::Published(_)) => reply::PUBLISHED,
         Some(Reply::Message(_)) => reply::MESSAGE,
+        Some(Reply::Done(_)) => reply::DONE,
         // Made where they are asked for.
         Some(_) => reply::AGAIN,
     });
     out.framed(|out| match reply {
         Some(Reply::Message(message)) => out.bytes(message),
+        Some(Reply::Done(count)) => out.varint(*count),
         Some(Reply::Failed(failure)) => {
             out.error_code(version, failure.code);
             out.text(&failure.sentence);
@@ -149,6 +177,7 @@ pub(super) fn read_reply(bytes: &mut Reader<'_>) -> Result<Option<Reply>, WireEr
             sentence: Cow::Owned(body.text()?.to_owned()),
             retry_after_ms: body.varint()?,
         }),
+        reply::DONE => Reply::Done(body.varint()?),
         reply::MESSAGE => Reply::Message(body.bytes()?.into()),
         reply::PUBLISHED => Reply::Published(Published {
             epoch: body.epoch()?,

@@ -129,6 +129,7 @@ fn field_name(key: &FieldKey) -> Vec<u8> {
         FieldKey::Member(num) => format!("m{num}").into(),
         FieldKey::Sender(client) => format!("s{}", client.as_str()).into(),
         FieldKey::State => b"x".into(),
+        FieldKey::Rules => b"r".into(),
     }
 }
 
@@ -137,6 +138,7 @@ fn field_from(name: &str) -> Option<FieldKey> {
         ("m", num) => num.parse().ok().map(FieldKey::Member),
         ("s", client) => ClientId::parse(client).map(FieldKey::Sender),
         ("x", "") => Some(FieldKey::State),
+        ("r", "") => Some(FieldKey::Rules),
         _ => None,
     }
 }

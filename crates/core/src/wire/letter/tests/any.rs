@@ -291,8 +291,19 @@ impl Draw {
     }
 
     fn ask(&mut self) -> Ask {
-        match self.u64() % 4 {
+        match self.u64() % 8 {
             0 => Ask::Newer,
+            4 => Ask::Kick {
+                user: self.text().into(),
+            },
+            5 => Ask::Ban {
+                user: self.text().into(),
+                until: self.u64() as i64,
+            },
+            6 => Ask::Lock {
+                until: self.u64() as i64,
+            },
+            7 => Ask::Clear,
             1 => Ask::Members {
                 after: self.u32(),
                 limit: self.u32(),
@@ -347,7 +358,8 @@ impl Draw {
     }
 
     fn reply(&mut self) -> Reply {
-        match self.u64() % 3 {
+        match self.u64() % 4 {
+            3 => Reply::Done(self.u32()),
             1 => Reply::Message(self.bytes().into()),
             0 => Reply::Published(Published {
                 epoch: Epoch::from_random(self.u64()),

@@ -442,6 +442,27 @@ fn others() -> Vec<(&'static str, Letter)> {
         ),
         ("ask_history", ask(Ask::History(history))),
         (
+            "ask_kick",
+            ask(Ask::Kick {
+                user: "user-1".into(),
+            }),
+        ),
+        (
+            "ask_ban",
+            ask(Ask::Ban {
+                user: "user-1".into(),
+                until: 1_700_000_000_123,
+            }),
+        ),
+        (
+            "ask_lock",
+            ask(Ask::Lock {
+                until: 1_700_000_000_123,
+            }),
+        ),
+        ("ask_clear", ask(Ask::Clear)),
+        ("reply_done", reply(Some(Reply::Done(2)))),
+        (
             "reply_message",
             reply(Some(Reply::Message(b"{}".as_slice().into()))),
         ),
