@@ -1,0 +1,72 @@
+// Every page, with people in it, as axe-core sees it: no fault that keeps somebody out.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, before, describe, test } from "node:test";
+import { startBrowser, startExample, startServer, until } from "./support.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const SIZES = [
+  { width: 1280, height: 800 },
+  { width: 390, height: 800 },
+];
+/** Light and dark. */
+const SCHEMES = ["light", "dark"];
+
+let browser;
+before(async () => (browser = await startBrowser()));
+after(() => browser?.close());
+
+/** Opens a page in each size and scheme, brings it into a state that people use, and lets axe look at it. */
+async function look(url, use) {
+  for (const viewport of SIZES) {
+    for (const colorScheme of SCHEMES) {
+      const context = await browser.newContext({ viewport, colorScheme, bypassCSP: true });
+      try {
+        const page = await context.newPage();
+        await page.goto(url);
+        await use(page);
+        await page.evaluate(axe);
+        const { violations } = await page.evaluate(() => globalThis.axe.run());
+        const found = violations.map(({ id, impact, nodes }) => `${impact}: ${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+        assert.deepEqual(found, [], `${url} at ${viewport.width}, ${colorScheme}`);
+      } finally {
+        await context.close();
+      }
+    }
+  }
+}
+
+const says = (page, selector, wanted) => until(`${selector} says ${wanted}`, async () => wanted.test((await page.textContent(selector)) ?? ""));
+
+describe("pages of the server", { timeout: 180_000 }, () => {
+  let server;
+  before(async () => (server = await startServer()));
+  after(() => server?.stop());
+
+  test("the demo", () => look(server.url, (page) => says(page, ".pane .status", /connected/)));
+
+  test("the console, with frames", () =>
+    look(`${server.url}/console`, async (page) => {
+      await page.click("#connect");
+      await until("it is connected", () => page.isEnabled("#send"));
+      await page.click("#send");
+      await until("it has joined", async () => /joined/.test((await page.textContent("#list")) ?? ""));
+      await page.locator("summary").first().click();
+    }));
+});
+
+for (const [name, use] of Object.entries({
+  chat: (page) => says(page, "#status", /./),
+  cursors: (page) => says(page, "#status", /./),
+  tic_tac_toe: (page) => says(page, "main", /./),
+})) {
+  describe(`the example ${name}`, { timeout: 180_000 }, () => {
+    let example;
+    before(async () => (example = await startExample(name)));
+    after(() => example?.stop());
+
+    test("has no fault", () => look(`http://127.0.0.1:${example.port}/`, use));
+  });
+}
