@@ -115,7 +115,7 @@ impl Question {
 
 impl Publication {
     fn held(&self) -> usize {
-        self.name.len() + self.payload.len()
+        self.name.len() + self.payload.len() + self.service.len()
     }
 }
 
@@ -157,6 +157,8 @@ pub struct Publication {
     /// Whose it is among those that are published once: [`ClientId::of_key`]. A room's log that has an event of this one
     /// answers with the place of that event. Not with `ephemeral`.
     pub once: Option<ClientId>,
+    /// Who sends it, as those who get it see it: the name of the backend's key. Not empty.
+    pub service: Box<str>,
 }
 
 /// What a backend is answered.

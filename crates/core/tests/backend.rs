@@ -37,6 +37,7 @@ fn chat(payload: &str, key: Option<&str>) -> Ask {
         payload: payload.as_bytes().into(),
         ephemeral: false,
         once: key.map(|key| ClientId::of_key("shop", key)),
+        service: "shop".into(),
     })
 }
 
@@ -82,12 +83,18 @@ fn a_backend_publishes_from_any_shard_and_is_no_member() {
         assert_eq!(got[0]["type"], "chat");
         assert_eq!(got[0]["payload"]["n"], 1);
         assert_eq!(got[0]["from_client_id"].as_str().unwrap_or_default(), "");
+        assert_eq!(got[0]["from_service"], "shop");
         assert_eq!(got[0]["offset"], told.offset);
         assert_eq!(text(&got[0]["epoch"]), told.epoch.as_str());
         assert_eq!(got[0]["timestamp"], told.timestamp);
     }
     node.say(ann, r#"{"type":"members","room_id":"r"}"#);
     assert_eq!(node.messages(ann)[0]["payload"]["total"], 1);
+    node.say(ann, r#"{"type":"history","room_id":"r"}"#);
+    let page = node.messages(ann)[0]["payload"]["events"].take();
+    let of_the_shop = page.as_array().unwrap().iter();
+    let of_the_shop = of_the_shop.filter(|it| it["from_service"] == "shop");
+    assert_eq!(of_the_shop.count(), 3, "{page:#?}");
 }
 
 #[test]
@@ -360,6 +367,7 @@ fn a_backend_sends_to_a_session_of_any_node() {
         (&"chat".into(), &1.into())
     );
     assert_eq!(got[0]["from_client_id"].as_str().unwrap_or_default(), "");
+    assert_eq!(got[0]["from_service"], "shop");
     assert_eq!(got[0].get("seq"), None);
     // Without tokens the user is the client; who is away gets it on coming back.
     cluster.node(1).cut(bob.1);

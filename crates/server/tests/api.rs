@@ -22,6 +22,8 @@ use roomcast_server::config::{ApiKey, Config, Right};
 use serde_json::{Value, json};
 
 const KEY: &str = "a-key-that-may-do-everything-1234567890";
+/// The name of its table: who sends what is published with it.
+const SERVICE: &str = "all";
 const WEAK: &str = "a-key-that-may-do-nothing-much-1234567890";
 const SLOW: &str = "a-key-that-may-be-used-once-1234567890123";
 
@@ -38,7 +40,7 @@ fn key(name: &str, key: &str, rights: &[Right], rate: u32) -> ApiKey {
 fn with_keys(config: &mut Config) {
     config.server.shards = Some(2);
     config.api_keys = vec![
-        key("all", KEY, Right::ALL, 0),
+        key(SERVICE, KEY, Right::ALL, 0),
         key("slow", SLOW, Right::ALL, 1),
     ];
 }
@@ -386,7 +388,7 @@ fn every_row_of_the_document_is_tried() {
 }
 
 #[test]
-fn members_get_what_is_published_from_nobody() {
+fn members_get_what_is_published_from_the_service() {
     let server = start(with_keys);
     let mut client = Client::json(address(&server));
     client.join("relay:1");
@@ -397,6 +399,7 @@ fn members_get_what_is_published_from_nobody() {
     assert_eq!(told.body["repeated"], false);
     let message = client.expect(MessageType::Event);
     assert_eq!(message.from_client_id, "");
+    assert_eq!(message.from_service, SERVICE);
     assert_eq!(told.body["offset"], message.offset);
     assert_eq!(told.body["epoch"], &*message.epoch);
     assert_eq!(told.body["timestamp"], message.timestamp);
@@ -614,6 +617,7 @@ fn a_users_sessions_get_what_is_sent_to_it_and_are_sent_away() {
     for session in &mut sessions {
         let message = session.expect(MessageType::Event);
         assert_eq!((&*message.to_user_id, &*message.from_client_id), ("u7", ""));
+        assert_eq!(message.from_service, SERVICE);
     }
     let listed = ask(&server, KEY, "GET", "/users/u7/sessions", "");
     let listed = listed.body["sessions"].as_array().unwrap().clone();

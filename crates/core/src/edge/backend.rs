@@ -38,6 +38,7 @@ impl<S: Store> Edge<S> {
             payload_kind,
             name,
             payload,
+            service,
             ..
         } = publication;
         let body = DirectBody {
@@ -45,7 +46,7 @@ impl<S: Store> Edge<S> {
             payload_kind,
             from,
             from_user: Box::default(),
-            service: Box::default(),
+            service,
             to_user,
             // With its sender it says which message it is.
             seq: 1,

@@ -8,11 +8,11 @@ use crate::backend::{Ask, Failure, Publication, Published, Reply};
 use crate::context::{Context, Fault};
 use crate::desk::TOO_LATE;
 use crate::home::append::log_unavailable;
-use crate::home::publish::{NOBODY, PAGE, page};
+use crate::home::publish::{Author, PAGE, page};
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{OpHead, Publish, ToEdge};
-use crate::log::{Completion, Verdict};
+use crate::log::{Completion, Record, Verdict};
 use crate::logs::{Appended, Logs};
 use crate::player::PlayerNum;
 use crate::time::{Now, micros};
@@ -98,7 +98,10 @@ impl Room {
             self.timestamp = self.timestamp.max(now.unix_ms);
             (0, self.timestamp)
         } else {
-            let record = publish.record("", false);
+            let record = Record {
+                service: &publication.service,
+                ..publish.record("", false)
+            };
             match self.append_once(ctx, logs, now, publication.once, record) {
                 Some(Appended::Done(Completion { offset, timestamp })) => (offset, timestamp),
                 Some(Appended::Known(Verdict::Logged(offset))) => {
@@ -115,7 +118,8 @@ impl Room {
         };
         // With nobody to hear it there is nothing to encode, and no range of offsets to hand out.
         if self.receivers.iter().any(|count| *count > 0) {
-            self.deliver(ctx, NOBODY, 0, op.born, publish);
+            let author = Author::Service(&publication.service);
+            self.deliver(ctx, author, op.born, publish);
         }
         Reply::Published(Published {
             epoch: self.epoch,

@@ -33,6 +33,15 @@ pub(super) const NOBODY: ConnRef = ConnRef {
     conn: ConnId::NONE,
 };
 
+/// Whose a message is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Author<'a> {
+    /// A member's, or with [`NOBODY`] the room's own.
+    Client(ConnRef, PlayerNum),
+    /// A service's, which is no member.
+    Service(&'a str),
+}
+
 impl Room {
     pub(super) fn publish<H: Host>(
         &mut self,
@@ -117,7 +126,8 @@ impl Room {
             let to = (op.conn, op.encoding);
             self.acked(to, op.born, publish.seq, completion.offset);
         }
-        self.deliver(ctx, op.conn, op.player, op.born, &publish);
+        let author = Author::Client(op.conn, op.player);
+        self.deliver(ctx, author, op.born, &publish);
         ctx.recycle_for(op.conn.shard, publish.bytes);
     }
 
@@ -125,18 +135,32 @@ impl Room {
     pub(super) fn deliver<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        conn: ConnRef,
-        player: PlayerNum,
+        author: Author<'_>,
         born: u64,
         publish: &Publish,
     ) {
-        let member = self.members.get(&player);
-        let sender = member.and_then(|member| Some((member, member.seat(conn)?)));
         let kind = &self.entry.kind;
         let silent = publish.no_echo.unwrap_or(kind.no_echo);
-        let except = sender
-            .filter(|_| silent)
-            .map(|(_, seat)| (conn, seat.encoding));
+        let (from, except) = match author {
+            Author::Client(conn, player) => {
+                let member = self.members.get(&player);
+                let sender = member.and_then(|member| Some((member, member.seat(conn)?)));
+                let except = sender
+                    .filter(|_| silent)
+                    .map(|(_, seat)| (conn, seat.encoding));
+                let from = sender.map_or(Sender::NOBODY, |(member, seat)| {
+                    member.sender(player, Some(seat))
+                });
+                (from, except)
+            }
+            Author::Service(service) => {
+                let from = Sender {
+                    service,
+                    ..Sender::NOBODY
+                };
+                (from, None)
+            }
+        };
         let payload = Payload {
             kind: publish.payload_kind,
             data: publish.payload(),
@@ -159,9 +183,7 @@ impl Room {
         };
         let logged = !publish.ephemeral;
         let message = Outgoing {
-            from: sender.map_or(Sender::NOBODY, |(member, seat)| {
-                member.sender(player, Some(seat))
-            }),
+            from,
             room_id: &self.name,
             timestamp: self.timestamp,
             seq: publish.seq,

@@ -167,6 +167,7 @@ fn read(
         payload: data.into_owned().into(),
         ephemeral: message.ephemeral,
         once: once.map(|key| key_of(holder, key)).transpose()?,
+        service: holder.into(),
     };
     Ok((message.room_id.map(|room| room.into_owned()), publication))
 }

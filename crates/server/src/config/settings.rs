@@ -20,7 +20,7 @@ pub struct Config {
     pub server: ServerSettings,
     /// `[admin]`: a listener of its own for pages and metrics.
     pub admin: Admin,
-    /// `[tls]`: the certificate of the addresses in `[server]` `listen`.
+    /// `[tls]`: the certificate of the addresses in `[server]` `listen` and `[api]` `listen`.
     pub tls: TlsSettings,
     /// `[http]`: limits of the handshake.
     pub http: Http,

@@ -114,6 +114,7 @@ fn write_publication(out: &mut Writer<'_>, publication: &Publication) {
         payload,
         ephemeral,
         once,
+        service,
     } = publication;
     out.message_type(*message_type);
     out.payload_kind(*payload_kind);
@@ -123,6 +124,7 @@ fn write_publication(out: &mut Writer<'_>, publication: &Publication) {
     if let Some(once) = once {
         out.client(*once);
     }
+    out.text(service);
 }
 
 fn read_publication(bytes: &mut Reader<'_>) -> Result<Publication, WireError> {
@@ -135,6 +137,7 @@ fn read_publication(bytes: &mut Reader<'_>) -> Result<Publication, WireError> {
         payload: bytes.bytes()?.into(),
         ephemeral,
         once: is_once.then(|| bytes.client()).transpose()?,
+        service: bytes.text()?.into(),
     })
 }
 

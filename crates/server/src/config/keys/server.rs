@@ -134,7 +134,7 @@ pub(super) static ADMIN: Section = Section {
 
 pub(super) static TLS: Section = Section {
     name: "tls",
-    about: "TLS 1.2 and 1.3 on the addresses of `server.listen`: clients connect to `https://` and `wss://`. It is on when \
+    about: "TLS 1.2 and 1.3 on the addresses of `server.listen` and `api.listen`: clients connect to `https://` and `wss://`. It is on when \
             both files are named. `admin.listen` stays without. See docs/tls.md.",
     keys: &[
         Key::new(

@@ -320,6 +320,7 @@ impl Draw {
                 payload: self.bytes().into(),
                 ephemeral: self.bool(),
                 once: self.maybe(Draw::client),
+                service: self.text().into(),
             }),
         }
     }

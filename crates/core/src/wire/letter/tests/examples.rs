@@ -388,6 +388,7 @@ fn others() -> Vec<(&'static str, Letter)> {
         payload: b"{}".as_slice().into(),
         ephemeral: false,
         once: Some(ClientId::of_key("shop", "order-1")),
+        service: "shop".into(),
     };
     let published = Published {
         epoch: Epoch::from_random(7),
