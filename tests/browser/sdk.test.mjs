@@ -154,6 +154,28 @@ describe("the SDK in a browser", { timeout: 180_000 }, () => {
     }, { foreign: true });
   });
 
+  test("the first lines of README.md run", async () => {
+    await using(async (page) => {
+      const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+      const [game, app] = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+      const heard = await page.evaluate(
+        async ({ game, app, url }) => {
+          const { Client } = await import("/sdk/roomcast.js");
+          const run = (code, name) =>
+            new Promise((resolve) => {
+              const take = (...args) => resolve(args);
+              new Function("Client", name, code.replaceAll("ws://localhost:8080", url.replace("http", "ws")))(Client, take);
+            });
+          const [players] = await run(game, "draw");
+          const [, text] = await run(app, "show");
+          return [[...players].length, text];
+        },
+        { game, app, url: server.url },
+      );
+      assert.deepEqual(heard, [1, "hello"]);
+    });
+  });
+
   test("a page of another origin imports it from the server", async () => {
     await using(async (page) => {
       const kinds = await page.evaluate(async (url) => {
