@@ -156,7 +156,7 @@ impl Room {
     }
 
     /// Changes one's nickname, also for later joins. A refusal, such as that of a room whose nicknames are those of
-    /// tokens, is told as [`RoomEvent::Refused`].
+    /// tokens, is told as [`RoomEvent::Refused`](super::RoomEvent::Refused).
     ///
     /// # Errors
     /// `not_joined`, `invalid_name`.
