@@ -226,6 +226,23 @@ fn both_versions_carry_messages_in_both_directions() {
 }
 
 #[test]
+fn a_message_in_many_small_records_arrives() {
+    let certificate = Certificate::new();
+    let server = start(|config| certificate.set(config));
+    let mut client = Secure::open(&certificate.client(), &server);
+    client.join("relay:1");
+    let text = "x".repeat(10_000);
+    let message = json!({"type": "chat", "room_id": "relay:1", "payload": text}).to_string();
+    // Encrypted byte by byte, and then sent at once: 230 KB, more than a shard reads in one call.
+    client.stream.conn.set_buffer_limit(None);
+    for byte in text_frame(&message) {
+        client.stream.conn.writer().write_all(&[byte]).unwrap();
+    }
+    client.stream.flush().unwrap();
+    assert_eq!(client.expect("chat")["payload"], text);
+}
+
+#[test]
 fn a_stalled_reader_gets_every_event_in_order_once_it_reads() {
     let certificate = Certificate::new();
     let server = start(|config| {

@@ -149,7 +149,7 @@ impl Machine<'_> {
             _ => up.fill(self.ms, &mut leftover),
         };
         leftover.truncate(match read {
-            Read::Bytes(count) => count,
+            Read::Bytes(count) | Read::Part(count) => count,
             Read::Nothing | Read::End => 0,
         });
         Newcomer {

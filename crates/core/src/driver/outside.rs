@@ -51,7 +51,7 @@ pub trait Outside<H, S> {
     /// False if that can't be: the connection is given up.
     fn attach(&mut self, conn: ConnId, socket: &mut Self::Socket) -> bool;
 
-    /// Reads once. Fewer bytes than `input` has room for: nothing more is there, until the driver is told.
+    /// Reads once. [`Read::Bytes`] of fewer bytes than `input` has room for: nothing more is there, until the driver is told.
     fn read(&mut self, socket: &mut Self::Socket, input: &mut [u8]) -> Read;
 
     /// Whether a read would give bytes that have left the system's socket already, so that nobody is told of them.
@@ -91,6 +91,8 @@ pub trait Outside<H, S> {
 pub enum Read {
     /// So many bytes.
     Bytes(usize),
+    /// So many bytes, or none, and the next read may give more: nobody will tell.
+    Part(usize),
     /// Nothing is there now.
     Nothing,
     /// The peer has ended its side, or the connection is broken.

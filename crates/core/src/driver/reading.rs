@@ -121,7 +121,7 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
             match fill(outside, connection, &mut self.input) {
                 Read::End => return false,
                 Read::Nothing => {}
-                Read::Bytes(count) => {
+                Read::Bytes(count) | Read::Part(count) => {
                     self.shard.note_received(self.now, conn);
                     let input = self.input.get_mut(..count).unwrap_or_default();
                     let rest = take(&mut self.shard, self.now, outside, connection, input);
@@ -161,6 +161,7 @@ fn fill<H, S, K, O: Outside<H, S, Socket = K>>(
             connection.drained =
                 short && (!connection.read_closed || mutated!("end_behind_bytes_is_missed"));
         }
+        Read::Part(_) => connection.drained = false,
         Read::Nothing => connection.drained = true,
         Read::End => {}
     }

@@ -103,18 +103,25 @@ async fn serve_http(
             return end_with(Transport::Plain(stream), StatusCode::BAD_REQUEST, &sentence).await;
         }
     };
-    let begin = Instant::now();
-    let stream = match secure(site, listener, stream, header_timeout).await {
-        Ok(stream) => stream,
-        Err(ended) => return ended,
-    };
-    let header_timeout = header_timeout.saturating_sub(begin.elapsed());
     if let Ok(permit) = &mut admitted
         && let Some(address) = site.trusted.known_early(way)
         && let Err(refusal) = permit.count_address(address)
     {
         admitted = Err(refusal);
     }
+    if let Err(refusal) = admitted
+        && listener.tls
+    {
+        // A handshake costs more than all that a client without it can ask for.
+        site.refused(RefusedBy::from(refusal));
+        return None;
+    }
+    let begin = Instant::now();
+    let stream = match secure(site, listener, stream, header_timeout).await {
+        Ok(stream) => stream,
+        Err(ended) => return ended,
+    };
+    let header_timeout = header_timeout.saturating_sub(begin.elapsed());
 
     let service = Service::new(Arc::clone(site), listener, way, admitted);
     let io = TokioIo::new(Wordless::new(stream));
@@ -169,10 +176,12 @@ async fn secure(
     };
     let handshake = async {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
-            return Ok(Err(stream));
+        match stream.peek(&mut first).await? {
+            // Somebody who looks whether the port is open.
+            0 => Err(io::ErrorKind::NotConnected.into()),
+            _ if first[0].is_ascii_alphabetic() => Ok(Err(stream)),
+            _ => tls.acceptor().accept(stream).await.map(Ok),
         }
-        tls.acceptor().accept(stream).await.map(Ok)
     };
     match timeout(time, handshake).await {
         Ok(Ok(Ok(stream))) => Ok(Transport::Tls(Box::new(stream))),
@@ -181,6 +190,7 @@ async fn secure(
             let sentence = "This port speaks TLS: use https:// and wss://.";
             Err(end_with(Transport::Plain(plain), StatusCode::BAD_REQUEST, sentence).await)
         }
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotConnected => Err(None),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
             site.refused(RefusedBy::Tls);
@@ -301,7 +311,12 @@ async fn hand_over(site: &Site, mut upgraded: Upgraded) {
                 reason: &CloseCode::Overloaded.reason(retry),
             };
             write_close(&mut frame, Some(close), None);
-            let _ = io::Write::write(&mut upgraded.stream, &frame);
+            // A fresh socket takes the few bytes; if not, there is nobody to tell.
+            let _ = match &mut upgraded.tls {
+                None => io::Write::write(&mut upgraded.stream, &frame),
+                Some(session) => io::Write::write(&mut session.writer(), &frame)
+                    .and_then(|_| session.write_tls(&mut upgraded.stream)),
+            };
             return;
         }
         sleep(pause).await;

@@ -14,6 +14,9 @@ use super::syscall;
 /// Bytes that are encrypted at most before the socket has taken what was encrypted before: one record's. So a peer that
 /// does not read costs that much beside its lanes.
 const RECORD: usize = 16 * 1024;
+/// Bytes that are read from the socket at most in one call: a peer may send records that have next to nothing in them, and
+/// each costs as much as a full one.
+const READ: usize = 128 * 1024;
 /// Pieces that go into one record at most.
 const SLICES: usize = 64;
 
@@ -23,6 +26,8 @@ pub(crate) struct Tls {
     /// The last byte that was encrypted is still given again: the socket had not taken it. As long as it is given, its
     /// frame is begun for whoever writes, and whoever writes waits for the socket.
     owed: bool,
+    /// The peer has ended its side, or what it sent is no TLS: nothing follows what was decrypted.
+    over: bool,
 }
 
 impl Tls {
@@ -33,35 +38,43 @@ impl Tls {
         Tls {
             session,
             owed: false,
+            over: false,
         }
     }
 
-    /// Reads until `input` is full or the socket empty.
+    /// Reads until `input` is full, the socket empty, or enough is read.
     pub(super) fn read(
         &mut self,
         stream: &TcpStream,
         input: &mut [u8],
         stats: &mut IoStats,
     ) -> Read {
-        let mut filled = 0;
+        let (mut filled, mut taken) = (0, 0);
         let mut empty = false;
-        let end = loop {
+        loop {
             let room = input.get_mut(filled..).unwrap_or_default();
             match self.session.reader().read(room) {
-                Ok(0) => break true,
+                Ok(0) => self.over = true,
                 Ok(read) => {
                     filled += read;
                     if filled == input.len() {
-                        break false;
+                        return Read::Bytes(filled);
                     }
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // The connection ended without a word.
-                Err(_) => break true,
+                Err(_) => self.over = true,
             }
-            if empty {
-                break false;
+            if self.over {
+                // What came before the end is read first.
+                return match filled {
+                    0 => Read::End,
+                    _ => Read::Part(filled),
+                };
+            }
+            if empty || taken >= READ {
+                break;
             }
             let mut incoming = Incoming {
                 stream,
@@ -69,21 +82,25 @@ impl Tls {
                 empty: false,
             };
             match self.session.read_tls(&mut incoming) {
-                Ok(_) => empty = incoming.empty,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
-                Err(_) => break true,
+                Ok(read) => {
+                    taken += read;
+                    empty = incoming.empty;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => empty = true,
+                Err(_) => self.over = true,
+            }
+            if empty && taken == 0 {
+                break;
             }
             let broken = self.session.process_new_packets().is_err();
             // An alert, or an answer to new keys.
-            if self.session.wants_write() && self.send(stream, stats).is_none() || broken {
-                break true;
-            }
-        };
-        match filled {
-            // What came before the end is read first.
-            0 if end => Read::End,
-            0 => Read::Nothing,
-            _ => Read::Bytes(filled),
+            let deaf = self.session.wants_write() && self.send(stream, stats).is_none();
+            self.over |= broken || deaf;
+        }
+        match (filled, empty) {
+            (0, true) => Read::Nothing,
+            (_, true) => Read::Bytes(filled),
+            (_, false) => Read::Part(filled),
         }
     }
 
