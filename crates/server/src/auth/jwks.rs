@@ -40,15 +40,27 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// Reads a key set that anybody can fetch: secrets have no place there, and one that is there is passed over.
+/// Reads a key set that anybody can fetch, and that is not ours: of its keys it takes those that can be used here and are
+/// for one of these algorithms, `most` of them at most. Secrets have no place there, and are passed over.
 ///
 /// # Errors
-/// As for [`read`].
-pub(super) fn read_public(text: &[u8]) -> Result<Vec<Key>, String> {
-    let mut keys = read(text)?;
-    keys.retain(|key| key.algorithm != Algorithm::Hs256);
+/// There are none, or it is no key set.
+pub(super) fn read_public(
+    text: &[u8],
+    allowed: &[Algorithm],
+    most: usize,
+) -> Result<Vec<Key>, String> {
+    let set: Set = serde_json::from_slice(text)
+        .map_err(|error| format!("is not a JWKS (line {}): {{\"keys\": [...]}}", error.line()))?;
+    let keys = set.keys.into_iter().filter_map(|value| {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let key = usable(jwk).ok()??;
+        let good = key.algorithm != Algorithm::Hs256 && allowed.contains(&key.algorithm);
+        good.then_some(key)
+    });
+    let keys: Vec<_> = keys.take(most).collect();
     if keys.is_empty() {
-        return Err("has no public key for RS256, ES256 or EdDSA in it".to_owned());
+        return Err("has no public key in it that can be used here".to_owned());
     }
     Ok(keys)
 }

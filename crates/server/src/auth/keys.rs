@@ -39,7 +39,9 @@ impl Keys {
             let path = &settings.jwks_path;
             let wrong = |wrong: String| KeyProblem::new(JWKS, format!("{JWKS} = {path:?} {wrong}"));
             if settings.fetches() {
-                let set = fetched.map(jwks::read_public).transpose();
+                let most = MOST_KEYS.saturating_sub(keys.len());
+                let read = |text| jwks::read_public(text, &settings.algorithms, most);
+                let set = fetched.map(read).transpose();
                 keys.extend(set.map_err(wrong)?.unwrap_or_default());
             } else {
                 let text = read(path).map_err(wrong)?;

@@ -17,10 +17,11 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use jsonwebtoken::errors::ErrorKind;
@@ -40,6 +41,9 @@ pub(crate) use remote::{check_jwks_path, follow};
 pub use settings::{Algorithm, Anonymous, AuthSettings, Secret};
 pub use sign::{NewToken, Signer};
 
+/// Unknown keys that are remembered at most: anybody can name some.
+const MOST_UNKNOWN: usize = 64;
+
 /// What tokens are checked with. Shared by all threads.
 ///
 /// [`Authority::verify`] computes and waits for nothing. Measured in a release build on one core of the benchmarks'
@@ -48,9 +52,11 @@ pub use sign::{NewToken, Signer};
 pub(crate) struct Authority {
     /// Replaced as a whole when a file of keys has changed; locked for as long as it takes to copy the pointer.
     keys: RwLock<Arc<Keys>>,
-    /// The newest key set that was fetched.
-    fetched: Mutex<Option<Bytes>>,
-    /// A token named a key that nobody knows: the set may have a newer one.
+    /// The newest key set that was fetched, and when it was asked for.
+    fetched: Mutex<Option<(Instant, Bytes)>>,
+    /// Keys that tokens have named and that nobody knew, with the time when that was seen first.
+    unknown: Mutex<VecDeque<(Option<String>, Instant)>>,
+    /// There is one more: the set may have it by now.
     unknown_key: Notify,
     settings: AuthSettings,
     limits: Limits,
@@ -72,6 +78,7 @@ impl Authority {
         Ok(Some(Arc::new(Authority {
             keys: RwLock::new(Arc::new(keys)),
             fetched: Mutex::default(),
+            unknown: Mutex::default(),
             unknown_key: Notify::new(),
             settings: settings.clone(),
             limits: limits.clone(),
@@ -88,12 +95,36 @@ impl Authority {
             if !unknown || !self.settings.fetches() {
                 return TokenFault::Bad(sentence);
             }
-            if self.waits_for_keys() {
-                return TokenFault::NotYet;
+            let kid = header::read(token).ok().and_then(|header| header.kid);
+            if self.lacks(kid) {
+                return TokenFault::Bad(sentence);
             }
-            self.unknown_key.notify_one();
-            TokenFault::Bad(sentence)
+            TokenFault::NotYet
         })
+    }
+
+    /// Whether a set that was fetched since a key was first asked for does not have it. A provider may sign with a new key
+    /// at once: before that nobody is refused for good.
+    fn lacks(&self, kid: Option<String>) -> bool {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetched = fetched.as_ref().map(|(at, _)| *at);
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, since)) = unknown.iter_mut().find(|(it, _)| *it == kid) {
+            let lacks = |at: Instant| at > *since && at.elapsed() < remote::PACE;
+            if fetched.is_some_and(lacks) {
+                return true;
+            }
+            // The set may have it since.
+            *since = (*since).max(fetched.unwrap_or(*since));
+            self.unknown_key.notify_one();
+            return false;
+        }
+        if unknown.len() >= MOST_UNKNOWN {
+            unknown.pop_front();
+        }
+        unknown.push_back((kid, Instant::now()));
+        self.unknown_key.notify_one();
+        false
     }
 
     /// Whether a key set was never fetched yet.
@@ -102,20 +133,18 @@ impl Authority {
     }
 
     fn fetched(&self) -> Option<Bytes> {
-        self.fetched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.as_ref().map(|(_, text)| text.clone())
     }
 
-    /// Takes a key set that was fetched.
+    /// Takes a key set that was fetched, and asked for `at` this time.
     ///
     /// # Errors
     /// It is none. The one before stays.
-    fn take_fetched(&self, text: Bytes) -> Result<(), String> {
+    fn take_fetched(&self, at: Instant, text: Bytes) -> Result<(), String> {
         let keys =
             Keys::load(&self.settings, Some(&text)).map_err(|problem| problem.to_string())?;
-        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, text));
         self.replace(keys);
         Ok(())
     }

@@ -16,7 +16,7 @@ const LARGEST: usize = 256 * 1024;
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two requests at least: anybody can name keys that nobody has.
-const PACE: Duration = Duration::from_secs(10);
+pub(super) const PACE: Duration = Duration::from_secs(10);
 /// Before a request that follows one that failed, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -73,6 +73,7 @@ pub(crate) async fn follow(authority: Arc<Authority>, outgoing: Outgoing) {
 }
 
 async fn fetch(authority: &Authority, outgoing: &Outgoing) -> Result<(), String> {
+    let at = std::time::Instant::now();
     let request = Request::get(&authority.settings.jwks_path)
         .header("accept", "application/jwk-set+json, application/json")
         .body(Full::default())
@@ -81,7 +82,7 @@ async fn fetch(authority: &Authority, outgoing: &Outgoing) -> Result<(), String>
     if head.status != StatusCode::OK {
         return Err(format!("the answer is {}", head.status));
     }
-    authority.take_fetched(body)
+    authority.take_fetched(at, body)
 }
 
 #[cfg(test)]

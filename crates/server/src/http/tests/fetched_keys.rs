@@ -103,10 +103,10 @@ fn keys_are_fetched_kept_and_fetched_again() {
 
     provider.put(Some(json!([old.jwk("old")])));
     wait_until(|| server.get("/readyz").status == 200);
-    assert_eq!(
-        (status(&server, &old, "old"), status(&server, &new, "new")),
-        (101, 401)
-    );
+    assert_eq!(status(&server, &old, "old"), 101);
+    // A key that is not known may be in the set by now: nobody is refused for good before that was looked at.
+    assert_eq!(status(&server, &new, "new"), 503);
+    wait_until(|| status(&server, &new, "new") == 401);
     provider.put(Some(json!([old.jwk("old"), new.jwk("new")])));
     wait_until(|| status(&server, &new, "new") == 101);
     assert_eq!(status(&server, &old, "old"), 101);
@@ -160,5 +160,5 @@ fn a_public_set_has_no_secrets() {
     ));
     wait_until(|| status(&server, &pair, "a") == 101);
     let forged = crate::auth::testing::hs256(&super::tokens::ada());
-    assert_eq!(server.upgrade(&super::tokens::bearer(&forged)).status, 401);
+    wait_until(|| server.upgrade(&super::tokens::bearer(&forged)).status == 401);
 }
