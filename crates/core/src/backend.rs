@@ -130,6 +130,11 @@ impl Ask {
         size_of::<Ask>() + more
     }
 
+    /// Whether it is against somebody who may be flooding the room: what waits there does not keep it out.
+    pub(crate) fn moderates(&self) -> bool {
+        matches!(self, Ask::Kick { .. } | Ask::Ban { .. } | Ask::Lock { .. })
+    }
+
     /// Whether it may be done twice without anybody noticing: it is asked again where it may have been done.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {

@@ -472,9 +472,19 @@ fn a_batch_has_a_result_for_each_message() {
     let many = json!({ "messages": vec![chat("relay:1", 1); 1_001] }).to_string();
     let many = ask(&server, KEY, "POST", "/messages", &many);
     assert_eq!((many.status, many.code()), (400, "too_many"));
+    // A batch may be larger than the key's rate. Then the next request waits for all of it.
     let body = json!({ "messages": [chat("relay:1", 1), chat("relay:1", 2)] }).to_string();
+    let taken = ask(&server, SLOW, "POST", "/messages", &body);
+    assert_eq!(taken.status, 200, "{taken:?}");
     let over = ask(&server, SLOW, "POST", "/messages", &body);
     assert_eq!((over.status, over.code()), (429, "rate_limited"));
+    assert!(
+        over.body["retry_after_ms"].as_u64() > Some(1_000),
+        "{over:?}"
+    );
+    let header = "Idempotency-Key: a";
+    let for_all = ask_with(&server, KEY, "POST", "/messages", &[header], &body);
+    assert_eq!((for_all.status, for_all.code()), (400, "invalid_value"));
 }
 
 #[test]

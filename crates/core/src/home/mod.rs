@@ -175,7 +175,10 @@ impl<S: Store> Home<S> {
         if S::WAITS && !op.head.conn.shard.is_own() {
             room.claim_at_once();
         }
-        if matches!(op.request, OpKind::Backend(_)) && !room.takes_questions() {
+        if let OpKind::Backend(ask) = &op.request
+            && !ask.moderates()
+            && !room.takes_questions()
+        {
             return refuse_question(ctx, &op.head, too_many_waiting());
         }
         ctx.enqueue(&mut room.pending, op);
@@ -344,7 +347,7 @@ impl<S: Store> Home<S> {
             match ends && !unwritten {
                 true if !S::WAITS => self.close(now, id),
                 true if room.is_nobodys() => self.abandon(ctx, now, id),
-                true => self.release(id),
+                true => self.release(now, id),
                 false => {}
             }
             if S::WAITS {

@@ -25,6 +25,11 @@ use crate::wire::version::Version;
 pub(super) const KEPT: u64 = 24 * 3_600_000;
 
 impl Room {
+    /// Milliseconds for which its record is kept that nothing is written to: as long as its bans and its lock, at least.
+    pub(super) fn kept(&self, now: Now) -> u64 {
+        KEPT.max(self.rules_last(now))
+    }
+
     /// A member has changed, in what its record has of it.
     pub(super) fn touch(&mut self, player: PlayerNum) {
         if let Some(gate) = &mut self.gate {
@@ -78,6 +83,7 @@ impl Room {
         }
         let rules = self.gate.as_ref().filter(|gate| gate.rules_changed);
         let rules = rules.map(|_| self.rules_field());
+        let kept = self.kept(now);
         let Some(gate) = &mut self.gate else {
             return;
         };
@@ -133,7 +139,7 @@ impl Room {
                 events: events.finish().into(),
             }),
             first,
-            ends_after: KEPT,
+            ends_after: kept,
         };
         let stale_at = now.micros.saturating_add(micros(KEPT / 3));
         gate.append(ctx, Arc::new(append), self.offset, stale_at);

@@ -62,6 +62,17 @@ impl Room {
         self.rules.as_ref().map_or(u64::MAX, |rules| rules.look_at)
     }
 
+    /// Milliseconds until the last of them ends.
+    pub(super) fn rules_last(&self, now: Now) -> u64 {
+        let rules = self.rules.as_ref();
+        let last = rules.and_then(|rules| {
+            let bans = rules.bans.values().copied();
+            bans.chain([rules.locked_until]).max()
+        });
+        let left = last.map_or(0, |until| until.saturating_sub(now.unix_ms));
+        u64::try_from(left).unwrap_or(0)
+    }
+
     /// Ends bans and locks that are over.
     pub(super) fn end_rules(&mut self, now: Now) {
         if self.rules_end_at() > now.micros {
@@ -119,18 +130,21 @@ impl Room {
                 return Reply::Failed(Failure::new(ErrorCode::TooMany, sentence));
             }
             rules.bans.insert(user.into(), until);
-        } else {
+        } else if until == 0 {
             rules.bans.remove(user);
         }
         self.rules_have_changed(now);
-        match until > now.unix_ms {
-            true => Reply::Done(self.put_out(ctx, logs, now, user, &banned_fault())),
-            false => Reply::Done(0),
+        match until {
+            0 => Reply::Done(0),
+            // One that comes when its time is over lifts no other one.
+            _ => Reply::Done(self.put_out(ctx, logs, now, user, &banned_fault())),
         }
     }
 
     pub(super) fn lock(&mut self, now: Now, until: i64) -> Reply {
-        self.rules.get_or_insert_default().locked_until = until;
+        if until == 0 || until > now.unix_ms {
+            self.rules.get_or_insert_default().locked_until = until;
+        }
         self.rules_have_changed(now);
         Reply::Done(0)
     }

@@ -316,13 +316,13 @@ impl<S: Store> Home<S> {
     }
 
     /// A room is given up: it is empty, or the node ends.
-    pub(super) fn release(&mut self, id: HomeRoomId) {
+    pub(super) fn release(&mut self, now: Now, id: HomeRoomId) {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
         let age = room.entry.kind.retention.age;
         let ends_after = match self.logs.is_bare(room.log) {
-            _ if !room.members.is_empty() || room.has_rules() => KEPT,
+            _ if !room.members.is_empty() || room.has_rules() => room.kept(now),
             true => 0,
             false if age == 0 => KEPT,
             false => age,

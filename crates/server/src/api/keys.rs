@@ -36,26 +36,33 @@ impl Holder {
         self.rights.contains(&right)
     }
 
-    /// Takes so many requests off what the key may do now.
+    /// Takes a request off what the key may do now.
     ///
     /// # Errors
-    /// Seconds until that many are there.
-    pub(super) fn take(&self, count: u32) -> Result<(), f64> {
+    /// Seconds until there is one.
+    pub(super) fn take(&self) -> Result<(), f64> {
         if self.rate == 0 {
             return Ok(());
         }
         let rate = f64::from(self.rate);
-        // A batch that is larger than the key's rate waits for all of it, and no longer.
-        let wanted = f64::from(count).min(rate);
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let grown = now.duration_since(tokens.at).as_secs_f64() * rate;
         (tokens.left, tokens.at) = ((tokens.left + grown).min(rate), now);
-        if tokens.left < wanted {
-            return Err((wanted - tokens.left) / rate);
+        if tokens.left < 1.0 {
+            return Err((1.0 - tokens.left) / rate);
         }
-        tokens.left -= wanted;
+        tokens.left -= 1.0;
         Ok(())
+    }
+
+    /// A request that was taken counts for so many more: those that follow wait for them. So a batch may be larger than
+    /// what the key may do in a second.
+    pub(super) fn owe(&self, more: u32) {
+        if self.rate > 0 {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.left -= f64::from(more);
+        }
     }
 }
 
@@ -242,11 +249,13 @@ mod tests {
         let text = "1".repeat(32);
         let keys = load(&[key("one", &text)]).unwrap();
         let holder = keys.holder(&text).unwrap();
-        assert!(holder.take(1).is_ok() && holder.take(1).is_ok());
-        let wait = holder.take(1).unwrap_err();
+        assert!(holder.take().is_ok() && holder.take().is_ok());
+        let wait = holder.take().unwrap_err();
         assert!(wait > 0.0 && wait <= 0.5, "{wait}");
-        let wait = holder.take(1_000).unwrap_err();
-        assert!(wait <= 1.0, "{wait}");
+        // What a batch owes is waited for by those who come next.
+        holder.owe(10);
+        let wait = holder.take().unwrap_err();
+        assert!(wait > 4.9 && wait <= 5.5, "{wait}");
     }
 
     #[test]

@@ -96,18 +96,22 @@ impl Api {
             Err(answer) => return *answer,
         };
         let holder = self.holder(&request.headers);
+        let mut asked = Bytes::new();
         let outcome = match &holder {
             Ok(holder) => {
                 let call = self.call(route, arguments, Arc::clone(holder), &request, body);
                 match call.await {
-                    Ok(call) => (route.handle)(call).await,
+                    Ok(call) => {
+                        asked = call.body.clone();
+                        (route.handle)(call).await
+                    }
                     Err(problem) => Err(problem),
                 }
             }
             Err(problem) => Err(problem.clone()),
         };
-        let name = holder.as_ref().map_or("", |holder| &holder.name);
-        self.note(route, name, path, &outcome);
+        let name = holder.as_ref().ok().map(|holder| &*holder.name);
+        self.note(route, name, (path, &asked), &outcome);
         outcome.unwrap_or_else(|problem| refusal(&problem))
     }
 
@@ -173,7 +177,7 @@ impl Api {
             );
             return Err(Problem::of(ErrorCode::Forbidden, detail));
         }
-        take_rate(&holder, 1)?;
+        take_rate(&holder)?;
         let query = query_of(request.uri.query().unwrap_or_default())?;
         let unknown = query
             .keys()
@@ -182,7 +186,12 @@ impl Api {
             let detail = format!("this path takes no `{unknown}` in its query");
             return Err(Problem::of(ErrorCode::InvalidValue, detail));
         }
-        let once = header(&request.headers, "idempotency-key")?.filter(|_| route.once);
+        let once = header(&request.headers, "idempotency-key")?;
+        if once.is_some() && route.body == Some("Batch") {
+            let detail = "give each message an `idempotency_key` of its own in place of the header";
+            return Err(Problem::of(ErrorCode::InvalidValue, detail));
+        }
+        let once = once.filter(|_| route.once);
         let body = match route.body {
             Some(_) => self.body(body).await?,
             None => Bytes::new(),
@@ -223,18 +232,27 @@ impl Api {
         }
     }
 
-    fn note(&self, route: &Route, holder: &str, path: &str, outcome: &Result<Answer, Problem>) {
+    /// Counts a request. Who has no key writes nothing into the audit log.
+    fn note(
+        &self,
+        route: &Route,
+        holder: Option<&str>,
+        (path, body): (&str, &[u8]),
+        outcome: &Result<Answer, Problem>,
+    ) {
         let (status, code) = match outcome {
             Ok(answer) => (answer.status(), ""),
             Err(problem) => (problem.status, problem.code),
         };
         self.stats.count(route.name, status);
-        if route.audited {
+        if let Some(holder) = holder.filter(|_| route.audited) {
+            let body = body.get(..MOST_AUDITED).unwrap_or(body);
             tracing::info!(
                 target: "roomcast::audit",
                 key = holder,
                 action = route.name,
-                path,
+                path = path.get(..MOST_AUDITED).unwrap_or(path),
+                body = %String::from_utf8_lossy(body),
                 status = status.as_u16(),
                 code,
                 "asked by the API"
@@ -249,9 +267,12 @@ impl fmt::Debug for Api {
     }
 }
 
-/// Takes more off what a key may do now.
-fn take_rate(holder: &Holder, count: u32) -> Result<(), Problem> {
-    holder.take(count).map_err(|seconds| Problem {
+/// Bytes of a path and of a body in the audit log.
+const MOST_AUDITED: usize = 512;
+
+/// Takes a request off what a key may do now.
+fn take_rate(holder: &Holder) -> Result<(), Problem> {
+    holder.take().map_err(|seconds| Problem {
         retry_after_ms: (seconds * 1_000.0).ceil().max(1.0) as u64,
         ..Problem::of(
             ErrorCode::RateLimited,

@@ -90,8 +90,17 @@ pub(super) fn ok(body: &Value) -> Answer {
     with_body(StatusCode::OK, body, JSON)
 }
 
+/// 200 with this JSON.
+pub(super) fn ok_text(json: String) -> Answer {
+    with_text(StatusCode::OK, json, JSON)
+}
+
 fn with_body(status: StatusCode, body: &Value, content_type: HeaderValue) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+    with_text(status, body.to_string(), content_type)
+}
+
+fn with_text(status: StatusCode, body: String, content_type: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

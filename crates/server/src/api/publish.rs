@@ -51,7 +51,7 @@ pub(super) async fn to_many(call: Call) -> Result<Answer, Problem> {
     }
     // The request counted as one.
     let more = u32::try_from(count).unwrap_or(u32::MAX).saturating_sub(1);
-    super::take_rate(&call.holder, more)?;
+    call.holder.owe(more);
     let (api, holder) = (&call.api, &*call.holder.name);
     // All are on their way before the first answer is waited for.
     let sent: Vec<_> = batch

@@ -1,11 +1,16 @@
 //! What is there: rooms, members, logs, sessions.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use roomcast_core::backend::{Ask, Query, Question, Reply, RoomsQuery};
 use roomcast_protocol::{ErrorCode, HistoryRequest};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::call::Call;
-use super::problem::{Answer, Problem, ok};
+use super::problem::{Answer, Problem, ok, ok_text};
 
 /// Rooms in a page.
 const ROOMS: u32 = 100;
@@ -68,19 +73,28 @@ async fn page(call: &Call, ask: Ask) -> Result<Answer, Problem> {
     let Reply::Message(message) = call.api.ask(room, ask).await? else {
         return Err(unanswered());
     };
-    let mut message: Value = serde_json::from_slice(&message).unwrap_or_default();
-    let mut page = message["payload"].take();
-    if !page.is_object() {
+    let Some(page) = shown(&message, room) else {
         return Err(unanswered());
-    }
+    };
+    Ok(ok_text(page))
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    payload: BTreeMap<Cow<'a, str>, Cow<'a, RawValue>>,
+}
+
+/// What clients have written in it passes as it is: some of their numbers and texts are good JSON, and no value of ours.
+fn shown(message: &[u8], room: &str) -> Option<String> {
+    let Told { payload: mut page } = serde_json::from_slice(message).ok()?;
     // Clients are told 0 where nothing follows.
-    if page["next"] == 0
-        && let Some(fields) = page.as_object_mut()
-    {
-        fields.remove("next");
+    if page.get("next").is_some_and(|next| next.get() == "0") {
+        page.remove("next");
     }
-    page["room_id"] = room.into();
-    Ok(ok(&page))
+    let room = serde_json::value::to_raw_value(room).ok()?;
+    page.insert("room_id".into(), Cow::Owned(room));
+    serde_json::to_string(&page).ok()
 }
 
 pub(super) async fn sessions(call: Call) -> Result<Answer, Problem> {
@@ -101,4 +115,31 @@ pub(super) async fn sessions(call: Call) -> Result<Answer, Problem> {
 
 pub(super) fn unanswered() -> Problem {
     Problem::unavailable("this was not answered")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn what_clients_wrote_passes_untouched() {
+        for raw in [
+            "1e400",
+            r#""\\ud800""#.replace("\\\\", "\\").as_str(),
+            "123456789012345678901234567890",
+            r#"{"a":1,"a":2}"#,
+            &format!("{}{}", "[".repeat(500), "]".repeat(500)),
+        ] {
+            let message = format!(
+                r#"{{"type":"history","payload":{{"events":[{{"payload":{raw}}}],"next":0}},"timestamp":1}}"#
+            );
+            let page = shown(message.as_bytes(), "chat:1").unwrap();
+            let expected = format!(r#"{{"events":[{{"payload":{raw}}}],"room_id":"chat:1"}}"#);
+            assert_eq!(page, expected);
+        }
+        let more = br#"{"payload":{"members":[],"next":7}}"#;
+        let expected = r#"{"members":[],"next":7,"room_id":"a\"b"}"#;
+        assert_eq!(shown(more, "a\"b").unwrap(), expected);
+        assert_eq!(shown(b"{}", "a"), None);
+    }
 }

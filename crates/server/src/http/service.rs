@@ -404,10 +404,11 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
             None => Answering::Ready(ready(Ok(self.answer(&parts)))),
             Some(Err(answer)) => Answering::Ready(ready(Ok(answer))),
             Some(Ok(api)) => {
-                let is_old = self.state.borrow().began.elapsed() > API_LIFETIME;
+                let ends = self.site.not_ready().is_some()
+                    || self.state.borrow().began.elapsed() > API_LIFETIME;
                 Answering::Api(Box::pin(async move {
                     let answer = api.answer(parts, body).await;
-                    match is_old {
+                    match ends {
                         true => with_header(answer, CONNECTION, CLOSE),
                         false => answer,
                     }
