@@ -153,7 +153,10 @@ impl<S: Store> Edge<S> {
         let at = self.come_back_at.max(now.micros);
         let pace = u64::from(ctx.settings.come_back_pace);
         self.come_back_at = at + 1_000_000_u64.checked_div(pace).unwrap_or(0);
-        let frame = ctx.reconnect(encoding, now, (at - now.micros) / 1_000);
+        // Its seat waits for the grace alone.
+        let latest = ctx.settings.session_grace / 2;
+        let delay = ((at - now.micros) / 1_000).min(latest);
+        let frame = ctx.reconnect(encoding, now, delay);
         self.close_with_last(ctx, now, id, CloseCode::Reconnect, Some(frame));
     }
 
