@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::time::Now;
 
 impl<S: Store> Edge<S> {
-    /// Sends a direct message that is nobody's. What becomes of it is told with the question's number.
+    /// Sends a direct message of a service, which is no client. What becomes of it is told with the question's number.
     pub(crate) fn direct_of_backend<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -86,7 +86,6 @@ impl<S: Store> Edge<S> {
 
     /// The sessions of a user that are here. It looks at each session.
     pub(crate) fn sessions_of(&mut self, user: &str) -> Vec<SessionLine> {
-        let rooms = &self.rooms;
         let line = |client: ClientId, session: &Session, connected: bool| {
             let rooms = session.memberships.iter();
             let rooms = rooms.filter_map(|it| Some(Box::from(&*self.rooms.get(it.room)?.name)));
@@ -96,7 +95,6 @@ impl<S: Store> Edge<S> {
                 rooms: rooms.collect(),
             }
         };
-        let _ = rooms;
         let conns = self.conns.rows().filter(|conn| conn.is_served());
         let live = conns.filter(|conn| is_of(user, conn.pooled.client_id, &conn.session));
         let live = live.map(|conn| line(conn.pooled.client_id, &conn.session, true));

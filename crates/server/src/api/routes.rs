@@ -49,8 +49,8 @@ pub(super) static ROUTES: &[Route] = &[
         right: Right::Publish,
         summary: "Publish to a room",
         about: "The body is a message as a client sends it in JSON: a `chat` or an `event`. Everybody in the room gets \
-                it, from nobody: it has no `from_client_id`. A room that is not there is opened, and its log keeps the \
-                message. The answer comes when the message is kept, and says where it is in the room's log.",
+                it, with the name of the key in `from_service` and without a `from_client_id`. A room that is not there \
+                is opened, and its log keeps the message. The answer comes when the message is kept, and says where it is in the room's log.",
         body: Some("Message"),
         once: true,
         query: &[],

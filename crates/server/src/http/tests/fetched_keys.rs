@@ -79,17 +79,23 @@ fn status(server: &Server, pair: &Pair, kid: &str) -> u16 {
     server.upgrade(&super::tokens::bearer(&token)).status
 }
 
+/// A server that fetches keys from one provider, and trusts the certificate of another.
+fn fetching(from: &Provider, trusted: &Provider) -> Server {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, &trusted.certificate).unwrap();
+    // The file is read when the server starts.
+    Server::start(|config| {
+        config.auth.jwks_path = format!("https://localhost:{}/jwks.json", from.address.port());
+        config.auth.jwks_ca_path = ca.display().to_string();
+        config.auth.jwks_refresh = Duration::from_millis(20);
+    })
+}
+
 #[test]
 fn keys_are_fetched_kept_and_fetched_again() {
     let provider = Provider::start();
-    let directory = tempfile::tempdir().unwrap();
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, &provider.certificate).unwrap();
-    let server = Server::start(|config| {
-        config.auth.jwks_path = format!("https://localhost:{}/jwks.json", provider.address.port());
-        config.auth.jwks_ca_path = ca.display().to_string();
-        config.auth.jwks_refresh = Duration::from_millis(20);
-    });
+    let server = fetching(&provider, &provider);
     let (old, new) = (Pair::new(Algorithm::Es256), Pair::new(Algorithm::EdDsa));
     // The provider is not up yet: nobody is refused for good.
     assert_eq!(status(&server, &old, "old"), 503);
@@ -124,20 +130,11 @@ fn keys_are_fetched_kept_and_fetched_again() {
 #[test]
 fn a_provider_whose_certificate_is_not_trusted_gives_no_keys() {
     let (provider, other) = (Provider::start(), Provider::start());
-    let directory = tempfile::tempdir().unwrap();
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, &other.certificate).unwrap();
     let pair = Pair::new(Algorithm::Es256);
     for it in [&provider, &other] {
         it.put(Some(json!([pair.jwk("a")])));
     }
-    let start = |from: &Provider| {
-        Server::start(|config| {
-            config.auth.jwks_path = format!("https://localhost:{}/jwks.json", from.address.port());
-            config.auth.jwks_ca_path = ca.display().to_string();
-        })
-    };
-    let (stranger, trusted) = (start(&provider), start(&other));
+    let (stranger, trusted) = (fetching(&provider, &other), fetching(&other, &other));
     wait_until(|| status(&trusted, &pair, "a") == 101);
     assert_eq!(status(&stranger, &pair, "a"), 503);
 }
@@ -145,14 +142,7 @@ fn a_provider_whose_certificate_is_not_trusted_gives_no_keys() {
 #[test]
 fn a_public_set_has_no_secrets() {
     let provider = Provider::start();
-    let directory = tempfile::tempdir().unwrap();
-    let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, &provider.certificate).unwrap();
-    let server = Server::start(|config| {
-        config.auth.jwks_path = format!("https://localhost:{}/jwks.json", provider.address.port());
-        config.auth.jwks_ca_path = ca.display().to_string();
-        config.auth.jwks_refresh = Duration::from_millis(20);
-    });
+    let server = fetching(&provider, &provider);
     let k = "YSBzZWNyZXQgZm9yIHRlc3RzLCB3aXRoIGVub3VnaCBieXRlcyBpbiBpdA";
     let pair = Pair::new(Algorithm::Es256);
     provider.put(Some(
