@@ -255,6 +255,7 @@ too.
 - **Times** are a number with a unit: `ms`, `s`, `m`, `h` or `d`, for some keys also `us`: `\"100ms\"`, `\"30s\"`. Only 0
   needs no unit.
 - **0** switches a limit off, where the table says so.
+- **Files** are looked for from the folder in which the server is started, not from that of the configuration file.
 - **In variables and flags** write values without quotes, and separate the items of a list by commas:
   `ROOMCAST_SERVER_ORIGINS=https://a.example,https://b.example`. An empty variable counts as not set.
 - **From a file**: `ROOMCAST_SECTION_KEY_FILE` names a file that holds the value. Container platforms hand over secrets in

@@ -1,0 +1,44 @@
+/** The place of an event in the chat: offsets rise within an epoch. */
+export interface Position {
+  epoch: string;
+  offset: number;
+}
+
+export interface Notification {
+  id: string;
+  text: string;
+  at: number;
+  seen?: boolean;
+}
+
+export interface Order {
+  id: string;
+  item: string;
+  by: string;
+  name: string;
+  at: number;
+  shippedAt: number | null;
+}
+
+/** What the backend says of the user who is logged in. */
+export interface Me {
+  user: { id: string; name: string; role: "customer" | "staff" };
+  ban: { until: number; reason: string } | null;
+  /** How far the user has read the chat: the place of a line, and its time. */
+  read: (Position & { at: number }) | null;
+  /** Where Roomcast is. */
+  roomcast: string;
+  items: string[];
+  orders: Order[];
+  notifications: Notification[];
+}
+
+/** What is said over Roomcast, by the kind of room. */
+export type App = {
+  chat: {
+    events: { message: { id: string; text: string } };
+    presence: { typing?: boolean };
+  };
+  staff: { events: { order: Order } };
+  $direct: { events: { notification: Notification } };
+};
