@@ -3,12 +3,19 @@
 //! A backend has no connection and no session, and is in no room. What it asks takes the way of all operations, and what
 //! it is answered waits at the room's gate like all that a room says: so *published* means that it is kept.
 
+mod looking;
+
 use std::borrow::Cow;
 
 use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind};
 
 use crate::id::ClientId;
 use crate::log::Epoch;
+
+pub(crate) use looking::greatest;
+pub use looking::{
+    ConnectionLine, ConnectionsQuery, MOST_LINES, NodeLine, TopLine, TopOrder, TopQuery, Whose,
+};
 
 /// What a backend asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,12 @@ pub enum Query {
         /// Why, as the close frame says it: at most [`LONGEST_REASON`] bytes.
         reason: Box<str>,
     },
+    /// The nodes.
+    Nodes,
+    /// The rooms with the most of something.
+    Top(TopQuery),
+    /// Connections, those that lag most first.
+    Connections(ConnectionsQuery),
     /// Something that this version does not know.
     Newer,
 }
@@ -97,6 +110,14 @@ pub enum Ask {
     },
     /// The room's log forgets its events, and goes on counting.
     Clear,
+    /// What the room has told its members lately: it is listened to from now on, for a few seconds after the last time. The
+    /// answer is a [`Reply::Message`] with `tap`, `next`, `missed` and `messages`.
+    Tail {
+        /// `tap` of the answer before; 0: there is none.
+        tap: u64,
+        /// `next` of the answer before.
+        after: u64,
+    },
     /// Something that this version does not know. It is answered with [`ErrorCode::NotSupported`].
     Newer,
 }
@@ -191,6 +212,12 @@ pub enum Reply {
     Sessions(Vec<SessionLine>),
     /// So many sessions ended.
     Disconnected(u32),
+    /// The nodes, by their names.
+    Nodes(Vec<NodeLine>),
+    /// Rooms, those with the most first.
+    Top(Vec<TopLine>),
+    /// Connections, those that lag most first.
+    Connections(Vec<ConnectionLine>),
     /// It is done, and has put so many sessions out of the room.
     Done(u32),
     /// It was not done, or it is not known whether it was.
@@ -207,6 +234,9 @@ impl Reply {
             | Reply::Rooms { .. }
             | Reply::Sessions(_)
             | Reply::Disconnected(_)
+            | Reply::Nodes(_)
+            | Reply::Top(_)
+            | Reply::Connections(_)
             | Reply::Done(_) => 0,
             Reply::Failed(failure) => failure.sentence.len(),
         };
@@ -240,6 +270,9 @@ pub(crate) enum Found {
     Rooms(Vec<RoomLine>),
     Sessions(Vec<SessionLine>),
     Ended(u32),
+    Node(Box<NodeLine>),
+    Top(Vec<TopLine>),
+    Connections(Vec<ConnectionLine>),
     /// It does not know the question.
     Unknown,
 }

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use roomcast_protocol::ErrorCode;
 
 use crate::address::{NodeNumber, ShardAddress};
-use crate::backend::{Ask, Busy, Failure, Found, Query, Question, Recipient, Reply, RoomLine};
+use crate::backend::{
+    Ask, Busy, Failure, Found, NodeLine, Query, Question, Recipient, Reply, RoomLine, TopLine,
+    TopOrder, greatest,
+};
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::host::{Encoding, Host};
@@ -442,9 +445,60 @@ fn together(query: &Query, found: Vec<Found>) -> Reply {
                 })
                 .sum(),
         ),
+        Query::Nodes => {
+            let lines = found.into_iter().filter_map(|found| match found {
+                Found::Node(line) => Some(*line),
+                _ => None,
+            });
+            let mut nodes: BTreeMap<Box<str>, NodeLine> = BTreeMap::new();
+            for line in lines {
+                match nodes.get_mut(&line.node) {
+                    Some(node) => node.add(line),
+                    None => drop(nodes.insert(line.node.clone(), line)),
+                }
+            }
+            Reply::Nodes(nodes.into_values().collect())
+        }
+        Query::Top(query) => {
+            let mut rooms: BTreeMap<Box<str>, TopLine> = BTreeMap::new();
+            for found in found {
+                if let Found::Top(lines) = found {
+                    lines.into_iter().for_each(|line| add_top(&mut rooms, line));
+                }
+            }
+            let limit = query.limit as usize;
+            Reply::Top(match query.order {
+                TopOrder::Busiest => greatest(rooms.into_values(), limit, |it| it.rate),
+                TopOrder::Biggest => greatest(rooms.into_values(), limit, |it| it.members),
+                TopOrder::Slowest => {
+                    greatest(rooms.into_values(), limit, |it| (it.lagging, it.pending))
+                }
+            })
+        }
+        Query::Connections(query) => {
+            let lines = found.into_iter().filter_map(|found| match found {
+                Found::Connections(lines) => Some(lines),
+                _ => None,
+            });
+            let limit = query.limit as usize;
+            Reply::Connections(greatest(lines.flatten(), limit, |it| it.lag()))
+        }
         Query::Newer => {
             let sentence = "this version does not know what was asked";
             Reply::Failed(Failure::new(ErrorCode::NotSupported, sentence))
         }
     }
+}
+
+/// Of the slowest ones each shard has a part of the connections; others have one home.
+fn add_top(rooms: &mut BTreeMap<Box<str>, TopLine>, line: TopLine) {
+    let room = rooms.entry(line.room.clone()).or_default();
+    room.room = line.room;
+    if line.lagging == 0 {
+        (room.members, room.rate) = (line.members, line.rate);
+        return;
+    }
+    room.members += line.members;
+    room.lagging += line.lagging;
+    room.pending += line.pending;
 }

@@ -5,13 +5,15 @@
 //! ([`Shard::run_rooms`]), write to each connection that has something ([`Shard::next_dirty`],
 //! [`Shard::gather`], [`Shard::written`]), send the outboxes, and sleep until [`Shard::next_wake`].
 
+mod looking;
+
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
-use crate::backend::{Busy, Found, Query, Question, Reply};
+use crate::backend::{Busy, Found, Query, Question, Reply, TopOrder};
 use crate::batcher::BatcherLimits;
 use crate::context::{Context, ForNode};
 use crate::desk::{Desk, QuestionId};
@@ -53,6 +55,8 @@ pub struct Shard<H, S> {
     edge: Edge<S>,
     home: Home<Sorted<S>>,
     desk: Desk,
+    /// What its node is called, where somebody looks at nodes.
+    pub(crate) node_name: Box<str>,
 }
 
 impl<H: Host, S: Store> Shard<H, S> {
@@ -76,6 +80,7 @@ impl<H: Host, S: Store> Shard<H, S> {
             edge,
             home: Home::new(log_memory, Sorted::new(store)),
             desk: Desk::default(),
+            node_name: Box::default(),
         }
     }
 
@@ -317,6 +322,15 @@ impl<H: Host, S: Store> Shard<H, S> {
             Query::Sessions(user) => Found::Sessions(self.edge.sessions_of(&user)),
             Query::Disconnect { user, reason } => {
                 Found::Ended(self.edge.disconnect(&mut self.ctx, now, &user, &reason))
+            }
+            Query::Nodes => Found::Node(Box::new(self.node_line(now, from))),
+            Query::Top(query) if query.order == TopOrder::Slowest => {
+                Found::Top(self.edge.slowest(&query))
+            }
+            Query::Top(query) => Found::Top(self.home.top(now, &query)),
+            Query::Connections(query) => {
+                let (names, node) = (&self.ctx.names, &self.node_name);
+                Found::Connections(self.edge.connections_of(names, node, now, &query))
             }
             Query::Newer => Found::Unknown,
         };

@@ -137,7 +137,7 @@ impl<S: Store> Edge<S> {
 }
 
 /// Whether a session is this user's. Without a token the user is the client.
-fn is_of(user: &str, client: ClientId, session: &Session) -> bool {
+pub(super) fn is_of(user: &str, client: ClientId, session: &Session) -> bool {
     match session.user_id() {
         "" => client.as_str() == user,
         id => id == user,

@@ -13,6 +13,7 @@ mod identity;
 mod inbox;
 mod keeper;
 mod lifecycle;
+mod looking;
 mod losing;
 mod mail;
 mod mailbox;

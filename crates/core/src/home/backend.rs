@@ -46,6 +46,7 @@ impl Room {
             Ask::Ban { user, until } => self.ban(ctx, logs, now, user, *until),
             Ask::Lock { until } => self.lock(now, *until),
             Ask::Clear => self.clear_log(logs),
+            Ask::Tail { tap, after } => self.tail(ctx, now, *tap, *after),
             Ask::Newer => Reply::Failed(not_known()),
         };
         answer(ctx, op, Some(reply));
@@ -79,6 +80,7 @@ impl Room {
         op: &OpHead,
         publication: &Publication,
     ) -> Reply {
+        self.load.note(now);
         let publish = publish_of(ctx, publication);
         let reply = self.publish_nobodys(ctx, logs, now, op, publication, &publish);
         ctx.recycle(publish.bytes);
@@ -117,7 +119,7 @@ impl Room {
             }
         };
         // With nobody to hear it there is nothing to encode, and no range of offsets to hand out.
-        if self.receivers.iter().any(|count| *count > 0) {
+        if self.output.is_tapped() || self.receivers.iter().any(|count| *count > 0) {
             let author = Author::Service(&publication.service);
             self.deliver(ctx, author, op.born, publish);
         }

@@ -32,6 +32,11 @@ impl<S: Store> Home<S> {
         }
     }
 
+    /// Whether the node is about to end.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain != Drain::No
+    }
+
     /// All rooms are given up, with those who are in them.
     pub(crate) fn give_up_rooms(&mut self) {
         self.drain = Drain::Rooms;

@@ -21,6 +21,7 @@ mod joined;
 mod leave;
 mod line;
 mod list;
+mod load;
 mod logic_calls;
 mod meet;
 mod moved;
@@ -40,6 +41,8 @@ mod state_parts;
 mod state_span;
 mod state_sync;
 mod store;
+mod tail;
+mod top;
 
 pub(crate) use refusals::refuse_withheld;
 
@@ -373,6 +376,7 @@ impl<S: Store> Home<S> {
                     room.end_orphans(ctx, &mut self.logs, now);
                 }
                 room.end_rules(now);
+                room.output.end_tap(now);
                 room.wake(ctx, now);
                 if S::WAITS {
                     room.speak(ctx, &self.logs, now);

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::address::ShardAddress;
 use crate::chunk::ChunkBuilder;
 use crate::context::Context;
+use crate::home::tail::Tap;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnRef, EdgeRoomId};
 use crate::letter::{Delivery, Encoded, Exclusion, ToEdge};
@@ -55,6 +56,8 @@ pub(crate) struct Output {
     largest: usize,
     /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
     handed: usize,
+    /// Somebody listens to the room.
+    pub(super) tap: Option<Box<Tap>>,
 }
 
 impl Output {
@@ -73,6 +76,9 @@ impl Output {
         message: &Outgoing<'_>,
         except: Option<(ConnRef, Encoding)>,
     ) {
+        if let Some(tap) = &mut self.tap {
+            tap.take(message);
+        }
         if except.is_some() && self.exclusions.capacity() == 0 {
             self.exclusions = ctx.spare_exclusions.take();
         }

@@ -193,6 +193,9 @@ impl Room {
             body,
             ..Outgoing::default()
         };
+        if self.receivers.iter().all(|count| *count == 0) && matches!(author, Author::Service(_)) {
+            return self.output.tell_tap(&message);
+        }
         let via = if logged { Via::Events } else { Via::State };
         let (receivers, compression) = (&self.receivers, &kind.compression);
         self.output

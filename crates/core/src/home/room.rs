@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::context::Context;
 use crate::home::acks::Acks;
 use crate::home::gate::{Gate, Phase};
+use crate::home::load::Load;
 use crate::home::logic_calls::LogicRules;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
@@ -80,6 +81,7 @@ pub(crate) struct Room {
     pub(super) failed: bool,
     /// Whom the application does not let in.
     pub(super) rules: Option<Box<Rules>>,
+    pub(super) load: Load,
 }
 
 impl Row for Room {
@@ -141,6 +143,7 @@ impl Room {
             timer_at: u64::MAX,
             failed,
             rules: None,
+            load: Load::default(),
         }
     }
 
@@ -164,6 +167,7 @@ impl Room {
         self.members.is_empty()
             && self.pending.is_empty()
             && !self.has_rules()
+            && !self.output.is_tapped()
             && self
                 .gate
                 .as_ref()
@@ -216,7 +220,10 @@ impl Room {
             PresenceMode::Count | PresenceMode::None => 0,
         };
         let fan_out = match &request {
-            OpKind::Publish(publish) => publish.bytes.len() as i64 * members,
+            OpKind::Publish(publish) => {
+                self.load.note(now);
+                publish.bytes.len() as i64 * members
+            }
             OpKind::Join(_) => LIST + heard,
             OpKind::Leave(_) | OpKind::Detach => heard,
             OpKind::Resume(_) => 2 * LIST + heard,
@@ -294,7 +301,7 @@ impl Room {
     pub(super) fn next_timer(&self) -> Option<u64> {
         let store = self.gate.as_ref().map_or(u64::MAX, |gate| gate.due_at());
         let at = self.wake_at.min(self.syncer.due_at()).min(store);
-        let at = at.min(self.rules_end_at());
+        let at = at.min(self.rules_end_at()).min(self.output.tapped_until());
         (at != u64::MAX).then_some(at)
     }
 

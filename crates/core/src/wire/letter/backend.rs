@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use roomcast_protocol::HistoryRequest;
 
 use crate::backend::{
-    Ask, Failure, Found, Publication, Published, Query, Reply, RoomLine, RoomsQuery, SessionLine,
+    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
+    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::id::ClientId;
 use crate::wire::bytes::{Reader, WireError, Writer};
@@ -22,6 +23,7 @@ mod ask {
     pub(super) const BAN: u8 = 5;
     pub(super) const LOCK: u8 = 6;
     pub(super) const CLEAR: u8 = 7;
+    pub(super) const TAIL: u8 = 20;
 }
 
 /// Never changed or used again.
@@ -39,7 +41,20 @@ mod query {
     pub(super) const ROOMS: u8 = 1;
     pub(super) const SESSIONS: u8 = 2;
     pub(super) const DISCONNECT: u8 = 3;
+    pub(super) const NODES: u8 = 20;
+    pub(super) const TOP: u8 = 21;
+    pub(super) const CONNECTIONS: u8 = 22;
 }
+
+/// Never changed or used again.
+mod whose {
+    pub(super) const LAGGING: u8 = 0;
+    pub(super) const ROOM: u8 = 1;
+    pub(super) const USER: u8 = 2;
+}
+
+/// By their numbers, which are never changed.
+const ORDERS: [TopOrder; 3] = [TopOrder::Busiest, TopOrder::Biggest, TopOrder::Slowest];
 
 pub(super) fn write_ask(out: &mut Writer<'_>, ask: &Ask) {
     out.u8(match ask {
@@ -51,9 +66,14 @@ pub(super) fn write_ask(out: &mut Writer<'_>, ask: &Ask) {
         Ask::Ban { .. } => ask::BAN,
         Ask::Lock { .. } => ask::LOCK,
         Ask::Clear => ask::CLEAR,
+        Ask::Tail { .. } => ask::TAIL,
     });
     out.framed(|out| match ask {
         Ask::Newer | Ask::Clear => {}
+        Ask::Tail { tap, after } => {
+            out.varint(*tap);
+            out.varint(*after);
+        }
         Ask::Kick { user } => out.text(user),
         Ask::Ban { user, until } => {
             out.text(user);
@@ -89,6 +109,10 @@ pub(super) fn read_ask(bytes: &mut Reader<'_>) -> Result<Ask, WireError> {
             until: body.signed()?,
         }),
         ask::CLEAR => Ok(Ask::Clear),
+        ask::TAIL => Ok(Ask::Tail {
+            tap: body.varint()?,
+            after: body.varint()?,
+        }),
         ask::MEMBERS => Ok(Ask::Members {
             after: body.varint()?,
             limit: body.varint()?,
@@ -199,9 +223,32 @@ pub(super) fn write_query(out: &mut Writer<'_>, (number, query): &(u32, Query)) 
         Query::Rooms(_) => query::ROOMS,
         Query::Sessions(_) => query::SESSIONS,
         Query::Disconnect { .. } => query::DISCONNECT,
+        Query::Nodes => query::NODES,
+        Query::Top(_) => query::TOP,
+        Query::Connections(_) => query::CONNECTIONS,
     });
     out.framed(|out| match query {
-        Query::Newer => {}
+        Query::Newer | Query::Nodes => {}
+        Query::Top(top) => {
+            let at = ORDERS.iter().position(|it| *it == top.order);
+            out.size(at.unwrap_or(0));
+            out.text(&top.kind);
+            out.varint(top.limit);
+        }
+        Query::Connections(query) => {
+            match &query.whose {
+                Whose::Lagging => out.u8(whose::LAGGING),
+                Whose::Room(room) => {
+                    out.u8(whose::ROOM);
+                    out.text(room);
+                }
+                Whose::User(user) => {
+                    out.u8(whose::USER);
+                    out.text(user);
+                }
+            }
+            out.varint(query.limit);
+        }
         Query::Rooms(rooms) => {
             out.text(&rooms.kind);
             out.text(&rooms.prefix);
@@ -231,6 +278,25 @@ pub(super) fn read_query(bytes: &mut Reader<'_>) -> Result<(u32, Query), WireErr
             user: body.text()?.into(),
             reason: body.text()?.into(),
         },
+        query::NODES => Query::Nodes,
+        query::TOP => match ORDERS.get(body.varint::<u32>()? as usize) {
+            Some(order) => Query::Top(TopQuery {
+                order: *order,
+                kind: body.text()?.into(),
+                limit: body.varint()?,
+            }),
+            None => Query::Newer,
+        },
+        query::CONNECTIONS => {
+            let whose = match body.u8()? {
+                whose::LAGGING => Whose::Lagging,
+                whose::ROOM => Whose::Room(body.text()?.into()),
+                whose::USER => Whose::User(body.text()?.into()),
+                _ => return Ok((number, Query::Newer)),
+            };
+            let limit = body.varint()?;
+            Query::Connections(ConnectionsQuery { whose, limit })
+        }
         _ => Query::Newer,
     };
     Ok((number, query))
@@ -243,6 +309,9 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
         Found::Rooms(_) => query::ROOMS,
         Found::Sessions(_) => query::SESSIONS,
         Found::Ended(_) => query::DISCONNECT,
+        Found::Node(_) => query::NODES,
+        Found::Top(_) => query::TOP,
+        Found::Connections(_) => query::CONNECTIONS,
     });
     out.framed(|out| match found {
         Found::Unknown => {}
@@ -263,6 +332,21 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
             }
         }
         Found::Ended(count) => out.varint(*count),
+        Found::Node(line) => write_node(out, line),
+        Found::Top(lines) => {
+            out.size(lines.len());
+            for line in lines {
+                out.text(&line.room);
+                out.varint(line.members);
+                out.varint(line.rate);
+                out.varint(line.lagging);
+                out.varint(line.pending);
+            }
+        }
+        Found::Connections(lines) => {
+            out.size(lines.len());
+            lines.iter().for_each(|line| write_connection(out, line));
+        }
     });
 }
 
@@ -284,7 +368,79 @@ pub(super) fn read_found(bytes: &mut Reader<'_>) -> Result<(u32, Found), WireErr
             })
         })?),
         query::DISCONNECT => Found::Ended(body.varint()?),
+        query::NODES => Found::Node(Box::new(read_node(&mut body)?)),
+        query::TOP => Found::Top(body.list(5, |body| {
+            Ok(TopLine {
+                room: body.text()?.into(),
+                members: body.varint()?,
+                rate: body.varint()?,
+                lagging: body.varint()?,
+                pending: body.varint()?,
+            })
+        })?),
+        query::CONNECTIONS => {
+            Found::Connections(body.list(ClientId::LENGTH + 11, read_connection)?)
+        }
         _ => Found::Unknown,
     };
     Ok((number, found))
+}
+
+fn write_node(out: &mut Writer<'_>, line: &NodeLine) {
+    out.text(&line.node);
+    out.text(&line.version);
+    out.flags([line.own, line.draining, line.leased, line.settled]);
+    out.varint(line.shards);
+    out.size(line.counters.len());
+    for (name, value) in &line.counters {
+        out.text(name);
+        out.varint(*value);
+    }
+}
+
+fn read_node(bytes: &mut Reader<'_>) -> Result<NodeLine, WireError> {
+    let (node, version) = (bytes.text()?.into(), bytes.text()?.into());
+    let [own, draining, leased, settled] = bytes.flags()?;
+    Ok(NodeLine {
+        node,
+        own,
+        version,
+        draining,
+        leased,
+        settled,
+        shards: bytes.varint()?,
+        counters: bytes.list(2, |bytes| Ok((bytes.text()?.into(), bytes.varint()?)))?,
+    })
+}
+
+fn write_connection(out: &mut Writer<'_>, line: &ConnectionLine) {
+    out.text(&line.node);
+    out.client(line.client);
+    out.text(&line.user);
+    out.varint(line.player_num);
+    out.flags([line.connected, line.protobuf]);
+    line.pending.iter().for_each(|bytes| out.varint(*bytes));
+    out.varint(line.blocked);
+    out.varint(line.behind);
+    out.varint(line.idle);
+    out.varint(line.rooms);
+}
+
+fn read_connection(bytes: &mut Reader<'_>) -> Result<ConnectionLine, WireError> {
+    let node = bytes.text()?.into();
+    let (client, user, player_num) = (bytes.client()?, bytes.text()?.into(), bytes.varint()?);
+    let [connected, protobuf] = bytes.flags()?;
+    Ok(ConnectionLine {
+        node,
+        client,
+        user,
+        player_num,
+        connected,
+        protobuf,
+        pending: [bytes.varint()?, bytes.varint()?, bytes.varint()?],
+        blocked: bytes.varint()?,
+        behind: bytes.varint()?,
+        idle: bytes.varint()?,
+        rooms: bytes.varint()?,
+    })
 }

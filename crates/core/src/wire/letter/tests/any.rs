@@ -10,7 +10,8 @@ use super::examples::{HASH_KEY, NOW};
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
 use crate::backend::{
-    Ask, Failure, Found, Publication, Published, Query, Reply, RoomLine, RoomsQuery, SessionLine,
+    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
+    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
@@ -291,8 +292,12 @@ impl Draw {
     }
 
     fn ask(&mut self) -> Ask {
-        match self.u64() % 8 {
+        match self.u64() % 9 {
             0 => Ask::Newer,
+            8 => Ask::Tail {
+                tap: self.u64(),
+                after: self.u64(),
+            },
             4 => Ask::Kick {
                 user: self.text().into(),
             },
@@ -326,8 +331,26 @@ impl Draw {
     }
 
     fn query(&mut self) -> Query {
-        match self.u64() % 4 {
+        match self.u64() % 7 {
             0 => Query::Newer,
+            4 => Query::Nodes,
+            5 => Query::Top(TopQuery {
+                order: match self.u64() % 3 {
+                    0 => TopOrder::Busiest,
+                    1 => TopOrder::Biggest,
+                    _ => TopOrder::Slowest,
+                },
+                kind: self.text().into(),
+                limit: self.u32(),
+            }),
+            6 => Query::Connections(ConnectionsQuery {
+                whose: match self.u64() % 3 {
+                    0 => Whose::Lagging,
+                    1 => Whose::Room(self.text().into()),
+                    _ => Whose::User(self.text().into()),
+                },
+                limit: self.u32(),
+            }),
             1 => Query::Rooms(RoomsQuery {
                 kind: self.text().into(),
                 prefix: self.text().into(),
@@ -343,8 +366,17 @@ impl Draw {
     }
 
     fn found(&mut self) -> Found {
-        match self.u64() % 4 {
+        match self.u64() % 7 {
             0 => Found::Unknown,
+            4 => Found::Node(Box::new(self.node_line())),
+            5 => Found::Top(self.list(|draw| TopLine {
+                room: draw.text().into(),
+                members: draw.u32(),
+                rate: draw.u64(),
+                lagging: draw.u32(),
+                pending: draw.u64(),
+            })),
+            6 => Found::Connections(self.list(Draw::connection_line)),
             1 => Found::Rooms(self.list(|draw| RoomLine {
                 room: draw.text().into(),
                 members: draw.u32(),
@@ -355,6 +387,35 @@ impl Draw {
                 rooms: draw.list(|draw| draw.text().into()),
             })),
             _ => Found::Ended(self.u32()),
+        }
+    }
+
+    fn node_line(&mut self) -> NodeLine {
+        NodeLine {
+            node: self.text().into(),
+            own: self.bool(),
+            version: self.text().into(),
+            draining: self.bool(),
+            leased: self.bool(),
+            settled: self.bool(),
+            shards: self.u32(),
+            counters: self.list(|draw| (draw.text().into(), draw.u64())),
+        }
+    }
+
+    fn connection_line(&mut self) -> ConnectionLine {
+        ConnectionLine {
+            node: self.text().into(),
+            client: self.client(),
+            user: self.text().into(),
+            player_num: self.u32(),
+            connected: self.bool(),
+            protobuf: self.bool(),
+            pending: [self.u64(), self.u64(), self.u64()],
+            blocked: self.u64(),
+            behind: self.u64(),
+            idle: self.u64(),
+            rooms: self.u32(),
         }
     }
 

@@ -9,7 +9,8 @@ use roomcast_protocol::{
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
 use crate::backend::{
-    Ask, Failure, Found, Publication, Published, Query, Reply, RoomLine, RoomsQuery, SessionLine,
+    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
+    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
@@ -425,6 +426,45 @@ fn others() -> Vec<(&'static str, Letter)> {
         connected: true,
         rooms: vec!["chat:42".into()],
     };
+    let top = TopQuery {
+        order: TopOrder::Slowest,
+        kind: "chat".into(),
+        limit: 10,
+    };
+    let connections = ConnectionsQuery {
+        whose: Whose::Room("chat:42".into()),
+        limit: 10,
+    };
+    let top_line = TopLine {
+        room: "chat:42".into(),
+        members: 3,
+        rate: 1_500,
+        lagging: 1,
+        pending: 70_000,
+    };
+    let connection = ConnectionLine {
+        node: "00000000000000ab".into(),
+        client: client(1),
+        user: "user-1".into(),
+        player_num: 2,
+        connected: true,
+        protobuf: false,
+        pending: [65_536, 1_024, 12],
+        blocked: 1_500,
+        behind: 0,
+        idle: 20,
+        rooms: 1,
+    };
+    let node = NodeLine {
+        node: "00000000000000ab".into(),
+        own: false,
+        version: "0.1.0".into(),
+        draining: true,
+        leased: true,
+        settled: false,
+        shards: 1,
+        counters: vec![("connections".into(), 300)],
+    };
     let query = |query| Letter::Query(Box::new((9, query)));
     let found = |found| Letter::Found(Box::new((9, found)));
     let ask = |ask| op(OpKind::Backend(Arc::new(ask)));
@@ -462,6 +502,22 @@ fn others() -> Vec<(&'static str, Letter)> {
             }),
         ),
         ("ask_clear", ask(Ask::Clear)),
+        (
+            "ask_tail",
+            ask(Ask::Tail {
+                tap: 0x1234,
+                after: 700,
+            }),
+        ),
+        ("query_nodes", query(Query::Nodes)),
+        ("query_top", query(Query::Top(top))),
+        ("query_connections", query(Query::Connections(connections))),
+        ("found_node", found(Found::Node(Box::new(node)))),
+        ("found_top", found(Found::Top(vec![top_line]))),
+        (
+            "found_connections",
+            found(Found::Connections(vec![connection])),
+        ),
         ("reply_done", reply(Some(Reply::Done(2)))),
         (
             "reply_message",

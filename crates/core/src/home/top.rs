@@ -1,0 +1,32 @@
+//! The rooms at home here that have the most of something.
+
+use crate::backend::{MOST_LINES, TopLine, TopOrder, TopQuery, greatest};
+use crate::home::Home;
+use crate::home::room::Room;
+use crate::kinds::kind_name;
+use crate::store::Store;
+use crate::time::Now;
+
+impl<S: Store> Home<S> {
+    /// It looks at each room, and copies the names of few.
+    pub(crate) fn top(&self, now: Now, query: &TopQuery) -> Vec<TopLine> {
+        let most = query.limit.min(MOST_LINES) as usize;
+        let is_asked_for = |room: &&Room| {
+            let is_of_kind = query.kind.is_empty() || kind_name(&room.name) == &*query.kind;
+            is_of_kind && !(room.members.is_empty() && room.load.rate(now) < 0.001)
+        };
+        let rooms = self.rooms.rows().filter(is_asked_for);
+        let rooms = rooms.map(|room| (room, (room.load.rate(now) * 1_000.0) as u64));
+        let greatest = greatest(rooms, most, |(room, rate)| match query.order {
+            TopOrder::Busiest => *rate,
+            TopOrder::Biggest | TopOrder::Slowest => room.members.len() as u64,
+        });
+        let line = |(room, rate): (&Room, u64)| TopLine {
+            room: (*room.name).into(),
+            members: u32::try_from(room.members.len()).unwrap_or(u32::MAX),
+            rate,
+            ..TopLine::default()
+        };
+        greatest.into_iter().map(line).collect()
+    }
+}
