@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, before, describe, test } from "node:test";
+import { enter, member, startWithKey } from "./admin_support.mjs";
 import { startBrowser, startExample, startServer, until } from "./support.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -54,6 +55,39 @@ describe("pages of the server", { timeout: 180_000 }, () => {
       await page.click("#send");
       await until("it has joined", async () => /joined/.test((await page.textContent("#list")) ?? ""));
       await page.locator("summary").first().click();
+    }));
+});
+
+describe("the admin page", { timeout: 180_000 }, () => {
+  let server, ada;
+  before(async () => {
+    server = await startWithKey();
+    ada = await member(server, "chat:1", "Ada");
+  });
+  after(() => {
+    ada?.end();
+    return server?.stop();
+  });
+
+  test("asks for a key", () => look(`${server.url}/admin`, () => {}));
+
+  test("shows a room and its tail", () =>
+    look(`${server.url}/admin`, async (page) => {
+      await enter(page, server);
+      await page.fill("#room-name", "chat:1");
+      await page.click("#find-room button");
+      await says(page, "#members", /Ada/);
+      await page.click("#listen");
+      await says(page, "#no-tail", /Listening/);
+      ada.chat("hello");
+      await says(page, "#tail", /hello/);
+    }));
+
+  test("asks again before it does something", () =>
+    look(`${server.url}/admin`, async (page) => {
+      await enter(page, server);
+      await page.getByRole("button", { name: "Drain" }).click();
+      await page.locator("#ask").waitFor();
     }));
 });
 

@@ -43,6 +43,8 @@ export async function startServer({ port = 0, args = [] } = {}) {
   return {
     port,
     url: `http://127.0.0.1:${port}`,
+    /** Waits until it ends by itself, and returns its exit code. */
+    ended: () => until("the server to end", () => child.exitCode !== null && [child.exitCode], 30_000).then(([code]) => code),
     async stop(signal = "SIGKILL") {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, "exit");

@@ -48,6 +48,9 @@ class Document(unittest.TestCase):
         schema = schemathesis.openapi.from_dict(self.document)
         for operation in schema.get_all_operations():
             operation = operation.ok()
+            # It has no end that a generated client would wait for.
+            if operation.path.endswith("/tail"):
+                continue
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 self.ask(operation, mode)
 

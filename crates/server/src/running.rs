@@ -13,10 +13,12 @@ use crate::metrics::Registry;
 use crate::shard::Order;
 
 /// What a running server's owner waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The process was sent this signal.
     Signal(&'static str),
+    /// Somebody asked over the API for its end, with the key of this name.
+    Asked(String),
     /// A shard has ended because it was told to.
     ShardEnded,
     /// A shard has panicked.

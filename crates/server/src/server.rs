@@ -1,17 +1,18 @@
 //! A server, and its start.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 
 use mio::{Poll, Waker};
 use rand::TryRng as _;
+use rand::rngs::SysRng;
 use roomcast_core::node::settings_text;
 use roomcast_core::settings::Settings;
 use roomcast_core::store::NoStore;
 use roomcast_core::{Kinds, hash_key, session_key};
 
-use crate::api::{self, Api, ApiStats};
+use crate::api::{self, Api, ApiStats, Operator};
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, Engine as EngineSetting};
@@ -95,7 +96,13 @@ impl Server {
             clock.clone(),
             &mailboxes,
         )?;
+        let name = match &engine {
+            Some(engine) => engine.node(),
+            None => SysRng.try_next_u64().map_err(std::io::Error::other)?,
+        };
+        let name = format!("{name:016x}");
         let node = Arc::new(Node {
+            name: name.clone(),
             hash_key: match &engine {
                 Some(_) => hash_key(&settings.session_key),
                 None => random_key()?,
@@ -108,6 +115,7 @@ impl Server {
             authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
         });
+        let ends = sender.clone();
         let api_stats = Arc::new(ApiStats::default());
         let mut running = RunningServer {
             addresses: bound
@@ -156,6 +164,10 @@ impl Server {
             Arc::new(api_keys),
             Arc::clone(&mailboxes),
             api_stats,
+            Operator {
+                node: name,
+                end: hangup.then(|| Mutex::new(ends)),
+            },
         );
         let services = Services {
             shards: mailboxes as Arc<dyn Shards>,
@@ -225,11 +237,7 @@ fn engine(
 
 /// Says which shard a name is at home on. Nobody outside may choose names that all share a shard.
 fn random_key() -> Result<[u64; 2], ServerError> {
-    let random = || {
-        rand::rngs::SysRng
-            .try_next_u64()
-            .map_err(std::io::Error::other)
-    };
+    let random = || SysRng.try_next_u64().map_err(std::io::Error::other);
     Ok([random()?, random()?])
 }
 
@@ -242,7 +250,7 @@ fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
     };
     settings.session_key = if config.session_secret.expose().is_empty() {
         let mut key = [0; 32];
-        rand::rngs::SysRng
+        SysRng
             .try_fill_bytes(&mut key)
             .map_err(std::io::Error::other)?;
         key

@@ -63,7 +63,7 @@ impl RunningServer {
         let mut running = self.shards();
         while running > 0 {
             match self.patiently(deadline, |most| self.events.recv_timeout(most)) {
-                Some(Event::Signal(_)) => {}
+                Some(Event::Signal(_) | Event::Asked(_)) => {}
                 Some(Event::ShardEnded) => running -= 1,
                 Some(Event::ShardFailed) => {
                     running -= 1;
@@ -143,11 +143,15 @@ impl RunningServer {
         }
     }
 
-    /// Serves until a signal comes or a shard fails.
+    /// Serves until a signal comes, somebody asks for the end over the API, or a shard fails.
     pub(crate) fn until_signal(self) -> Result<(), ServerError> {
         match self.events.recv() {
             Ok(Event::Signal(name)) => {
                 tracing::info!("{name}: shutting down; a second signal ends the server at once");
+                self.shutdown()
+            }
+            Ok(Event::Asked(key)) => {
+                tracing::info!(key, "asked by the API to end: shutting down");
                 self.shutdown()
             }
             // Nobody orders a shard to end but `shutdown`.

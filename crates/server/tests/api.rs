@@ -287,7 +287,71 @@ const ROWS: &[Row] = &[
         done: 200,
         bad: &[],
     },
+    Row {
+        name: "list_nodes",
+        method: "GET",
+        path: "/nodes",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[],
+    },
+    Row {
+        name: "top_rooms",
+        method: "GET",
+        path: "/top/rooms",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[
+            ("by=odd", 400, "invalid_value"),
+            ("limit=0", 400, "invalid_value"),
+            ("limit=101", 400, "invalid_value"),
+        ],
+    },
+    Row {
+        name: "top_connections",
+        method: "GET",
+        path: "/top/connections",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[("limit=x", 400, "invalid_value")],
+    },
+    Row {
+        name: "room_connections",
+        method: "GET",
+        path: "/rooms/relay:1/connections",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[("limit=0", 400, "invalid_value")],
+    },
+    Row {
+        name: "user_connections",
+        method: "GET",
+        path: "/users/nobody/connections",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[("limit=0", 400, "invalid_value")],
+    },
+    Row {
+        name: "drain",
+        method: "POST",
+        path: "/drain",
+        right: Right::Operate,
+        good: r#"{"node":"another"}"#,
+        done: 409,
+        bad: &[
+            ("{}", 400, "invalid_json"),
+            (r#"{"node":"a","b":1}"#, 400, "invalid_json"),
+        ],
+    },
 ];
+
+/// Rows that are tried elsewhere: a stream has no end that the requests here would wait for.
+const STREAMS: [&str; 1] = ["tail"];
 
 #[test]
 fn each_row_is_done_with_the_right_key_and_no_other() {
@@ -382,7 +446,8 @@ fn every_row_of_the_document_is_tried() {
         }
     }
     rows.sort();
-    let mut tried: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+    let rows_here = ROWS.iter().map(|row| row.name);
+    let mut tried: Vec<_> = rows_here.chain(STREAMS).collect();
     tried.sort();
     assert_eq!(rows, tried);
 }
@@ -529,6 +594,10 @@ fn it_is_off_without_a_key() {
     assert!(answer.status == 404 || answer.status == 413, "{answer:?}");
     let document = request(address(&server), "GET", "/api/v1/openapi.json", &[], "");
     assert_eq!(document.status, 404);
+    assert_eq!(
+        request(address(&server), "GET", "/admin", &[], "").status,
+        404
+    );
 }
 
 #[test]
@@ -544,7 +613,11 @@ fn addresses_of_its_own_serve_it_and_nothing_else() {
     assert_eq!(request(own, "POST", path, &[&bearer], body).status, 200);
     assert_ne!(request(main, "POST", path, &[&bearer], body).status, 200);
     assert_eq!(request(own, "GET", "/readyz", &[], "").status, 200);
-    for nothing in ["/", "/ws", "/metrics", "/sdk/roomcast.js"] {
+    for page in ["/admin", "/admin/admin.js", "/admin/style.css"] {
+        assert_eq!(request(own, "GET", page, &[], "").status, 200, "{page}");
+        assert_eq!(request(main, "GET", page, &[], "").status, 404, "{page}");
+    }
+    for nothing in ["/", "/ws", "/metrics", "/sdk/roomcast.js", "/style.css"] {
         assert_eq!(
             request(own, "GET", nothing, &[], "").status,
             404,

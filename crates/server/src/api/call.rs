@@ -23,6 +23,8 @@ pub(super) struct Call {
     pub(super) query: BTreeMap<String, String>,
     /// The header `Idempotency-Key`.
     pub(super) once: Option<String>,
+    /// The header `Last-Event-ID`.
+    pub(super) last_event: Option<String>,
     pub(super) body: Bytes,
 }
 

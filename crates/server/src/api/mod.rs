@@ -7,6 +7,7 @@ mod call;
 mod keys;
 mod moderating;
 mod openapi;
+mod operating;
 mod problem;
 mod publish;
 mod reading;
@@ -14,6 +15,7 @@ mod rights;
 mod routes;
 mod settings;
 mod stats;
+mod tail;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,11 +31,13 @@ use crate::config::Config;
 use crate::mailbox::Mailboxes;
 use call::{Call, query_of};
 use keys::Holder;
-use problem::{Answer, Problem, ok};
+use problem::{Problem, ok};
 use routes::{BASE, Route};
 
 pub(crate) use keys::Keys;
 pub use openapi::openapi;
+pub(crate) use operating::Operator;
+pub(crate) use problem::Answer;
 pub use rights::Right;
 pub use settings::{ApiKey, ApiSettings};
 pub(crate) use stats::{ApiStats, OUTCOMES, route_names};
@@ -49,6 +53,8 @@ pub(crate) struct Api {
     max_message: usize,
     max_body: usize,
     stats: Arc<ApiStats>,
+    operator: Operator,
+    tails: tail::Tails,
 }
 
 impl Api {
@@ -58,6 +64,7 @@ impl Api {
         keys: Arc<Keys>,
         shards: Arc<Mailboxes>,
         stats: Arc<ApiStats>,
+        operator: Operator,
     ) -> Option<Arc<Api>> {
         if keys.is_empty() {
             return None;
@@ -69,6 +76,8 @@ impl Api {
             max_message: config.core.max_message,
             max_body: config.api.max_body,
             stats,
+            operator,
+            tails: tail::Tails::default(),
         }))
     }
 
@@ -192,6 +201,7 @@ impl Api {
             return Err(Problem::of(ErrorCode::InvalidValue, detail));
         }
         let once = once.filter(|_| route.once);
+        let last_event = header(&request.headers, "last-event-id")?;
         let body = match route.body {
             Some(_) => self.body(body).await?,
             None => Bytes::new(),
@@ -202,6 +212,7 @@ impl Api {
             arguments,
             query,
             once,
+            last_event,
             body,
         })
     }

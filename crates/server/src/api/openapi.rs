@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{BASE, ROUTES, Route};
+use super::routes::{BASE, Route, all};
 
 const SCHEMAS: &str = include_str!("schemas.json");
 
@@ -28,7 +28,7 @@ const ALWAYS: [(u16, &str); 6] = [
 /// The document, as it is served at `/api/v1/openapi.json`.
 pub fn openapi() -> Value {
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in all() {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation(route);
     }
@@ -110,7 +110,10 @@ fn responses(route: &Route) -> Value {
     let mut responses = Map::new();
     let done = json!({
         "description": "It is done.",
-        "content": { "application/json": { "schema": schema(route.answer) } },
+        "content": match route.answer {
+            "text/event-stream" => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
+            name => json!({ "application/json": { "schema": schema(name) } }),
+        },
     });
     responses.insert("200".to_owned(), done);
     let more = route.errors.iter().map(|status| {

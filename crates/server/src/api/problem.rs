@@ -3,13 +3,17 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::channel::Channel;
+use http_body_util::{Either, Full};
 use roomcast_core::backend::Failure;
 use roomcast_protocol::ErrorCode;
 use serde_json::{Value, json};
 
-/// Everything that is answered is in memory.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// What is answered is in memory, but for the tail of a room.
+pub(crate) type Answer = Response<Body>;
+
+/// Of an answer.
+type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -100,7 +104,7 @@ fn with_body(status: StatusCode, body: &Value, content_type: HeaderValue) -> Ans
 }
 
 fn with_text(status: StatusCode, body: String, content_type: HeaderValue) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

@@ -13,6 +13,10 @@ pub enum Right {
     Moderate,
     /// Clear rooms' logs.
     Manage,
+    /// Listen to rooms: it shows what members send.
+    Tail,
+    /// End servers.
+    Operate,
 }
 
 impl Right {
@@ -23,6 +27,8 @@ impl Right {
         Right::Read,
         Right::Moderate,
         Right::Manage,
+        Right::Tail,
+        Right::Operate,
     ];
 
     /// As in `[api_keys.NAME]` `rights`.
@@ -33,6 +39,8 @@ impl Right {
             Right::Read => "read",
             Right::Moderate => "moderate",
             Right::Manage => "manage",
+            Right::Tail => "tail",
+            Right::Operate => "operate",
         }
     }
 

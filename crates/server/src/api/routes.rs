@@ -1,6 +1,8 @@
 //! The table of routes: what can be asked, who may ask it, and what it is answered. Routing, rights and the OpenAPI
 //! document come from it.
 
+mod operating;
+
 use std::future::Future;
 use std::pin::Pin;
 
@@ -41,7 +43,7 @@ pub(super) struct Route {
     pub(super) handle: fn(Call) -> Outcome,
 }
 
-pub(super) static ROUTES: &[Route] = &[
+static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/rooms/{room}/messages",
@@ -318,12 +320,17 @@ const NUMBER: &str = r#"{"type":"integer","minimum":0}"#;
 ///
 /// # Errors
 /// The methods that the path takes: none where there is no such path.
+/// All rows.
+pub(super) fn all() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(operating::ROUTES)
+}
+
 pub(super) fn find(
     method: &Method,
     path: &str,
 ) -> Result<(&'static Route, Vec<String>), Vec<&'static Method>> {
     let mut others = Vec::new();
-    for route in ROUTES {
+    for route in all() {
         let Some(arguments) = arguments(route.path, path) else {
             continue;
         };
@@ -378,9 +385,9 @@ mod tests {
 
     #[test]
     fn names_are_the_routes_own() {
-        for (nth, route) in ROUTES.iter().enumerate() {
+        for (nth, route) in all().enumerate() {
             assert!(
-                ROUTES[..nth].iter().all(|it| it.name != route.name),
+                all().take(nth).all(|it| it.name != route.name),
                 "{}",
                 route.name
             );

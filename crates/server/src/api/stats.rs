@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-use super::routes::ROUTES;
+use super::routes::all;
 
 /// How a request may end.
 pub(crate) const OUTCOMES: [&str; 5] = ["done", "unauthorized", "refused", "limited", "failed"];
@@ -18,14 +18,14 @@ pub(crate) struct ApiStats {
 impl Default for ApiStats {
     fn default() -> ApiStats {
         ApiStats {
-            requests: ROUTES.iter().map(|_| Default::default()).collect(),
+            requests: all().map(|_| Default::default()).collect(),
         }
     }
 }
 
 /// The names of all routes.
 pub(crate) fn route_names() -> impl Iterator<Item = &'static str> {
-    ROUTES.iter().map(|route| route.name)
+    all().map(|route| route.name)
 }
 
 impl ApiStats {

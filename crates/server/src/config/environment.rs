@@ -15,6 +15,13 @@ pub(crate) const PREFIX: &str = "ROOMCAST_";
 /// The variable that names the configuration file.
 pub(crate) const CONFIG: &str = "ROOMCAST_CONFIG";
 
+/// What `roomcast admin` reads: nothing for the server.
+const ADMIN: [&str; 3] = [
+    "ROOMCAST_ADMIN_URL",
+    "ROOMCAST_ADMIN_KEY",
+    "ROOMCAST_ADMIN_KEY_FILE",
+];
+
 /// The variable of a key: `limits.max_message` is `ROOMCAST_LIMITS_MAX_MESSAGE`.
 pub(crate) fn variable(path: &str) -> String {
     let upper = path.to_ascii_uppercase();
@@ -25,7 +32,8 @@ pub(crate) fn variable(path: &str) -> String {
 pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Vec<Entry> {
     let ours = variables
         .iter()
-        .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG && !value.is_empty());
+        .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG && !value.is_empty())
+        .filter(|(name, _)| !ADMIN.contains(&&**name));
     let ours: BTreeMap<&str, &str> = ours.map(|(name, value)| (&**name, &**value)).collect();
     let mut entries = Vec::new();
     for (&name, &value) in &ours {

@@ -39,6 +39,7 @@ pub(crate) struct Engine {
     commands: ScriptCommands,
     status: Arc<Status>,
     desk: Desk,
+    node: NodeId,
     runtime: Option<Runtime>,
 }
 
@@ -113,6 +114,7 @@ impl Engine {
             commands,
             status,
             desk,
+            node: id,
             runtime: Some(runtime),
         })
     }
@@ -143,6 +145,11 @@ impl Engine {
         self.desk.tell(FromShard::End(ended));
         // Without an answer there is nothing more to be done.
         let _ = has_ended.recv_timeout(most);
+    }
+
+    /// The number of this node among the others.
+    pub(crate) fn node(&self) -> u64 {
+        self.node.0
     }
 
     /// How the node is.

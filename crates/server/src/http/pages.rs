@@ -46,6 +46,14 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/console.js" "console.js" "text/javascript; charset=utf-8"
     "/console-frames.js" "console-frames.js" "text/javascript; charset=utf-8"
     "/console-link.js" "console-link.js" "text/javascript; charset=utf-8"
+    "/admin" "admin/index.html" "text/html; charset=utf-8"
+    "/admin/admin.css" "admin/admin.css" "text/css; charset=utf-8"
+    "/admin/admin.js" "admin/admin.js" "text/javascript; charset=utf-8"
+    "/admin/api.js" "admin/api.js" "text/javascript; charset=utf-8"
+    "/admin/tables.js" "admin/tables.js" "text/javascript; charset=utf-8"
+    "/admin/tail.js" "admin/tail.js" "text/javascript; charset=utf-8"
+    "/admin/style.css" "style.css" "text/css; charset=utf-8"
+    "/admin/favicon.svg" "favicon.svg" "image/svg+xml"
     "/favicon.svg" "favicon.svg" "image/svg+xml"
     "/sdk/roomcast.js" "sdk/roomcast.js" "text/javascript; charset=utf-8"
     "/sdk/protobuf.js" "sdk/protobuf.js" "text/javascript; charset=utf-8"
@@ -56,6 +64,20 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/sdk/reload.d.ts" "sdk/reload.d.ts" "text/plain; charset=utf-8"
     "/sdk/react.d.ts" "sdk/react.d.ts" "text/plain; charset=utf-8"
 };
+
+/// The admin page: it is where the API is, and no page frames it.
+const ADMIN: &str = "/admin";
+
+const ADMIN_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Whether a path is of the admin page.
+pub(super) fn is_admin_page(path: &str) -> bool {
+    let rest = path.strip_prefix(ADMIN);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// The SDK: served on every listener, and to pages of every origin, as an application's own page imports it.
 const SDK: &str = "/sdk/";
@@ -105,6 +127,7 @@ pub(super) struct Pages {
 #[derive(Debug)]
 struct Asset {
     built_in: bool,
+    policy: HeaderValue,
     /// Served on listeners whose built-in pages are off, too.
     always: bool,
     content: Bytes,
@@ -118,6 +141,10 @@ impl Pages {
         let built_in = BUILT_IN.iter().map(|(path, content_type, content)| {
             let asset = Asset {
                 built_in: true,
+                policy: match is_admin_page(path) {
+                    true => ADMIN_POLICY,
+                    false => POLICY,
+                },
                 always: path.starts_with(SDK),
                 content: Bytes::from_static(content),
                 content_type: HeaderValue::from_static(content_type),
@@ -128,6 +155,7 @@ impl Pages {
         let extra = extra.into_iter().map(|page| {
             let asset = Asset {
                 built_in: false,
+                policy: POLICY,
                 always: true,
                 etag: etag(&page.content),
                 content: page.content,
@@ -178,7 +206,7 @@ impl Asset {
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         // What a game's own page loads is the game's business.
         if self.built_in {
-            headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+            headers.insert(CONTENT_SECURITY_POLICY, self.policy.clone());
         }
         *answer.body_mut() = Full::new(self.content.clone());
         answer
@@ -200,11 +228,16 @@ mod tests {
     #[test]
     fn every_file_of_the_web_directory_is_served() {
         let web = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
-        for (directory, prefix) in [(web.to_owned(), "/"), (format!("{web}/sdk"), SDK)] {
+        for (directory, prefix) in [
+            (web.to_owned(), "/"),
+            (format!("{web}/sdk"), SDK),
+            (format!("{web}/admin"), "/admin/"),
+        ] {
             for entry in std::fs::read_dir(directory).unwrap() {
                 let entry = entry.unwrap();
                 let name = entry.file_name().into_string().unwrap();
                 let path = match name.as_str() {
+                    "index.html" if prefix == "/admin/" => ADMIN.to_owned(),
                     "index.html" => "/".to_owned(),
                     "console.html" => "/console".to_owned(),
                     name => format!("{prefix}{name}"),

@@ -53,7 +53,11 @@ pub(super) fn options(allow: &'static str) -> Answer {
     with_header(answer, ALLOW, HeaderValue::from_static(allow))
 }
 
-pub(super) fn with_header(mut answer: Answer, name: HeaderName, value: HeaderValue) -> Answer {
+pub(super) fn with_header<B>(
+    mut answer: Response<B>,
+    name: HeaderName,
+    value: HeaderValue,
+) -> Response<B> {
     answer.headers_mut().insert(name, value);
     answer
 }

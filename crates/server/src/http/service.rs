@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request, StatusCode, request};
+use http_body_util::Either;
 use roomcast_core::{Access, Identity};
 use roomcast_protocol::Format;
 
@@ -18,10 +19,11 @@ use super::bearer;
 use super::client_address::{Peer, Way};
 use super::host;
 use super::origin::Seen;
+use super::pages::is_admin_page;
 use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
-use crate::api::Api;
+use crate::api::{self, Api};
 use crate::config::{Anonymous, HostPort, Listener, Metrics, Origin, Role};
 use crate::limits::{self, ConnectionPermit, Refusal};
 
@@ -107,7 +109,10 @@ impl Service {
         }
         match path {
             // These addresses are not for clients.
-            path if self.listener.role == Role::Api && !PROBES.contains(&path) => {
+            path if self.listener.role == Role::Api
+                && !PROBES.contains(&path)
+                && !self.has_admin_page(path) =>
+            {
                 self.not_found(path)
             }
             "/ws" | "/ws/" => match self.upgrade(request, host.as_ref(), body) {
@@ -116,6 +121,11 @@ impl Service {
             },
             path => self.page(path, request, body),
         }
+    }
+
+    /// Whether it is of the admin page, which is where the API is.
+    fn has_admin_page(&self, path: &str) -> bool {
+        is_admin_page(path) && self.listener.api && self.site.api.is_some()
     }
 
     /// On loopback, a request for a name that may be a page's of the web. Probes ask for what is no secret, by any name
@@ -189,7 +199,11 @@ impl Service {
                 Err(refusal) => return self.refuse(self.site.full(refusal)),
                 Ok(_) => {
                     let pages = &self.site.pages;
-                    match pages.get(path, self.listener.pages, &request.headers) {
+                    let on = match is_admin_page(path) {
+                        true => self.has_admin_page(path),
+                        false => self.listener.pages,
+                    };
+                    match pages.get(path, on, &request.headers) {
                         Some(page) => page,
                         None => return self.not_found(path),
                     }
@@ -394,15 +408,15 @@ fn declared_body(request: &request::Parts) -> u64 {
 }
 
 impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
-    type Response = Answer;
+    type Response = api::Answer;
     type Error = Infallible;
     type Future = Answering;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let (parts, body) = request.into_parts();
         match self.api(&parts) {
-            None => Answering::Ready(ready(Ok(self.answer(&parts)))),
-            Some(Err(answer)) => Answering::Ready(ready(Ok(answer))),
+            None => Answering::Ready(ready(Ok(self.answer(&parts).map(Either::Left)))),
+            Some(Err(answer)) => Answering::Ready(ready(Ok(answer.map(Either::Left)))),
             Some(Ok(api)) => {
                 let ends = self.site.not_ready().is_some()
                     || self.state.borrow().began.elapsed() > API_LIFETIME;
@@ -420,12 +434,12 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
 
 /// An answer that is there, or that the API waits for.
 pub(super) enum Answering {
-    Ready(Ready<Result<Answer, Infallible>>),
-    Api(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Ready(Ready<Result<api::Answer, Infallible>>),
+    Api(Pin<Box<dyn Future<Output = api::Answer> + Send>>),
 }
 
 impl Future for Answering {
-    type Output = Result<Answer, Infallible>;
+    type Output = Result<api::Answer, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {

@@ -32,6 +32,8 @@ pub(crate) use worker::WAKER;
 
 /// What all shards of a node share.
 pub(crate) struct Node {
+    /// What it is called, where somebody looks at nodes.
+    pub(crate) name: String,
     pub(crate) settings: Arc<Settings>,
     pub(crate) kinds: Arc<Kinds>,
     pub(crate) batcher: Batcher,

@@ -50,8 +50,10 @@ impl<S: Store> Worker<S> {
             },
             hash_key: node.hash_key,
         };
+        let mut driver = Driver::new(config, Pace::default(), host, store);
+        driver.shard_mut().call_node(&node.name);
         Worker {
-            driver: Driver::new(config, Pace::default(), host, store),
+            driver,
             world: World::new(index, poll, mailbox, node),
             sum_up_at: 0,
         }

@@ -62,7 +62,7 @@ pub(crate) static API_KEY_KEYS: &[Key<ApiKey>] = &[
             place: |k: &mut ApiKey| &mut k.rights,
             read: items::right,
             show: |right| right.name().to_owned(),
-            takes: "a list of \"publish\", \"send\", \"read\", \"moderate\" and \"manage\"",
+            takes: "a list of \"publish\", \"send\", \"read\", \"moderate\", \"manage\", \"tail\" and \"operate\"",
         },
     ),
     Key::new(
