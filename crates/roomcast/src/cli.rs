@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Healthcheck(HealthcheckArgs),
     /// Make a token that says who a client is, for trying.
     Token(TokenArgs),
+    /// Look at running servers and act on them: nodes, rooms, members, users; kick, drain.
+    Admin(crate::admin::AdminArgs),
     /// Measure a server: its memory, its speed, and whether it loses anything.
     #[cfg(target_os = "linux")]
     Bench(crate::bench::Args),
@@ -258,7 +260,7 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// A time as in the settings.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || "write a time such as 90s, 5m, 1h or 7d".to_owned();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| wrong())?;
@@ -273,7 +275,7 @@ fn time(text: &str) -> Result<Duration, String> {
         .checked_mul(unit)
         .filter(|seconds| (1..=10 * 365 * 86_400).contains(seconds))
         .map(Duration::from_secs)
-        .ok_or_else(|| "a token is good for a second at least and ten years at most".to_owned())
+        .ok_or_else(|| "it is a second at least and ten years at most".to_owned())
 }
 
 fn after_help() -> String {
@@ -287,6 +289,7 @@ Examples:
   roomcast check --redis redis://localhost        what Roomcast lacks at a Redis
   ROOMCAST_LOG_LEVEL=debug roomcast               a setting from the environment
   roomcast token --user u7 --room chat:42         a token that says who a client is
+  roomcast admin --key-file admin.key rooms       which rooms are the busiest
 
 Exit codes:
 ",

@@ -1,5 +1,6 @@
-//! The `roomcast` binary: serve, check, healthcheck, token, bench.
+//! The `roomcast` binary: serve, check, healthcheck, token, admin, bench.
 
+mod admin;
 #[cfg(target_os = "linux")]
 mod bench;
 mod check;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Healthcheck(args)) => healthcheck::run(&args),
         Some(Command::Token(args)) => token::run(args),
+        Some(Command::Admin(args)) => admin::run(args),
         #[cfg(target_os = "linux")]
         Some(Command::Bench(args)) => bench::run(args),
     }
