@@ -2,11 +2,11 @@
 
 use crate::cluster::Cluster;
 use crate::run::Run;
-use crate::{ONE, load};
+use crate::{load, my_turn};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_happens() {
-    let _one = ONE.lock().await;
+    let _turn = my_turn().await;
     let cluster = Cluster::at(1, None, &[]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
@@ -18,7 +18,7 @@ async fn nothing_is_found_where_nothing_happens() {
 /// Its sessions are new, its rooms are empty: that is told, and seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_node_without_a_store_loses_is_found() {
-    let _one = ONE.lock().await;
+    let _turn = my_turn().await;
     let mut cluster = Cluster::at(1, None, &[]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
