@@ -212,6 +212,7 @@ describe("the web application on two nodes", { timeout: 240_000 }, () => {
     await bob.page.click("form >> text=Order");
 
     process.kill(shop.process("roomcast 1"), "SIGKILL");
+    await state(ada, "reconnecting");
     await ada.says("is anybody there", PATIENCE);
     await bob.hears("ada", "is anybody there", PATIENCE);
     await staff.page.click("text=Ship", { timeout: PATIENCE });
