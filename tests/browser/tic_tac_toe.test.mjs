@@ -101,11 +101,11 @@ describe("the example tic_tac_toe", { timeout: 180_000 }, () => {
         await room.join();
         const forged = { cells: Array(9).fill("O"), turn: "X", winner: "O", x: 1, o: 2 };
         const refused = await room.send("board", forged).catch((error) => error.code);
-        await room.send("hello"); // whatever was sent before it has arrived
+        await room.send("hello").catch(() => {}); // refused too: whatever was sent before it has arrived
         client.close();
         return refused;
       });
-      assert.equal(answer, "action_refused");
+      assert.equal(answer, "reserved_event");
       await says(o, "Your turn: you are O.");
       await board(cells, [x, o, watcher]);
 

@@ -52,7 +52,10 @@ pub use id::{ClientId, ConnId, ConnRef, hash_key};
 pub use identity::{Access, Grant, Identity, Origin, Rights, Rooms, TokenFault};
 pub use kinds::{Kinds, LogicFactory, kind_name};
 pub use letter::ShardMessage;
-pub use logic::{MemberEvent, Outcome, Refusal, RoomContext, RoomLogic, SAVED_LOGIC, StateLogic};
+pub use logic::{
+    Changed, Outcome, Profile, ReadAction, Refusal, RoomContext, RoomEvent, RoomLogic, SAVED_LOGIC,
+    Said, StateLogic, TestRoom,
+};
 pub use player::{Player, PlayerBody, PlayerNum};
 pub use shard::{Shard, ShardConfig};
 pub use stats::{Histogram, Stats};

@@ -33,7 +33,7 @@ impl RoomLogic for Ticker {
         room.wake_in(10);
         self.0 += 1;
         let (n, padding) = (self.0, "x".repeat(1_000));
-        room.broadcast("tick", &format!(r#"{{"n":{n},"padding":"{padding}"}}"#));
+        room.broadcast("tick", &serde_json::json!({ "n": n, "padding": padding }));
         let players: Vec<_> = room.players().map(|player| player.num).collect();
         for player in players {
             if let Some(body) = room.state_mut(player) {

@@ -55,7 +55,7 @@ impl RoomLogic for Counter {
             "say" => {
                 let age = room.now_ms() - self.began_at;
                 let (count, joins) = (self.count, self.joins);
-                room.broadcast("said", &json!([count, joins, age]).to_string());
+                room.broadcast("said", &json!([count, joins, age]));
             }
             _ => return Outcome::refused("no"),
         }
@@ -63,7 +63,7 @@ impl RoomLogic for Counter {
     }
 
     fn wake(&mut self, room: &mut RoomContext<'_>) {
-        room.broadcast("awake", "0");
+        room.broadcast("awake", &0);
     }
 
     fn save(&self) -> Option<Vec<u8>> {

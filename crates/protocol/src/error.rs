@@ -109,6 +109,8 @@ error_codes! {
     Banned = "banned",
     /// The application lets nobody more into this room for a time.
     RoomLocked = "room_locked",
+    /// Only the room's logic sends events of this name.
+    ReservedEvent = "reserved_event",
 }
 
 impl ErrorCode {

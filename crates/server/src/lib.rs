@@ -8,10 +8,10 @@
 //! impl RoomLogic for Dice {
 //!     fn action(&mut self, room: &mut RoomContext<'_>, player: PlayerNum, action: &GameAction<'_>) -> Outcome {
 //!         if action.action() != "roll" {
-//!             return Outcome::Relay;
+//!             return Outcome::refused("roll, or do nothing");
 //!         }
 //!         let eyes = room.random() % 6 + 1;
-//!         room.broadcast("rolled", &format!(r#"{{"player":{player},"eyes":{eyes}}}"#));
+//!         room.broadcast("rolled", &serde_json::json!({ "player": player, "eyes": eyes }));
 //!         Outcome::Handled
 //!     }
 //! }
@@ -52,7 +52,7 @@ pub use server::Server;
 
 pub use roomcast_core::settings::{Compression, Kind, Mode, Nickname, PresenceMode, StateRules};
 pub use roomcast_core::{
-    MemberEvent, Outcome, Player, PlayerBody, PlayerNum, Refusal, RoomContext, RoomLogic,
-    SAVED_LOGIC, StateLogic,
+    Changed, Outcome, Player, PlayerBody, PlayerNum, Profile, ReadAction, Refusal, RoomContext,
+    RoomEvent, RoomLogic, SAVED_LOGIC, Said, StateLogic, TestRoom,
 };
 pub use roomcast_protocol::{ErrorCode, GameAction, Position, Velocity};

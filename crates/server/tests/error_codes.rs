@@ -192,6 +192,11 @@ const CASES: &[Case] = &[
         r#"{"type":"game_action","payload":{"action":"cheat"},"seq":1}"#,
     ),
     case(
+        "reserved_event",
+        &[r#"{"type":"join_room","room_id":"own:1"}"#],
+        r#"{"type":"event","room_id":"own:1","name":"score","payload":9,"seq":1}"#,
+    ),
+    case(
         "presence_too_large",
         &[
             JOIN,
@@ -471,6 +476,10 @@ impl RoomLogic for Strict {
     ) -> Outcome {
         assert_ne!(action.action(), "panic", "as it was asked to");
         Outcome::refused("against the rules")
+    }
+
+    fn own_events(&self) -> &'static [&'static str] {
+        &["score"]
     }
 }
 

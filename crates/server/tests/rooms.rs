@@ -193,10 +193,10 @@ impl RoomLogic for Dice {
         action: &GameAction<'_>,
     ) -> Outcome {
         match action.action() {
-            "roll" => room.broadcast(
-                "rolled",
-                &format!(r#"{{"by":{player},"in":"{}"}}"#, room.name()),
-            ),
+            "roll" => {
+                let rolled = serde_json::json!({ "by": player, "in": room.name() });
+                room.broadcast("rolled", &rolled);
+            }
             _ => return Outcome::refused("roll"),
         }
         Outcome::Handled

@@ -1,6 +1,6 @@
 //! Room logic that panics at times, wherever it is asked.
 
-use roomcast_core::{MemberEvent, Outcome, PlayerNum, RoomContext, RoomLogic};
+use roomcast_core::{Outcome, PlayerNum, RoomContext, RoomEvent, RoomLogic};
 use roomcast_protocol::GameAction;
 
 /// Of a thousand calls, how many panic.
@@ -40,7 +40,7 @@ impl RoomLogic for Fragile {
         }
     }
 
-    fn event(&mut self, room: &mut RoomContext<'_>, _: PlayerNum, _: &MemberEvent<'_>) -> Outcome {
+    fn event(&mut self, room: &mut RoomContext<'_>, _: PlayerNum, _: &RoomEvent<'_>) -> Outcome {
         self.may_panic(room);
         Outcome::Relay
     }
@@ -52,7 +52,7 @@ impl RoomLogic for Fragile {
     fn wake(&mut self, room: &mut RoomContext<'_>) {
         self.may_panic(room);
         if room.random().is_multiple_of(2) {
-            room.broadcast("tick", "{}");
+            room.broadcast("tick", &());
         }
     }
 }

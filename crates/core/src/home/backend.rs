@@ -8,11 +8,13 @@ use crate::backend::{Ask, Failure, Publication, Published, Reply};
 use crate::context::{Context, Fault};
 use crate::desk::TOO_LATE;
 use crate::home::append::log_unavailable;
+use crate::home::ask_logic::fault_of;
 use crate::home::publish::{Author, PAGE, page};
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{OpHead, Publish, ToEdge};
 use crate::log::{Completion, Record, Verdict};
+use crate::logic::Outcome;
 use crate::logs::{Appended, Logs};
 use crate::player::PlayerNum;
 use crate::time::{Now, micros};
@@ -81,10 +83,40 @@ impl Room {
         publication: &Publication,
     ) -> Reply {
         self.load.note(now);
-        let publish = publish_of(ctx, publication);
-        let reply = self.publish_nobodys(ctx, logs, now, op, publication, &publish);
+        let mut publish = publish_of(ctx, publication);
+        let asked = self.ask_about_service(ctx, logs, now, publication, &mut publish);
+        let reply = match asked {
+            None => self.publish_nobodys(ctx, logs, now, op, publication, &publish),
+            Some(reply) => reply,
+        };
         ctx.recycle(publish.bytes);
         reply
+    }
+
+    /// Lets the logic have it first. `None`: it is published.
+    fn ask_about_service<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &Logs,
+        now: Now,
+        publication: &Publication,
+        publish: &mut Publish,
+    ) -> Option<Reply> {
+        let author = Author::Service(&publication.service);
+        let is_logged = publication.once.is_some_and(|it| logs.knows(self.log, it));
+        if is_logged || !self.asks_logic(publish, author) {
+            return None;
+        }
+        match self.outcome(ctx, now, author, publish) {
+            Outcome::Relay | Outcome::RelayAs(_) => None,
+            Outcome::Handled => Some(Reply::Published(Published {
+                epoch: self.epoch,
+                offset: 0,
+                timestamp: now.unix_ms,
+                repeated: false,
+            })),
+            Outcome::Refused(refusal) => Some(Reply::Failed(failure_of(&fault_of(&refusal)))),
+        }
     }
 
     fn publish_nobodys<H: Host>(

@@ -4,6 +4,7 @@ use roomcast_protocol::{ErrorCode, MessageType, mutated, presence};
 
 use crate::context::{Context, Fault};
 use crate::home::append::log_unavailable;
+use crate::home::ask_logic::fault_of;
 use crate::home::big_room::{PRESENCE_EVENT, count_json};
 use crate::home::joined::JoinedFields;
 use crate::home::refusals::come_back;
@@ -12,6 +13,7 @@ use crate::host::{Host, Notice};
 use crate::id::{ClientId, EdgeRoomId};
 use crate::letter::{Join, OpHead, Resume, ToEdge};
 use crate::log::{Completion, Record, Since};
+use crate::logic::Refusal;
 use crate::logs::{Appended, Logs};
 use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
@@ -25,7 +27,7 @@ impl Room {
         logs: &mut Logs,
         mut now: Now,
         mut op: OpHead,
-        join: Box<Join>,
+        mut join: Box<Join>,
     ) {
         if self.members.is_empty() && self.offset > 0 {
             // An empty room does not log that its last member has left. What is older than the list of members is no news,
@@ -83,6 +85,9 @@ impl Room {
                 "the room has as many players as its kind allows (`max_players`)",
             );
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
+        }
+        if let Err(refusal) = self.admit(ctx, now, &mut join) {
+            return self.refuse_join_by_rule(ctx, now, &op, join.edge_room, &refusal);
         }
         match self.presence() {
             PresenceMode::Full => {
@@ -320,6 +325,33 @@ impl Room {
         edge_room: EdgeRoomId,
         fault: Fault<'_>,
     ) {
+        let code = fault.code;
+        self.refuse_join_as(ctx, now, op, edge_room, fault, code);
+    }
+
+    /// The logic does not let somebody in. Whatever the code, it is no offence.
+    fn refuse_join_by_rule<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &OpHead,
+        edge_room: EdgeRoomId,
+        refusal: &Refusal,
+    ) {
+        let (fault, code) = (fault_of(refusal), ErrorCode::ActionRefused);
+        self.refuse_join_as(ctx, now, op, edge_room, fault, code);
+    }
+
+    /// `code`: what it counts as where offences are counted.
+    fn refuse_join_as<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &OpHead,
+        edge_room: EdgeRoomId,
+        fault: Fault<'_>,
+        code: ErrorCode,
+    ) {
         let fault = Fault {
             seq: op.seq,
             request_id: op.request_id,
@@ -328,7 +360,7 @@ impl Room {
             ..fault
         };
         let error = ctx.error(op.encoding, op.born, now.unix_ms, fault);
-        let (conn, code) = (op.conn.conn, fault.code);
+        let conn = op.conn.conn;
         ctx.send_edge(
             op.conn.shard,
             ToEdge::JoinRefused {

@@ -5,28 +5,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use roomcast_protocol::ErrorCode;
 
 use crate::context::{Context, Fault};
+use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::home::state_sync::StateSyncer;
 use crate::host::{Encoding, Host, Notice};
-use crate::letter::ToEdge;
+use crate::letter::{Op, OpKind, ToEdge};
 use crate::logic::{Effect, RoomContext, RoomLogic, RoomParts};
+use crate::logs::Logs;
 use crate::member::Seat;
+use crate::player::PlayerNum;
 use crate::time::{Now, micros};
 
-/// What logic says of itself once, when its room is made.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct LogicRules {
-    hears_events: bool,
-    own_events: &'static [&'static str],
-}
-
-impl LogicRules {
-    pub(super) fn of(logic: Option<&dyn RoomLogic>) -> LogicRules {
-        logic.map_or_else(LogicRules::default, |logic| LogicRules {
-            hears_events: logic.hears_events(),
-            own_events: logic.own_events(),
-        })
-    }
+/// Somebody whom logic wants out of the room.
+#[derive(Debug)]
+pub(super) struct Kick {
+    player: PlayerNum,
+    reason: Box<str>,
+    /// Events of the room's own that waited when it was said, and go first.
+    behind: usize,
 }
 
 impl Room {
@@ -102,7 +98,43 @@ impl Room {
             match effect {
                 Effect::Broadcast { name, json } => self.queue_own(ctx, now, &name, &json),
                 Effect::Send { to, name, json } => self.send_own(ctx, now, to, &name, &json),
+                Effect::Kick { player, reason } => {
+                    let is_own = |op: &&Op| op.head.conn == NOBODY;
+                    let behind = self.pending.iter().filter(is_own).count();
+                    self.kicks.push_back(Kick {
+                        player,
+                        reason,
+                        behind,
+                    });
+                }
             }
+        }
+    }
+
+    /// Puts those out whom logic wants out. Logic hears of it, and may want more: so it is done after each call, and not in
+    /// it. Events that were sent before go first.
+    pub(super) fn put_out_kicked<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+    ) {
+        while let Some(kick) = self.kicks.pop_front() {
+            for _ in 0..kick.behind {
+                let at = self.pending.iter().position(|op| op.head.conn == NOBODY);
+                let own = at.and_then(|at| self.pending.remove(at));
+                let Some(Op { head, request }) = own else {
+                    break;
+                };
+                if let OpKind::Publish(publish) = request {
+                    self.publish(ctx, logs, now, head, publish);
+                }
+            }
+            for later in &mut self.kicks {
+                later.behind = later.behind.saturating_sub(kick.behind);
+            }
+            let fault = Fault::new(ErrorCode::Removed, &kick.reason);
+            self.put_out_player(ctx, logs, now, kick.player, &fault);
         }
     }
 
@@ -138,6 +170,7 @@ impl Room {
             }
         }
         self.users.clear();
+        self.kicks.clear();
         self.edges.clear();
         self.receivers = [0; Encoding::COUNT];
         self.syncer = StateSyncer::default();
@@ -167,16 +200,6 @@ impl Room {
 
     pub(super) fn has_logic(&self) -> bool {
         self.logic.is_some()
-    }
-
-    /// Whether the logic is asked about chats and events too.
-    pub(super) fn hears_events(&self) -> bool {
-        self.logic_rules.hears_events
-    }
-
-    /// Whether only the logic sends events of this name.
-    pub(super) fn is_own_event(&self, name: &str) -> bool {
-        self.logic_rules.own_events.contains(&name)
     }
 
     pub(super) fn has_failed(&self) -> bool {

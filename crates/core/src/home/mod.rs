@@ -328,6 +328,7 @@ impl<S: Store> Home<S> {
             if S::WAITS {
                 ctx.hold();
             }
+            room.put_out_kicked(ctx, &mut self.logs, now);
             room.flush_state(ctx, now);
             room.seal(ctx);
             room.send_first_states(ctx);

@@ -42,6 +42,16 @@ pub(super) enum Author<'a> {
     Service(&'a str),
 }
 
+impl Author<'_> {
+    /// The member's number; 0 of a service.
+    pub(super) fn player(&self) -> PlayerNum {
+        match self {
+            Author::Client(_, player) => *player,
+            Author::Service(_) => 0,
+        }
+    }
+}
+
 impl Room {
     pub(super) fn publish<H: Host>(
         &mut self,
@@ -49,7 +59,7 @@ impl Room {
         logs: &mut Logs,
         now: Now,
         mut op: OpHead,
-        publish: Publish,
+        mut publish: Publish,
     ) {
         let asked = publish.message_type;
         if op.conn != NOBODY {
@@ -67,8 +77,8 @@ impl Room {
             self.refuse_seq(ctx, now, &op, asked, fault, op.seq);
             return ctx.recycle_for(op.conn.shard, publish.bytes);
         }
-        if self.asks_logic(&publish, op.conn) {
-            match self.ask_logic(ctx, logs, now, &op, &publish) {
+        if self.asks_logic(&publish, Author::Client(op.conn, op.player)) {
+            match self.ask_logic(ctx, logs, now, &op, &mut publish) {
                 Asked::Relay => {}
                 Asked::Answered => return ctx.recycle_for(op.conn.shard, publish.bytes),
             }
@@ -294,11 +304,11 @@ impl Room {
             return refuse_non_member(ctx, now, op, MessageType::Presence);
         };
         let mode = self.presence();
-        let Some(member) = self.members.get_mut(&player) else {
+        let Some(member) = self.members.get(&player) else {
             return;
         };
-        match presence::merge(&member.presence, update, &ctx.settings.message) {
-            Ok(merged) => member.presence = merged.into_boxed_str(),
+        let merged = match presence::merge(&member.presence, update, &ctx.settings.message) {
+            Ok(merged) => merged,
             Err(code) => {
                 let fault = Fault {
                     seq: op.seq,
@@ -312,9 +322,22 @@ impl Room {
                 };
                 return ctx.refuse(op.conn, op.encoding, op.born, now.unix_ms, fault);
             }
-        }
-        if let Some(nickname) = &update.nickname {
-            member.nickname = Box::from(&**nickname);
+        };
+        let (nickname, presence) = match self.ask_presence(ctx, now, player, update, merged) {
+            Ok(taken) => taken,
+            // Everybody was told, and nobody waits for an answer.
+            Err(_) if self.has_failed() && op.seq == 0 && op.request_id == 0 => return,
+            Err(refusal) => {
+                self.refuse_by_rule(ctx, now, op, MessageType::Presence, &refusal);
+                return;
+            }
+        };
+        let Some(member) = self.members.get_mut(&player) else {
+            return;
+        };
+        member.presence = presence.into_boxed_str();
+        if let Some(nickname) = nickname {
+            member.nickname = nickname;
         }
         member.presence_version = self.syncer.next_version();
         if let Some(gate) = &mut self.gate {

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::home::acks::Acks;
 use crate::home::gate::{Gate, Phase};
 use crate::home::load::Load;
-use crate::home::logic_calls::LogicRules;
+use crate::home::logic_calls::Kick;
 use crate::home::output::{EdgeReceivers, Output};
 use crate::home::publish::NOBODY;
 use crate::home::rules::Rules;
@@ -23,7 +23,7 @@ use crate::id::{ClientId, ConnRef, HomeRoomId};
 use crate::kinds::KindEntry;
 use crate::letter::{Op, OpHead, OpKind};
 use crate::log::Epoch;
-use crate::logic::RoomLogic;
+use crate::logic::{LogicRules, RoomLogic};
 use crate::logs::{LogId, Logs, Opened};
 use crate::member::Member;
 use crate::numbered::Numbered;
@@ -73,6 +73,8 @@ pub(crate) struct Room {
     pub(super) parts: Parts,
     pub(super) logic: Option<Box<dyn RoomLogic>>,
     pub(super) logic_rules: LogicRules,
+    /// In the order in which logic has said so.
+    pub(super) kicks: VecDeque<Kick>,
     pub(super) wake_at: u64,
     /// Milliseconds that the room's clock is ahead of the node's: it has had another home.
     pub(super) clock: i64,
@@ -138,6 +140,7 @@ impl Room {
             parts: Parts::default(),
             logic,
             logic_rules,
+            kicks: VecDeque::new(),
             wake_at: u64::MAX,
             clock: 0,
             timer_at: u64::MAX,
@@ -259,6 +262,7 @@ impl Room {
                 self.forbid(ctx, logs, now, &op, request, right);
             }
         }
+        self.put_out_kicked(ctx, logs, now);
         if window > 0 {
             self.accepted(ctx, conn, window);
         }

@@ -13,6 +13,8 @@ use crate::home::room::Room;
 use crate::host::Host;
 use crate::letter::{Leave, OpHead, ToEdge};
 use crate::logs::Logs;
+use crate::member::Seat;
+use crate::player::PlayerNum;
 use crate::store::FieldKey;
 use crate::time::{Now, micros};
 use crate::wire::room::{PackedRules, read_rules, write_rules};
@@ -180,7 +182,32 @@ impl Room {
     ) -> u32 {
         let of_user = self.members.iter().filter(|(_, it)| it.player_id() == user);
         let seats = of_user.flat_map(|(player, it)| it.seats.iter().map(|seat| (*player, *seat)));
-        let seats: Vec<_> = seats.collect();
+        let seats = seats.collect();
+        self.end_seats(ctx, logs, now, seats, fault)
+    }
+
+    /// All seats of a player end.
+    pub(super) fn put_out_player<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        player: PlayerNum,
+        fault: &Fault<'_>,
+    ) {
+        let seats = self.members.get(&player).map(|it| it.seats.clone());
+        let seats = seats.into_iter().flatten().map(|seat| (player, seat));
+        self.end_seats(ctx, logs, now, seats.collect(), fault);
+    }
+
+    fn end_seats<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        seats: Vec<(PlayerNum, Seat)>,
+        fault: &Fault<'_>,
+    ) -> u32 {
         if seats.is_empty() {
             return 0;
         }

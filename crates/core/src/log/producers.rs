@@ -105,6 +105,11 @@ impl Producers {
         self.absent
     }
 
+    /// Whether this one is known.
+    pub(crate) fn knows(&self, client: &ClientId) -> bool {
+        self.clients.contains_key(client)
+    }
+
     /// Memory that they hold, in bytes.
     pub fn held(&self) -> usize {
         let changed = self.changed.as_ref();

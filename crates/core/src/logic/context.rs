@@ -1,5 +1,8 @@
 //! What logic sees of its room, and what it can do there.
 
+use serde::Serialize;
+
+use crate::logic::outcome::{cut, to_json};
 use crate::member::Member;
 use crate::numbered::Numbered;
 use crate::player::{Player, PlayerBody, PlayerNum};
@@ -17,6 +20,10 @@ pub(crate) enum Effect {
         to: PlayerNum,
         name: Box<str>,
         json: Box<str>,
+    },
+    Kick {
+        player: PlayerNum,
+        reason: Box<str>,
     },
 }
 
@@ -100,22 +107,40 @@ impl RoomContext<'_> {
         Some(&mut member.body)
     }
 
-    /// Sends an `event` to everybody in the room: ordered and numbered like all events.
+    /// Sends an `event` to everybody in the room: ordered and numbered like all events. Its payload is `payload` in
+    /// JSON.
     ///
-    /// `json` is the payload; it must be valid JSON. Names that begin with `roomcast.` are the server's.
-    pub fn broadcast(&mut self, name: &str, json: &str) {
+    /// Names that begin with `roomcast.` are the server's. Where members may send events too, this one belongs to
+    /// [`RoomLogic::own_events`](crate::RoomLogic::own_events).
+    ///
+    /// # Panics
+    /// If `payload` is nothing that JSON can say, as a map whose keys are no strings.
+    pub fn broadcast<T: Serialize + ?Sized>(&mut self, name: &str, payload: &T) {
         self.parts.effects.push(Effect::Broadcast {
             name: name.into(),
-            json: json.into(),
+            json: to_json(payload).into(),
         });
     }
 
     /// Sends an `event` to one player: in order, but not part of the room's log.
-    pub fn send(&mut self, to: PlayerNum, name: &str, json: &str) {
+    ///
+    /// # Panics
+    /// As [`RoomContext::broadcast`].
+    pub fn send<T: Serialize + ?Sized>(&mut self, to: PlayerNum, name: &str, payload: &T) {
         self.parts.effects.push(Effect::Send {
             to,
             name: name.into(),
-            json: json.into(),
+            json: to_json(payload).into(),
+        });
+    }
+
+    /// Puts a player out of the room, behind all that was sent before: all of its sessions there get the error `removed`
+    /// with this reason, of which at most 512 bytes are sent. [`RoomLogic::leave`](crate::RoomLogic::leave) is called. It
+    /// may join again, unless [`RoomLogic::admit`](crate::RoomLogic::admit) says no.
+    pub fn kick(&mut self, player: PlayerNum, reason: &str) {
+        self.parts.effects.push(Effect::Kick {
+            player,
+            reason: cut(reason).into(),
         });
     }
 

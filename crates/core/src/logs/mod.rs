@@ -445,6 +445,12 @@ impl Logs {
         verdict.unwrap_or(Verdict::Next)
     }
 
+    /// Whether a client's messages are known, or the one that was published with this id.
+    pub(crate) fn knows(&self, log: LogId, client: ClientId) -> bool {
+        let log = self.logs.get(log.0 as usize);
+        log.is_some_and(|log| log.producers.knows(&client))
+    }
+
     /// A client gives a number up.
     pub fn skip(&mut self, log: LogId, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.change(log.0, |log| log.producers.skip(client, seq));

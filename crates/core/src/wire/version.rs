@@ -40,6 +40,7 @@ const CODES: &[(ErrorCode, Version)] = &[
     (ErrorCode::Removed, Version::V2),
     (ErrorCode::Banned, Version::V2),
     (ErrorCode::RoomLocked, Version::V2),
+    (ErrorCode::ReservedEvent, Version::V2),
 ];
 /// Types of messages, likewise.
 const TYPES: &[(MessageType, Version)] = &[];

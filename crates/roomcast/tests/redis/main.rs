@@ -12,6 +12,7 @@
 
 mod api;
 mod homes;
+mod logic;
 mod peers;
 #[path = "../../../engine/tests/common/ports.rs"]
 mod ports;

@@ -116,7 +116,7 @@ fn with_text(status: StatusCode, body: String, content_type: HeaderValue) -> Ans
 fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
-        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Forbidden | ErrorCode::ReservedEvent => StatusCode::FORBIDDEN,
         ErrorCode::UnknownKind | ErrorCode::RecipientNotFound | ErrorCode::NotInRoom => {
             StatusCode::NOT_FOUND
         }
