@@ -3,7 +3,7 @@
 //!
 //! It starts a Redis, three nodes and a balancer, each a process or a port of its own. The page has four players, wherever
 //! the balancer has put them; each can be moved to another node, and can kill its node. A node that is dead is started
-//! again. What the page asks for with its buttons goes to this launcher, on loopback; a node has nothing of the kind.
+//! again. `--listen ADDR:PORT` is where the page is; each node gets all other flags. What the page asks for with its buttons goes to this launcher, on loopback; a node has nothing of the kind.
 
 mod balancer;
 mod control;
@@ -22,9 +22,11 @@ use processes::Processes;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+/// Set for a node, which is this program too.
+pub(crate) const NODE: &str = "CLUSTER_EXAMPLE_NODE";
+
 fn main() -> ExitCode {
-    // A node is this program too, with the arguments of a server.
-    if std::env::args().len() > 1 {
+    if std::env::var_os(NODE).is_some() {
         return Server::builder().main();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -39,16 +41,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// Where the page is to be, and what is for the nodes.
+fn arguments() -> std::io::Result<(String, Vec<String>)> {
+    let listen = std::env::var("ROOMCAST_SERVER_LISTEN");
+    let mut listen = listen.unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    let mut more = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if let Some(address) = argument.strip_prefix("--listen=") {
+            listen = address.to_owned();
+        } else if argument == "--listen" {
+            let lacks = || std::io::Error::other("--listen lacks its value");
+            listen = arguments.next().ok_or_else(lacks)?;
+        } else {
+            more.push(argument);
+        }
+    }
+    Ok((listen, more))
+}
+
 async fn launch() -> std::io::Result<()> {
-    let address = std::env::var("ROOMCAST_SERVER_LISTEN");
-    let page = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:8080")).await?;
+    let (listen, more) = arguments()?;
+    let page = TcpListener::bind(&listen).await?;
     let balancer = TcpListener::bind("127.0.0.1:0").await?;
     let (mut interrupt, mut terminate) = (
         signal(SignalKind::interrupt())?,
         signal(SignalKind::terminate())?,
     );
     // They end with this value.
-    let processes = Arc::new(Processes::start(balancer.local_addr()?).await?);
+    let processes = Arc::new(Processes::start(balancer.local_addr()?, &more).await?);
     println!("Open http://{}/ (Ctrl-C ends all)", page.local_addr()?);
     tokio::select! {
         () = processes.watch() => {}

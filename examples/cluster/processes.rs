@@ -52,8 +52,8 @@ pub(crate) fn name(node: usize) -> char {
 }
 
 impl Processes {
-    /// Starts all, and waits until all are ready.
-    pub(crate) async fn start(balancer: SocketAddr) -> io::Result<Processes> {
+    /// Starts all, and waits until all are ready. `more`: flags that each node gets too.
+    pub(crate) async fn start(balancer: SocketAddr, more: &[String]) -> io::Result<Processes> {
         let ports = free_ports()?;
         let directory =
             std::env::temp_dir().join(format!("roomcast-cluster-{}", std::process::id()));
@@ -79,7 +79,9 @@ impl Processes {
                 "--set=server.shards=1".to_owned(),
                 "--log-level=warn".to_owned(),
             ]
-            .into(),
+            .into_iter()
+            .chain(more.iter().cloned())
+            .collect(),
             child: None,
             died: Instant::now() - DEAD,
             ready: false,
@@ -265,6 +267,7 @@ fn start(arguments: &[String]) -> io::Result<Child> {
             command.env_remove(name);
         }
     }
+    command.env(crate::NODE, "1");
     command.args(arguments).stdin(Stdio::null()).spawn()
 }
 
