@@ -18,6 +18,10 @@ pub enum ServerError {
     Certificate(String),
     /// The settings of Redis can't be used.
     Redis(String),
+    /// The file of `memory.snapshot_path` can't be used.
+    Snapshot(String),
+    /// The folder of `server.static_dir` can't be served.
+    StaticDir(String),
     /// A page's path or content type can't be served.
     Page(String),
     /// An address could not be bound.
@@ -40,7 +44,9 @@ impl ServerError {
             ServerError::Config(_)
             | ServerError::Keys(_)
             | ServerError::Certificate(_)
-            | ServerError::Redis(_) => exit::CONFIG,
+            | ServerError::Redis(_)
+            | ServerError::Snapshot(_)
+            | ServerError::StaticDir(_) => exit::CONFIG,
             ServerError::Bind { .. } => exit::CANNOT_BIND,
             ServerError::Page(_) | ServerError::System(_) | ServerError::ShardFailed => {
                 exit::FAILURE
@@ -62,6 +68,8 @@ impl fmt::Display for ServerError {
             | ServerError::Keys(message)
             | ServerError::Certificate(message)
             | ServerError::Redis(message)
+            | ServerError::Snapshot(message)
+            | ServerError::StaticDir(message)
             | ServerError::Bind { message, .. } => f.write_str(message),
             ServerError::System(error) => write!(f, "the server could not start: {error}"),
             ServerError::ShardFailed => f.write_str("a shard failed, so the server ended"),

@@ -41,6 +41,7 @@ mod running;
 mod server;
 mod shard;
 mod shutdown;
+mod snapshot;
 mod tls;
 
 pub use api::openapi;

@@ -11,6 +11,7 @@ use crate::http::Http;
 use crate::mailbox::Mailboxes;
 use crate::metrics::Registry;
 use crate::shard::Order;
+use crate::snapshot::Snapshots;
 
 /// What a running server's owner waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct RunningServer {
     pub(crate) registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) engine: Option<Engine>,
+    pub(crate) snapshots: Option<Snapshots>,
     pub(crate) threads: Vec<JoinHandle<()>>,
     pub(crate) events: Receiver<Event>,
     pub(crate) settings: Shutdown,

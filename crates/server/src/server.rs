@@ -19,13 +19,14 @@ use crate::config::{Config, Engine as EngineSetting};
 use crate::engine::Engine;
 use crate::error::ServerError;
 use crate::handover::Shards;
-use crate::http::{Bound, Page, Services};
+use crate::http::{Bound, Folder, Page, Services};
 use crate::mailbox::{Mailbox, Mailboxes};
 use crate::metrics::Registry;
 use crate::outgoing::Outgoing;
 use crate::running::{Event, RunningServer};
-use crate::shard::{self, Node, WAKER};
+use crate::shard::{self, Node, Order, WAKER};
 use crate::shutdown;
+use crate::snapshot::Snapshots;
 use crate::tls::Acceptor;
 
 /// Most shards of a node: each has a queue to each other.
@@ -74,6 +75,10 @@ impl Server {
         let reload_interval = self.config.auth.reload_interval;
         let api_keys = api::Keys::load(&self.config.api_keys, reload_interval)
             .map_err(|problem| ServerError::Keys(problem.message))?;
+        let folder = Folder::load(&self.config.server.static_dir)
+            .map_err(|it| ServerError::StaticDir(format!("server.static_dir = {it}")))?;
+        let clock = Clock::start();
+        let snapshots = Snapshots::open(&self.config, &clock)?;
         let bound = Bound::bind(&self.config)?;
         let count = self.config.server.shards().clamp(1, MOST_SHARDS) as u16;
         let mut polls = Vec::new();
@@ -87,8 +92,8 @@ impl Server {
             polls.push(poll);
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
-        let settings = with_session_key(&self.config)?;
-        let clock = Clock::start();
+        let known_key = snapshots.as_ref().and_then(Snapshots::session_key);
+        let settings = with_session_key(&self.config, known_key)?;
         let engine = engine(
             &self.config,
             &self.kinds,
@@ -131,9 +136,11 @@ impl Server {
                 bound.admission(),
                 engine.as_ref().map(|it| Arc::clone(it.status())),
                 &api_stats,
+                snapshots.as_ref().map(|it| Arc::clone(it.stats())),
             )),
             mailboxes: Arc::clone(&mailboxes),
             engine,
+            snapshots,
             threads: Vec::new(),
             events,
             settings: self.config.shutdown.clone(),
@@ -149,9 +156,13 @@ impl Server {
                 });
             };
             let index = running.threads.len() as u16;
-            let thread = match &running.engine {
-                None => shard::spawn(index, poll, mailbox, &node, NoStore, ended),
-                Some(engine) => {
+            let thread = match (&running.engine, &running.snapshots) {
+                (None, None) => shard::spawn(index, poll, mailbox, &node, NoStore, ended),
+                (None, Some(snapshots)) => {
+                    mailbox.order(Order::View(snapshots.view().into()));
+                    shard::spawn(index, poll, mailbox, &node, snapshots.store(), ended)
+                }
+                (Some(engine), _) => {
                     let store = engine.store(mailbox);
                     shard::spawn(index, poll, mailbox, &node, store, ended)
                 }
@@ -174,6 +185,7 @@ impl Server {
             metrics: Box::new(move || registry.render()),
             engine: running.engine.as_ref().map(|it| Arc::clone(it.status())),
             pages: self.pages,
+            folder,
             authority,
             keys_from,
             tls,
@@ -242,13 +254,17 @@ fn random_key() -> Result<[u64; 2], ServerError> {
 }
 
 /// The shards' settings with the key that resume tokens are signed with.
-fn with_session_key(config: &Config) -> Result<Settings, ServerError> {
+///
+/// `known`: one that was drawn before, and signs what clients have.
+fn with_session_key(config: &Config, known: Option<[u8; 32]>) -> Result<Settings, ServerError> {
     let mut settings = config.core.clone();
     settings.come_back_pace = match config.shutdown.pace {
         0 => 0,
         pace => (pace / config.server.shards()).max(1),
     };
-    settings.session_key = if config.session_secret.expose().is_empty() {
+    settings.session_key = if let Some(known) = known {
+        known
+    } else if config.session_secret.expose().is_empty() {
         let mut key = [0; 32];
         SysRng
             .try_fill_bytes(&mut key)

@@ -29,7 +29,7 @@ impl RunningServer {
     ///
     /// # Errors
     /// A shard had failed.
-    pub fn shutdown(self) -> Result<(), ServerError> {
+    pub fn shutdown(mut self) -> Result<(), ServerError> {
         let deadline = Instant::now() + self.settings.deadline.saturating_sub(RESERVE);
         if let Some(http) = &self.http {
             http.not_ready();
@@ -54,7 +54,7 @@ impl RunningServer {
                 break;
             }
         }
-        if self.engine.is_some() {
+        if self.engine.is_some() || self.snapshots.is_some() {
             self.hand_over(deadline);
         } else {
             self.order(|| Order::Close(CloseCode::Reconnect));
@@ -92,12 +92,16 @@ impl RunningServer {
                 engine.end(SETTLE.min(left(deadline)));
             }
         }
+        if let Some(mut snapshots) = self.snapshots.take() {
+            // What a shard that is cut does from here on is in no file.
+            snapshots.finish();
+        }
         // Dropping it stops what still runs.
         drop(self);
         result
     }
 
-    /// Closes all connections, and then gives all rooms to other servers. In this order: so that each room's record says
+    /// Closes all connections, and then gives all rooms to other servers, or to the next process of this one. In this order: so that each room's record says
     /// that its members of this server have no connection.
     fn hand_over(&self, deadline: Instant) {
         let (emptied, has_emptied) = mpsc::channel();
@@ -113,7 +117,9 @@ impl RunningServer {
                 break;
             }
         }
-        tracing::info!("handing rooms over to other servers");
+        if self.engine.is_some() {
+            tracing::info!("handing rooms over to other servers");
+        }
         self.order(|| Order::GiveUp);
     }
 

@@ -10,12 +10,14 @@
 //!
 //! With a store that does not wait ([`Store::WAITS`]) nothing is submitted, and nothing of this costs anything.
 
+mod kept;
 mod node;
 mod room;
 mod session;
 mod slot;
 mod sorted;
 
+pub use kept::{Kept, KeptMessage, KeptRoom, KeptSession, KeptUser};
 pub use node::{Beat, Beaten, NodeEntry};
 pub use room::{
     Append, Claim, Claimed, Epochs, FieldKey, Header, HomeName, Log, Release, Renew, RoomRecord,

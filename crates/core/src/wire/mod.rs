@@ -2,6 +2,7 @@
 
 mod bytes;
 pub(crate) mod inbox;
+mod kept;
 pub(crate) mod letter;
 pub(crate) mod room;
 pub(crate) mod session;
@@ -12,6 +13,7 @@ pub(crate) mod version;
 
 pub(crate) use bytes::Reader;
 pub use bytes::WireError;
+pub use kept::{read_kept, write_kept};
 pub use version::VERSION;
 
 use crate::address::{NodeNumber, ShardAddress};

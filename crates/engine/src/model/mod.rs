@@ -4,6 +4,7 @@
 //! A clone is a dump. A store that comes back with the same or with older data is [`Model::restarted`] on it, one that
 //! has lost all is [`Model::new`]; each has another id. Two that both take writes are two models.
 
+mod kept;
 mod nodes;
 mod room;
 mod session;
@@ -17,6 +18,7 @@ use roomcast_core::store::{
     StoreId,
 };
 
+pub use kept::Place;
 use room::{Parts, Room};
 use session::{Session, User};
 
@@ -30,6 +32,8 @@ pub struct Model {
     sessions: BTreeMap<ClientId, Session>,
     users: BTreeMap<Box<str>, User>,
     nodes: BTreeMap<NodeId, NodeEntry>,
+    /// Bytes of rooms and inboxes.
+    held: usize,
 }
 
 impl Model {
@@ -43,6 +47,7 @@ impl Model {
             sessions: BTreeMap::new(),
             users: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            held: 0,
         }
     }
 
@@ -75,17 +80,30 @@ impl Model {
             return Err(StoreError::Again(Cause::Memory));
         }
         Ok(match request {
-            Request::Claim(it) => Answer::Claim(self.claim(now_ms, it)),
-            Request::Append(it) => Answer::Written(self.append(now_ms, it)?),
-            Request::Renew(it) => Answer::Written(self.renew(now_ms, it)?),
+            Request::Claim(it) => {
+                Answer::Claim(self.with_room(now_ms, &it.room, |model| model.claim(now_ms, it)))
+            }
+            Request::Append(it) => {
+                Answer::Written(self.with_room(now_ms, &it.room, |model| model.append(now_ms, it))?)
+            }
+            Request::Renew(it) => {
+                Answer::Written(self.with_room(now_ms, &it.room, |model| model.renew(now_ms, it))?)
+            }
             Request::Release(it) => {
-                self.release(now_ms, it);
+                self.with_room(now_ms, &it.room, |model| model.release(now_ms, it));
                 Answer::Done
             }
             Request::Take(it) => Answer::Session(self.take(now_ms, it)),
-            Request::Save(it) => Answer::Turn(self.save(now_ms, it)),
-            Request::End(it) => Answer::Turn(self.end(now_ms, it)),
-            Request::InboxAppend(it) => Answer::Inbox(self.inbox_append(now_ms, it)),
+            Request::Save(it) => {
+                Answer::Turn(self.with_session(&it.client, |model| model.save(now_ms, it)))
+            }
+            Request::End(it) => {
+                Answer::Turn(self.with_session(&it.client, |model| model.end(now_ms, it)))
+            }
+            Request::InboxAppend(it) => {
+                let append = |model: &mut Model| model.inbox_append(now_ms, it);
+                Answer::Inbox(self.with_session(&it.to, append))
+            }
             Request::InboxRead(it) => Answer::InboxSlice(self.inbox_read(now_ms, it)),
             Request::User(it) => Answer::Clients(self.store, self.user(now_ms, it)),
             Request::Beat(it) => Answer::Beat(self.beat(now_ms, it)),

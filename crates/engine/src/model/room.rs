@@ -15,9 +15,9 @@ const PARTS_END_AFTER: u64 = 60 * 60 * 1_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct Room {
-    header: Header,
-    fields: BTreeMap<FieldKey, Box<[u8]>>,
-    log: Entries,
+    pub(super) header: Header,
+    pub(super) fields: Fields,
+    pub(super) log: Entries,
     pub(super) ends: Option<u64>,
 }
 
@@ -26,21 +26,36 @@ pub(super) struct Room {
 pub(super) struct Parts {
     fence: u64,
     next: u32,
-    fields: BTreeMap<FieldKey, Box<[u8]>>,
+    fields: Fields,
     log: Entries,
-    ends: Option<u64>,
+    pub(super) ends: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Entries {
-    kept: BTreeMap<u64, Arc<[u8]>>,
-    /// The last event that there ever was.
-    last: u64,
+pub(super) struct Fields {
+    pub(super) kept: BTreeMap<FieldKey, Box<[u8]>>,
+    held: usize,
 }
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries {
+    pub(super) kept: BTreeMap<u64, Arc<[u8]>>,
+    /// The last event that there ever was.
+    pub(super) last: u64,
+    held: usize,
+}
+
+/// Bytes that an entry of a table takes beside what it has.
+const ENTRY: usize = 64;
 
 impl Room {
     pub(super) fn has_ended(&self, now_ms: u64) -> bool {
         has_ended(self.ends, now_ms)
+    }
+
+    /// Bytes that it holds, about.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Room>() + ENTRY + self.fields.held + self.log.held
     }
 
     pub(super) fn record(&self) -> RoomRecord {
@@ -50,7 +65,7 @@ impl Room {
         };
         RoomRecord {
             header: self.header.clone(),
-            fields: self.fields.clone().into_iter().collect(),
+            fields: self.fields.kept.clone().into_iter().collect(),
             log: self.log.kept.iter().map(log).collect(),
         }
     }
@@ -58,7 +73,6 @@ impl Room {
 
 impl Model {
     pub(super) fn claim(&mut self, now_ms: u64, claim: &Claim) -> Claimed {
-        self.end_rooms(now_ms);
         let Some(room) = self.rooms.get_mut(&claim.room) else {
             if !claim.settled {
                 return Claimed::Unsettled;
@@ -101,7 +115,6 @@ impl Model {
     }
 
     pub(super) fn append(&mut self, now_ms: u64, append: &Append) -> Result<Written, StoreError> {
-        self.end_rooms(now_ms);
         let Some(room) = self.rooms.get_mut(&append.room) else {
             return Ok(Written::Refused(None));
         };
@@ -122,7 +135,7 @@ impl Model {
         }
         room.log.add(append.log.as_slice())?;
         room.log.drop_before(append.first);
-        change(&mut room.fields, &append.fields);
+        room.fields.change(&append.fields);
         room.header = Header {
             pending: false,
             ..new.clone()
@@ -132,7 +145,6 @@ impl Model {
     }
 
     pub(super) fn renew(&mut self, now_ms: u64, renew: &Renew) -> Result<Written, StoreError> {
-        self.end_rooms(now_ms);
         let old = self.rooms.get_mut(&renew.room);
         if let Some(written) = old
             .as_ref()
@@ -147,7 +159,7 @@ impl Model {
                 return Ok(Written::Incomplete);
             };
             room.log.add(&renew.log)?;
-            change(&mut room.fields, &renew.fields);
+            room.fields.change(&renew.fields);
             room.header = renew.header.clone();
             room.ends = ends(now_ms, renew.ends_after, room.ends);
             return Ok(Written::Confirmed);
@@ -158,7 +170,7 @@ impl Model {
     fn renew_part(&mut self, now_ms: u64, renew: &Renew) -> Result<Written, StoreError> {
         let (part, is_last) = renew.part;
         if part == 0 && is_last {
-            let room = whole(now_ms, renew, BTreeMap::new(), Entries::default())?;
+            let room = whole(now_ms, renew, Fields::default(), Entries::default())?;
             self.rooms.insert(Arc::clone(&renew.room), room);
             return Ok(Written::Confirmed);
         }
@@ -171,7 +183,7 @@ impl Model {
             _ if part == 0 => Parts {
                 fence,
                 next: 0,
-                fields: BTreeMap::new(),
+                fields: Fields::default(),
                 log: Entries::default(),
                 ends: None,
             },
@@ -196,7 +208,7 @@ impl Model {
             return Ok(Written::Confirmed);
         }
         parts.log.add(&renew.log)?;
-        change(&mut parts.fields, &renew.fields);
+        parts.fields.change(&renew.fields);
         parts.next += 1;
         parts.ends = ends(now_ms, PARTS_END_AFTER, None);
         self.parts.insert(key, parts);
@@ -204,7 +216,6 @@ impl Model {
     }
 
     pub(super) fn release(&mut self, now_ms: u64, release: &Release) {
-        self.end_rooms(now_ms);
         let Some(room) = self.rooms.get_mut(&release.room) else {
             return;
         };
@@ -221,9 +232,22 @@ impl Model {
         }
     }
 
-    fn end_rooms(&mut self, now_ms: u64) {
-        self.rooms.retain(|_, it| !has_ended(it.ends, now_ms));
+    /// Does something with a room, if it has not ended, and counts what it holds then.
+    pub(super) fn with_room<T>(
+        &mut self,
+        now_ms: u64,
+        room: &str,
+        change: impl FnOnce(&mut Model) -> T,
+    ) -> T {
+        let before = self.rooms.get(room).map_or(0, Room::held);
+        if self.rooms.get(room).is_some_and(|it| it.has_ended(now_ms)) {
+            self.rooms.remove(room);
+        }
         self.parts.retain(|_, it| !has_ended(it.ends, now_ms));
+        let result = change(self);
+        let after = self.rooms.get(room).map_or(0, Room::held);
+        self.held = self.held + after - before;
+        result
     }
 }
 
@@ -244,7 +268,7 @@ fn new_room(now_ms: u64, claim: &Claim) -> Room {
             timestamp: claim.timestamp,
             counts_presence: false,
         },
-        fields: BTreeMap::new(),
+        fields: Fields::default(),
         log: Entries::default(),
         ends: ends(now_ms, claim.ends_after, None),
     }
@@ -254,11 +278,11 @@ fn new_room(now_ms: u64, claim: &Claim) -> Room {
 fn whole(
     now_ms: u64,
     renew: &Renew,
-    mut fields: BTreeMap<FieldKey, Box<[u8]>>,
+    mut fields: Fields,
     mut log: Entries,
 ) -> Result<Room, StoreError> {
     log.add(&renew.log)?;
-    change(&mut fields, &renew.fields);
+    fields.change(&renew.fields);
     Ok(Room {
         header: renew.header.clone(),
         fields,
@@ -303,18 +327,24 @@ fn refused(header: &Header) -> Written {
     Written::Refused(Some(Box::new(header.clone())))
 }
 
-fn change(fields: &mut BTreeMap<FieldKey, Box<[u8]>>, changes: &[(FieldKey, Option<Box<[u8]>>)]) {
-    for (key, value) in changes {
-        match value {
-            Some(value) => fields.insert(*key, value.clone()),
-            None => fields.remove(key),
-        };
+impl Fields {
+    pub(super) fn change(&mut self, changes: &[(FieldKey, Option<Box<[u8]>>)]) {
+        for (key, value) in changes {
+            let before = match value {
+                Some(value) => {
+                    self.held += ENTRY + value.len();
+                    self.kept.insert(*key, value.clone())
+                }
+                None => self.kept.remove(key),
+            };
+            self.held -= before.map_or(0, |it| ENTRY + it.len());
+        }
     }
 }
 
 impl Entries {
     /// Adds all of them, or none.
-    fn add(&mut self, logs: &[Log]) -> Result<(), StoreError> {
+    pub(super) fn add(&mut self, logs: &[Log]) -> Result<(), StoreError> {
         let mut last = self.last;
         for log in logs {
             if log.last <= last {
@@ -323,12 +353,17 @@ impl Entries {
             last = log.last;
         }
         self.last = last;
+        let held = logs.iter().map(|it| ENTRY + it.events.len());
+        self.held += held.sum::<usize>();
         let entry = |it: &Log| (it.last, Arc::clone(&it.events));
         self.kept.extend(logs.iter().map(entry));
         Ok(())
     }
 
     fn drop_before(&mut self, first: u64) {
-        self.kept = self.kept.split_off(&first);
+        let kept = self.kept.split_off(&first);
+        let dropped = std::mem::replace(&mut self.kept, kept);
+        let held = dropped.values().map(|it| ENTRY + it.len());
+        self.held -= held.sum::<usize>();
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, Save, SessionRecord, StoreId, Take,
-    Taken, UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, KeptMessage, Save, SessionRecord,
+    StoreId, Take, Taken, UserChange,
 };
 
 use super::{Model, ends, has_ended};
@@ -14,28 +14,20 @@ use super::{Model, ends, has_ended};
 pub(super) struct Session {
     pub(super) record: SessionRecord,
     /// Which asking took it last.
-    attempt: Option<u64>,
-    inbox: VecDeque<Message>,
+    pub(super) attempt: Option<u64>,
+    pub(super) inbox: VecDeque<KeptMessage>,
     /// The offset of the newest message that there ever was.
-    last: u64,
+    pub(super) last: u64,
     /// At which store that came, and which one it was before, up to which offset.
-    store: StoreId,
-    before: Option<(StoreId, u64)>,
+    pub(super) store: StoreId,
+    pub(super) before: Option<(StoreId, u64)>,
     pub(super) ends: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Message {
-    offset: u64,
-    from: ClientId,
-    seq: u64,
-    bytes: Box<[u8]>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct User {
-    clients: BTreeSet<ClientId>,
-    ends: Option<u64>,
+    pub(super) clients: BTreeSet<ClientId>,
+    pub(super) ends: Option<u64>,
 }
 
 impl Session {
@@ -46,9 +38,28 @@ impl Session {
     fn bytes(&self) -> usize {
         self.inbox.iter().map(|it| it.bytes.len()).sum()
     }
+
+    /// Bytes that it holds, about.
+    pub(super) fn held(&self) -> usize {
+        let messages = self.inbox.len() * size_of::<KeptMessage>() + self.bytes();
+        2 * size_of::<Session>() + self.record.value.len() + messages
+    }
 }
 
 impl Model {
+    /// Does something with a session, and counts what it holds then.
+    pub(super) fn with_session<T>(
+        &mut self,
+        client: &ClientId,
+        change: impl FnOnce(&mut Model) -> T,
+    ) -> T {
+        let before = self.sessions.get(client).map_or(0, Session::held);
+        let result = change(self);
+        let after = self.sessions.get(client).map_or(0, Session::held);
+        self.held = self.held + after - before;
+        result
+    }
+
     pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Taken {
         let store = self.store;
         let Some(session) = self.live_session(now_ms, &take.client) else {
@@ -71,6 +82,7 @@ impl Model {
         let store = self.store;
         let new = &save.record;
         let Some(session) = self.live_session(now_ms, &save.client) else {
+            // One that has ended is replaced.
             if save.known == Some(store) {
                 return false;
             }
@@ -113,7 +125,7 @@ impl Model {
             return InboxAppended::NoSession(store);
         };
         let node = session.record.node;
-        let same = |it: &&Message| it.seq == append.seq && it.from == append.from;
+        let same = |it: &&KeptMessage| it.seq == append.seq && it.from == append.from;
         if let Some(known) = session.inbox.iter().find(same).filter(|it| it.seq > 0) {
             let (offset, store) = (known.offset, session.store);
             return InboxAppended::Stored {
@@ -129,7 +141,7 @@ impl Model {
         }
         session.last += 1;
         let offset = session.last;
-        session.inbox.push_back(Message {
+        session.inbox.push_back(KeptMessage {
             offset,
             from: append.from,
             seq: append.seq,
@@ -175,7 +187,10 @@ impl Model {
     }
 
     pub(super) fn user(&mut self, now_ms: u64, change: &UserChange) -> Vec<ClientId> {
-        self.users.retain(|_, it| !has_ended(it.ends, now_ms));
+        let known = self.users.get(&change.user);
+        if known.is_some_and(|it| has_ended(it.ends, now_ms)) {
+            self.users.remove(&change.user);
+        }
         let user = self.users.entry(change.user.clone()).or_default();
         for client in &change.remove {
             user.clients.remove(client);
@@ -194,9 +209,9 @@ impl Model {
     }
 
     fn live_session(&mut self, now_ms: u64, client: &ClientId) -> Option<&mut Session> {
-        let has_ended = self.sessions.get(client)?.has_ended(now_ms);
-        if has_ended {
-            self.sessions.remove(client);
+        let session = self.sessions.get(client)?;
+        if session.has_ended(now_ms) {
+            return None;
         }
         self.sessions.get_mut(client)
     }

@@ -24,6 +24,7 @@ mod redis_cluster;
 mod redis_server;
 mod restart;
 mod senders;
+mod snapshot;
 mod spread;
 mod start;
 mod two;

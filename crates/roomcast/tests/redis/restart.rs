@@ -11,7 +11,7 @@ use crate::process::{Process, free_address};
 use crate::redis_server::Server as Redis;
 use crate::{in_time, ready, settings, start};
 
-fn client(address: SocketAddr) -> Client {
+pub(crate) fn client(address: SocketAddr) -> Client {
     let config = Config {
         backoff_min_ms: 20,
         backoff_max_ms: 200,
@@ -22,7 +22,7 @@ fn client(address: SocketAddr) -> Client {
 }
 
 /// The texts of the next `count` chats. No gap may be told.
-async fn chats(events: &mut Events, count: usize) -> Vec<(u64, String)> {
+pub(crate) async fn chats(events: &mut Events, count: usize) -> Vec<(u64, String)> {
     let mut heard = Vec::new();
     while heard.len() < count {
         match in_time(events.next()).await.expect("the client was closed") {
@@ -39,10 +39,10 @@ async fn chats(events: &mut Events, count: usize) -> Vec<(u64, String)> {
     heard
 }
 
-async fn is_as_before(end: impl FnOnce(Process)) {
-    let redis = Redis::start([""; 0]);
-    let (address, settings) = (free_address(), settings(&redis));
-    let server = start(address, &settings);
+/// Clients that were there before go on after a restart, and whoever comes then reads what was said before.
+pub(crate) async fn is_as_before(settings: &[String], end: impl FnOnce(Process)) {
+    let address = free_address();
+    let server = start(address, settings);
     ready(&server, true).await;
     let (ada, bob) = (client(address), client(address));
     let (adas, bobs) = (ada.room("chat:1"), bob.room("chat:1"));
@@ -59,7 +59,7 @@ async fn is_as_before(end: impl FnOnce(Process)) {
     end(server);
     // Said while there is no server: sent when there is one again.
     let three = adas.chat("three");
-    let server = start(address, &settings);
+    let server = start(address, settings);
     ready(&server, true).await;
     let third = in_time(three).await.unwrap();
     assert!(third.offset > before[1].0, "offsets go on");
@@ -70,6 +70,11 @@ async fn is_as_before(end: impl FnOnce(Process)) {
     assert_eq!(members.listed.len(), 2, "{members:?}");
 
     // Whoever comes now reads what was said before.
+    assert_eq!(all_chats(address).await, ["one", "three", "two"]);
+}
+
+/// What a newcomer reads in the room's history, sorted.
+pub(crate) async fn all_chats(address: SocketAddr) -> Vec<String> {
     let eve = client(address);
     let room = eve.room("chat:1");
     in_time(room.join(JoinOptions::default())).await.unwrap();
@@ -81,17 +86,19 @@ async fn is_as_before(end: impl FnOnce(Process)) {
         }
     }
     texts.sort();
-    assert_eq!(texts, ["one", "three", "two"]);
+    texts
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_comes_back_as_it_was() {
-    is_as_before(Process::kill).await;
+    let redis = Redis::start([""; 0]);
+    is_as_before(&settings(&redis), Process::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_stopped_politely_comes_back_as_it_was() {
-    is_as_before(|server| {
+    let redis = Redis::start([""; 0]);
+    is_as_before(&settings(&redis), |server| {
         server.signal(Signal::TERM);
         assert!(server.ended_well());
     })

@@ -23,6 +23,8 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
     redis(&loaded.config, &mut found);
+    memory(&loaded.config, &mut found);
+    static_dir(&loaded.config, &mut found);
     warn(&loaded.config, &mut loaded.warnings);
 }
 
@@ -190,6 +192,23 @@ fn proxies(config: &Config, found: &mut Found<'_>) {
         let message =
             "server.proxy_protocol = \"v2\" needs server.trusted_proxies: only their word is taken";
         found.push(&["server.proxy_protocol"], message.to_owned());
+    }
+}
+
+fn static_dir(config: &Config, found: &mut Found<'_>) {
+    if let Err(problem) = crate::http::Folder::load(&config.server.static_dir) {
+        let message = format!("server.static_dir = {problem}");
+        found.push(&["server.static_dir"], message);
+    }
+}
+
+fn memory(config: &Config, found: &mut Found<'_>) {
+    if config.memory.keeps() && config.server.engine == Engine::Redis {
+        let message = "memory.snapshot_path is set, and server.engine = \"redis\" keeps rooms and sessions in Redis: take one of the two away";
+        found.push(
+            &["memory.snapshot_path", "server.engine"],
+            message.to_owned(),
+        );
     }
 }
 

@@ -65,6 +65,9 @@ pub fn example() -> String {
         example_key(&mut out, key, &mut Kind::default());
     }
     put(&mut out, format_args!("\n"));
+    comment(&mut out, ABOUT_CHAT);
+    put(&mut out, format_args!("{CHAT}"));
+    put(&mut out, format_args!("\n"));
     comment(&mut out, ABOUT_API_KEYS);
     put(&mut out, format_args!("# [api_keys.shop]\n"));
     for key in API_KEY_KEYS {
@@ -194,6 +197,17 @@ of kind `arena`, and a room whose name has no `:` is of kind `default`. A kind t
 set. A kind that is not in the file takes all of it from there, unless `rooms.refuse_unknown_kinds` is set. `log` is here \
 the log of a room: its newest events.";
 
+const ABOUT_CHAT: &str = "Rooms `chat:…`, for instance: what members say is passed on, and nobody has a state. Their history \
+has 30 days, in at most 4 MiB a room.";
+
+const CHAT: &str = "\
+# [kinds.chat]
+# mode = \"relay\"
+# log.age = \"720h\"
+# log.bytes = \"4MiB\"
+# log.events = 0
+";
+
 const ABOUT_API_KEYS: &str = "Keys for the API: who may use it, and for what. NAME is what logs call the key. Give each \
 backend a key of its own: two keys may be valid while one is replaced by the other. See docs/api.md.";
 
@@ -214,6 +228,8 @@ state.max_speed = 12.5
 [kinds.chat]
 mode = \"relay\"
 presence = \"count\"
+log.age = \"720h\"
+log.bytes = \"4MiB\"
 ```
 ";
 

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
 use super::{
-    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, RedisSettings,
-    Secret, machine,
+    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, MemorySettings,
+    RedisSettings, Secret, machine,
 };
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
@@ -44,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// `[session]` `secret`: what resume tokens are signed with; empty: drawn at each start.
     pub session_secret: Secret,
+    /// `[memory]`: what outlives the process with [`Engine::Memory`].
+    pub memory: MemorySettings,
     /// `[redis]`: where rooms and sessions are kept with [`Engine::Redis`].
     pub redis: RedisSettings,
     /// `[cluster]`: how servers reach each other.
@@ -71,6 +73,7 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             log: Log::default(),
             session_secret: Secret::default(),
+            memory: MemorySettings::default(),
             redis: RedisSettings::default(),
             cluster: ClusterSettings::default(),
             core: Settings::default(),
@@ -92,6 +95,8 @@ pub struct ServerSettings {
     pub public_demo: bool,
     /// Whether the demo page is served; `None`: on loopback, and with `public_demo`. See [`Config::listeners`].
     pub pages: Option<bool>,
+    /// A folder whose files are served in the place of the demo page; empty: none.
+    pub static_dir: String,
     /// Whether `/metrics` is served; `None`: on loopback. See [`Config::listeners`].
     pub metrics: Option<bool>,
     /// Origins of pages that may connect besides the server's own.
@@ -115,6 +120,7 @@ impl Default for ServerSettings {
             shards: None,
             public_demo: false,
             pages: None,
+            static_dir: String::new(),
             metrics: None,
             origins: Vec::new(),
             hosts: Vec::new(),

@@ -6,6 +6,7 @@
 mod bearer;
 mod client_address;
 mod connection;
+mod folder;
 mod host;
 mod listen;
 mod notices;
@@ -52,6 +53,7 @@ use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
 use crate::outgoing::Outgoing;
 use crate::tls::Acceptor;
 
+pub(crate) use self::folder::Folder;
 pub(crate) use self::pages::Page;
 pub(crate) use self::stats::{HttpStats, RefusedBy};
 
@@ -65,6 +67,8 @@ pub(crate) struct Services {
     pub(crate) engine: Option<Arc<Status>>,
     /// Pages of the embedding program.
     pub(crate) pages: Vec<Page>,
+    /// The files of `server.static_dir`.
+    pub(crate) folder: Option<Arc<Folder>>,
     /// What tokens are checked with, where that is configured.
     pub(crate) authority: Option<Arc<Authority>>,
     /// What fetches their keys, where those are elsewhere.
@@ -180,6 +184,9 @@ impl Bound {
         }
         if let Some(api) = &site.api {
             runtime.spawn(watch(Arc::clone(api.keys()), hangup));
+        }
+        if let Some(folder) = site.pages.folder() {
+            runtime.spawn(watch(Arc::clone(folder), hangup));
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -328,7 +335,7 @@ impl Site {
             shards: services.shards,
             metrics: services.metrics,
             engine: services.engine,
-            pages: Pages::new(services.pages),
+            pages: Pages::new(services.pages, services.folder),
             authority: services.authority,
             tls: services.tls,
             api: services.api,

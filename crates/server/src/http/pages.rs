@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    HeaderValue, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 
+use super::folder::{Folder, Found};
 use super::response::Answer;
 
 /// Where the server's own answers are.
@@ -79,6 +81,20 @@ pub(super) fn is_admin_page(path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// The demo page, in whose place the files of a folder are. The other built-in pages keep their paths.
+const DEMO: [&str; 10] = [
+    "/",
+    "/app.js",
+    "/arena.js",
+    "/pane.js",
+    "/tally.js",
+    "/traffic.js",
+    "/world.js",
+    "/style.css",
+    "/pane.css",
+    "/favicon.svg",
+];
+
 /// The SDK: served on every listener, and to pages of every origin, as an application's own page imports it.
 const SDK: &str = "/sdk/";
 
@@ -122,10 +138,12 @@ impl Page {
 #[derive(Debug)]
 pub(super) struct Pages {
     assets: HashMap<String, Asset>,
+    folder: Option<Arc<Folder>>,
 }
 
-#[derive(Debug)]
-struct Asset {
+/// What is answered at a path.
+#[derive(Clone, Debug)]
+pub(super) struct Asset {
     built_in: bool,
     policy: HeaderValue,
     /// Served on listeners whose built-in pages are off, too.
@@ -136,22 +154,25 @@ struct Asset {
 }
 
 impl Pages {
-    /// A page of `extra` takes the place of a built-in one.
-    pub(super) fn new(extra: Vec<Page>) -> Pages {
-        let built_in = BUILT_IN.iter().map(|(path, content_type, content)| {
-            let asset = Asset {
-                built_in: true,
-                policy: match is_admin_page(path) {
-                    true => ADMIN_POLICY,
-                    false => POLICY,
-                },
-                always: path.starts_with(SDK),
-                content: Bytes::from_static(content),
-                content_type: HeaderValue::from_static(content_type),
-                etag: etag(content),
-            };
-            ((*path).to_owned(), asset)
-        });
+    /// A page of `extra` takes the place of a built-in one, and the files of a folder that of the demo page.
+    pub(super) fn new(extra: Vec<Page>, folder: Option<Arc<Folder>>) -> Pages {
+        let stays = |path: &str| folder.is_none() || !DEMO.contains(&path);
+        let built_in = BUILT_IN.iter().filter(|(path, ..)| stays(path)).map(
+            |(path, content_type, content)| {
+                let asset = Asset {
+                    built_in: true,
+                    policy: match is_admin_page(path) {
+                        true => ADMIN_POLICY,
+                        false => POLICY,
+                    },
+                    always: path.starts_with(SDK),
+                    content: Bytes::from_static(content),
+                    content_type: HeaderValue::from_static(content_type),
+                    etag: etag(content),
+                };
+                ((*path).to_owned(), asset)
+            },
+        );
         let extra = extra.into_iter().map(|page| {
             let asset = Asset {
                 built_in: false,
@@ -165,12 +186,23 @@ impl Pages {
         });
         Pages {
             assets: built_in.chain(extra).collect(),
+            folder,
         }
+    }
+
+    /// The folder, where there is one.
+    pub(super) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
     }
 
     /// What is at that path; `built_in` says whether the built-in pages are on.
     pub(super) fn get(&self, path: &str, built_in: bool, headers: &HeaderMap) -> Option<Answer> {
-        let asset = self.assets.get(path)?;
+        let Some(asset) = self.assets.get(path) else {
+            return match self.folder.as_ref()?.get(path)? {
+                Found::File(asset) => Some(asset.answer(headers)),
+                Found::Elsewhere(to) => Some(elsewhere(to)),
+            };
+        };
         (built_in || asset.always).then(|| {
             let mut answer = asset.answer(headers);
             if asset.built_in && asset.always {
@@ -184,6 +216,23 @@ impl Pages {
 }
 
 impl Asset {
+    /// A file of a folder: there on every listener.
+    pub(super) fn of_folder(content_type: HeaderValue, etag: HeaderValue, content: Bytes) -> Asset {
+        Asset {
+            built_in: false,
+            policy: POLICY,
+            always: true,
+            content,
+            content_type,
+            etag,
+        }
+    }
+
+    #[cfg(all(test, unix))]
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
     fn answer(&self, request: &HeaderMap) -> Answer {
         let fresh = request
             .get_all(IF_NONE_MATCH)
@@ -213,8 +262,15 @@ impl Asset {
     }
 }
 
+fn elsewhere(to: HeaderValue) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    answer.headers_mut().insert(LOCATION, to);
+    answer
+}
+
 /// Names a content; no secret, so a plain hash does.
-fn etag(content: &[u8]) -> HeaderValue {
+pub(super) fn etag(content: &[u8]) -> HeaderValue {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
@@ -255,14 +311,14 @@ mod tests {
     fn extra_pages_come_first_and_the_sdk_is_always_there() {
         let headers = HeaderMap::new();
         let page = Page::new("/", "text/html", Bytes::from_static(b"mine")).unwrap();
-        let pages = Pages::new(vec![page]);
+        let pages = Pages::new(vec![page], None);
         let mine = pages.get("/", false, &headers).unwrap();
         assert_eq!(mine.headers()[CONTENT_TYPE], HTML);
         assert!(!mine.headers().contains_key(CONTENT_SECURITY_POLICY));
         assert!(pages.get("/app.js", false, &headers).is_none());
         let script = pages.get("/app.js", true, &headers).unwrap();
         assert!(!script.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN));
-        for pages in [pages, Pages::new(Vec::new())] {
+        for pages in [pages, Pages::new(Vec::new(), None)] {
             for built_in in [true, false] {
                 let sdk = pages.get("/sdk/roomcast.js", built_in, &headers).unwrap();
                 assert_eq!(sdk.headers()[ACCESS_CONTROL_ALLOW_ORIGIN], "*");

@@ -6,6 +6,7 @@
 mod exposition;
 mod families;
 mod sessions;
+mod snapshot;
 mod store;
 
 use std::fmt;
@@ -21,9 +22,11 @@ use crate::limits::Admission;
 use crate::mailbox::Mailboxes;
 use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
+use crate::snapshot::SnapshotStats;
 use exposition::Exposition;
 use families::{FAMILIES, Family};
 use sessions::SESSION_FAMILIES;
+use snapshot::SNAPSHOT_FAMILIES;
 use store::STORE_FAMILIES;
 
 /// How long a scrape waits for the shards. One whose turn takes longer is shown as it was before.
@@ -34,6 +37,7 @@ fn all() -> impl Iterator<Item = &'static Family> {
         .iter()
         .chain(SESSION_FAMILIES)
         .chain(STORE_FAMILIES)
+        .chain(SNAPSHOT_FAMILIES)
 }
 
 /// All metrics as a Markdown table, as in `docs/metrics.md`.
@@ -66,6 +70,7 @@ pub(crate) struct Registry {
     admission: Arc<Admission>,
     engine: Option<Arc<Status>>,
     api: Arc<ApiStats>,
+    snapshots: Option<Arc<SnapshotStats>>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -77,6 +82,7 @@ struct Scrape<'a> {
     late: usize,
     http: &'a HttpStats,
     api: &'a ApiStats,
+    snapshots: Option<&'a SnapshotStats>,
     open: usize,
     memory: Option<u64>,
     /// 0 where nothing counts it.
@@ -93,6 +99,7 @@ impl Registry {
         admission: &Arc<Admission>,
         engine: Option<Arc<Status>>,
         api: &Arc<ApiStats>,
+        snapshots: Option<Arc<SnapshotStats>>,
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -105,6 +112,7 @@ impl Registry {
             admission: Arc::clone(admission),
             engine,
             api: Arc::clone(api),
+            snapshots,
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -118,6 +126,7 @@ impl Registry {
             late,
             http: &self.http,
             api: &self.api,
+            snapshots: self.snapshots.as_deref(),
             open: self.admission.connections(),
             memory: crate::limits::memory::resident_bytes(),
             in_use: CountingAllocator::in_use() as u64,

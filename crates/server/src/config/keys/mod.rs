@@ -5,6 +5,7 @@ mod auth;
 mod cluster;
 mod connections;
 mod kinds;
+mod memory;
 mod message;
 mod redis;
 mod server;
@@ -35,6 +36,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &connections::SOCKET,
     &connections::COMPRESSION,
     &connections::ROOMS,
+    &memory::MEMORY,
     &redis::REDIS,
     &cluster::CLUSTER,
     &server::SHUTDOWN,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::auth::Authority;
 use crate::config::{Config, Role};
 use crate::handover::{Shards, Upgraded};
-use crate::http::{Bound, Http, HttpStats, Page, RefusedBy, Services};
+use crate::http::{Bound, Folder, Http, HttpStats, Page, RefusedBy, Services};
 use crate::outgoing::Outgoing;
 
 /// No test waits longer for anything.
@@ -37,6 +37,7 @@ impl Server {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
             engine: None,
+            folder: Folder::load(&config.server.static_dir).unwrap(),
             pages,
             authority: Authority::load(&config.auth, &config.core.message).unwrap(),
             keys_from: (config.auth.fetches())

@@ -197,3 +197,44 @@ fn both_loopbacks_share_a_port_with_any() {
         assert_eq!(Bound::bind(&config).unwrap().addresses().len(), 2);
     }
 }
+
+#[test]
+fn a_folder_takes_the_place_of_the_demo_page_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("index.html", "<p>mine</p>");
+    write("app.js", "mine()");
+    write("console", "not the console");
+    write(".secret", "hidden");
+    let path = folder.path().to_str().unwrap().to_owned();
+    for pages in [true, false] {
+        let server = Server::start(|config| {
+            config.server.static_dir = path.clone();
+            config.server.pages = Some(pages);
+        });
+        let page = server.get("/");
+        assert_eq!((page.status, &*page.body), (200, "<p>mine</p>"));
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        let tag = page.header("etag").unwrap();
+        let again = format!("GET / HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}\r\n\r\n");
+        assert_eq!(server.ask(&again).status, 304);
+        assert_eq!(server.get("/app.js").body, "mine()");
+        for path in [
+            "/.secret",
+            "/%2esecret",
+            "/../index.html",
+            "/arena.js",
+            "/nothing",
+        ] {
+            assert_eq!(server.get(path).status, 404, "{path}");
+        }
+        assert_eq!(server.get("/sdk/roomcast.js").status, 200);
+        assert_eq!(server.get("/healthz").body.trim(), "ok");
+        let console = server.get("/console");
+        assert!(!console.body.contains("not the console"), "{console:?}");
+    }
+}
