@@ -688,6 +688,7 @@ class Room:
         self.name = name
         self.members: dict[int, Member] = {}  # by player_num; at most 100 of a big room's
         self.total = 0
+        self.properties: Json = {}  # what the application's backend says of the room
         self.player_num = 0
         self.outbox = Outbox(name)
         self.log = Log()
@@ -843,6 +844,7 @@ class Room:
         elif not since:
             self.log.position = now
         self.members = {it["player_num"]: Member.of(it) for it in told["members"]}
+        self.properties = told.get("properties") or {}
         self.total, self._listed_at = told["total"], timestamp
         self.log.put(Joined(told["recovered"]))
         if not self.member:
@@ -868,6 +870,8 @@ class Room:
             self.total = keys["total"]
         elif event.timestamp < self._listed_at:
             pass  # it is in the list already
+        elif event.name == "roomcast.properties" and not event.sender + event.service:
+            self.properties = keys
         elif event.type == "player_joined" and num not in self.members:
             if len(self.members) < LISTED:
                 self.members[num] = Member.of(keys)

@@ -1,11 +1,13 @@
 """examples/python/roomcast.py against the real server, over wires that break."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 from common import ROOT, ClientTest, chats, is_gap, next_of, seeded, soon, until
 
@@ -16,6 +18,35 @@ QUICK = ("--set", "limits.messages_per_second=0")
 
 def is_back(status):
     return status.state == "connected" and status.resumed
+
+
+KEY = "a-key-for-tests-0123456789abcdefghijkl"
+
+
+class PutOut(ClientTest):
+    arguments = (*QUICK, "--set", f"api_keys.k.key={KEY}", "--set", "api_keys.k.rights=moderate,manage")
+
+    async def test_who_is_put_out_while_it_is_away_stays_out_until_it_joins_anew(self):
+        ann, bob = await self.joined("r"), await self.joined("r", await self.client(direct=True))
+        self.wire.down()
+        await until(lambda: not bob.members[ann.player_num].connected, "the loss")
+        url = f"http://127.0.0.1:{self.server.port}/api/v1/rooms/r/kick"
+        body = json.dumps({"user": ann.client.client_id}).encode()
+        kick = urllib.request.Request(url, body, {"authorization": f"Bearer {KEY}"})
+        with await asyncio.to_thread(urllib.request.urlopen, kick) as answer:
+            self.assertEqual(json.load(answer)["sessions"], 1)
+        change = urllib.request.Request(url.replace("kick", "properties"), b'{"title":"tea"}', kick.headers, method="PATCH")
+        with await asyncio.to_thread(urllib.request.urlopen, change) as answer:
+            self.assertEqual(json.load(answer)["properties"], {"title": "tea"})
+        await until(lambda: bob.properties == {"title": "tea"}, "the change")
+        self.wire.up()
+        left = await next_of(ann, lambda it: isinstance(it, Left))
+        self.assertEqual(left.error.code, "removed")
+        await soon(bob.chat("still here"))
+        self.assertEqual(len(bob.members), 1)
+        await soon(ann.join())
+        await until(lambda: len(bob.members) == 2, "both")
+        self.assertEqual(ann.properties, {"title": "tea"})
 
 
 class BadWires(ClientTest):

@@ -172,6 +172,46 @@ fn a_room_that_fails_is_left_and_what_waits_for_it_told() {
     }
 }
 
+#[test]
+fn a_resumed_session_that_was_put_out_of_a_room_does_not_join_it_again() {
+    for code in ["removed", "banned"] {
+        let mut rig = Rig::in_room();
+        rig.again(json!({"resumed": true}));
+        rig.say(json!({"type": "error", "room_id": "r", "payload": {"code": code, "message": ""}}));
+        assert!(!rig.session.is_joined("r"));
+        let left = |it: &Event| matches!(it, Event::Left { error: Some(error), .. } if error.code() == code);
+        assert!(rig.events().iter().any(left));
+        rig.pass(60_000);
+        rig.again(json!({"resumed": false}));
+        rig.pass(60_000);
+        let sent = rig.sent();
+        assert!(sent.iter().all(|it| it["type"] != "join_room"), "{sent:?}");
+    }
+}
+
+#[test]
+fn a_rooms_properties_are_those_of_joined_and_of_the_event_that_changes_them() {
+    let mut rig = Rig::in_room();
+    let properties = |rig: &Rig| json!(rig.session.properties("r").unwrap());
+    assert_eq!(properties(&rig), json!({}));
+    let change = |payload: Value, from: &str| {
+        json!({
+            "type": "event", "name": "roomcast.properties", "room_id": "r", "payload": payload,
+            "from_client_id": from, "offset": 1, "epoch": "e", "timestamp": 9_000_000_000_000_i64,
+        })
+    };
+    rig.say(change(json!({"title": "tea"}), ""));
+    assert_eq!(properties(&rig), json!({"title": "tea"}));
+    rig.say(change(json!({"title": "no"}), "c9"));
+    assert_eq!(properties(&rig), json!({"title": "tea"}));
+    rig.again(json!({"resumed": true}));
+    rig.joined(
+        "r",
+        json!({"recovered": true, "properties": {"title": "coffee"}}),
+    );
+    assert_eq!(properties(&rig), json!({"title": "coffee"}));
+}
+
 fn is_put_out(code: &str) {
     let mut rig = Rig::in_room();
     let ticket = rig.send("a");

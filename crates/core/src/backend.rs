@@ -7,7 +7,7 @@ mod looking;
 
 use std::borrow::Cow;
 
-use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind};
+use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind, PresenceUpdate};
 
 use crate::id::ClientId;
 use crate::log::Epoch;
@@ -43,11 +43,18 @@ pub enum Query {
     /// Rooms that have members, in the order of their names.
     Rooms(RoomsQuery),
     /// The sessions of a user.
-    Sessions(Box<str>),
+    Sessions {
+        /// The user.
+        user: Box<str>,
+        /// Those that are meant. Whoever asks leaves it empty: they are found.
+        clients: Vec<ClientId>,
+    },
     /// The sessions of a user end, and their connections are closed.
     Disconnect {
         /// The user.
         user: Box<str>,
+        /// As in [`Query::Sessions`].
+        clients: Vec<ClientId>,
         /// Why, as the close frame says it: at most [`LONGEST_REASON`] bytes.
         reason: Box<str>,
     },
@@ -57,6 +64,10 @@ pub enum Query {
     Top(TopQuery),
     /// Connections, those that lag most first.
     Connections(ConnectionsQuery),
+    /// Which sessions a user has on a node; asked by the desk.
+    Whose(Box<str>),
+    /// The sessions of a user end that only the store has; asked by the desk.
+    EndOrphans(Box<str>),
     /// Something that this version does not know.
     Newer,
 }
@@ -118,6 +129,12 @@ pub enum Ask {
         /// `next` of the answer before.
         after: u64,
     },
+    /// Whom the room does not let in.
+    Rules,
+    /// Some of its properties change. A room that is not there is opened for them.
+    SetProperties(PresenceUpdate<'static>),
+    /// Its properties.
+    Properties,
     /// Something that this version does not know. It is answered with [`ErrorCode::NotSupported`].
     Newer,
 }
@@ -146,6 +163,12 @@ impl Ask {
         let more = match self {
             Ask::Publish(publication) => publication.held(),
             Ask::Kick { user } | Ask::Ban { user, .. } => user.len(),
+            Ask::SetProperties(update) => {
+                let sizes = update.keys.iter();
+                let sizes = sizes
+                    .map(|(key, value)| key.len() + value.as_ref().map_or(0, |it| it.len()) + 64);
+                sizes.sum()
+            }
             _ => 0,
         };
         size_of::<Ask>() + more
@@ -154,6 +177,15 @@ impl Ask {
     /// Whether it is against somebody who may be flooding the room: what waits there does not keep it out.
     pub(crate) fn moderates(&self) -> bool {
         matches!(self, Ask::Kick { .. } | Ask::Ban { .. } | Ask::Lock { .. })
+    }
+
+    /// Whether it is kept: a room that is not there is opened for it.
+    pub(crate) fn opens(&self) -> bool {
+        match self {
+            Ask::Publish(_) | Ask::SetProperties(_) | Ask::Tail { .. } => true,
+            Ask::Ban { until, .. } | Ask::Lock { until } => *until > 0,
+            _ => false,
+        }
     }
 
     /// Whether it may be done twice without anybody noticing: it is asked again where it may have been done.
@@ -205,8 +237,8 @@ pub enum Reply {
     Rooms {
         /// The first ones.
         rooms: Vec<RoomLine>,
-        /// There are more behind the last of them.
-        more: bool,
+        /// There may be more behind this name.
+        next: Option<Box<str>>,
     },
     /// A user's sessions.
     Sessions(Vec<SessionLine>),
@@ -220,6 +252,15 @@ pub enum Reply {
     Connections(Vec<ConnectionLine>),
     /// It is done, and has put so many sessions out of the room.
     Done(u32),
+    /// Whom the room does not let in.
+    Rules {
+        /// Users, in their order, and until when, in milliseconds since the Unix epoch.
+        bans: Vec<(Box<str>, i64)>,
+        /// Until when nobody more joins, likewise; 0: it is not locked.
+        locked_until: i64,
+    },
+    /// A room's properties: the text of a JSON object; empty: there are none.
+    Properties(Box<str>),
     /// It was not done, or it is not known whether it was.
     Failed(Failure),
 }
@@ -238,6 +279,8 @@ impl Reply {
             | Reply::Top(_)
             | Reply::Connections(_)
             | Reply::Done(_) => 0,
+            Reply::Rules { bans, .. } => bans.iter().map(|(user, _)| user.len() + 32).sum(),
+            Reply::Properties(text) => text.len(),
             Reply::Failed(failure) => failure.sentence.len(),
         };
         size_of::<Reply>() + more
@@ -251,6 +294,8 @@ pub struct RoomLine {
     pub room: Box<str>,
     /// Players in it.
     pub members: u32,
+    /// Its properties: the text of a JSON object; empty: there are none.
+    pub properties: Box<str>,
 }
 
 /// A session that is listed.
@@ -267,7 +312,12 @@ pub struct SessionLine {
 /// What one shard says to a [`Query`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    Rooms(Vec<RoomLine>),
+    Rooms {
+        rooms: Vec<RoomLine>,
+        /// It has looked no further than here.
+        cut: Option<Box<str>>,
+    },
+    Whose(Vec<ClientId>),
     Sessions(Vec<SessionLine>),
     Ended(u32),
     Node(Box<NodeLine>),
@@ -318,6 +368,15 @@ impl Failure {
     }
 }
 
-/// A shard has as many questions without an answer as it may have.
+/// Who asks. Each has a share of what may wait at a shard, so that none keeps the others from asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Asker(pub u32);
+
+/// A question was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
+pub enum Busy {
+    /// The shard has as many questions without an answer as it may have.
+    Shard,
+    /// It has as many of this one who asks.
+    Asker,
+}

@@ -28,6 +28,11 @@ impl ConnId {
         ConnId::new(ConnId::QUESTION, question)
     }
 
+    /// Names no connection, and is another one than those of others.
+    pub(crate) fn of_nobody(number: u32) -> ConnId {
+        ConnId::new(ConnId::QUESTION - 1, number)
+    }
+
     /// The question that it names, if it names none of the connections.
     pub(crate) fn question(self) -> Option<u32> {
         (self.slot() == ConnId::QUESTION).then(|| self.uses())

@@ -13,6 +13,7 @@ mod desk;
 mod direct;
 pub mod driver;
 mod edge;
+mod held;
 mod home;
 mod host;
 mod id;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
-use crate::backend::{Busy, Found, Query, Question, Reply, TopOrder};
+use crate::backend::{Asker, Busy, Found, Query, Question, Reply, TopOrder};
 use crate::batcher::BatcherLimits;
 use crate::context::{Context, ForNode};
 use crate::desk::{Desk, QuestionId};
@@ -304,7 +304,7 @@ impl<H: Host, S: Store> Shard<H, S> {
                 self.desk.take_receipt(&receipt);
             }
             Letter::Query(query) => self.find(now, from, *query),
-            Letter::Found(found) => self.desk.found(from, found.0, found.1),
+            Letter::Found(found) => self.desk.found(&mut self.ctx, from, found.0, found.1),
             Letter::Receipt(receipt) => self.edge.take_receipt(&mut self.ctx, now, &receipt),
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
             Letter::SessionRefused(client) => self.edge.refuse_session(&mut self.ctx, now, client),
@@ -318,10 +318,25 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// Answers what a backend asks of all shards.
     fn find(&mut self, now: Now, from: ShardAddress, (number, query): (u32, Query)) {
         let found = match query {
-            Query::Rooms(rooms) => Found::Rooms(self.home.list(&rooms)),
-            Query::Sessions(user) => Found::Sessions(self.edge.sessions_of(&user)),
-            Query::Disconnect { user, reason } => {
-                Found::Ended(self.edge.disconnect(&mut self.ctx, now, &user, &reason))
+            Query::Rooms(rooms) => self.home.list(&rooms),
+            Query::Whose(user) => Found::Whose(self.edge.whose(&self.ctx, &user)),
+            Query::Sessions { user, clients } => {
+                Found::Sessions(self.edge.sessions_of(&self.ctx, &user, &clients))
+            }
+            Query::Disconnect {
+                user,
+                clients,
+                reason,
+            } => {
+                let of_user = (&*user, &*clients);
+                let ended = self.edge.disconnect(&mut self.ctx, now, of_user, &reason);
+                Found::Ended(ended)
+            }
+            // Answered when the store has answered.
+            Query::EndOrphans(user) => {
+                return self
+                    .edge
+                    .end_orphans(&mut self.ctx, now, (from, number), user);
             }
             Query::Nodes => Found::Node(Box::new(self.node_line(now, from))),
             Query::Top(query) if query.order == TopOrder::Slowest => {
@@ -362,15 +377,16 @@ impl<H: Host, S: Store> Shard<H, S> {
             .retain(|op| op.head.conn.shard.node() != node);
         self.home.node_lost(&mut self.ctx, now, node);
         self.edge.node_lost(&mut self.ctx, now, node);
-        self.desk.node_lost(now, node);
+        self.desk.node_lost(&mut self.ctx, now, node);
     }
 
     /// A backend asks something, of whichever node that is. [`Shard::next_reply`] has its answer, within ten seconds.
     ///
     /// # Errors
     /// Too many questions have no answer yet.
-    pub fn ask(&mut self, now: Now, question: Question) -> Result<QuestionId, Busy> {
-        self.desk.ask(&mut self.ctx, &mut self.edge, now, question)
+    pub fn ask(&mut self, now: Now, asker: Asker, question: Question) -> Result<QuestionId, Busy> {
+        let asked = (asker, question);
+        self.desk.ask(&mut self.ctx, &mut self.edge, now, asked)
     }
 
     /// The answer to a question: each has one.

@@ -8,7 +8,7 @@ mod common;
 use cluster::Cluster;
 use common::{Got, Node, node, relay, text};
 use roomcast_core::backend::{
-    Ask, Publication, Published, Query, Question, Recipient, Reply, RoomsQuery,
+    Ask, Asker, Busy, Publication, Published, Query, Question, Recipient, Reply, RoomsQuery,
 };
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::Store;
@@ -45,7 +45,7 @@ fn chat(payload: &str, key: Option<&str>) -> Ask {
 fn ask<S: Store>(node: &mut Node<S>, shard: usize, room: &str, ask: Ask) -> QuestionId {
     let now = node.now;
     let question = node.shards[shard]
-        .ask(now, Question::Room(room.into(), ask))
+        .ask(now, Asker::default(), Question::Room(room.into(), ask))
         .unwrap();
     node.settle();
     question
@@ -180,25 +180,48 @@ fn a_shard_bounds_what_waits_for_an_answer() {
     let big = "1".repeat(60_000);
     let mut taken = 0;
     let chat = || Question::Room("r".into(), chat(&big, None));
-    while node.shards[0].ask(now, chat()).is_ok() {
+    while node.shards[0].ask(now, Asker(taken), chat()).is_ok() {
         taken += 1;
         assert!(taken < 1_000);
     }
     node.settle();
-    assert_eq!(node.replies.len(), taken);
+    assert_eq!(node.replies.len(), taken as usize);
     assert_eq!(node.shards[0].questions(), 0);
-    assert!(node.shards[0].ask(now, chat()).is_ok());
+    assert!(node.shards[0].ask(now, Asker(0), chat()).is_ok());
+}
+
+#[test]
+fn one_who_asks_leaves_room_for_the_others() {
+    let mut node = node(1, settings(), kinds());
+    let now = node.now;
+    let big = "1".repeat(60_000);
+    let chat = || Question::Room("r".into(), chat(&big, None));
+    while node.shards[0].ask(now, Asker(1), chat()).is_ok() {}
+    let busy = node.shards[0].ask(now, Asker(1), chat());
+    assert_eq!(busy, Err(Busy::Asker));
+    assert!(node.shards[0].ask(now, Asker(2), chat()).is_ok());
+    // Once they are answered it may ask again.
+    node.settle();
+    node.replies.clear();
+    assert!(node.shards[0].ask(now, Asker(1), chat()).is_ok());
 }
 
 fn cluster() -> Cluster {
     Cluster::new(&[1, 2, 1], &settings(), &kinds())
 }
 
+fn sessions_of(user: &str) -> Query {
+    Query::Sessions {
+        user: user.into(),
+        clients: Vec::new(),
+    }
+}
+
 fn ask_node(cluster: &mut Cluster, node: usize, room: &str, ask: Ask) {
     let node = cluster.node(node);
     let now = node.now;
     let question = Question::Room(room.into(), ask);
-    node.shards[0].ask(now, question).unwrap();
+    node.shards[0].ask(now, Asker::default(), question).unwrap();
 }
 
 fn reply_of(cluster: &mut Cluster, node: usize) -> Reply {
@@ -319,7 +342,7 @@ fn what_nobody_answers_ends() {
 fn answer(cluster: &mut Cluster, node: usize, question: Question) -> Reply {
     let at = cluster.node(node);
     let now = at.now;
-    at.shards[0].ask(now, question).unwrap();
+    at.shards[0].ask(now, Asker::default(), question).unwrap();
     cluster.pass(100);
     reply_of(cluster, node)
 }
@@ -402,7 +425,7 @@ fn a_node_without_others_sends_direct_messages_too() {
         (Recipient::Client(ClientId::from_random([1, 2])), false),
     ] {
         let question = Question::Direct(to, direct("1", None));
-        node.shards[1].ask(now, question).unwrap();
+        node.shards[1].ask(now, Asker::default(), question).unwrap();
         node.settle();
         match (reply(&mut node), stored) {
             (
@@ -429,9 +452,9 @@ fn rooms_of_all_nodes_are_listed_in_pages() {
     cluster.member(2, "a");
     let mut page =
         |query: RoomsQuery| match answer(&mut cluster, 1, Question::All(Query::Rooms(query))) {
-            Reply::Rooms { rooms, more } => {
+            Reply::Rooms { rooms, next } => {
                 let lines = rooms.iter().map(|it| format!("{} {}", it.room, it.members));
-                (lines.collect::<Vec<_>>(), more)
+                (lines.collect::<Vec<_>>(), next.is_some())
             }
             other => panic!("{other:?}"),
         };
@@ -528,7 +551,7 @@ fn a_user_is_sent_away_from_all_nodes() {
     cluster.drop_all();
     cluster.pass(100);
     cluster.drop_all();
-    let sessions = Question::All(Query::Sessions("eve".into()));
+    let sessions = Question::All(sessions_of("eve"));
     match answer(&mut cluster, 0, sessions.clone()) {
         Reply::Sessions(sessions) => {
             assert_eq!(sessions.len(), 3);
@@ -541,7 +564,11 @@ fn a_user_is_sent_away_from_all_nodes() {
         other => panic!("{other:?}"),
     }
     let (user, reason) = ("eve".into(), "enough".into());
-    let away = Question::All(Query::Disconnect { user, reason });
+    let away = Question::All(Query::Disconnect {
+        user,
+        clients: Vec::new(),
+        reason,
+    });
     assert_eq!(answer(&mut cluster, 1, away), Reply::Disconnected(3));
     for (node, client) in &seats[..2] {
         let got = cluster.node(*node).drain(*client);
@@ -731,7 +758,7 @@ fn nothing_is_asked_that_a_node_is_too_old_for() {
     let questions = [
         of_room("r", chat("1", None)),
         Question::Direct(nobody(), direct("1", None)),
-        Question::All(Query::Sessions("nobody".into())),
+        Question::All(sessions_of("nobody")),
     ];
     for question in questions {
         let told = answer(&mut cluster, 1, question);

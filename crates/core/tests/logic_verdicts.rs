@@ -305,7 +305,9 @@ fn publish(name: &str, payload: &str, key: Option<&str>) -> Ask {
 fn ask(node: &mut Node, ask: Ask) -> Reply {
     let now = node.now;
     let question = Question::Room("talk:1".into(), ask);
-    node.shards[0].ask(now, question).unwrap();
+    node.shards[0]
+        .ask(now, roomcast_core::backend::Asker::default(), question)
+        .unwrap();
     node.settle();
     node.replies.pop().unwrap().2
 }

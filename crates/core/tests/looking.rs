@@ -8,8 +8,8 @@ mod common;
 use cluster::Cluster;
 use common::{Node, node, relay};
 use roomcast_core::backend::{
-    Ask, ConnectionLine, ConnectionsQuery, NodeLine, Publication, Query, Question, Reply, TopLine,
-    TopOrder, TopQuery, Whose,
+    Ask, Asker, ConnectionLine, ConnectionsQuery, NodeLine, Publication, Query, Question, Reply,
+    TopLine, TopOrder, TopQuery, Whose,
 };
 use roomcast_core::settings::{Kind, Settings};
 use roomcast_core::store::Store;
@@ -33,7 +33,9 @@ fn kinds() -> Vec<Kind> {
 /// Asks at a shard, and gives the only answer.
 fn ask<S: Store>(node: &mut Node<S>, shard: usize, question: Question) -> Reply {
     let now = node.now;
-    node.shards[shard].ask(now, question).unwrap();
+    node.shards[shard]
+        .ask(now, Asker::default(), question)
+        .unwrap();
     node.settle();
     assert_eq!(node.replies.len(), 1, "{:?}", node.replies);
     node.replies.pop().unwrap().2
@@ -306,7 +308,7 @@ fn room(ask: Ask) -> Question {
 fn asked(cluster: &mut Cluster, question: Question) -> Reply {
     let node = cluster.node(0);
     let now = node.now;
-    node.shards[0].ask(now, question).unwrap();
+    node.shards[0].ask(now, Asker::default(), question).unwrap();
     cluster.pass(100);
     let replies = &mut cluster.node(0).replies;
     assert_eq!(replies.len(), 1);

@@ -186,6 +186,9 @@ fn joined<W: Writer>(writer: &mut W, body: &Joined<'_>) {
     writer.str(8, "player_id", body.player_id);
     writer.str(9, "mode", body.mode);
     writer.str(10, "presence", body.presence);
+    if !body.properties.is_empty() {
+        writer.json_map(11, "properties", body.properties);
+    }
 }
 
 fn members<W: Writer>(writer: &mut W, number: u32, members: &[Member<'_>]) {

@@ -259,6 +259,9 @@ pub struct Joined<'a> {
     pub repeats_possible: bool,
     /// The first of them, at most 100.
     pub members: &'a [Member<'a>],
+    /// What the application says of the room: the text of a JSON object, as [`presence::merge`](crate::presence::merge)
+    /// gives it; `""`: nothing.
+    pub properties: &'a str,
 }
 
 /// A player of a room.

@@ -8,7 +8,7 @@ use crate::limits::{Limits, over};
 use crate::read::Value;
 
 /// What a player changes in its own entry.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PresenceUpdate<'a> {
     /// Each key once, with the JSON text of its value; `None` removes the key.
     pub keys: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,

@@ -368,6 +368,9 @@ fn server_body() -> impl Strategy<Value = ServerBody<'static>> {
                 offset,
                 recovered,
                 repeats_possible,
+                properties: members
+                    .first()
+                    .map_or_else(String::new, |it| it.presence.clone()),
                 members,
             })
         }),

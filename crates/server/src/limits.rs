@@ -42,6 +42,8 @@ pub(crate) enum Refusal {
     Memory,
     /// File descriptors are nearly used up.
     FileDescriptors,
+    /// An address of the API's own has as many connections as it may have.
+    Backends,
 }
 
 /// Counts the connections of the whole process.

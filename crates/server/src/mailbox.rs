@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roomcast_core::ShardMessage;
-use roomcast_core::backend::{self, Reply};
+use roomcast_core::backend::{self, Asker, Reply};
 use tokio::sync::oneshot;
 
 use crate::handover::{Shards, Upgraded};
@@ -22,6 +22,7 @@ use bell::Bell;
 /// What a backend asks, and where the answer goes.
 #[derive(Debug)]
 pub(crate) struct Question {
+    pub(crate) asker: Asker,
     pub(crate) asked: backend::Question,
     pub(crate) to: oneshot::Sender<Reply>,
 }
@@ -217,13 +218,14 @@ impl Mailboxes {
     pub(crate) fn ask(
         &self,
         about: &str,
+        asker: Asker,
         asked: backend::Question,
     ) -> Option<oneshot::Receiver<Reply>> {
         let mut hasher = std::hash::DefaultHasher::new();
         about.hash(&mut hasher);
         let at = hasher.finish() % self.all.len().max(1) as u64;
         let (to, reply) = oneshot::channel();
-        let question = Question { asked, to };
+        let question = Question { asker, asked, to };
         let mailbox = self.all.get(at as usize)?;
         mailbox.ask(question).then_some(reply)
     }

@@ -249,6 +249,15 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
+        name: "list_bans",
+        method: "GET",
+        path: "/rooms/relay:1/bans",
+        right: Right::Moderate,
+        good: "",
+        done: 200,
+        bad: &[("limit=1", 400, "invalid_value")],
+    },
+    Row {
         name: "lift_ban",
         method: "DELETE",
         path: "/rooms/relay:1/bans/u7",
@@ -277,6 +286,29 @@ const ROWS: &[Row] = &[
         good: "",
         done: 200,
         bad: &[],
+    },
+    Row {
+        name: "read_properties",
+        method: "GET",
+        path: "/rooms/relay:1/properties",
+        right: Right::Read,
+        good: "",
+        done: 200,
+        bad: &[("limit=1", 400, "invalid_value")],
+    },
+    Row {
+        name: "set_properties",
+        method: "PATCH",
+        path: "/rooms/relay:1/properties",
+        right: Right::Manage,
+        good: r#"{"title":"tea"}"#,
+        done: 200,
+        bad: &[
+            ("", 400, "invalid_json"),
+            ("[]", 400, "invalid_json"),
+            ("{},\"nickname\":\"x\"", 400, "invalid_json"),
+            (r#"{"":1}"#, 400, "invalid_name"),
+        ],
     },
     Row {
         name: "clear_history",
@@ -416,7 +448,7 @@ fn each_row_is_done_with_the_right_key_and_no_other() {
             row.good,
         );
         assert_eq!((odd.status, odd.code()), (400, "invalid_value"), "{name}");
-        let method = ask(&server, KEY, "PATCH", row.path, "");
+        let method = ask(&server, KEY, "PUT", row.path, "");
         assert_eq!(
             (method.status, method.code()),
             (405, "method_not_allowed"),
@@ -633,6 +665,73 @@ fn addresses_of_its_own_serve_it_and_nothing_else() {
 }
 
 #[test]
+fn backends_get_in_when_clients_have_filled_the_server() {
+    let chat = |address: SocketAddr, key: &str| {
+        let bearer = format!("authorization: Bearer {key}");
+        let path = "/api/v1/rooms/relay:1/messages";
+        request(address, "POST", path, &[&bearer], CHAT)
+    };
+    let fill = |server: &RunningServer| {
+        let mut client = Client::json(address(server));
+        client.join("relay:1");
+        // Until the connection before is gone, one more is refused by it alone.
+        eventually("it is full", || {
+            request(address(server), "GET", "/", &[], "").status == 503
+        });
+        client
+    };
+    let shared = start(|config| {
+        with_keys(config);
+        config.limits.connections = 1;
+    });
+    let mut client = fill(&shared);
+    for _ in 0..3 {
+        let told = chat(address(&shared), KEY);
+        assert_eq!(told.status, 200, "{told:?}");
+        assert_eq!(told.header("connection"), Some("close"));
+        client.expect_chat();
+    }
+    assert_eq!(chat(address(&shared), WEAK).status, 503);
+    let own = start(|config| {
+        with_keys(config);
+        config.limits.connections = 1;
+        config.api.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    });
+    let _client = fill(&own);
+    let told = chat(own.local_addrs()[1], KEY);
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(chat(own.local_addrs()[1], WEAK).status, 401);
+}
+
+#[test]
+fn no_part_of_a_path_is_one_that_programs_take_out() {
+    let server = start(with_keys);
+    for path in ["/rooms/./bans", "/rooms/%2E%2e/bans"] {
+        let odd = ask(&server, KEY, "GET", path, "");
+        assert_eq!((odd.status, odd.code()), (400, "invalid_name"), "{path}");
+    }
+    // In a body they are names like others.
+    let body = r#"{"messages":[{"room_id":"..","type":"chat","payload":1}]}"#;
+    let told = ask(&server, KEY, "POST", "/messages", body);
+    assert_eq!(told.body["results"][0]["offset"], 1, "{told:?}");
+}
+
+#[test]
+fn each_body_may_be_too_large_and_the_document_says_so() {
+    let document = roomcast_server::openapi();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let told = operation["responses"]["413"].is_object();
+            assert_eq!(
+                told,
+                operation["requestBody"].is_object(),
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_key_in_a_file_is_read_again_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key");
@@ -655,6 +754,8 @@ fn a_key_in_a_file_is_read_again_when_it_changes() {
     std::fs::rename(&next, &path).unwrap();
     eventually("the new key is taken", || status(WEAK) == 200);
     assert_eq!(status(KEY), 401);
+    std::fs::remove_file(&path).unwrap();
+    eventually("the key has ended with its file", || status(WEAK) == 401);
 }
 
 /// A client with this user's token.
@@ -687,6 +788,11 @@ fn a_users_sessions_get_what_is_sent_to_it_and_are_sent_away() {
     let server = start(with_users);
     let mut sessions = [user(&server, "u7"), user(&server, "u7")];
     sessions[0].join("relay:1");
+    // The user's home is another shard, perhaps, which hears of a session when that is welcomed.
+    eventually("both sessions are known", || {
+        let listed = ask(&server, KEY, "GET", "/users/u7/sessions", "");
+        listed.body["sessions"].as_array().unwrap().len() == 2
+    });
     let body = r#"{"type":"event","name":"shipped","payload":{"order":7}}"#;
     let header = "Idempotency-Key: order-7";
     for _ in 0..2 {
@@ -811,6 +917,10 @@ fn a_user_is_put_out_and_kept_out_of_a_room() {
     let join = || Incoming::new(Request::JoinRoom(JoinRoom::default())).in_room("relay:1");
     eve.request(&join());
     assert_eq!(code(&mut eve), "banned");
+    let listed = ask(&server, KEY, "GET", "/rooms/relay:1/bans", "").body;
+    let until = &banned.body["until"];
+    let bans = json!([{"user": "eve", "until": until}]);
+    assert_eq!(listed, json!({"room_id": "relay:1", "bans": bans}));
     ask(&server, KEY, "DELETE", "/rooms/relay:1/bans/eve", "");
     ask(
         &server,
@@ -821,6 +931,50 @@ fn a_user_is_put_out_and_kept_out_of_a_room() {
     );
     eve.request(&join());
     assert_eq!(code(&mut eve), "room_locked");
+    let listed = ask(&server, KEY, "GET", "/rooms/relay:1/bans", "").body;
+    assert_eq!(listed["bans"], json!([]));
+    assert!(listed["locked_until"].is_u64(), "{listed}");
     ask(&server, KEY, "DELETE", "/rooms/relay:1/lock", "");
     eve.join("relay:1");
+}
+
+#[test]
+fn members_get_a_rooms_properties_when_they_join_and_when_they_change() {
+    let server = start(with_users);
+    let path = "/rooms/relay:1/properties";
+    let set = |changes: Value| ask(&server, KEY, "PATCH", path, &changes.to_string());
+    let told = set(json!({"title": "tea", "big": 1, "old": 1}));
+    let body = json!({"title": "tea", "big": 1, "old": 1});
+    assert_eq!(told.body, json!({"room_id": "relay:1", "properties": body}));
+    let mut ann = user(&server, "ann");
+    ann.request(&Incoming::new(Request::JoinRoom(JoinRoom::default())).in_room("relay:1"));
+    let joined = |client: &mut Client| match client.expect(MessageType::Joined).body {
+        ServerBody::Joined(joined) => joined.properties,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(joined(&mut ann), r#"{"big":1,"old":1,"title":"tea"}"#);
+    // A number that no program of ours can hold passes as it is.
+    let big = r#"{"big":123456789012345678901234567890,"old":null}"#;
+    assert_eq!(ask(&server, KEY, "PATCH", path, big).status, 200);
+    let event = ann.expect(MessageType::Event);
+    let expected = r#"{"big":123456789012345678901234567890,"title":"tea"}"#;
+    match &event.body {
+        ServerBody::Event { name, payload } => {
+            assert_eq!(&**name, "roomcast.properties");
+            assert_eq!(payload.data, expected.as_bytes());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(event.offset > 0 && event.from_service.is_empty());
+    let mut bob = Client::protobuf(address(&server));
+    bob.request(&Incoming::new(Request::JoinRoom(JoinRoom::default())).in_room("relay:1"));
+    assert_eq!(joined(&mut bob), expected);
+    let listed = ask(&server, KEY, "GET", "/rooms", "");
+    assert_eq!(listed.body["rooms"][0]["properties"]["title"], "tea");
+    let large = set(json!({"a": "x".repeat(3_000)}));
+    assert_eq!((large.status, large.code()), (413, "too_large"));
+    let read = ask(&server, KEY, "GET", path, "");
+    assert_eq!(read.body["properties"]["title"], "tea");
+    let none = ask(&server, KEY, "GET", "/rooms/relay:2/properties", "");
+    assert_eq!(none.body, json!({"room_id": "relay:2", "properties": {}}));
 }

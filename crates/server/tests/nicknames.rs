@@ -98,6 +98,29 @@ fn a_nickname_changes_in_the_room_and_stays_after_a_resume() {
 }
 
 #[test]
+fn a_nickname_follows_the_token_that_a_resume_shows() {
+    let server = server();
+    for (at, [speaks, hears]) in PAIRS.into_iter().enumerate() {
+        let room = format!("bound:{at}");
+        let mut bob = Wire::open(address(&server), hears);
+        bob.join(&room);
+        let (wire, welcome) = ada(&server, speaks, &room, json!({}));
+        drop(wire);
+        bob.until(|it| it["type"] == "presence" && it["payload"]["connected"] == false);
+        let mut wire = Wire::open(address(&server), speaks);
+        let hello = json!({
+            "version": 1,
+            "token": token("Countess"),
+            "resume_token": welcome["resume_token"],
+        });
+        wire.send(&json!({"type": "hello", "payload": hello}).to_string());
+        wire.until(|it| it["type"] == "joined");
+        bob.until(|it| it["type"] == "presence" && it["payload"]["nickname"] == "Countess");
+        assert_eq!(list(&mut bob, &room), [Value::Null, json!("Countess")]);
+    }
+}
+
+#[test]
 fn a_nickname_is_the_tokens_where_the_kind_says_so() {
     let server = server();
     for (at, [speaks, hears]) in PAIRS.into_iter().enumerate() {

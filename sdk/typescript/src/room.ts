@@ -15,7 +15,7 @@ const ANSWER_MS = 10_000;
 const A_SECOND = 1_000;
 
 /** What only the room itself changes. */
-type Own = { -readonly [P in "position" | "members"]: Room[P] };
+type Own = { -readonly [P in "position" | "members" | "properties"]: Room[P] };
 
 /** A room: one cached handle per name, made by `client.room(name)`. K is its kind. */
 export class Room<K = any> extends Channel<K, RoomSignals<K>> {
@@ -28,6 +28,8 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
    * that tells no more than their number. Another list after each change.
    */
   readonly members: readonly Member<PresenceOf<K>>[] = [];
+  /** What the application's backend says of the room. A change comes as the event `roomcast.properties`. */
+  readonly properties: Readonly<Record<string, any>> = {};
   /** The last event received: store it, and pass it as `since`. */
   declare readonly position: Position | undefined;
   /** What the server owns in a `state` room, by `player_id`: the same map all the time, changed by each `sync`. */
@@ -371,6 +373,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     else if (type == "player_joined") {
       if (!this._known.has(num)) this.total++, this._add(data);
     } else if (name == "roomcast.presence" && !(from || service) && data?.total >= 0) this._countOnly(data.total);
+    else if (name == "roomcast.properties" && !(from || service)) return void ((this as Own).properties = data);
     else return;
     this._changed();
     if (left && num == this._num) this._lose(new RoomcastError("not_in_room"));
@@ -400,6 +403,7 @@ export class Room<K = any> extends Channel<K, RoomSignals<K>> {
     this._known.clear();
     it.members?.forEach(this._add, this);
     this.total = it.total;
+    (this as Own).properties = it.properties ?? {};
     this._num = it.player_num;
     // A list has no more than 100 members.
     if (!this.self) {

@@ -349,6 +349,7 @@ export interface JoinedPayload {
   player_id: string;
   mode: string;
   presence: string;
+  properties?: Record<string, unknown>;
 }
 
 /** The payload of `error`. */

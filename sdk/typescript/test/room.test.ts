@@ -110,6 +110,25 @@ it("changes one's nickname, and tells it again where it did not arrive", async (
   expect(last().of("join_room")).toMatchObject([{ payload: { nickname: "Ada" } }]);
 });
 
+it("has the properties that a room was joined with, and those that it is told of later", async () => {
+  const { client, room } = await joinA();
+  expect(room.properties).toEqual({});
+  const change = (offset: number, data: object, fields = {}) => ({ ...event(offset, data, fields), name: "roomcast.properties" });
+  const told: unknown[] = [];
+  room.on("roomcast.properties", (data) => told.push(data));
+  last().says(change(1, { title: "tea" }, { from_client_id: undefined, timestamp: 9 }));
+  expect([room.properties, told]).toEqual([{ title: "tea" }, [{ title: "tea" }]]);
+  // Of somebody else it is an event like others.
+  last().says(change(2, { title: "no" }, { timestamp: 9 }));
+  expect(room.properties).toEqual({ title: "tea" });
+  await comeBack(client);
+  last().says(joined({ recovered: true, properties: { title: "coffee" } }));
+  expect(room.properties).toEqual({ title: "coffee" });
+  await comeBack(client);
+  last().says(joined({ recovered: true }));
+  expect(room.properties).toEqual({});
+});
+
 it("takes members and place from a `joined` that comes unasked", async () => {
   const { room, told, client } = await joinA();
   last().says(event(1, "x"));
@@ -194,6 +213,31 @@ it.each(["room_failed", "removed", "banned"])("is out of a room that says %s by 
   expect([room.status, told]).toEqual(["left", [code]]);
   await vi.advanceTimersByTimeAsync(60_000);
   expect(room.status).toBe("left");
+});
+
+it.each(["removed", "banned"])("is out of a room that says %s in the place of its joined, and does not come back", async (code) => {
+  const { client, room, told } = await joinA();
+  last().says(event(3, "x"));
+  await comeBack(client);
+  last().says(error(code));
+  expect([room.status, told]).toEqual(["left", ["x", code]]);
+  await vi.advanceTimersByTimeAsync(10_000);
+  await comeBack(client, false);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(last().of("join_room")).toEqual([]);
+  // Where that was lost, the join that asks for the room is refused.
+  const done = room.join();
+  await turn();
+  expect(last().of("join_room")[0]!.payload.since).toBe(undefined);
+  last().says(joined());
+  await done;
+  await comeBack(client);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(last().of("join_room").length).toBe(1);
+  last().says(error(code, { request: "join_room" }));
+  expect(room.status).toBe("left");
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(last().of("join_room").length).toBe(1);
 });
 
 it("joins again where the server calls it a stranger", async () => {

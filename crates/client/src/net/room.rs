@@ -177,6 +177,13 @@ impl Room {
         })
     }
 
+    /// What the application says of the room: set by its backend. Empty where nothing was set, or the room is not joined.
+    /// A change comes as the event `roomcast.properties`.
+    pub fn properties(&self) -> Map<String, Value> {
+        let properties = |session: &Session| session.properties(&self.name).cloned();
+        self.handle.shared.peek(properties).unwrap_or_default()
+    }
+
     /// The state of each player that the server owns, by `player_id`: all that was told, merged.
     pub fn state(&self) -> BTreeMap<String, PlayerState> {
         let state = |session: &Session| session.state(&self.name).cloned();

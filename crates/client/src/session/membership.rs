@@ -296,6 +296,7 @@ impl Session {
         room.total = joined.total;
         (room.player_num, room.player_id) = (joined.player_num, joined.player_id);
         (room.mode, room.presence_mode) = (joined.mode, joined.presence);
+        room.properties = serde_json::from_str(&joined.properties).unwrap_or_default();
         let listed = joined.members.into_iter();
         room.listed = listed.map(|member| (member.player_num, member)).collect();
         if first {

@@ -304,6 +304,13 @@ impl Session {
         room.joined_by_app.then(|| room.members())
     }
 
+    /// What the application says of a room that is joined: set by its backend, and told with `joined` and by the event
+    /// `roomcast.properties`.
+    pub fn properties(&self, room: &str) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        let room = self.rooms.get(room)?;
+        room.joined_by_app.then_some(&room.properties)
+    }
+
     /// A member by its number.
     pub fn member(&self, room: &str, player_num: u32) -> Option<&Member> {
         self.rooms.get(room)?.listed.get(&player_num)

@@ -16,6 +16,8 @@ use crate::message::{Content, Message, Position};
 
 /// The event that says that a room has become too big to tell of each member; no client can send it without its id.
 const PRESENCE_EVENT: &str = "roomcast.presence";
+/// The event that says what a room's properties are from then on; nor this one.
+const PROPERTIES_EVENT: &str = "roomcast.properties";
 
 impl Session {
     /// A whole message came. One that can't be read is told by [`Event::Unreadable`], one of an unknown type ignored.
@@ -197,6 +199,16 @@ impl Session {
             if numbered && !room.log.is_new(&message.from, message.seq) {
                 return;
             }
+        }
+        if let Content::Event { name, payload } = &message.content
+            && name == PROPERTIES_EVENT
+            && message.from.is_empty()
+            && message.service.is_empty()
+            // What is older is in `joined` already.
+            && message.timestamp >= room.listed_at
+            && let Ok(properties) = payload.parse()
+        {
+            room.properties = properties;
         }
         let counted = matches!(&message.content, Content::Event { name, payload }
         if name == PRESENCE_EVENT && message.from.is_empty() && message.service.is_empty() && {

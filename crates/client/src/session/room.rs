@@ -79,6 +79,8 @@ pub(super) struct Room {
     pub(super) player_id: String,
     pub(super) mode: String,
     pub(super) presence_mode: String,
+    /// What the application says of the room.
+    pub(super) properties: serde_json::Map<String, Value>,
     /// The room's clock when `listed` was made: what an older event says of members is in it.
     pub(super) listed_at: i64,
 }
@@ -134,6 +136,7 @@ impl Room {
             player_id: String::new(),
             mode: String::new(),
             presence_mode: String::new(),
+            properties: serde_json::Map::new(),
             listed_at: 0,
         }
     }

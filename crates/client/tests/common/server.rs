@@ -398,6 +398,7 @@ impl Server {
             recovered: since.is_some(),
             repeats_possible: false,
             members: &members,
+            properties: "",
         });
         let missed = known.log.iter().filter(|it| it.offset > offset);
         let missed: Vec<_> = missed.cloned().collect();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::address::ShardAddress;
 use crate::chunk::ChunkPool;
 use crate::direct::InboxMemory;
+use crate::held::Sum;
 use crate::host::Host;
 use crate::id::NameHash;
 use crate::kinds::Kinds;
@@ -68,6 +69,8 @@ pub(crate) struct Context<H> {
     in_transit_to_nodes: BTreeMap<ShardAddress, usize>,
     /// What inboxes take.
     pub(crate) inbox_memory: Arc<InboxMemory>,
+    /// What the application's rules of all rooms take.
+    pub(crate) rules: Sum,
 }
 
 impl<H: Host> Context<H> {
@@ -103,6 +106,7 @@ impl<H: Host> Context<H> {
             to_gateways: ToNodes::new(),
             in_transit_to_nodes: BTreeMap::new(),
             inbox_memory: Arc::default(),
+            rules: Sum::default(),
         }
     }
 }

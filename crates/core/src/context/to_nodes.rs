@@ -43,7 +43,7 @@ impl<H> Context<H> {
         if !self.lives(to.node()) {
             return;
         }
-        if !self.is_understood(&letter) {
+        if !self.is_understood_at(to.node(), &letter) {
             return self.withhold(letter);
         }
         match letter {
@@ -57,15 +57,15 @@ impl<H> Context<H> {
     pub(crate) fn next_for_node(&mut self, now: Now) -> Option<ForNode> {
         let first = !self.to_gateways.is_empty();
         let (to, mut letters) = self.queue(first).pop_first()?;
-        let sending = Sending {
-            to,
-            now: now.micros,
-            version: self.version(),
-        };
         let (mut bytes, mut urgent) = (Vec::new(), false);
         while bytes.len() < BUFFER
             && let Some(letter) = letters.pop_front()
         {
+            let sending = Sending {
+                to,
+                now: now.micros,
+                version: self.version_for(to.node(), &letter),
+            };
             write(sending, &letter, &mut bytes);
             urgent |= !matches!(letter, Letter::Credit(_));
             self.recycle_letter(letter);

@@ -1,9 +1,10 @@
 //! What a node of an older version in the cluster would not understand: it is not said, and whoever asked is told so.
 
 use super::Context;
-use crate::letter::{Letter, Op};
+use crate::address::NodeNumber;
+use crate::letter::{Letter, Op, ToEdge};
 use crate::wire::letter::{needs, needs_of_op};
-use crate::wire::version::Version;
+use crate::wire::version::{VERSION, Version};
 
 impl<H> Context<H> {
     /// The oldest version among the living nodes, this one among them.
@@ -17,9 +18,24 @@ impl<H> Context<H> {
         needs_of_op(&op.request) > self.version()
     }
 
-    /// Whether no living node is too old for a letter.
-    pub(super) fn is_understood(&self, letter: &Letter) -> bool {
-        needs(letter) <= self.version()
+    /// Whether a node may be sent a letter.
+    pub(super) fn is_understood_at(&self, node: NodeNumber, letter: &Letter) -> bool {
+        needs(letter) <= self.version_for(node, letter)
+    }
+
+    /// The version that a letter is written in. What answers a node's own question is for that node alone, which knows
+    /// what it has asked: here a node that has ended may be believed to live still. What else is said is of rooms and
+    /// sessions, which an older node may have next.
+    pub(super) fn version_for(&self, node: NodeNumber, letter: &Letter) -> Version {
+        let answers = matches!(
+            letter,
+            Letter::Edge(ToEdge::Backend { .. }) | Letter::Found(_)
+        );
+        let addressee = self.cluster.nodes().numbered(node);
+        match addressee.filter(|_| answers) {
+            Some(node) => Version(node.version.min(VERSION)),
+            None => self.version(),
+        }
     }
 
     /// A letter that is not understood everywhere. An operation is refused in this turn, by what

@@ -84,55 +84,71 @@ impl<S: Store> Edge<S> {
         self.send_direct(ctx, now, ctx.home_of(hash), message);
     }
 
-    /// The sessions of a user that are here. It looks at each session.
-    pub(crate) fn sessions_of(&mut self, user: &str) -> Vec<SessionLine> {
-        let line = |client: ClientId, session: &Session, connected: bool| {
-            let rooms = session.memberships.iter();
-            let rooms = rooms.filter_map(|it| Some(Box::from(&*self.rooms.get(it.room)?.name)));
-            SessionLine {
-                client,
-                connected,
-                rooms: rooms.collect(),
-            }
-        };
-        let conns = self.conns.rows().filter(|conn| conn.is_served());
-        let live = conns.filter(|conn| is_of(user, conn.pooled.client_id, &conn.session));
-        let live = live.map(|conn| line(conn.pooled.client_id, &conn.session, true));
-        let parked = self.parking.iter();
-        let parked = parked.filter(|it| is_of(user, it.client_id, &it.session));
-        let parked = parked.map(|it| line(it.client_id, &it.session, false));
-        live.chain(parked).collect()
+    /// The sessions that a user who is at home here has on this node.
+    pub(crate) fn whose<H>(&self, ctx: &Context<H>, user: &str) -> Vec<ClientId> {
+        self.users.sessions(user, ctx.names.hash(user)).to_vec()
     }
 
-    /// Ends the sessions of a user that are here. Returns how many.
+    /// Those of a user's sessions that are here.
+    pub(crate) fn sessions_of<H: Host>(
+        &self,
+        ctx: &Context<H>,
+        user: &str,
+        clients: &[ClientId],
+    ) -> Vec<SessionLine> {
+        let line = |client: &ClientId| {
+            let hash = ctx.names.hash(client.as_str());
+            let (session, connected) = match self.live(hash, *client) {
+                Some(id) => (
+                    &self.conn(id).filter(|conn| conn.is_served())?.session,
+                    true,
+                ),
+                None => (&self.parking.peek(hash, *client)?.session, false),
+            };
+            let rooms = session.memberships.iter();
+            let rooms = rooms.filter_map(|it| Some(Box::from(&*self.rooms.get(it.room)?.name)));
+            is_of(user, *client, session).then(|| SessionLine {
+                client: *client,
+                connected,
+                rooms: rooms.collect(),
+            })
+        };
+        clients.iter().filter_map(line).collect()
+    }
+
+    /// Ends those of a user's sessions that are here. Returns how many.
     pub(crate) fn disconnect<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        user: &str,
+        (user, clients): (&str, &[ClientId]),
         reason: &str,
     ) -> u32 {
-        let parked = self.parking.iter();
-        let parked = parked.filter(|it| is_of(user, it.client_id, &it.session));
-        let parked: Vec<_> = parked.map(|it| (it.hash, it.client_id)).collect();
-        let conns = self.conns.rows().filter(|conn| conn.is_served());
-        let live = conns.filter(|conn| is_of(user, conn.pooled.client_id, &conn.session));
-        let live: Vec<_> = live.map(|conn| conn.id).collect();
-        let ended = parked.len() + live.len();
-        for (hash, client) in parked {
-            if let Some(parked) = self.parking.take(hash, client) {
-                self.end_parked(ctx, now, parked);
-            }
-        }
         let code = CloseCode::Disconnected;
         let reason = match reason {
             "" => code.as_str().to_owned(),
             reason => format!("{}; {reason}", code.as_str()),
         };
-        for id in live {
-            self.close(ctx, now, id, code.code(), &reason, AfterClose::End);
+        let mut ended = 0;
+        for client in clients.iter().copied() {
+            let hash = ctx.names.hash(client.as_str());
+            if let Some(id) = self.live(hash, client) {
+                let conn = self.conn(id).filter(|conn| conn.is_served());
+                if conn.is_some_and(|conn| is_of(user, client, &conn.session)) {
+                    self.close(ctx, now, id, code.code(), &reason, AfterClose::End);
+                    ended += 1;
+                }
+            } else if self
+                .parking
+                .peek(hash, client)
+                .is_some_and(|it| is_of(user, client, &it.session))
+                && let Some(parked) = self.parking.take(hash, client)
+            {
+                self.end_parked(ctx, now, parked);
+                ended += 1;
+            }
         }
-        u32::try_from(ended).unwrap_or(u32::MAX)
+        ended
     }
 }
 

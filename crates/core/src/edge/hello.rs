@@ -269,6 +269,7 @@ impl<S: Store> Edge<S> {
             self.rename(ctx, id, token.client_id);
         }
         let known_user = !session.user_id().is_empty();
+        let known_name = session.identity().map(|it| it.name.clone());
         // Who shows no token goes on with the session's own.
         if admission.identity().is_some() || !session.admission.is_inside() {
             session.admission = admission;
@@ -323,6 +324,11 @@ impl<S: Store> Edge<S> {
             self.tell_out(ctx, now, id, &room);
         }
         self.resume_rooms(ctx, now, id, &positions);
+        // Behind that, so that the rooms know the connection that says so.
+        let name = self.conn(id).and_then(|conn| conn.session.identity());
+        if before.is_some() && name.map(|it| &it.name) != known_name.as_ref() {
+            self.renew_nickname(ctx, now, id);
+        }
         self.schedule(ctx, now, id);
     }
 

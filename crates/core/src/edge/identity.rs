@@ -131,7 +131,7 @@ impl<S: Store> Edge<S> {
 
     /// The session has a token with another name: rooms whose nicknames are those of tokens are told. A token without a
     /// name leaves the one before.
-    fn renew_nickname<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+    pub(super) fn renew_nickname<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         if ctx.version() < Version::V2 {
             return;
         }

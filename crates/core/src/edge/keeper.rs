@@ -6,6 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use crate::edge::hello::Greeting;
 use crate::edge::mail::Mail;
 use crate::edge::mailbox::Mailbox;
+use crate::edge::orphans::Endings;
 use crate::edge::session::Session;
 use crate::edge::user_set::OfUser;
 use crate::host::Encoding;
@@ -30,6 +31,8 @@ pub(super) enum About {
     Outbox(ClientId),
     /// Whom a message from here is for.
     Search(u64),
+    /// Sessions of a user that no node has, and that are to end.
+    Orphans(u64),
 }
 
 impl From<ClientId> for About {
@@ -76,6 +79,7 @@ pub(super) struct Keeper {
     written_to: Option<ClientId>,
     /// Sessions that are about to be told to their users' sets, or are out of them.
     pub(super) of_users: BTreeMap<ClientId, OfUser>,
+    pub(super) endings: Endings,
 }
 
 /// A session, as far as the store has it.

@@ -280,6 +280,9 @@ impl<S: Store> Edge<S> {
             About::Inbox(client) => return self.inbox_read(ctx, now, client, ticket, result),
             About::Outbox(to) => return self.posted(ctx, now, to, ticket, result),
             About::Search(number) => return self.found(ctx, now, number, ticket, result),
+            About::Orphans(number) => {
+                return self.heard_of_orphans(ctx, now, number, ticket, result);
+            }
         };
         let is_it = |copied: &Copied| copied.asked.as_ref().is_some_and(|it| it.is(ticket));
         if self.keeper.copy(client).is_some_and(is_it) {
@@ -473,6 +476,10 @@ impl<S: Store> Edge<S> {
                 }
                 About::Search(number) => {
                     self.look_at_search(ctx, now, number);
+                    continue;
+                }
+                About::Orphans(number) => {
+                    self.look_at_orphans(now, number);
                     continue;
                 }
             };

@@ -156,6 +156,11 @@ impl Parking {
         self.parked.get_mut(slot as usize).map(|(_, parked)| parked)
     }
 
+    pub(super) fn peek(&self, hash: u64, client: ClientId) -> Option<&Parked> {
+        let slot = self.find(hash, client)?;
+        self.parked.get(slot as usize).map(|(_, parked)| parked)
+    }
+
     pub(super) fn take(&mut self, hash: u64, client: ClientId) -> Option<Parked> {
         let slot = self.find(hash, client)?;
         self.remove(slot)

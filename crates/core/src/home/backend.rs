@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use roomcast_protocol::{Body, ErrorCode, Format, Outgoing, encode};
+use roomcast_protocol::{Body, ErrorCode, Format, History, Outgoing, encode};
 
 use crate::backend::{Ask, Failure, Publication, Published, Reply};
 use crate::context::{Context, Fault};
@@ -10,8 +10,9 @@ use crate::desk::TOO_LATE;
 use crate::home::append::log_unavailable;
 use crate::home::ask_logic::fault_of;
 use crate::home::publish::{Author, PAGE, page};
+use crate::home::refusals::unknown_kind;
 use crate::home::room::Room;
-use crate::host::Host;
+use crate::host::{Host, Notice};
 use crate::letter::{OpHead, Publish, ToEdge};
 use crate::log::{Completion, Record, Verdict};
 use crate::logic::Outcome;
@@ -46,7 +47,10 @@ impl Room {
             Ask::History(request) => self.history_for(ctx, logs, now, *request),
             Ask::Kick { user } => self.kick(ctx, logs, now, user),
             Ask::Ban { user, until } => self.ban(ctx, logs, now, user, *until),
-            Ask::Lock { until } => self.lock(now, *until),
+            Ask::Lock { until } => self.lock(ctx, now, *until),
+            Ask::Rules => self.list_rules(now),
+            Ask::Properties => Reply::Properties(self.properties().into()),
+            Ask::SetProperties(update) => self.set_properties(ctx, logs, (now, op.born), update),
             Ask::Clear => self.clear_log(logs),
             Ask::Tail { tap, after } => self.tail(ctx, now, *tap, *after),
             Ask::Newer => Reply::Failed(not_known()),
@@ -162,6 +166,38 @@ impl Room {
             repeated: false,
         })
     }
+}
+
+/// What a room that is not there, and has no log, says of itself.
+pub(super) fn answer_absent<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, ask: &Ask) {
+    if ctx.kinds.of_room(&op.room.name).is_none() {
+        ctx.host.notice(Notice::UnknownKind);
+        return refuse_question(ctx, op, failure_of(&unknown_kind()));
+    }
+    let page = |body| {
+        message(&Outgoing {
+            room_id: &op.room.name,
+            timestamp: now.unix_ms,
+            body,
+            ..Outgoing::default()
+        })
+    };
+    let reply = match ask {
+        Ask::Members { .. } => page(Body::Members {
+            members: &[],
+            total: 0,
+            next: 0,
+        }),
+        Ask::History(_) => page(Body::History(History::default())),
+        Ask::Rules => Reply::Rules {
+            bans: Vec::new(),
+            locked_until: 0,
+        },
+        Ask::Properties => Reply::Properties(Box::default()),
+        Ask::Newer => Reply::Failed(not_known()),
+        _ => Reply::Done(0),
+    };
+    answer(ctx, op, Some(reply));
 }
 
 /// A message in JSON.

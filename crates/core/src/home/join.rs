@@ -71,6 +71,14 @@ impl Room {
         if let Some(fault) = self.shuts_out(now, player_id, is_here) {
             return self.refuse_join(ctx, now, &op, join.edge_room, fault);
         }
+        // Who names a position comes back by itself. Whoever joins anew has heard that it was put out.
+        match self.was_put_out(now, join.client_id) {
+            Some(fault) if join.place.since.is_some() => {
+                return self.refuse_join(ctx, now, &op, join.edge_room, fault);
+            }
+            Some(_) => self.forget_put_out(now, join.client_id),
+            None => {}
+        }
         // One more session of a player who is here: nobody comes.
         if self.player_of_user(ctx, &join.user_id).is_some() {
             return self.joined(ctx, logs, now, op, *join, None);

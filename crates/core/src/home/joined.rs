@@ -106,6 +106,7 @@ impl Room {
                 repeats_possible: fields.repeats_possible,
                 mode: self.entry.kind.mode.as_str(),
                 presence: mode.as_str(),
+                properties: self.properties(),
             }),
             ..Outgoing::default()
         };

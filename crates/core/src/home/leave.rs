@@ -165,6 +165,9 @@ impl Room {
         }
         if let Some(member) = &gone_player {
             self.forget_user(ctx, op.player, member);
+            if self.members.is_empty() {
+                self.keep_properties(now);
+            }
         } else if seat.connected && !member.connected() {
             self.tell_connection(ctx, now, op.born, op.player);
         }

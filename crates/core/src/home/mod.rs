@@ -26,7 +26,9 @@ mod logic_calls;
 mod meet;
 mod moved;
 mod output;
+mod properties;
 mod publish;
+mod put_out;
 mod receivers;
 mod record;
 mod recover;
@@ -47,7 +49,7 @@ mod top;
 pub(crate) use refusals::refuse_withheld;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -64,7 +66,7 @@ use crate::node::ClusterViews;
 use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
-use backend::{failure_of, refuse_question, too_many_waiting};
+use backend::{answer_absent, failure_of, refuse_question, too_many_waiting};
 use drain::Drain;
 use gate::shard_is_full;
 use line::Line;
@@ -100,6 +102,8 @@ pub(crate) struct Home<S> {
     to_settle: Vec<(StoreId, Vec<HomeRoomId>)>,
     rooms: Table<Room>,
     by_name: HashTable<HomeRoomId>,
+    /// By their names, for lists.
+    in_order: BTreeMap<Arc<str>, HomeRoomId>,
     /// Rooms that are at home on other nodes.
     relays: Relays,
     drain: Drain,
@@ -131,6 +135,7 @@ impl<S: Store> Home<S> {
             to_settle: Vec::new(),
             rooms: Table::default(),
             by_name: HashTable::new(),
+            in_order: BTreeMap::new(),
             relays: Relays::default(),
             drain: Drain::No,
             active: VecDeque::new(),
@@ -162,6 +167,11 @@ impl<S: Store> Home<S> {
                 Ok(id) => id,
                 Err(fault) => return refuse_new_room(ctx, now, &op.head, join.edge_room, fault),
             },
+            (None, OpKind::Backend(ask))
+                if !ask.opens() && !self.logs.has_one_of(&op.head.room.name) =>
+            {
+                return answer_absent(ctx, now, &op.head, ask);
+            }
             (None, OpKind::Backend(_)) => match self.open(ctx, now, &op.head.room) {
                 Ok(id) => id,
                 Err(fault) => return refuse_question(ctx, &op.head, failure_of(&fault)),
@@ -474,6 +484,9 @@ impl<S: Store> Home<S> {
         let rooms = &self.rooms;
         let hash_of = |id: &HomeRoomId| rooms.get(*id).map_or(0, |room| room.hash);
         self.by_name.insert_unique(hash, id, hash_of);
+        if let Some(room) = self.rooms.get(id) {
+            self.in_order.insert(room.name.clone(), id);
+        }
     }
 
     fn close(&mut self, now: Now, id: HomeRoomId) {
@@ -486,6 +499,9 @@ impl<S: Store> Home<S> {
         let room = self.rooms.remove(id)?;
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
+        }
+        if self.in_order.get(&room.name) == Some(&id) {
+            self.in_order.remove(&room.name);
         }
         if let Some(ticket) = room.gate.as_ref().and_then(|it| it.claim_under_way()) {
             self.tickets.remove(&ticket);

@@ -192,7 +192,7 @@ impl Room {
                 FieldKey::Sender(client) => {
                     read_sender(&bytes).map(|sender| senders.push((client, sender)))
                 }
-                FieldKey::Rules => self.load_rules(now, &bytes),
+                FieldKey::Rules => self.load_rules(ctx, now, &bytes),
                 FieldKey::State => {
                     logic = Some(bytes);
                     Ok(())

@@ -193,6 +193,27 @@ pub(super) fn come_back<H: Host>(ctx: &mut Context<H>, conn: ConnRef) {
     ctx.send_edge(shard, ToEdge::ComeBack { conn });
 }
 
+/// A session that comes back was put out meanwhile: it hears what it would have heard then, which answers nothing.
+pub(super) fn tell_put_out<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    op: &OpHead,
+    (edge_room, fault): (EdgeRoomId, Fault<'_>),
+) {
+    let fault = Fault {
+        room: &op.room.name,
+        ..fault
+    };
+    let farewell = Some(ctx.error(op.encoding, op.born, now.unix_ms, fault));
+    let left = ToEdge::Left {
+        conn: op.conn.conn,
+        edge_room,
+        asked: true,
+        farewell,
+    };
+    ctx.send_edge(op.conn.shard, left);
+}
+
 fn tell_left<H: Host>(
     ctx: &mut Context<H>,
     now: Now,

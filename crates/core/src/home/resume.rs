@@ -5,7 +5,7 @@ use roomcast_protocol::{Body, Outgoing, mutated};
 use crate::context::Context;
 use crate::home::joined::JoinedFields;
 use crate::home::output::Via;
-use crate::home::refusals::{come_back, refuse_resume};
+use crate::home::refusals::{come_back, refuse_resume, tell_put_out};
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::{ClientId, EdgeRoomId};
@@ -53,7 +53,10 @@ impl Room {
     ) {
         let (client, edge_room, place) = (resume.client_id, resume.edge_room, resume.place);
         let Some(player) = self.player_with(op.player, client) else {
-            return refuse_resume(ctx, now, op, resume);
+            return match self.was_put_out(now, client) {
+                Some(fault) => tell_put_out(ctx, now, op, (edge_room, fault)),
+                None => refuse_resume(ctx, now, op, resume),
+            };
         };
         if self.is_late(client, resume.turn) {
             return come_back(ctx, op.conn);

@@ -92,6 +92,11 @@ impl Logs {
         }
     }
 
+    /// Whether a room has a log, open or closed.
+    pub(crate) fn has_one_of(&self, room: &str) -> bool {
+        self.by_name.contains_key(room)
+    }
+
     /// Logs that are kept, those of closed rooms among them.
     pub fn len(&self) -> usize {
         self.logs.len()

@@ -110,6 +110,10 @@ pub(crate) struct PackedRules<'a> {
     pub(crate) locked_until: i64,
     /// Users, and until when they are banned.
     pub(crate) bans: Vec<(&'a str, i64)>,
+    /// Sessions that were put out: until when they don't come back by themselves, and whether they are banned.
+    pub(crate) put_out: Vec<(ClientId, i64, bool)>,
+    /// The room's properties, as the text of a JSON object, and until when they are kept without members.
+    pub(crate) properties: (&'a str, i64),
 }
 
 pub(crate) fn write_rules(out: &mut Vec<u8>, packed: &PackedRules<'_>) {
@@ -121,6 +125,14 @@ pub(crate) fn write_rules(out: &mut Vec<u8>, packed: &PackedRules<'_>) {
         out.text(user);
         out.signed(*until);
     }
+    out.size(packed.put_out.len());
+    for (client, until, banned) in &packed.put_out {
+        out.client(*client);
+        out.signed(*until);
+        out.flags([*banned]);
+    }
+    out.text(packed.properties.0);
+    out.signed(packed.properties.1);
 }
 
 pub(crate) fn read_rules(bytes: &[u8]) -> Result<PackedRules<'_>, WireError> {
@@ -128,6 +140,12 @@ pub(crate) fn read_rules(bytes: &[u8]) -> Result<PackedRules<'_>, WireError> {
     Ok(PackedRules {
         locked_until: reader.signed()?,
         bans: reader.list(2, |reader| Ok((reader.text()?, reader.signed()?)))?,
+        put_out: reader.list(ClientId::LENGTH + 2, |reader| {
+            let (client, until) = (reader.client()?, reader.signed()?);
+            let [banned] = reader.flags()?;
+            Ok((client, until, banned))
+        })?,
+        properties: (reader.text()?, reader.signed()?),
     })
 }
 

@@ -177,6 +177,17 @@ impl Cluster {
         }
     }
 
+    /// Tells one node that a node of this version lives, which it knows nothing else of.
+    pub fn tell_version(&mut self, one: usize, oldest: u32) {
+        let view = Arc::new(ClusterView {
+            version: oldest,
+            ..(*self.view(one)).clone()
+        });
+        for shard in self.node(one).shards.iter_mut() {
+            shard.set_cluster(view.clone());
+        }
+    }
+
     fn view(&self, one: usize) -> Arc<ClusterView> {
         let others = self.living().into_iter().filter(|other| *other != one);
         let living = others.map(|other| LivingNode {

@@ -220,6 +220,7 @@ pub struct Joined {
     pub recovered: bool,
     pub repeats_possible: bool,
     pub members: Vec<Member>,
+    pub properties: String,
 }
 
 /// See [`crate::Member`].

@@ -131,8 +131,10 @@ fn joined(source: Source<'_>) -> Result<Joined, Fault> {
         "player_id",
         "mode",
         "presence",
+        "properties",
     ];
     let mut joined = Joined::default();
+    let mut properties = PresenceUpdate::default();
     source.fields(&names, |number, value| {
         match number {
             1 => push_members(value, &mut joined.members)?,
@@ -144,10 +146,12 @@ fn joined(source: Source<'_>) -> Result<Joined, Fault> {
             7 => joined.repeats_possible = value.bool()?,
             8 => joined.player_id = string(value)?,
             9 => joined.mode = string(value)?,
-            _ => joined.presence = string(value)?,
+            10 => joined.presence = string(value)?,
+            _ => presence::read(value, &mut properties, &Limits::OFF)?,
         }
         Ok(())
     })?;
+    joined.properties = object(&properties)?;
     Ok(joined)
 }
 

@@ -115,6 +115,7 @@ fn outgoing(message: &ServerMessage<'_>, each: &mut dyn FnMut(&Outgoing<'_>)) {
             recovered: body.recovered,
             repeats_possible: body.repeats_possible,
             members: &body.members.iter().map(member).collect::<Vec<_>>(),
+            properties: &body.properties,
         })),
         ServerBody::PlayerJoined(body) => send(Body::PlayerJoined(member(body))),
         ServerBody::PlayerLeft {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use roomcast_client::session::JoinOptions;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::Process;
 use crate::redis_server::Server as Redis;
@@ -17,7 +17,7 @@ const KEY: &str = "a-key-of-these-tests-which-is-long-enough";
 fn with_key(redis: &Redis) -> Vec<String> {
     let mut settings = settings(redis);
     settings.push(format!("api_keys.shop.key={KEY}"));
-    settings.push("api_keys.shop.rights=publish".to_owned());
+    settings.push("api_keys.shop.rights=publish,send,read,moderate,manage".to_owned());
     settings
 }
 
@@ -81,4 +81,142 @@ async fn a_backend_publishes_at_any_server_and_once_also_after_a_takeover() {
     assert_eq!(status, 200, "{next}");
     let expected = (next["offset"].as_u64().unwrap(), "four".to_owned());
     assert_eq!(chat(&mut bob_hears).await, expected);
+}
+
+/// Each row of the table, once for each server: method, path, body, and what of the answer is the same at all. `ME` is a
+/// client in the room.
+const ROWS: [(&str, &str, &str, &str); 19] = [
+    (
+        "publish",
+        "POST /rooms/chat:1/messages",
+        r#"{"type":"chat","payload":1}"#,
+        "room_id",
+    ),
+    (
+        "publish_many",
+        "POST /messages",
+        r#"{"messages":[{"room_id":"chat:1","type":"chat","payload":1}]}"#,
+        "",
+    ),
+    (
+        "send_to_user",
+        "POST /users/ME/messages",
+        r#"{"type":"chat","payload":1}"#,
+        "sent",
+    ),
+    (
+        "send_to_client",
+        "POST /clients/ME/messages",
+        r#"{"type":"chat","payload":1}"#,
+        "sent",
+    ),
+    (
+        "set_properties",
+        "PATCH /rooms/chat:1/properties",
+        r#"{"title":"tea"}"#,
+        "properties",
+    ),
+    (
+        "read_properties",
+        "GET /rooms/chat:1/properties",
+        "",
+        "properties",
+    ),
+    ("list_rooms", "GET /rooms?kind=chat", "", "rooms"),
+    ("list_members", "GET /rooms/chat:1/members", "", "members"),
+    (
+        "read_history",
+        "GET /rooms/chat:1/history?after=0&limit=3",
+        "",
+        "events",
+    ),
+    ("list_sessions", "GET /users/ME/sessions", "", "sessions"),
+    (
+        "kick",
+        "POST /rooms/chat:1/kick",
+        r#"{"user":"u7"}"#,
+        "sessions",
+    ),
+    (
+        "ban",
+        "POST /rooms/chat:1/bans",
+        r#"{"user":"u7","seconds":60}"#,
+        "sessions",
+    ),
+    ("list_bans", "GET /rooms/chat:1/bans", "", "bans"),
+    ("lift_ban", "DELETE /rooms/chat:1/bans/u7", "", "sessions"),
+    (
+        "lock",
+        "POST /rooms/chat:1/lock",
+        r#"{"seconds":60}"#,
+        "sessions",
+    ),
+    ("unlock", "DELETE /rooms/chat:1/lock", "", "sessions"),
+    (
+        "clear_history",
+        "DELETE /rooms/chat:1/history",
+        "",
+        "room_id",
+    ),
+    ("read_history", "GET /rooms/chat:1/history", "", "events"),
+    ("disconnect", "POST /users/u7/disconnect", "", "sessions"),
+];
+
+/// Those about nodes and their connections, which have tests of their own.
+const OF_NODES: [&str; 7] = [
+    "list_nodes",
+    "top_rooms",
+    "top_connections",
+    "room_connections",
+    "user_connections",
+    "tail",
+    "drain",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_route_is_answered_alike_by_every_server_of_the_cluster() {
+    let redis = Redis::start([""; 0]);
+    let servers = servers_with(&with_key(&redis), 3).await;
+    let ada = client(servers[0].address);
+    let adas = ada.room("chat:1");
+    in_time(adas.join(JoinOptions::default())).await.unwrap();
+    let me = ada.client_id();
+    for (name, what, body, same) in ROWS {
+        let (method, path) = what.split_once(' ').unwrap();
+        let path = path.replace("ME", &me);
+        let mut first = None;
+        for server in &servers {
+            let (status, told) = ask(server, method, &path, "", body);
+            assert_eq!(status, 200, "{name}: {told}");
+            let told = told.get(same).cloned().unwrap_or_default();
+            assert_eq!(*first.get_or_insert_with(|| told.clone()), told, "{name}");
+        }
+        match name {
+            "list_rooms" => {
+                let properties = json!({"title": "tea"});
+                let line = json!({"room_id": "chat:1", "members": 1, "properties": properties});
+                assert_eq!(first, Some(json!([line])));
+            }
+            "list_members" | "list_sessions" | "list_bans" => {
+                assert_eq!(first.unwrap().as_array().unwrap().len(), 1, "{name}");
+            }
+            _ => {}
+        }
+    }
+    let (_, document) = ask(&servers[0], "GET", "/openapi.json", "", "");
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap();
+            let tried = ROWS.iter().any(|row| row.0 == name) || OF_NODES.contains(&name);
+            assert!(tried, "{path}: {name} is in no row");
+        }
+    }
+    let (status, away) = ask(
+        &servers[2],
+        "POST",
+        &format!("/users/{me}/disconnect"),
+        "",
+        "",
+    );
+    assert_eq!((status, &away["sessions"]), (200, &json!(1)));
 }

@@ -51,6 +51,27 @@ impl Call {
         self.query.get(name).map_or("", String::as_str)
     }
 
+    /// Asks the home of a room, and waits for its answer.
+    pub(super) async fn ask(&self, room: &str, ask: Ask) -> Result<Reply, Problem> {
+        hear(self.send(room, ask)).await
+    }
+
+    /// Asks something that is not about one room, but `about` this.
+    pub(super) async fn put(&self, about: &str, question: Question) -> Result<Reply, Problem> {
+        hear(Sent(self.api.shards.ask(
+            about,
+            self.holder.asker,
+            question,
+        )))
+        .await
+    }
+
+    /// Sends a question on its way. Those about one room keep their order.
+    pub(super) fn send(&self, room: &str, ask: Ask) -> Sent {
+        let question = Question::Room(room.into(), ask);
+        Sent(self.api.shards.ask(room, self.holder.asker, question))
+    }
+
     /// The room that the path names.
     pub(super) fn room(&self) -> Result<&str, Problem> {
         let room = self.arguments.first().map_or("", String::as_str);
@@ -72,21 +93,6 @@ impl Api {
             let detail = "the room's name is empty, longer than `message.max_name`, or has characters that none may have";
             Problem::of(code, detail)
         })
-    }
-
-    /// Asks the home of a room, and waits for its answer.
-    pub(super) async fn ask(&self, room: &str, ask: Ask) -> Result<Reply, Problem> {
-        hear(self.send(room, ask)).await
-    }
-
-    /// Asks something that is not about one room, but `about` this.
-    pub(super) async fn put(&self, about: &str, question: Question) -> Result<Reply, Problem> {
-        hear(Sent(self.shards.ask(about, question))).await
-    }
-
-    /// Sends a question on its way. Those about one room keep their order.
-    pub(super) fn send(&self, room: &str, ask: Ask) -> Sent {
-        Sent(self.shards.ask(room, Question::Room(room.into(), ask)))
     }
 }
 

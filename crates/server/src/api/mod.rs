@@ -9,6 +9,7 @@ mod moderating;
 mod openapi;
 mod operating;
 mod problem;
+mod properties;
 mod publish;
 mod reading;
 mod rights;
@@ -31,7 +32,8 @@ use crate::config::Config;
 use crate::mailbox::Mailboxes;
 use call::{Call, query_of};
 use keys::Holder;
-use problem::{Problem, ok};
+use openapi::openapi_text;
+use problem::{Problem, ok_text};
 use routes::{BASE, Route};
 
 pub(crate) use keys::Keys;
@@ -85,6 +87,11 @@ impl Api {
         &self.keys
     }
 
+    /// Whether a request shows a key that somebody has.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.holder(headers).is_ok()
+    }
+
     /// Whether a path is one of the API's, or looks like one.
     pub(crate) fn has(path: &str) -> bool {
         path == "/api" || path.starts_with("/api/")
@@ -98,7 +105,7 @@ impl Api {
     {
         let path = request.uri.path();
         if path.strip_prefix(BASE) == Some("/openapi.json") && request.method == Method::GET {
-            return ok(&openapi());
+            return ok_text(openapi_text());
         }
         let (route, arguments) = match self.route(&request) {
             Ok(found) => found,
@@ -187,6 +194,10 @@ impl Api {
             return Err(Problem::of(ErrorCode::Forbidden, detail));
         }
         take_rate(&holder)?;
+        if arguments.iter().any(|it| it == "." || it == "..") {
+            let detail = "a path can't name `.` or `..`: most programs take such parts out of it";
+            return Err(Problem::of(ErrorCode::InvalidName, detail));
+        }
         let query = query_of(request.uri.query().unwrap_or_default())?;
         let unknown = query
             .keys()

@@ -33,9 +33,10 @@ pub(super) async fn disconnect(call: Call) -> Result<Answer, Problem> {
     }
     let query = Query::Disconnect {
         user: user.into(),
+        clients: Vec::new(),
         reason: reason.into(),
     };
-    match call.api.put(user, Question::All(query)).await? {
+    match call.put(user, Question::All(query)).await? {
         Reply::Disconnected(sessions) => Ok(ok(&json!({ "sessions": sessions }))),
         _ => Err(unanswered()),
     }
@@ -121,7 +122,7 @@ fn until(seconds: u64) -> Result<i64, Problem> {
 
 async fn done(call: &Call, ask: Ask, until: i64) -> Result<Answer, Problem> {
     let room = call.room()?;
-    let Reply::Done(sessions) = call.api.ask(room, ask).await? else {
+    let Reply::Done(sessions) = call.ask(room, ask).await? else {
         return Err(unanswered());
     };
     let mut shown = json!({ "room_id": room, "sessions": sessions });

@@ -1,5 +1,8 @@
 //! The OpenAPI 3.1 document, made of the table of routes. Schemas are in `schemas.json`.
 
+use std::sync::LazyLock;
+
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::routes::{BASE, Route, all};
@@ -24,6 +27,12 @@ const ALWAYS: [(u16, &str); 6] = [
         "It can't be done at the moment. With an idempotency key it is safe to ask again.",
     ),
 ];
+
+/// The document as a text, made once.
+pub(super) fn openapi_text() -> Bytes {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| openapi().to_string().into());
+    TEXT.clone()
+}
 
 /// The document, as it is served at `/api/v1/openapi.json`.
 pub fn openapi() -> Value {
@@ -116,7 +125,10 @@ fn responses(route: &Route) -> Value {
         },
     });
     responses.insert("200".to_owned(), done);
-    let more = route.errors.iter().map(|status| {
+    // Each body has a limit.
+    let too_large = route.body.map(|_| 413);
+    let more = route.errors.iter().copied().chain(too_large);
+    let more = more.map(|status| {
         let about = match status {
             404 => "There is no such room, kind, user or client.",
             409 => "It contradicts what is there.",
@@ -124,7 +136,7 @@ fn responses(route: &Route) -> Value {
             413 => "The body, or a message, is too large.",
             _ => "An error.",
         };
-        (*status, about)
+        (status, about)
     });
     for (status, about) in ALWAYS.into_iter().chain(more) {
         let mut response = json!({

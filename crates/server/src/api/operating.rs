@@ -32,7 +32,7 @@ pub(crate) struct Operator {
 }
 
 pub(super) async fn nodes(call: Call) -> Result<Answer, Problem> {
-    let Reply::Nodes(nodes) = call.api.put("", Question::All(Query::Nodes)).await? else {
+    let Reply::Nodes(nodes) = call.put("", Question::All(Query::Nodes)).await? else {
         return Err(unanswered());
     };
     let nodes: Vec<_> = nodes.iter().map(node).collect();
@@ -74,7 +74,7 @@ pub(super) async fn top_rooms(call: Call) -> Result<Answer, Problem> {
         kind: call.text("kind").into(),
         limit: limit(&call)?,
     };
-    let Reply::Top(rooms) = call.api.put("", Question::All(Query::Top(query))).await? else {
+    let Reply::Top(rooms) = call.put("", Question::All(Query::Top(query))).await? else {
         return Err(unanswered());
     };
     let line = |line: &TopLine| match order {
@@ -111,7 +111,7 @@ pub(super) async fn of_user(call: Call) -> Result<Answer, Problem> {
 async fn connections(call: &Call, whose: Whose) -> Result<Answer, Problem> {
     let limit = limit(call)?;
     let query = Query::Connections(ConnectionsQuery { whose, limit });
-    let Reply::Connections(lines) = call.api.put("", Question::All(query)).await? else {
+    let Reply::Connections(lines) = call.put("", Question::All(query)).await? else {
         return Err(unanswered());
     };
     let lines: Vec<_> = lines.iter().map(connection).collect();

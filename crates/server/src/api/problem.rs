@@ -95,7 +95,7 @@ pub(super) fn ok(body: &Value) -> Answer {
 }
 
 /// 200 with this JSON.
-pub(super) fn ok_text(json: String) -> Answer {
+pub(super) fn ok_text(json: impl Into<Bytes>) -> Answer {
     with_text(StatusCode::OK, json, JSON)
 }
 
@@ -103,8 +103,8 @@ fn with_body(status: StatusCode, body: &Value, content_type: HeaderValue) -> Ans
     with_text(status, body.to_string(), content_type)
 }
 
-fn with_text(status: StatusCode, body: String, content_type: HeaderValue) -> Answer {
-    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
+fn with_text(status: StatusCode, body: impl Into<Bytes>, content_type: HeaderValue) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);

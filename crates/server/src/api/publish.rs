@@ -22,7 +22,7 @@ pub(super) async fn to_room(call: Call) -> Result<Answer, Problem> {
         let detail = "`room_id` is not the room of the path; leave it out";
         return Err(Problem::of(ErrorCode::InvalidValue, detail));
     }
-    let published = published(call.api.ask(room, Ask::Publish(publication)).await?)?;
+    let published = published(call.ask(room, Ask::Publish(publication)).await?)?;
     Ok(ok(&shown(room, &published)))
 }
 
@@ -52,12 +52,11 @@ pub(super) async fn to_many(call: Call) -> Result<Answer, Problem> {
     // The request counted as one.
     let more = u32::try_from(count).unwrap_or(u32::MAX).saturating_sub(1);
     call.holder.owe(more);
-    let (api, holder) = (&call.api, &*call.holder.name);
     // All are on their way before the first answer is waited for.
     let sent: Vec<_> = batch
         .messages
         .iter()
-        .map(|message| send_one(api, holder, message.get()))
+        .map(|message| send_one(&call, message.get()))
         .collect();
     let mut results = Vec::with_capacity(count);
     for sent in sent {
@@ -77,16 +76,16 @@ pub(super) async fn to_many(call: Call) -> Result<Answer, Problem> {
 }
 
 /// Sends one message of a batch on its way.
-fn send_one(api: &Api, holder: &str, message: &str) -> Result<(String, Sent), Problem> {
+fn send_one(call: &Call, message: &str) -> Result<(String, Sent), Problem> {
     let extra: Extra = serde_json::from_str(message)
         .map_err(|error| Problem::of(ErrorCode::InvalidJson, error.to_string()))?;
     let key = extra.idempotency_key.as_deref();
-    let (room, publication) = read(api, holder, message.as_bytes(), key)?;
+    let (room, publication) = read(&call.api, &call.holder.name, message.as_bytes(), key)?;
     let Some(room) = room else {
         let detail = "the message has no `room_id`";
         return Err(Problem::of(ErrorCode::MissingField, detail));
     };
-    let sent = api.send(&room, Ask::Publish(publication));
+    let sent = call.send(&room, Ask::Publish(publication));
     Ok((room, sent))
 }
 
@@ -111,11 +110,7 @@ async fn direct(call: &Call, about: &str, to: Recipient) -> Result<Answer, Probl
         let detail = "a direct message has no `room_id`, and is not `ephemeral`";
         return Err(Problem::of(ErrorCode::InvalidValue, detail));
     }
-    match call
-        .api
-        .put(about, Question::Direct(to, publication))
-        .await?
-    {
+    match call.put(about, Question::Direct(to, publication)).await? {
         Reply::Sent { stored, failed } => Ok(ok(&json!({ "sent": stored, "failed": failed }))),
         _ => Err(Problem::unavailable("this was not answered")),
     }

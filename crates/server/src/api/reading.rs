@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use roomcast_core::backend::{Ask, Query, Question, Reply, RoomsQuery};
 use roomcast_protocol::{ErrorCode, HistoryRequest};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::call::Call;
 use super::problem::{Answer, Problem, ok, ok_text};
+use super::properties::raw;
 
 /// Rooms in a page.
 const ROOMS: u32 = 100;
@@ -29,16 +30,36 @@ pub(super) async fn rooms(call: Call) -> Result<Answer, Problem> {
         limit,
     };
     let asked = Question::All(Query::Rooms(query));
-    let Reply::Rooms { rooms, more } = call.api.put("", asked).await? else {
+    let Reply::Rooms { rooms, next } = call.put("", asked).await? else {
         return Err(unanswered());
     };
-    let lines = rooms.iter();
-    let lines = lines.map(|line| json!({ "room_id": line.room, "members": line.members }));
-    let mut page = json!({ "rooms": lines.collect::<Vec<_>>() });
-    if let Some(last) = rooms.last().filter(|_| more) {
-        page["next"] = (*last.room).into();
-    }
-    Ok(ok(&page))
+    let lines = rooms.iter().map(|line| Line {
+        room_id: &line.room,
+        members: line.members,
+        properties: raw(&line.properties).filter(|_| !line.properties.is_empty()),
+    });
+    let page = Page {
+        rooms: lines.collect(),
+        next: next.as_deref(),
+    };
+    Ok(ok_text(
+        serde_json::to_string(&page).map_err(|_| unanswered())?,
+    ))
+}
+
+#[derive(Serialize)]
+struct Page<'a> {
+    rooms: Vec<Line<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    room_id: &'a str,
+    members: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<&'a RawValue>,
 }
 
 pub(super) async fn members(call: Call) -> Result<Answer, Problem> {
@@ -70,7 +91,7 @@ pub(super) async fn history(call: Call) -> Result<Answer, Problem> {
 /// The payload of a message, as a client would get it.
 async fn page(call: &Call, ask: Ask) -> Result<Answer, Problem> {
     let room = call.room()?;
-    let Reply::Message(message) = call.api.ask(room, ask).await? else {
+    let Reply::Message(message) = call.ask(room, ask).await? else {
         return Err(unanswered());
     };
     let Some(page) = shown(&message, room) else {
@@ -99,8 +120,11 @@ fn shown(message: &[u8], room: &str) -> Option<String> {
 
 pub(super) async fn sessions(call: Call) -> Result<Answer, Problem> {
     let user = call.user()?;
-    let asked = Question::All(Query::Sessions(user.into()));
-    let Reply::Sessions(sessions) = call.api.put(user, asked).await? else {
+    let asked = Question::All(Query::Sessions {
+        user: user.into(),
+        clients: Vec::new(),
+    });
+    let Reply::Sessions(sessions) = call.put(user, asked).await? else {
         return Err(unanswered());
     };
     let lines = sessions.iter().map(|line| {
@@ -111,6 +135,20 @@ pub(super) async fn sessions(call: Call) -> Result<Answer, Problem> {
         })
     });
     Ok(ok(&json!({ "sessions": lines.collect::<Vec<_>>() })))
+}
+
+pub(super) async fn bans(call: Call) -> Result<Answer, Problem> {
+    let room = call.room()?;
+    let Reply::Rules { bans, locked_until } = call.ask(room, Ask::Rules).await? else {
+        return Err(unanswered());
+    };
+    let lines = bans.iter();
+    let lines = lines.map(|(user, until)| json!({ "user": user, "until": until }));
+    let mut shown = json!({ "room_id": room, "bans": lines.collect::<Vec<_>>() });
+    if locked_until > 0 {
+        shown["locked_until"] = locked_until.into();
+    }
+    Ok(ok(&shown))
 }
 
 pub(super) fn unanswered() -> Problem {

@@ -11,7 +11,7 @@ pub enum Right {
     Read,
     /// Send users away, put them out of rooms, and lock rooms.
     Moderate,
-    /// Clear rooms' logs.
+    /// Set rooms' properties, and clear their logs.
     Manage,
     /// Listen to rooms: it shows what members send.
     Tail,

@@ -11,7 +11,7 @@ use http::Method;
 use super::call::Call;
 use super::problem::{Answer, Problem};
 use super::rights::Right;
-use super::{moderating, publish, reading};
+use super::{moderating, properties, publish, reading};
 
 /// What all paths begin with.
 pub(super) const BASE: &str = "/api/v1";
@@ -57,7 +57,7 @@ static ROUTES: &[Route] = &[
         once: true,
         query: &[],
         answer: "Published",
-        errors: &[404, 413],
+        errors: &[404],
         audited: false,
         handle: |call| Box::pin(publish::to_room(call)),
     },
@@ -74,7 +74,7 @@ static ROUTES: &[Route] = &[
         once: false,
         query: &[],
         answer: "BatchResults",
-        errors: &[413],
+        errors: &[],
         audited: false,
         handle: |call| Box::pin(publish::to_many(call)),
     },
@@ -91,7 +91,7 @@ static ROUTES: &[Route] = &[
         once: true,
         query: &[],
         answer: "Sent",
-        errors: &[404, 413],
+        errors: &[404],
         audited: false,
         handle: |call| Box::pin(publish::to_user(call)),
     },
@@ -106,7 +106,7 @@ static ROUTES: &[Route] = &[
         once: true,
         query: &[],
         answer: "Sent",
-        errors: &[404, 413],
+        errors: &[404],
         audited: false,
         handle: |call| Box::pin(publish::to_client(call)),
     },
@@ -116,8 +116,7 @@ static ROUTES: &[Route] = &[
         name: "list_rooms",
         right: Right::Read,
         summary: "List rooms",
-        about: "The rooms that have members, on all nodes, in the order of their names. It looks at all rooms: don't ask for \
-                it often.",
+        about: "The rooms that have members, on all nodes, in the order of their names. If there may be more, the answer has `next`, even if the page is short.",
         body: None,
         once: false,
         query: &[
@@ -252,6 +251,21 @@ static ROUTES: &[Route] = &[
         handle: |call| Box::pin(moderating::ban(call)),
     },
     Route {
+        method: Method::GET,
+        path: "/rooms/{room}/bans",
+        name: "list_bans",
+        right: Right::Moderate,
+        summary: "List a room's bans",
+        about: "Users, in their order, and until when. If the room is locked, `locked_until` says until when.",
+        body: None,
+        once: false,
+        query: &[],
+        answer: "Bans",
+        errors: &[404, 501],
+        audited: false,
+        handle: |call| Box::pin(reading::bans(call)),
+    },
+    Route {
         method: Method::DELETE,
         path: "/rooms/{room}/bans/{user}",
         name: "lift_ban",
@@ -295,6 +309,36 @@ static ROUTES: &[Route] = &[
         errors: &[404, 501],
         audited: true,
         handle: |call| Box::pin(moderating::unlock(call)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/rooms/{room}/properties",
+        name: "read_properties",
+        right: Right::Read,
+        summary: "Read a room's properties",
+        about: "What was set. A room that is not there has none.",
+        body: None,
+        once: false,
+        query: &[],
+        answer: "Properties",
+        errors: &[404, 501],
+        audited: false,
+        handle: |call| Box::pin(properties::get(call)),
+    },
+    Route {
+        method: Method::PATCH,
+        path: "/rooms/{room}/properties",
+        name: "set_properties",
+        right: Right::Manage,
+        summary: "Set a room's properties",
+        about: "The body has the properties that change; `null` removes one. Members get all of them with `joined`, and as the event `roomcast.properties` when they change. A room without members keeps them for as long as its log.",
+        body: Some("Changes"),
+        once: false,
+        query: &[],
+        answer: "Properties",
+        errors: &[404, 501],
+        audited: true,
+        handle: |call| Box::pin(properties::change(call)),
     },
     Route {
         method: Method::DELETE,

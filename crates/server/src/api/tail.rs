@@ -88,7 +88,7 @@ struct Heard<'a> {
 type Position = (u64, u64);
 
 async fn ask(call: &Call, room: &str, (tap, after): Position) -> Result<Box<[u8]>, Problem> {
-    match call.api.ask(room, Ask::Tail { tap, after }).await? {
+    match call.ask(room, Ask::Tail { tap, after }).await? {
         Reply::Message(heard) => Ok(heard),
         _ => Err(unanswered()),
     }

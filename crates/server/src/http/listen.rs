@@ -101,7 +101,7 @@ fn accepted(
     site.stats.count_accepted();
     #[cfg(not(target_os = "linux"))]
     let _ = set_options(&socket2::SockRef::from(&stream), &site.socket);
-    match site.admission.admit() {
+    match site.admit(listener) {
         Ok(permit) => {
             tokio::spawn(connection::serve(
                 Arc::clone(site),

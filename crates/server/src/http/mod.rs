@@ -49,7 +49,7 @@ use crate::engine::Status;
 use crate::files::watch;
 use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
-use crate::limits::{Admission, ConnectionLimits, Refusal, descriptors};
+use crate::limits::{Admission, ConnectionLimits, ConnectionPermit, Refusal, descriptors};
 use crate::outgoing::Outgoing;
 use crate::tls::Acceptor;
 
@@ -87,7 +87,16 @@ pub(crate) struct Bound {
     listeners: Vec<(TcpListener, Listener)>,
     stats: Arc<HttpStats>,
     admission: Arc<Admission>,
+    /// Of addresses that are the API's alone.
+    of_backends: Arc<Admission>,
 }
+
+/// Connections to addresses of the API's own. Clients don't count there, so that they keep no backend out.
+const BACKENDS: ConnectionLimits = ConnectionLimits {
+    connections: 1_024,
+    per_address: 0,
+    memory: 0,
+};
 
 impl Bound {
     /// Binds every listener of the configuration, and raises the limit of open files as far as it goes.
@@ -132,6 +141,7 @@ impl Bound {
             listeners,
             stats: Arc::default(),
             admission,
+            of_backends: Admission::new(BACKENDS, 0),
         })
     }
 
@@ -315,6 +325,7 @@ struct Site {
     socket: crate::config::Socket,
     http: http1::Builder,
     admission: Arc<Admission>,
+    of_backends: Arc<Admission>,
     stats: Arc<HttpStats>,
     notices: Notices,
     phase: AtomicU8,
@@ -356,10 +367,19 @@ impl Site {
                 http.max_header_size,
             ),
             admission: Arc::clone(&bound.admission),
+            of_backends: Arc::clone(&bound.of_backends),
             stats: Arc::clone(&bound.stats),
             notices: Notices::new(limits),
             phase: AtomicU8::new(READY),
             refusals: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes one connection into the count of its address.
+    fn admit(&self, listener: Listener) -> Result<ConnectionPermit, Refusal> {
+        match listener.role {
+            Role::Api => self.of_backends.admit().map_err(|_| Refusal::Backends),
+            Role::Main | Role::Admin => self.admission.admit(),
         }
     }
 
@@ -401,6 +421,10 @@ impl Site {
                 self.limits.per_address
             ),
             Refusal::Memory => "This server is full: memory is short (limits.memory).".to_owned(),
+            Refusal::Backends => format!(
+                "There are {} connections to the API already.",
+                BACKENDS.connections
+            ),
             Refusal::FileDescriptors => {
                 "This server is full: file descriptors are short (`ulimit -n`).".to_owned()
             }

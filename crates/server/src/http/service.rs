@@ -163,7 +163,10 @@ impl Service {
             return None;
         }
         self.note_request();
-        if let Err(refusal) = self.state.borrow().admitted {
+        // Clients keep no backend out, which may be about to send some of them away.
+        if let Err(refusal) = self.state.borrow().admitted
+            && !api.knows(&request.headers)
+        {
             return Some(Err(self.refuse(self.site.full(refusal))));
         }
         let host = host::of(request);
@@ -418,8 +421,11 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
             None => Answering::Ready(ready(Ok(self.answer(&parts).map(Either::Left)))),
             Some(Err(answer)) => Answering::Ready(ready(Ok(answer.map(Either::Left)))),
             Some(Ok(api)) => {
+                let state = self.state.borrow();
+                // There are few places for those who are let in beyond a limit.
                 let ends = self.site.not_ready().is_some()
-                    || self.state.borrow().began.elapsed() > API_LIFETIME;
+                    || state.admitted.is_err()
+                    || state.began.elapsed() > API_LIFETIME;
                 Answering::Api(Box::pin(async move {
                     let answer = api.answer(parts, body).await;
                     match ends {

@@ -80,7 +80,7 @@ impl RefusedBy {
 impl From<Refusal> for RefusedBy {
     fn from(refusal: Refusal) -> RefusedBy {
         match refusal {
-            Refusal::Connections => RefusedBy::Connections,
+            Refusal::Connections | Refusal::Backends => RefusedBy::Connections,
             Refusal::Address => RefusedBy::Address,
             Refusal::Memory => RefusedBy::Memory,
             Refusal::FileDescriptors => RefusedBy::FileDescriptors,

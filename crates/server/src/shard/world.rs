@@ -141,17 +141,23 @@ impl World {
         &mut self,
         now: Now,
         shard: &mut Shard<ShardHost, S>,
-        Question { asked, to }: Question,
+        Question { asker, asked, to }: Question,
     ) {
         // Whoever asked may have stopped waiting.
         if to.is_closed() {
             return;
         }
-        match shard.ask(now, asked) {
+        match shard.ask(now, asker, asked) {
             Ok(question) => drop(self.asked.insert(question, to)),
-            Err(Busy) => drop(to.send(Reply::Failed(Failure {
+            Err(busy) => drop(to.send(Reply::Failed(Failure {
                 code: ErrorCode::Unavailable,
-                sentence: "too many requests wait for their answers; ask again later".into(),
+                sentence: match busy {
+                    Busy::Shard => "too many requests wait for their answers; ask again later",
+                    Busy::Asker => {
+                        "too many requests with this key wait for their answers; ask again later"
+                    }
+                }
+                .into(),
                 retry_after_ms: 1_000,
             }))),
         }

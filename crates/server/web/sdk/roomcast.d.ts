@@ -468,6 +468,7 @@ interface JoinedPayload {
     player_id: string;
     mode: string;
     presence: string;
+    properties?: Record<string, unknown>;
 }
 /** The payload of `error`. */
 interface ErrorPayload {
@@ -702,6 +703,8 @@ declare class Room<K = any> extends Channel<K, RoomSignals<K>> {
      * that tells no more than their number. Another list after each change.
      */
     readonly members: readonly Member<PresenceOf<K>>[];
+    /** What the application's backend says of the room. A change comes as the event `roomcast.properties`. */
+    readonly properties: Readonly<Record<string, any>>;
     /** The last event received: store it, and pass it as `since`. */
     readonly position: Position | undefined;
     /** What the server owns in a `state` room, by `player_id`: the same map all the time, changed by each `sync`. */

@@ -129,6 +129,7 @@ export const SERVER_PAYLOADS: { readonly [type: string]: Schema } = {
     8: ["player_id", "text"],
     9: ["mode", "text"],
     10: ["presence", "text"],
+    11: ["properties", "json", "?"],
   },
   player_joined: MEMBER,
   player_left: { 1: ["player_id", "text"], 2: ["player_num", "uint"] },

@@ -24,6 +24,9 @@ mod ask {
     pub(super) const LOCK: u8 = 6;
     pub(super) const CLEAR: u8 = 7;
     pub(super) const TAIL: u8 = 20;
+    pub(super) const RULES: u8 = 8;
+    pub(super) const SET_PROPERTIES: u8 = 9;
+    pub(super) const PROPERTIES: u8 = 10;
 }
 
 /// Never changed or used again.
@@ -33,6 +36,8 @@ mod reply {
     pub(super) const PUBLISHED: u8 = 2;
     pub(super) const MESSAGE: u8 = 3;
     pub(super) const DONE: u8 = 4;
+    pub(super) const RULES: u8 = 5;
+    pub(super) const PROPERTIES: u8 = 6;
 }
 
 /// Never changed or used again: of queries, and of what was found.
@@ -44,6 +49,7 @@ mod query {
     pub(super) const NODES: u8 = 20;
     pub(super) const TOP: u8 = 21;
     pub(super) const CONNECTIONS: u8 = 22;
+    pub(super) const WHOSE: u8 = 4;
 }
 
 /// Never changed or used again.
@@ -67,9 +73,13 @@ pub(super) fn write_ask(out: &mut Writer<'_>, ask: &Ask) {
         Ask::Lock { .. } => ask::LOCK,
         Ask::Clear => ask::CLEAR,
         Ask::Tail { .. } => ask::TAIL,
+        Ask::Rules => ask::RULES,
+        Ask::SetProperties(_) => ask::SET_PROPERTIES,
+        Ask::Properties => ask::PROPERTIES,
     });
     out.framed(|out| match ask {
-        Ask::Newer | Ask::Clear => {}
+        Ask::Newer | Ask::Clear | Ask::Rules | Ask::Properties => {}
+        Ask::SetProperties(update) => out.presence(update),
         Ask::Tail { tap, after } => {
             out.varint(*tap);
             out.varint(*after);
@@ -113,6 +123,9 @@ pub(super) fn read_ask(bytes: &mut Reader<'_>) -> Result<Ask, WireError> {
             tap: body.varint()?,
             after: body.varint()?,
         }),
+        ask::RULES => Ok(Ask::Rules),
+        ask::PROPERTIES => Ok(Ask::Properties),
+        ask::SET_PROPERTIES => Ok(Ask::SetProperties(body.presence()?)),
         ask::MEMBERS => Ok(Ask::Members {
             after: body.varint()?,
             limit: body.varint()?,
@@ -172,12 +185,23 @@ pub(super) fn write_reply(out: &mut Writer<'_>, version: Version, reply: Option<
         Some(Reply::Published(_)) => reply::PUBLISHED,
         Some(Reply::Message(_)) => reply::MESSAGE,
         Some(Reply::Done(_)) => reply::DONE,
+        Some(Reply::Rules { .. }) => reply::RULES,
+        Some(Reply::Properties(_)) => reply::PROPERTIES,
         // Made where they are asked for.
         Some(_) => reply::AGAIN,
     });
     out.framed(|out| match reply {
         Some(Reply::Message(message)) => out.bytes(message),
         Some(Reply::Done(count)) => out.varint(*count),
+        Some(Reply::Properties(text)) => out.text(text),
+        Some(Reply::Rules { bans, locked_until }) => {
+            out.signed(*locked_until);
+            out.size(bans.len());
+            for (user, until) in bans {
+                out.text(user);
+                out.signed(*until);
+            }
+        }
         Some(Reply::Failed(failure)) => {
             out.error_code(version, failure.code);
             out.text(&failure.sentence);
@@ -205,6 +229,11 @@ pub(super) fn read_reply(bytes: &mut Reader<'_>) -> Result<Option<Reply>, WireEr
             retry_after_ms: body.varint()?,
         }),
         reply::DONE => Reply::Done(body.varint()?),
+        reply::PROPERTIES => Reply::Properties(body.text()?.into()),
+        reply::RULES => Reply::Rules {
+            locked_until: body.signed()?,
+            bans: body.list(2, |body| Ok((body.text()?.into(), body.signed()?)))?,
+        },
         reply::MESSAGE => Reply::Message(body.bytes()?.into()),
         reply::PUBLISHED => Reply::Published(Published {
             epoch: body.epoch()?,
@@ -219,16 +248,17 @@ pub(super) fn read_reply(bytes: &mut Reader<'_>) -> Result<Option<Reply>, WireEr
 pub(super) fn write_query(out: &mut Writer<'_>, (number, query): &(u32, Query)) {
     out.varint(*number);
     out.u8(match query {
-        Query::Newer => query::NEWER,
+        // Orphans are asked for within a node.
+        Query::Newer | Query::EndOrphans(_) => query::NEWER,
+        Query::Whose(_) => query::WHOSE,
         Query::Rooms(_) => query::ROOMS,
-        Query::Sessions(_) => query::SESSIONS,
+        Query::Sessions { .. } => query::SESSIONS,
         Query::Disconnect { .. } => query::DISCONNECT,
         Query::Nodes => query::NODES,
         Query::Top(_) => query::TOP,
         Query::Connections(_) => query::CONNECTIONS,
     });
     out.framed(|out| match query {
-        Query::Newer | Query::Nodes => {}
         Query::Top(top) => {
             let at = ORDERS.iter().position(|it| *it == top.order);
             out.size(at.unwrap_or(0));
@@ -249,16 +279,26 @@ pub(super) fn write_query(out: &mut Writer<'_>, (number, query): &(u32, Query)) 
             }
             out.varint(query.limit);
         }
+        Query::Newer | Query::Nodes | Query::EndOrphans(_) => {}
+        Query::Whose(user) => out.text(user),
         Query::Rooms(rooms) => {
             out.text(&rooms.kind);
             out.text(&rooms.prefix);
             out.text(&rooms.after);
             out.varint(rooms.limit);
         }
-        Query::Sessions(user) => out.text(user),
-        Query::Disconnect { user, reason } => {
+        Query::Sessions { user, clients } => {
+            out.text(user);
+            write_clients(out, clients);
+        }
+        Query::Disconnect {
+            user,
+            clients,
+            reason,
+        } => {
             out.text(user);
             out.text(reason);
+            write_clients(out, clients);
         }
     });
 }
@@ -273,10 +313,15 @@ pub(super) fn read_query(bytes: &mut Reader<'_>) -> Result<(u32, Query), WireErr
             after: body.text()?.into(),
             limit: body.varint()?,
         }),
-        query::SESSIONS => Query::Sessions(body.text()?.into()),
+        query::WHOSE => Query::Whose(body.text()?.into()),
+        query::SESSIONS => Query::Sessions {
+            user: body.text()?.into(),
+            clients: read_clients(&mut body)?,
+        },
         query::DISCONNECT => Query::Disconnect {
             user: body.text()?.into(),
             reason: body.text()?.into(),
+            clients: read_clients(&mut body)?,
         },
         query::NODES => Query::Nodes,
         query::TOP => match ORDERS.get(body.varint::<u32>()? as usize) {
@@ -306,7 +351,8 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
     out.varint(*number);
     out.u8(match found {
         Found::Unknown => query::NEWER,
-        Found::Rooms(_) => query::ROOMS,
+        Found::Rooms { .. } => query::ROOMS,
+        Found::Whose(_) => query::WHOSE,
         Found::Sessions(_) => query::SESSIONS,
         Found::Ended(_) => query::DISCONNECT,
         Found::Node(_) => query::NODES,
@@ -315,13 +361,17 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
     });
     out.framed(|out| match found {
         Found::Unknown => {}
-        Found::Rooms(rooms) => {
+        Found::Rooms { rooms, cut } => {
             out.size(rooms.len());
             for line in rooms {
                 out.text(&line.room);
                 out.varint(line.members);
+                out.text(&line.properties);
             }
+            out.flags([cut.is_some()]);
+            out.text(cut.as_deref().unwrap_or_default());
         }
+        Found::Whose(clients) => write_clients(out, clients),
         Found::Sessions(sessions) => {
             out.size(sessions.len());
             for line in sessions {
@@ -354,12 +404,19 @@ pub(super) fn read_found(bytes: &mut Reader<'_>) -> Result<(u32, Found), WireErr
     let (number, kind) = (bytes.varint()?, bytes.u8()?);
     let mut body = bytes.framed()?;
     let found = match kind {
-        query::ROOMS => Found::Rooms(body.list(2, |body| {
-            Ok(RoomLine {
-                room: body.text()?.into(),
-                members: body.varint()?,
-            })
-        })?),
+        query::ROOMS => {
+            let rooms = body.list(3, |body| {
+                Ok(RoomLine {
+                    room: body.text()?.into(),
+                    members: body.varint()?,
+                    properties: body.text()?.into(),
+                })
+            })?;
+            let [is_cut] = body.flags()?;
+            let cut = Some(body.text()?.into()).filter(|_| is_cut);
+            Found::Rooms { rooms, cut }
+        }
+        query::WHOSE => Found::Whose(read_clients(&mut body)?),
         query::SESSIONS => Found::Sessions(body.list(ClientId::LENGTH + 2, |body| {
             Ok(SessionLine {
                 client: body.client()?,
@@ -443,4 +500,13 @@ fn read_connection(bytes: &mut Reader<'_>) -> Result<ConnectionLine, WireError> 
         idle: bytes.varint()?,
         rooms: bytes.varint()?,
     })
+}
+
+fn write_clients(out: &mut Writer<'_>, clients: &[ClientId]) {
+    out.size(clients.len());
+    clients.iter().for_each(|client| out.client(*client));
+}
+
+fn read_clients(bytes: &mut Reader<'_>) -> Result<Vec<ClientId>, WireError> {
+    bytes.list(ClientId::LENGTH, |bytes| bytes.client())
 }

@@ -292,12 +292,15 @@ impl Draw {
     }
 
     fn ask(&mut self) -> Ask {
-        match self.u64() % 9 {
+        match self.u64() % 12 {
             0 => Ask::Newer,
-            8 => Ask::Tail {
+            11 => Ask::Tail {
                 tap: self.u64(),
                 after: self.u64(),
             },
+            9 => Ask::Properties,
+            10 => Ask::SetProperties(self.presence()),
+            8 => Ask::Rules,
             4 => Ask::Kick {
                 user: self.text().into(),
             },
@@ -331,8 +334,9 @@ impl Draw {
     }
 
     fn query(&mut self) -> Query {
-        match self.u64() % 7 {
+        match self.u64() % 8 {
             0 => Query::Newer,
+            7 => Query::Whose(self.text().into()),
             4 => Query::Nodes,
             5 => Query::Top(TopQuery {
                 order: match self.u64() % 3 {
@@ -357,17 +361,22 @@ impl Draw {
                 after: self.text().into(),
                 limit: self.u32(),
             }),
-            2 => Query::Sessions(self.text().into()),
+            2 => Query::Sessions {
+                user: self.text().into(),
+                clients: self.list(Draw::client),
+            },
             _ => Query::Disconnect {
                 user: self.text().into(),
+                clients: self.list(Draw::client),
                 reason: self.text().into(),
             },
         }
     }
 
     fn found(&mut self) -> Found {
-        match self.u64() % 7 {
+        match self.u64() % 8 {
             0 => Found::Unknown,
+            7 => Found::Whose(self.list(Draw::client)),
             4 => Found::Node(Box::new(self.node_line())),
             5 => Found::Top(self.list(|draw| TopLine {
                 room: draw.text().into(),
@@ -377,10 +386,14 @@ impl Draw {
                 pending: draw.u64(),
             })),
             6 => Found::Connections(self.list(Draw::connection_line)),
-            1 => Found::Rooms(self.list(|draw| RoomLine {
-                room: draw.text().into(),
-                members: draw.u32(),
-            })),
+            1 => Found::Rooms {
+                rooms: self.list(|draw| RoomLine {
+                    room: draw.text().into(),
+                    members: draw.u32(),
+                    properties: draw.text().into(),
+                }),
+                cut: self.maybe(|draw| draw.text().into()),
+            },
             2 => Found::Sessions(self.list(|draw| SessionLine {
                 client: draw.client(),
                 connected: draw.bool(),
@@ -420,8 +433,13 @@ impl Draw {
     }
 
     fn reply(&mut self) -> Reply {
-        match self.u64() % 4 {
+        match self.u64() % 6 {
+            5 => Reply::Properties(self.text().into()),
             3 => Reply::Done(self.u32()),
+            4 => Reply::Rules {
+                bans: vec![(self.text().into(), self.u64() as i64)],
+                locked_until: self.u64() as i64,
+            },
             1 => Reply::Message(self.bytes().into()),
             0 => Reply::Published(Published {
                 epoch: Epoch::from_random(self.u64()),

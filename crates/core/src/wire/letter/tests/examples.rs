@@ -415,11 +415,21 @@ fn others() -> Vec<(&'static str, Letter)> {
     };
     let disconnect = Query::Disconnect {
         user: "user-1".into(),
+        clients: vec![client(1)],
         reason: "enough".into(),
+    };
+    let sessions = Query::Sessions {
+        user: "user-1".into(),
+        clients: vec![client(1)],
+    };
+    let found_rooms = |rooms| {
+        let cut = Some("chat:50".into());
+        Found::Rooms { rooms, cut }
     };
     let line = RoomLine {
         room: "chat:42".into(),
         members: 3,
+        properties: r#"{"title":"tea"}"#.into(),
     };
     let session = SessionLine {
         client: client(1),
@@ -518,15 +528,40 @@ fn others() -> Vec<(&'static str, Letter)> {
             "found_connections",
             found(Found::Connections(vec![connection])),
         ),
+        ("ask_rules", ask(Ask::Rules)),
+        ("ask_properties", ask(Ask::Properties)),
+        (
+            "ask_set_properties",
+            ask(Ask::SetProperties(PresenceUpdate {
+                keys: vec![
+                    ("title".into(), Some(r#""tea""#.into())),
+                    ("old".into(), None),
+                ],
+                nickname: None,
+            })),
+        ),
+        (
+            "reply_properties",
+            reply(Some(Reply::Properties(r#"{"title":"tea"}"#.into()))),
+        ),
+        (
+            "reply_rules",
+            reply(Some(Reply::Rules {
+                bans: vec![("user-1".into(), 1_700_000_000_123)],
+                locked_until: 0,
+            })),
+        ),
         ("reply_done", reply(Some(Reply::Done(2)))),
         (
             "reply_message",
             reply(Some(Reply::Message(b"{}".as_slice().into()))),
         ),
         ("query_rooms", query(Query::Rooms(rooms))),
-        ("query_sessions", query(Query::Sessions("user-1".into()))),
+        ("query_sessions", query(sessions)),
         ("query_disconnect", query(disconnect)),
-        ("found_rooms", found(Found::Rooms(vec![line]))),
+        ("query_whose", query(Query::Whose("user-1".into()))),
+        ("found_whose", found(Found::Whose(vec![client(1)]))),
+        ("found_rooms", found(found_rooms(vec![line]))),
         ("found_sessions", found(Found::Sessions(vec![session]))),
         ("found_ended", found(Found::Ended(2))),
         ("found_unknown", found(Found::Unknown)),

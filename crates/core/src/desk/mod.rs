@@ -4,6 +4,8 @@
 //! room answers with [`ToEdge::Backend`](crate::letter::ToEdge::Backend). Where a home is lost, the question is asked
 //! again wherever the room is next, unless it may have been done and doing it again would be noticed.
 
+mod all;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,21 +13,24 @@ use roomcast_protocol::ErrorCode;
 
 use crate::address::{NodeNumber, ShardAddress};
 use crate::backend::{
-    Ask, Busy, Failure, Found, NodeLine, Query, Question, Recipient, Reply, RoomLine, TopLine,
-    TopOrder, greatest,
+    Ask, Asker, Busy, Failure, Found, NodeLine, Query, Question, Recipient, Reply, RoomLine,
+    TopLine, TopOrder, greatest,
 };
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef, HomeRoomId};
-use crate::letter::{Letter, Op, OpHead, OpKind, Receipt, Receipted, RoomRef, ToEdge};
+use crate::letter::{Op, OpHead, OpKind, Receipt, Receipted, RoomRef, ToEdge};
 use crate::store::Store;
 use crate::time::{Now, micros};
 use crate::wire::version::Version;
+use all::All;
 
 /// Questions without an answer, and the bytes that they hold.
 const MOST: usize = 8_192;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// So many times as much as one who asks may have.
+const SHARE: usize = 4;
 /// Milliseconds after which who asks is told that there is no answer. A lease is over by then, and a room has another home.
 const PATIENCE: u64 = 10_000;
 /// Milliseconds after which a home does not do any more what was asked: whoever has asked was told that it may not be.
@@ -64,16 +69,12 @@ enum What {
         /// Why not in the last one that has it not.
         code: ErrorCode,
     },
-    All {
-        query: Query,
-        /// Shards that have not answered.
-        waiting: BTreeSet<ShardAddress>,
-        found: Vec<Found>,
-    },
+    All(Box<All>),
 }
 
 #[derive(Debug)]
 struct Asked {
+    asker: Asker,
     what: What,
     held: usize,
     state: State,
@@ -91,6 +92,8 @@ pub(crate) struct Desk {
     /// By [`Question::look_at`].
     times: BTreeSet<(u64, u32)>,
     bytes: usize,
+    /// Of each who asks: questions without an answer, and their bytes.
+    askers: HashMap<Asker, (usize, usize)>,
     replies: VecDeque<(QuestionId, Reply)>,
 }
 
@@ -100,11 +103,18 @@ impl Desk {
         ctx: &mut Context<H>,
         edge: &mut Edge<S>,
         now: Now,
-        question: Question,
+        (asker, question): (Asker, Question),
     ) -> Result<QuestionId, Busy> {
         let held = question.held();
-        if self.questions.len() >= MOST || self.bytes.saturating_add(held) > MOST_BYTES {
-            return Err(Busy);
+        let too_many = |(count, bytes): (usize, usize), parts: usize| {
+            count >= MOST / parts || bytes.saturating_add(held) > MOST_BYTES / parts
+        };
+        if too_many((self.questions.len(), self.bytes), 1) {
+            return Err(Busy::Shard);
+        }
+        let of_asker = self.askers.get(&asker).copied().unwrap_or_default();
+        if too_many(of_asker, SHARE) {
+            return Err(Busy::Asker);
         }
         let number = self.free_number();
         let is_of_room = matches!(question, Question::Room(..));
@@ -130,10 +140,11 @@ impl Desk {
                     code: ErrorCode::RecipientNotFound,
                 }
             }
-            Question::All(query) => ask_all(ctx, number, query),
+            Question::All(query) => What::All(Box::new(All::ask(ctx, number, query, S::WAITS))),
         };
         let deadline = now.micros.saturating_add(micros(PATIENCE));
         let asked = Asked {
+            asker,
             what,
             held,
             state: State::Asked,
@@ -142,6 +153,8 @@ impl Desk {
             tries: 0,
         };
         self.bytes += held;
+        self.askers
+            .insert(asker, (of_asker.0 + 1, of_asker.1 + held));
         self.times.insert((deadline, number));
         self.questions.insert(number, asked);
         Ok(QuestionId(number))
@@ -208,30 +221,19 @@ impl Desk {
         self.end(number, reply);
     }
 
-    /// A shard has answered what all are asked.
-    pub(crate) fn found(&mut self, from: ShardAddress, number: u32, answer: Found) {
+    /// A shard has answered what many are asked.
+    pub(crate) fn found<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        from: ShardAddress,
+        number: u32,
+        found: Found,
+    ) {
         let asked = self.questions.get_mut(&number);
-        let Some(What::All { waiting, found, .. }) = asked.map(|it| &mut it.what) else {
+        let Some(What::All(all)) = asked.map(|it| &mut it.what) else {
             return;
         };
-        if waiting.remove(&from) {
-            found.push(answer);
-            self.end_if_all_have_answered(number);
-        }
-    }
-
-    fn end_if_all_have_answered(&mut self, number: u32) {
-        let asked = self.questions.get_mut(&number);
-        let Some(What::All {
-            query,
-            waiting,
-            found,
-        }) = asked.map(|it| &mut it.what)
-        else {
-            return;
-        };
-        if waiting.is_empty() {
-            let reply = together(query, std::mem::take(found));
+        if let Some(reply) = all.hear(ctx, number, from, found) {
             self.end(number, reply);
         }
     }
@@ -245,7 +247,7 @@ impl Desk {
     }
 
     /// What was under way there may have been done, or not.
-    pub(crate) fn node_lost(&mut self, now: Now, node: NodeNumber) {
+    pub(crate) fn node_lost<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, node: NodeNumber) {
         let asked = self.questions.iter();
         let asked = asked.filter(|(_, it)| it.state == State::Asked);
         let mut lost: Vec<_> = asked.map(|(number, _)| *number).collect();
@@ -253,10 +255,10 @@ impl Desk {
         for number in lost {
             match self.questions.get_mut(&number).map(|it| &mut it.what) {
                 Some(What::Room { .. }) => self.note_lost(now, number),
-                // What that node had is nowhere now, or is elsewhere.
-                Some(What::All { waiting, .. }) => {
-                    waiting.retain(|shard| shard.node() != node);
-                    self.end_if_all_have_answered(number);
+                Some(What::All(all)) => {
+                    if let Some(reply) = all.node_lost(ctx, number, node) {
+                        self.end(number, reply);
+                    }
                 }
                 _ => {}
             }
@@ -358,6 +360,12 @@ impl Desk {
         let question = self.questions.remove(&number)?;
         self.times.remove(&(question.look_at, number));
         self.bytes -= question.held;
+        if let Some((count, bytes)) = self.askers.get_mut(&question.asker) {
+            (*count, *bytes) = (count.saturating_sub(1), bytes.saturating_sub(question.held));
+            if *count == 0 {
+                self.askers.remove(&question.asker);
+            }
+        }
         Some(question)
     }
 }
@@ -386,24 +394,6 @@ fn send<H: Host>(ctx: &mut Context<H>, now: Now, number: u32, room: &Arc<str>, a
     ctx.send_home(Op { head, request });
 }
 
-/// Asks all shards of all living nodes, this one too.
-fn ask_all<H: Host>(ctx: &mut Context<H>, number: u32, query: Query) -> What {
-    let own = (0..ctx.count).map(ShardAddress::own);
-    let living = ctx.cluster.nodes().living.iter();
-    let others =
-        living.flat_map(|node| (0..node.shards).map(|shard| ShardAddress::new(node.number, shard)));
-    let waiting: BTreeSet<_> = own.chain(others).collect();
-    for shard in &waiting {
-        let asks = (number, query.clone());
-        ctx.post(*shard, Letter::Query(Box::new(asks)));
-    }
-    What::All {
-        query,
-        waiting,
-        found: Vec::new(),
-    }
-}
-
 /// What all shards have said, as one answer.
 fn together(query: &Query, found: Vec<Found>) -> Reply {
     if found.contains(&Found::Unknown) {
@@ -413,19 +403,26 @@ fn together(query: &Query, found: Vec<Found>) -> Reply {
     match query {
         Query::Rooms(query) => {
             // A room that is just moving may be at two.
-            let mut rooms = BTreeMap::new();
+            let mut rooms: BTreeMap<Box<str>, RoomLine> = BTreeMap::new();
+            // Behind this name not all have looked.
+            let mut end: Option<Box<str>> = None;
             for found in found {
-                if let Found::Rooms(lines) = found {
-                    rooms.extend(lines.into_iter().map(|line| (line.room, line.members)));
+                if let Found::Rooms { rooms: lines, cut } = found {
+                    rooms.extend(lines.into_iter().map(|line| (line.room.clone(), line)));
+                    end = [end, cut].into_iter().flatten().min();
                 }
             }
             let limit = query.limit as usize;
-            let more = rooms.len() > limit;
-            let line = |(room, members)| RoomLine { room, members };
-            let rooms = rooms.into_iter().take(limit).map(line).collect();
-            Reply::Rooms { rooms, more }
+            rooms.retain(|room, _| end.as_ref().is_none_or(|end| room <= end));
+            let is_full = rooms.len() > limit;
+            let rooms: Vec<RoomLine> = rooms.into_values().take(limit).collect();
+            let next = match is_full {
+                true => rooms.last().map(|line| line.room.clone()),
+                false => end,
+            };
+            Reply::Rooms { rooms, next }
         }
-        Query::Sessions(_) => {
+        Query::Sessions { .. } => {
             let sessions = found.into_iter().filter_map(|found| match found {
                 Found::Sessions(sessions) => Some(sessions),
                 _ => None,
@@ -483,7 +480,7 @@ fn together(query: &Query, found: Vec<Found>) -> Reply {
             let limit = query.limit as usize;
             Reply::Connections(greatest(lines.flatten(), limit, |it| it.lag()))
         }
-        Query::Newer => {
+        Query::Whose(_) | Query::EndOrphans(_) | Query::Newer => {
             let sentence = "this version does not know what was asked";
             Reply::Failed(Failure::new(ErrorCode::NotSupported, sentence))
         }
