@@ -21,7 +21,9 @@ use std::process::ExitCode;
 use error::{Error, Result};
 use options::Options;
 use runner::Bench;
-use scenario::{cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls};
+use scenario::{
+    api, cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls,
+};
 
 /// What to measure, and how.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,6 +60,8 @@ enum Benchmark {
     Stalled(stalled::Args),
     /// What compression saves, and what it costs.
     Compression(compression::Args),
+    /// Publishing over the API: how many a second, and what others feel of it.
+    Api(api::Args),
     /// What TLS costs: memory of idle connections, and handshakes.
     Tls(tls::Args),
     /// What Redis adds to the time that a message takes. This and those that follow start a redis-server and several nodes.
@@ -140,6 +144,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::Stalled(args) => stalled::run(&mut bench, args)?,
         Benchmark::Compression(args) => compression::run(&mut bench, args)?,
         Benchmark::Tls(args) => tls::run(&mut bench, args)?,
+        Benchmark::Api(args) => api::run(&mut bench, args)?,
         Benchmark::All(growth) => {
             idle::run(&mut bench, &Default::default())?;
             fanout::run(&mut bench, &Default::default())?;
@@ -149,6 +154,7 @@ fn measure(args: Args) -> Result<bool> {
             stalled::run(&mut bench, &Default::default())?;
             compression::run(&mut bench, &Default::default())?;
             tls::run(&mut bench, &Default::default())?;
+            api::run(&mut bench, &Default::default())?;
             growth::run(&mut bench, growth)?;
         }
         Benchmark::ClusterLatency => cluster::latency::run(&mut bench)?,

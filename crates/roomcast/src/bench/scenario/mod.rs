@@ -1,5 +1,6 @@
 //! The benchmarks, one file each.
 
+pub(crate) mod api;
 pub(crate) mod cluster;
 pub(crate) mod compression;
 pub(crate) mod fanout;
