@@ -37,6 +37,10 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Look at running servers and act on them: nodes, rooms, members, users; kick, drain.
     Admin(crate::admin::AdminArgs),
+    /// Publish to a room, with a key of the API.
+    Pub(crate::shell::PubArgs),
+    /// Follow a room: print what is said there.
+    Sub(crate::shell::SubArgs),
     /// Measure a server: its memory, its speed, and whether it loses anything.
     #[cfg(target_os = "linux")]
     Bench(crate::bench::Args),
@@ -290,6 +294,8 @@ Examples:
   ROOMCAST_LOG_LEVEL=debug roomcast               a setting from the environment
   roomcast token --user u7 --room chat:42         a token that says who a client is
   roomcast admin --key-file admin.key rooms       which rooms are the busiest
+  roomcast sub chat:42                            what is said in a room
+  roomcast pub --key-file shop.key chat:42 hello  say something there
 
 Exit codes:
 ",

@@ -1,4 +1,4 @@
-//! The `roomcast` binary: serve, check, healthcheck, token, admin, bench.
+//! The `roomcast` binary: serve, check, healthcheck, token, admin, pub, sub, bench.
 
 mod admin;
 #[cfg(target_os = "linux")]
@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod healthcheck;
 mod serve;
+mod shell;
 mod token;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         Some(Command::Healthcheck(args)) => healthcheck::run(&args),
         Some(Command::Token(args)) => token::run(args),
         Some(Command::Admin(args)) => admin::run(args),
+        Some(Command::Pub(args)) => shell::publish(&args),
+        Some(Command::Sub(args)) => shell::subscribe(args),
         #[cfg(target_os = "linux")]
         Some(Command::Bench(args)) => bench::run(args),
     }
