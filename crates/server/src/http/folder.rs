@@ -246,7 +246,8 @@ fn encoded(name: &str) -> String {
     name.bytes().map(encode).collect()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
