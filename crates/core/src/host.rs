@@ -3,6 +3,7 @@
 use roomcast_protocol::{ErrorCode, Format};
 
 use crate::address::ShardAddress;
+use crate::fact::Fact;
 use crate::identity::{Identity, TokenFault};
 use crate::log::{Epoch, EventLog, Logged};
 use crate::settings::Compression;
@@ -174,6 +175,11 @@ pub trait Host {
 
     /// Something for the log. Called as often as it happens: the host limits the rate.
     fn notice(&mut self, notice: Notice<'_>);
+
+    /// Something that an application's backend may be told, where the settings ask for it.
+    fn fact(&mut self, fact: Fact) {
+        let _ = fact;
+    }
 
     /// Something becomes of a room's log. Tests know from this what is true.
     fn log_news(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {

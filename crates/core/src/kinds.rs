@@ -77,6 +77,11 @@ impl Kinds {
         )
     }
 
+    /// The kind whose settings a room has; none where its kind is refused.
+    pub fn name_of(&self, room: &str) -> Option<&str> {
+        self.of_room(room).map(|entry| &*entry.kind.name)
+    }
+
     /// Whether the nicknames of a room's members are those of their tokens.
     pub(crate) fn bind_nickname(&self, room: &str) -> bool {
         let entry = self.of_room(room);

@@ -13,6 +13,7 @@ mod desk;
 mod direct;
 pub mod driver;
 mod edge;
+pub mod fact;
 mod held;
 mod home;
 mod host;

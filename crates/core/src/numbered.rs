@@ -91,10 +91,6 @@ impl<T> Numbered<T> {
         some(self.entries.get(start..end).unwrap_or_default())
     }
 
-    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
-        self.entries.into_iter().filter_map(|(_, value)| value)
-    }
-
     /// Where this number is, or would be.
     fn find(&self, number: u32) -> Result<usize, usize> {
         // Where nobody has left, each is as far from the first as its number is.

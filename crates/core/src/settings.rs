@@ -4,6 +4,7 @@
 
 use roomcast_protocol::Limits;
 
+use crate::fact::{ClientFacts, RoomFacts};
 use crate::log::Retention;
 
 /// Settings that hold for every connection and room of a node.
@@ -79,6 +80,8 @@ pub struct Settings {
     pub behind_timeout: u64,
     /// Whether a room of a kind that is not configured is refused; else it takes the settings of `default`.
     pub refuse_unknown_kinds: bool,
+    /// What is told of clients.
+    pub facts: ClientFacts,
 }
 
 impl Default for Settings {
@@ -117,6 +120,7 @@ impl Default for Settings {
             come_back_pace: 5_000,
             behind_timeout: 0,
             refuse_unknown_kinds: false,
+            facts: ClientFacts::default(),
         }
     }
 }
@@ -206,6 +210,8 @@ pub struct Kind {
     pub rules: StateRules,
     /// Compression of what this kind of room sends, for connections that agreed to it.
     pub compression: Compression,
+    /// What is told of its rooms.
+    pub facts: RoomFacts,
 }
 
 impl Default for Kind {
@@ -222,6 +228,7 @@ impl Default for Kind {
             retention: Retention::default(),
             rules: StateRules::default(),
             compression: Compression::default(),
+            facts: RoomFacts::default(),
         }
     }
 }

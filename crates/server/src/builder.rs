@@ -97,7 +97,8 @@ impl ServerBuilder {
             );
         }
         let mut entries = Kinds::new(config.core.refuse_unknown_kinds);
-        for (name, kind) in kinds {
+        for (name, mut kind) in kinds {
+            kind.facts = crate::webhooks::facts_of(&config.webhooks, &name);
             entries.insert(kind, self.logic.get(&name).cloned());
         }
         let page = |(path, content_type, content): (String, String, Vec<u8>)| {

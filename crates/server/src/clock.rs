@@ -72,7 +72,8 @@ impl Clock {
     }
 }
 
-fn unix_ms() -> i64 {
+/// The date by this machine's own clock, in milliseconds since the Unix epoch.
+pub(crate) fn unix_ms() -> i64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     unix.unwrap_or_default().as_millis() as i64
 }

@@ -43,6 +43,7 @@ mod shard;
 mod shutdown;
 mod snapshot;
 mod tls;
+mod webhooks;
 
 pub use api::openapi;
 pub use builder::ServerBuilder;

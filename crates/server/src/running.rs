@@ -12,6 +12,7 @@ use crate::mailbox::Mailboxes;
 use crate::metrics::Registry;
 use crate::shard::Order;
 use crate::snapshot::Snapshots;
+use crate::webhooks::Webhooks;
 
 /// What a running server's owner waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct RunningServer {
     pub(crate) http: Option<Http>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
+    pub(crate) webhooks: Option<Webhooks>,
     pub(crate) engine: Option<Engine>,
     pub(crate) snapshots: Option<Snapshots>,
     pub(crate) threads: Vec<JoinHandle<()>>,

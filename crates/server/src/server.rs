@@ -28,6 +28,7 @@ use crate::shard::{self, Node, Order, WAKER};
 use crate::shutdown;
 use crate::snapshot::Snapshots;
 use crate::tls::Acceptor;
+use crate::webhooks::{self, Webhooks};
 
 /// Most shards of a node: each has a queue to each other.
 const MOST_SHARDS: u32 = 1_024;
@@ -106,8 +107,17 @@ impl Server {
             None => SysRng.try_next_u64().map_err(std::io::Error::other)?,
         };
         let name = format!("{name:016x}");
+        let webhooks = Webhooks::start(
+            &self.config,
+            &self.kinds,
+            &clock,
+            bound.stats(),
+            hangup,
+            |name| Some(engine.as_ref()?.webhook_queue(name)),
+        )?;
         let node = Arc::new(Node {
             name: name.clone(),
+            intake: webhooks.as_ref().map(|it| Arc::clone(it.intake())),
             hash_key: match &engine {
                 Some(_) => hash_key(&settings.session_key),
                 None => random_key()?,
@@ -137,8 +147,10 @@ impl Server {
                 engine.as_ref().map(|it| Arc::clone(it.status())),
                 &api_stats,
                 snapshots.as_ref().map(|it| Arc::clone(it.stats())),
+                webhooks.as_ref().map(Webhooks::stats),
             )),
             mailboxes: Arc::clone(&mailboxes),
+            webhooks,
             engine,
             snapshots,
             threads: Vec::new(),
@@ -258,6 +270,7 @@ fn random_key() -> Result<[u64; 2], ServerError> {
 /// `known`: one that was drawn before, and signs what clients have.
 fn with_session_key(config: &Config, known: Option<[u8; 32]>) -> Result<Settings, ServerError> {
     let mut settings = config.core.clone();
+    settings.facts = webhooks::client_facts(&config.webhooks);
     settings.come_back_pace = match config.shutdown.pace {
         0 => 0,
         pace => (pace / config.server.shards()).max(1),

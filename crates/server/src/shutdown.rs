@@ -17,6 +17,8 @@ use crate::shard::Order;
 
 /// How long what is between the shards may take to reach the connections.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long receivers of webhooks, or Redis, may take for what happened last.
+const FLUSH: Duration = Duration::from_secs(5);
 /// How often it is looked whether Redis is away.
 const LOOK: Duration = Duration::from_millis(100);
 /// Kept free at the deadline's end for closing what is left.
@@ -84,6 +86,10 @@ impl RunningServer {
                     break;
                 }
             }
+        }
+        // Before the lease ends: what happened last is to be with its receivers, or with Redis.
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.flush(FLUSH.min(left(deadline)));
         }
         if let Some(engine) = self.engine.as_ref().filter(|_| !self.is_cut_off()) {
             engine.flush(SETTLE.min(left(deadline)));

@@ -29,6 +29,7 @@ impl<S: Store> Edge<S> {
         match message {
             // The desk's.
             ToEdge::Backend { .. } => {}
+            ToEdge::Fact(fact) => ctx.host.fact(*fact),
             ToEdge::Deliver(delivery) => self.deliver(ctx, now, delivery),
             ToEdge::HomeGone { room } => self.home_gone(ctx, from, &room),
             ToEdge::Renamed { edge_room, epoch } => self.log_renamed(edge_room, epoch),

@@ -11,6 +11,7 @@ use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::{Conn, Phase};
+use crate::edge::lifecycle::tell_session;
 use crate::edge::losing::taken_code;
 use crate::edge::receive::Envelope;
 use crate::edge::sent::UNANSWERED;
@@ -307,6 +308,9 @@ impl<S: Store> Edge<S> {
         };
         conn.session = session;
         let client_id = conn.pooled.client_id;
+        if before.is_none() && ctx.settings.facts.sessions {
+            tell_session(ctx, now, client_id, &conn.session, true);
+        }
         if S::WAITS {
             self.keep(ctx, now, id, before.is_some());
         }

@@ -6,9 +6,11 @@ use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, token_fault};
 use crate::edge::conn::Conn;
+use crate::edge::lifecycle::tell_session;
 use crate::edge::receive::Envelope;
 use crate::edge::rights::Allowed;
 use crate::edge::rooms::EdgeRoom;
+use crate::fact::{Fact, What};
 use crate::host::{Encoding, Host};
 use crate::id::ConnId;
 use crate::letter::OpKind;
@@ -30,6 +32,10 @@ impl<S: Store> Edge<S> {
         match admission.enter(&mut ctx.host, now, token)? {
             Ok(admission) => Some(admission),
             Err((code, sentence, close)) => {
+                if ctx.settings.facts.refusals {
+                    let (unix_ms, what) = (now.unix_ms, What::Refused(code));
+                    ctx.host.fact(Fact { unix_ms, what });
+                }
                 self.fault(ctx, now, envelope.id, envelope.fault(code, sentence));
                 self.close_with(ctx, now, envelope.id, close);
                 None
@@ -57,6 +63,9 @@ impl<S: Store> Edge<S> {
             return false;
         };
         conn.session.admission = admission;
+        if ctx.settings.facts.sessions {
+            tell_session(ctx, now, conn.pooled.client_id, &conn.session, true);
+        }
         let (user_id, client_id) = (conn.session.user_id().into(), conn.pooled.client_id);
         let user_id: Box<str> = user_id;
         self.user_session(ctx, now, &user_id, (client_id, false), true);

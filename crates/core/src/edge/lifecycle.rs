@@ -9,6 +9,7 @@ use crate::edge::Edge;
 use crate::edge::conn::Phase;
 use crate::edge::membership::{Behind, Events};
 use crate::edge::session::{Full, Parked, Session};
+use crate::fact::{Fact, SessionFact, What};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
 use crate::lane::{Lane, Piece};
@@ -156,6 +157,9 @@ impl<S: Store> Edge<S> {
         (client, id, encoding): (ClientId, ConnId, Encoding),
         session: Session,
     ) {
+        if ctx.settings.facts.sessions {
+            tell_session(ctx, now, client, &session, false);
+        }
         let keyed = session.key.is_some();
         self.user_session(ctx, now, session.user_id(), (client, keyed), false);
         for membership in session.memberships {
@@ -383,4 +387,29 @@ impl<S: Store> Edge<S> {
     pub(crate) fn sessions(&self) -> (usize, usize) {
         (self.parking.len(), self.users.len())
     }
+}
+
+/// An application's backend is told that a session began, or ended. What a connection leaves behind whose client was not let
+/// in is none.
+pub(super) fn tell_session<H: Host>(
+    ctx: &mut Context<H>,
+    now: Now,
+    client: ClientId,
+    session: &Session,
+    began: bool,
+) {
+    if !session.admission.is_inside() {
+        return;
+    }
+    let fact = SessionFact {
+        client,
+        user_id: session.user_id().into(),
+        name: session.identity().map_or("", |it| &*it.name).into(),
+    };
+    let what = match began {
+        true => What::SessionBegan(fact),
+        false => What::SessionEnded(fact),
+    };
+    let unix_ms = now.unix_ms;
+    ctx.host.fact(Fact { unix_ms, what });
 }

@@ -65,6 +65,9 @@ impl Room {
             };
             let news = LogNews::Logged(&logged);
             ctx.host.log_news(now, &self.name, &self.epoch, news);
+            if self.entry.kind.facts.messages > 0 {
+                self.tell_message(ctx, now, &logged);
+            }
         }
         self.note_short_log(ctx, logs);
     }

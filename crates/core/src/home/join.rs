@@ -174,6 +174,7 @@ impl Room {
         self.add_receiver(op.conn.shard, edge_room, op.encoding);
         let mut effects = Vec::new();
         if here.is_none() {
+            self.tell_joined(ctx, now, player, client_id);
             self.note_newcomer(player);
             self.note_logic(true);
             self.call_logic(ctx, now, &mut effects, |logic, room| {

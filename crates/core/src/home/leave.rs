@@ -165,6 +165,7 @@ impl Room {
         }
         if let Some(member) = &gone_player {
             self.forget_user(ctx, op.player, member);
+            self.tell_left(ctx, now, (op.player, member), client);
             if self.members.is_empty() {
                 self.keep_properties(now);
             }

@@ -163,10 +163,14 @@ impl Room {
         let players: Vec<_> = self.members.iter().map(|(player, _)| *player).collect();
         for player in players {
             self.touch(player);
-        }
-        for member in std::mem::take(&mut self.members).into_values() {
-            for seat in member.seats {
-                self.dismiss(ctx, now, &seat);
+            let Some(member) = self.members.remove(&player) else {
+                continue;
+            };
+            for seat in &member.seats {
+                self.dismiss(ctx, now, seat);
+            }
+            if let Some(seat) = member.seats.first() {
+                self.tell_left(ctx, now, (player, &member), seat.client_id);
             }
         }
         self.users.clear();

@@ -14,6 +14,7 @@ mod asking;
 mod backend;
 mod big_room;
 mod drain;
+mod facts;
 mod first;
 mod gate;
 mod join;

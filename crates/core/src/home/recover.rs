@@ -309,7 +309,12 @@ fn weight(record: &Record<'_>) -> usize {
 }
 
 /// An event of the log, as it was delivered.
-fn with_message(room: &str, epoch: &Epoch, logged: &Logged<'_>, tell: impl FnOnce(&Outgoing<'_>)) {
+pub(super) fn with_message(
+    room: &str,
+    epoch: &Epoch,
+    logged: &Logged<'_>,
+    tell: impl FnOnce(&Outgoing<'_>),
+) {
     let Record {
         message_type,
         payload_kind,

@@ -6,6 +6,7 @@ use roomcast_protocol::ErrorCode;
 
 use crate::backend::Reply;
 use crate::chunk::Chunk;
+use crate::fact::Fact;
 use crate::host::Encoding;
 use crate::id::{ConnId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::log::Epoch;
@@ -68,6 +69,8 @@ pub(crate) enum ToEdge {
         conn: ConnId,
         reply: Option<Box<Reply>>,
     },
+    /// What an application's backend is told. From a home to its own shard: it never goes further.
+    Fact(Box<Fact>),
     /// What comes next in the log, for a member that is behind. Nothing for who is not in the room.
     LogSlice {
         conn: ConnId,
@@ -101,6 +104,7 @@ impl ToEdge {
             ToEdge::JoinRefused { conn, error, .. } => (error.held(), Some(*conn)),
             ToEdge::Left { conn, farewell, .. } => (chunk(farewell), Some(*conn)),
             ToEdge::HomeGone { .. } | ToEdge::Renamed { .. } => (0, None),
+            ToEdge::Fact(fact) => (fact.held(), None),
             ToEdge::Accepted { conn, .. } | ToEdge::ComeBack { conn } => (0, Some(*conn)),
             ToEdge::Backend { conn, reply } => {
                 (reply.as_ref().map_or(0, |it| it.held()), Some(*conn))

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use roomcast_core::backend::Reply;
 use roomcast_core::driver::{Driver, Pace};
+use roomcast_core::fact::Fact;
 use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::store::{NoStore, Store};
 use roomcast_core::{
@@ -47,6 +48,8 @@ impl Random {
 pub struct SimHost {
     random: Random,
     pub notices: Vec<String>,
+    /// What backends are told.
+    pub facts: Vec<Fact>,
     pub stopwatch: u64,
     /// Microseconds that pass between two looks at the stopwatch.
     pub stopwatch_step: u64,
@@ -120,6 +123,10 @@ impl Host for SimHost {
 
     fn notice(&mut self, notice: Notice<'_>) {
         self.notices.push(format!("{notice:?}"));
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.facts.push(fact);
     }
 }
 
@@ -202,6 +209,7 @@ pub fn node_with_key<S: Store>(
         let host = SimHost {
             random: Random(random.next()),
             notices: Vec::new(),
+            facts: Vec::new(),
             stopwatch: 0,
             stopwatch_step: 1,
         };

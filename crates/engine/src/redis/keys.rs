@@ -57,6 +57,15 @@ impl Keys {
         self.tagged(KeyOf::User(user))
     }
 
+    /// The counts of a webhook's queue. All of one webhook is in one slot.
+    pub(super) fn webhook(&self, name: &str) -> Vec<u8> {
+        format!("{}{{h:{name}}}", self.prefix).into()
+    }
+
+    pub(super) fn webhook_lane(&self, name: &str, lane: usize) -> Vec<u8> {
+        with(self.webhook(name), format!(":{lane}").as_bytes())
+    }
+
     /// The tag between braces says the slot.
     fn tagged(&self, of: KeyOf<'_>) -> Vec<u8> {
         let mut key = Vec::with_capacity(self.prefix.len() + 48);

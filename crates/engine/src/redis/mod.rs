@@ -26,6 +26,7 @@ mod store;
 mod tls;
 mod topology;
 mod url;
+mod webhooks;
 
 pub use check::{Finding, Level, RIGHTS, Report, check};
 pub use client::{Client, Master};
@@ -39,3 +40,4 @@ pub use resp::{Malformed, Reader, Value, write_command, write_head, write_part};
 pub use scripts::SCRIPTS;
 pub use store::RedisStore;
 pub use url::{Endpoint, UrlError};
+pub use webhooks::{Taken, WebhookBounds, WebhookQueue};

@@ -34,13 +34,16 @@ script!(INBOX_APPEND, "inbox_append", "#!lua");
 script!(INBOX_READ, "inbox_read", "#!lua flags=no-writes");
 script!(USER, "user", "#!lua");
 script!(BEAT, "beat", "#!lua flags=allow-oom");
+script!(WEBHOOK_ADD, "webhook_add", "#!lua");
+script!(WEBHOOK_TAKE, "webhook_take", "#!lua flags=allow-oom");
+script!(WEBHOOK_HOLD, "webhook_hold", "#!lua flags=allow-oom");
 
 // The same, where only something goes away.
 script!(APPEND_FREES, "append", "#!lua flags=allow-oom");
 script!(USER_FREES, "user", "#!lua flags=allow-oom");
 
 /// All of them.
-pub static SCRIPTS: [&Script; 13] = [
+pub static SCRIPTS: [&Script; 16] = [
     &CLAIM,
     &APPEND,
     &APPEND_FREES,
@@ -54,6 +57,9 @@ pub static SCRIPTS: [&Script; 13] = [
     &USER,
     &USER_FREES,
     &BEAT,
+    &WEBHOOK_ADD,
+    &WEBHOOK_TAKE,
+    &WEBHOOK_HOLD,
 ];
 
 #[cfg(test)]

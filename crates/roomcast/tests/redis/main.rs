@@ -18,6 +18,8 @@ mod peers;
 mod ports;
 #[path = "../common/process.rs"]
 mod process;
+#[path = "../../../server/tests/common/receiver.rs"]
+mod receiver;
 #[path = "../../../engine/tests/common/redis_cluster.rs"]
 mod redis_cluster;
 #[path = "../../../engine/tests/common/redis_server.rs"]
@@ -28,6 +30,7 @@ mod snapshot;
 mod spread;
 mod start;
 mod two;
+mod webhooks;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

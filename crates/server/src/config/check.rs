@@ -19,6 +19,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     auth(&loaded.config, &mut found);
     tls(&loaded.config, &mut found);
     api(&loaded.config, &mut found);
+    webhooks(&loaded.config, &mut found);
     timings(&loaded.config, &mut found);
     queues(&loaded.config, &mut found);
     proxies(&loaded.config, &mut found);
@@ -121,6 +122,17 @@ fn api(config: &Config, found: &mut Found<'_>) {
             found.push(&["api.listen"], message);
         }
         seen.push(address);
+    }
+}
+
+/// Secrets are read here too, as keys.
+fn webhooks(config: &Config, found: &mut Found<'_>) {
+    for webhook in &config.webhooks {
+        if let Some((key, message)) = crate::webhooks::problem(config, webhook) {
+            // Where it is missing, nobody has set it: the table is where to look.
+            let url = format!("webhooks.{}.url", webhook.name);
+            found.push(&[&key, &url], message);
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use roomcast_core::settings::Kind;
 
-use super::keys::{API_KEY_KEYS, KIND_KEYS, Key, SECTIONS};
+use super::keys::{KIND_KEYS, Key, Named, SECTIONS};
 use super::load::Loaded;
 use super::raw::quoted;
 use super::source::Source;
-use super::{ApiKey, Config, exit};
+use super::{ApiKey, Config, WebhookSettings, exit};
 
 /// `docs/configuration.md`: every key with its default, what it takes and what it means.
 pub fn reference() -> String {
@@ -35,15 +35,8 @@ pub fn reference() -> String {
     for key in KIND_KEYS {
         table_row(&mut out, key, &mut Kind::default());
     }
-    put(
-        &mut out,
-        format_args!(
-            "\n## `[api_keys.NAME]`\n\n{ABOUT_API_KEYS}\n{API_KEYS_EXAMPLE}\n{TABLE_HEAD}"
-        ),
-    );
-    for key in API_KEY_KEYS {
-        table_row(&mut out, key, &mut ApiKey::default());
-    }
+    named_reference::<ApiKey>(&mut out, ABOUT_API_KEYS, API_KEYS_EXAMPLE);
+    named_reference::<WebhookSettings>(&mut out, ABOUT_WEBHOOKS, WEBHOOKS_EXAMPLE);
     out
 }
 
@@ -67,17 +60,32 @@ pub fn example() -> String {
     put(&mut out, format_args!("\n"));
     comment(&mut out, ABOUT_CHAT);
     put(&mut out, format_args!("{CHAT}"));
-    put(&mut out, format_args!("\n"));
-    comment(&mut out, ABOUT_API_KEYS);
-    put(&mut out, format_args!("# [api_keys.shop]\n"));
-    for key in API_KEY_KEYS {
-        put(&mut out, format_args!("\n"));
-        comment(&mut out, key.about);
-        comment(&mut out, &format!("Takes {}.", key.field.takes()));
-        let default = key.field.show(&mut ApiKey::default());
-        put(&mut out, format_args!("# {} = {default}\n", key.name));
-    }
+    named_example::<ApiKey>(&mut out, ABOUT_API_KEYS);
+    named_example::<WebhookSettings>(&mut out, ABOUT_WEBHOOKS);
     out
+}
+
+fn named_reference<T: Named>(out: &mut String, about: &str, example: &str) {
+    put(
+        out,
+        format_args!("\n## `[{}.NAME]`\n\n{about}\n{example}\n{TABLE_HEAD}", T::TABLE),
+    );
+    for key in T::keys() {
+        table_row(out, key, &mut T::default());
+    }
+}
+
+fn named_example<T: Named>(out: &mut String, about: &str) {
+    put(out, format_args!("\n"));
+    comment(out, about);
+    put(out, format_args!("# [{}.shop]\n", T::TABLE));
+    for key in T::keys() {
+        put(out, format_args!("\n"));
+        comment(out, key.about);
+        comment(out, &format!("Takes {}.", key.field.takes()));
+        let default = key.field.show(&mut T::default());
+        put(out, format_args!("# {} = {default}\n", key.name));
+    }
 }
 
 impl Loaded {
@@ -105,14 +113,19 @@ impl Loaded {
                 self.report_key(&mut out, &table, key, kind);
             }
         }
-        for api_key in &mut config.api_keys {
-            put(&mut out, format_args!("\n[api_keys.{}]\n", api_key.name));
-            let table = format!("api_keys.{}", api_key.name);
-            for key in API_KEY_KEYS {
-                self.report_key(&mut out, &table, key, api_key);
+        self.report_named::<ApiKey>(&mut out, &mut config);
+        self.report_named::<WebhookSettings>(&mut out, &mut config);
+        out
+    }
+
+    fn report_named<T: Named>(&self, out: &mut String, config: &mut Config) {
+        for target in T::all(config) {
+            let table = format!("{}.{}", T::TABLE, target.name());
+            put(out, format_args!("\n[{table}]\n"));
+            for key in T::keys() {
+                self.report_key(out, &table, key, target);
             }
         }
-        out
     }
 
     fn report_key<T>(&self, out: &mut String, table: &str, key: &Key<T>, target: &mut T) {
@@ -219,6 +232,19 @@ rights = [\"publish\"]
 ```
 ";
 
+const ABOUT_WEBHOOKS: &str = "Webhooks: whom the server tells what happens. NAME is what logs and metrics call the receiver. \
+See docs/webhooks.md.";
+
+const WEBHOOKS_EXAMPLE: &str = "
+```text
+[webhooks.shop]
+url = \"https://shop.example/roomcast\"
+secret_path = \"/etc/roomcast/shop.whsec\"
+events = [\"room.opened\", \"room.emptied\", \"message\"]
+kinds = [\"chat\"]
+```
+";
+
 const KINDS_EXAMPLE: &str = "
 ```toml
 [kinds.arena]
@@ -277,7 +303,7 @@ too.
 - **From a file**: `ROOMCAST_SECTION_KEY_FILE` names a file that holds the value. Container platforms hand over secrets in
   this way.
 - **Keys of a kind** are `ROOMCAST_KINDS_NAME_KEY` and `--set kinds.NAME.KEY=VALUE`. The name of a kind that a variable sets
-  is in lower case. So it is with `[api_keys.NAME]`.
+  is in lower case. So it is with `[api_keys.NAME]` and `[webhooks.NAME]`.
 
 ## Load tests
 

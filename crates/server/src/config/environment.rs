@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::file::Entry;
-use super::keys::{API_KEY_KEYS, KIND_KEYS, SECTIONS};
+use super::keys::{KIND_KEYS, SECTIONS, named_tables};
 use super::raw::Raw;
 use super::source::{Problem, Source};
 use super::suggest;
@@ -86,7 +86,8 @@ pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>) 
     entries
 }
 
-/// The key that a variable sets. In `ROOMCAST_KINDS_NAME_KEY` and `ROOMCAST_API_KEYS_NAME_KEY` the name is in lower case.
+/// The key that a variable sets. In `ROOMCAST_KINDS_NAME_KEY`, `ROOMCAST_API_KEYS_NAME_KEY` and the like the name is in lower
+/// case.
 fn path_of(variable_name: &str) -> Option<Vec<String>> {
     for section in SECTIONS {
         for key in section.keys {
@@ -97,14 +98,18 @@ fn path_of(variable_name: &str) -> Option<Vec<String>> {
         }
     }
     let rest = variable_name.strip_prefix(PREFIX)?;
-    if let Some(rest) = rest.strip_prefix("API_KEYS_") {
-        let matching = API_KEY_KEYS.iter().filter_map(|key| {
-            let suffix = key.name.to_ascii_uppercase();
-            let name = rest.strip_suffix(&suffix)?.strip_suffix('_')?;
-            (!name.is_empty()).then(|| (name.to_ascii_lowercase(), key.name))
+    for (table, keys) in named_tables() {
+        let prefix = format!("{}_", table.to_ascii_uppercase());
+        let Some(rest) = rest.strip_prefix(&prefix) else {
+            continue;
+        };
+        let matching = keys.iter().filter_map(|key| {
+            let name = rest.strip_suffix(&key.to_ascii_uppercase())?;
+            let name = name.strip_suffix('_')?;
+            (!name.is_empty()).then(|| (name.to_ascii_lowercase(), *key))
         });
         let (name, key) = matching.max_by_key(|(_, key)| key.len())?;
-        return Some(vec!["api_keys".to_owned(), name, key.to_owned()]);
+        return Some(vec![table.to_owned(), name, key.to_owned()]);
     }
     let rest = rest.strip_prefix("KINDS_")?;
     let matching = KIND_KEYS.iter().filter_map(|key| {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{AllowedOrigin, HostName, Right, Secret};
+use super::{AllowedOrigin, EventType, HostName, Right, Secret};
 use crate::auth::Algorithm;
 
 /// `127.0.0.1:8080`, `[::1]:8080`.
@@ -107,8 +107,21 @@ pub(super) fn right(text: &str) -> Result<Right, String> {
     Right::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
 }
 
-/// The name of a key of the API, as logs show it.
-pub(super) fn api_key_name(name: &str) -> Result<(), &'static str> {
+/// What a webhook tells.
+pub(super) fn event_type(text: &str) -> Result<EventType, String> {
+    EventType::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
+}
+
+/// A kind of rooms, in a list.
+pub(super) fn kind(text: &str) -> Result<String, String> {
+    match kind_name(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(wrong) => Err(format!("has {text:?} in it, which {wrong}")),
+    }
+}
+
+/// The name of a table that logs show: of a key of the API, of a webhook.
+pub(super) fn table_name(name: &str) -> Result<(), &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     match name.len() {
         1..=64 if name.chars().all(plain) => Ok(()),

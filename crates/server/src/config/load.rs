@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use roomcast_core::settings::Kind;
 
 use super::file::{self, Entry};
-use super::keys::{self, Found, Key};
+use super::keys::{self, Found, Key, Named};
 use super::raw::Raw;
 use super::source::{Problem, Problems, Source};
-use super::{ApiKey, Config, check, environment, items, suggest};
+use super::{ApiKey, Config, WebhookSettings, check, environment, items, suggest};
 
 /// Where a configuration is read from. The default reads nothing.
 #[derive(Clone, Debug, Default)]
@@ -141,12 +141,9 @@ fn entry_of_flag(flag: &Flag) -> Entry {
 /// Applies all entries in order. Kinds come last and `default` first among them, as the others begin with its settings.
 fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
     let mut kinds: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    let mut api_keys: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         match &*entry.path {
-            [table, name, ..] if table == "api_keys" => {
-                api_keys.entry(name).or_default().push(entry);
-            }
+            [table, _, ..] if keys::named_tables().any(|(named, _)| named == table) => {}
             [kinds_table, kind, ..] if kinds_table == "kinds" => {
                 kinds.entry(kind).or_default().push(entry);
             }
@@ -177,13 +174,24 @@ fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
         }
         loaded.config.kinds.push(kind);
     }
-    for (name, entries) in api_keys {
-        let mut key = ApiKey {
-            name: name.to_owned(),
-            ..ApiKey::default()
-        };
-        if let (Err(wrong), Some(first)) = (items::api_key_name(name), entries.first()) {
-            let message = format!("the name of the key {name:?} {wrong}");
+    apply_named::<ApiKey>(loaded, entries, problems);
+    apply_named::<WebhookSettings>(loaded, entries, problems);
+}
+
+/// Applies what is about tables that somebody gave a name.
+fn apply_named<T: Named>(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
+    let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        if let [table, name, ..] = &*entry.path
+            && table == T::TABLE
+        {
+            by_name.entry(name).or_default().push(entry);
+        }
+    }
+    for (name, entries) in by_name {
+        let mut target = T::named(name);
+        if let (Err(wrong), Some(first)) = (items::table_name(name), entries.first()) {
+            let message = format!("the name of the {} {name:?} {wrong}", T::WHAT);
             problems.push(Problem {
                 source: first.source.clone(),
                 message,
@@ -191,24 +199,19 @@ fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
             continue;
         }
         for entry in entries {
-            apply_to_api_key(&mut key, entry, &mut loaded.sources, problems);
+            let Some(value) = &entry.value else { continue };
+            let key = match &*entry.path {
+                [_, _, name] => T::keys().iter().find(|key| key.name == name),
+                _ => None,
+            };
+            let outcome = match key {
+                Some(key) => set(key, &mut target, &entry.path, value),
+                None => Err(unknown(&entry.path, value)),
+            };
+            note(outcome, entry, &mut loaded.sources, problems);
         }
-        loaded.config.api_keys.push(key);
+        T::all(&mut loaded.config).push(target);
     }
-}
-
-fn apply_to_api_key(
-    api_key: &mut ApiKey,
-    entry: &Entry,
-    sources: &mut BTreeMap<String, Source>,
-    problems: &mut Vec<Problem>,
-) {
-    let Some(value) = &entry.value else { return };
-    let outcome = match keys::find(&entry.path) {
-        Some(Found::OfApiKey(key)) => set(key, api_key, &entry.path, value),
-        _ => Err(unknown(&entry.path, value)),
-    };
-    note(outcome, entry, sources, problems);
 }
 
 fn apply_one(loaded: &mut Loaded, entry: &Entry, problems: &mut Vec<Problem>) {
@@ -281,7 +284,8 @@ fn unknown(path: &[String], value: &Raw) -> String {
         let sections = keys::SECTIONS
             .iter()
             .map(|section| section.name)
-            .chain(["kinds", "api_keys"]);
+            .chain(["kinds"])
+            .chain(keys::named_tables().map(|(table, _)| table));
         return match suggest::closest(&name, sections) {
             Some(close) => format!("unknown table [{name}]; did you mean [{close}]?"),
             None => format!("unknown table [{name}]"),

@@ -40,6 +40,7 @@ pub use memory::MemorySettings;
 pub(crate) use origin::HostPort;
 pub use origin::{AllowedOrigin, HostName, Origin};
 pub use redis::RedisSettings;
+pub use crate::webhooks::{EventType, WebhookSettings};
 pub use settings::{
     Admin, Batcher, Config, ConnectionLimits, Engine, Http, Log, LogFormat, ProxyProtocol,
     ServerSettings, Shutdown, Socket, TlsSettings,

@@ -9,8 +9,7 @@ use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
 use super::{
-    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, MemorySettings,
-    RedisSettings, Secret, machine,
+    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, MemorySettings, RedisSettings, Secret, WebhookSettings, machine,
 };
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
@@ -30,6 +29,8 @@ pub struct Config {
     pub api: ApiSettings,
     /// `[api_keys.NAME]`: who may use it; none: it is off.
     pub api_keys: Vec<ApiKey>,
+    /// `[webhooks.NAME]`: who is told what happens.
+    pub webhooks: Vec<WebhookSettings>,
     /// `[limits]`: how many connections are let in.
     pub limits: ConnectionLimits,
     /// `[batcher]`: when what waits for a connection is written.
@@ -66,6 +67,7 @@ impl Default for Config {
             auth: AuthSettings::default(),
             api: ApiSettings::default(),
             api_keys: Vec::new(),
+            webhooks: Vec::new(),
             limits: ConnectionLimits::default(),
             batcher: Batcher::default(),
             socket: Socket::default(),

@@ -1,6 +1,6 @@
 //! "Did you mean …?"
 
-use super::keys::{API_KEY_KEYS, KIND_KEYS, SECTIONS};
+use super::keys::{KIND_KEYS, SECTIONS, named_tables};
 
 /// All paths that can be suggested; those of kinds for the kind `default`.
 pub(crate) fn paths() -> impl Iterator<Item = String> {
@@ -33,10 +33,13 @@ pub(crate) fn path(wrong: &[String]) -> Option<String> {
             .iter()
             .map(|key| format!("kinds.{kind}.{}", key.name))
             .collect(),
-        [api_keys, name, _, ..] if api_keys == "api_keys" => API_KEY_KEYS
-            .iter()
-            .map(|key| format!("api_keys.{name}.{}", key.name))
-            .collect(),
+        [table, name, _, ..] => match named_tables().find(|(named, _)| named == table) {
+            Some((table, keys)) => keys
+                .iter()
+                .map(|key| format!("{table}.{name}.{key}"))
+                .collect(),
+            None => paths().collect(),
+        },
         _ => paths().collect(),
     };
     let last_of = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();

@@ -18,7 +18,9 @@ use roomcast_core::cluster::Cluster;
 use roomcast_core::node::{NodeSettings, key_number, rank_key};
 use roomcast_core::post::{PeerKey, PostKey, PostSettings};
 use roomcast_core::store::NodeId;
-use roomcast_engine::redis::{self, Client, Level, RedisConfig, RedisStore, ScriptCommands};
+use roomcast_engine::redis::{
+    self, Client, Level, RedisConfig, RedisStore, ScriptCommands, WebhookQueue,
+};
 use tokio::runtime::{self, Runtime};
 
 use crate::clock::Clock;
@@ -37,6 +39,7 @@ use told::Told;
 pub(crate) struct Engine {
     client: Client,
     commands: ScriptCommands,
+    prefix: String,
     status: Arc<Status>,
     desk: Desk,
     node: NodeId,
@@ -82,7 +85,8 @@ impl Engine {
             .enable_all()
             .build()?;
         let guard = runtime.enter();
-        let commands = ScriptCommands::new(&config.prefix);
+        let prefix = config.prefix.clone();
+        let commands = ScriptCommands::new(&prefix);
         let client = Client::start(config.clone());
         let status = Arc::new(Status::new(clock.clone(), settings));
         let (desk, from_shards) = Desk::new();
@@ -112,6 +116,7 @@ impl Engine {
         Ok(Engine {
             client,
             commands,
+            prefix,
             status,
             desk,
             node: id,
@@ -123,6 +128,12 @@ impl Engine {
     pub(crate) fn store(&self, mailbox: &Arc<Mailbox>) -> RedisStore<ScriptCommands> {
         let mailbox = Arc::clone(mailbox);
         RedisStore::new(&self.client, self.commands.clone(), move || mailbox.ring())
+    }
+
+    /// What keeps the events of the webhook with this name.
+    pub(crate) fn webhook_queue(&self, name: &str) -> WebhookQueue {
+        let node = format!("{:016x}", self.node());
+        WebhookQueue::new(&self.client, &self.prefix, name, &node)
     }
 
     /// What shards tell the node.

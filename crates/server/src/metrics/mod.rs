@@ -8,6 +8,7 @@ mod families;
 mod sessions;
 mod snapshot;
 mod store;
+mod webhooks;
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -23,11 +24,13 @@ use crate::mailbox::Mailboxes;
 use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
 use crate::snapshot::SnapshotStats;
+use crate::webhooks::WebhookStats;
 use exposition::Exposition;
 use families::{FAMILIES, Family};
 use sessions::SESSION_FAMILIES;
 use snapshot::SNAPSHOT_FAMILIES;
 use store::STORE_FAMILIES;
+use webhooks::WEBHOOK_FAMILIES;
 
 /// How long a scrape waits for the shards. One whose turn takes longer is shown as it was before.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -38,6 +41,7 @@ fn all() -> impl Iterator<Item = &'static Family> {
         .chain(SESSION_FAMILIES)
         .chain(STORE_FAMILIES)
         .chain(SNAPSHOT_FAMILIES)
+        .chain(WEBHOOK_FAMILIES)
 }
 
 /// All metrics as a Markdown table, as in `docs/metrics.md`.
@@ -71,6 +75,7 @@ pub(crate) struct Registry {
     engine: Option<Arc<Status>>,
     api: Arc<ApiStats>,
     snapshots: Option<Arc<SnapshotStats>>,
+    webhooks: Option<WebhookStats>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -90,6 +95,7 @@ struct Scrape<'a> {
     uptime: Duration,
     /// Where there is a store.
     node: Option<NodeReport>,
+    webhooks: Option<&'a WebhookStats>,
 }
 
 impl Registry {
@@ -100,6 +106,7 @@ impl Registry {
         engine: Option<Arc<Status>>,
         api: &Arc<ApiStats>,
         snapshots: Option<Arc<SnapshotStats>>,
+        webhooks: Option<WebhookStats>,
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -113,6 +120,7 @@ impl Registry {
             engine,
             api: Arc::clone(api),
             snapshots,
+            webhooks,
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -132,6 +140,7 @@ impl Registry {
             in_use: CountingAllocator::in_use() as u64,
             uptime: self.start.elapsed(),
             node: self.engine.as_ref().map(|it| it.last_report()),
+            webhooks: self.webhooks.as_ref(),
         };
         let mut out = Exposition::default();
         for family in all() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
+use roomcast_core::fact::Fact;
 use roomcast_core::settings::Compression;
 use roomcast_core::{Control, Encoding, Host, Identity, Notice, TokenFault};
 use roomcast_protocol::Format;
@@ -11,6 +12,7 @@ use roomcast_websocket::{CloseFrame, Deflater, Opcode, close, frame};
 
 use crate::auth::Authority;
 use crate::clock::Clock;
+use crate::webhooks::Intake;
 
 /// Levels of compression that there are, 1 to 9.
 const LEVELS: usize = 10;
@@ -22,6 +24,8 @@ pub(crate) struct ShardHost {
     clock: Clock,
     /// What tokens are checked with, where that is configured.
     authority: Option<Arc<Authority>>,
+    /// Where facts are left, if anybody is told.
+    pub(super) intake: Option<Arc<Intake>>,
     random: ChaCha12Rng,
     /// One a level, made when it is first needed: each holds about 300 KiB.
     deflaters: [Option<Box<Deflater>>; LEVELS],
@@ -53,6 +57,7 @@ impl ShardHost {
         Ok(ShardHost {
             clock,
             authority,
+            intake: None,
             random,
             deflaters: std::array::from_fn(|_| None),
             compressed: Vec::new(),
@@ -133,6 +138,12 @@ impl Host for ShardHost {
         match &self.authority {
             Some(authority) => authority.verify(unix_ms, token),
             None => Err(TokenFault::NotSupported),
+        }
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        if let Some(intake) = &self.intake {
+            intake.put(fact);
         }
     }
 

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::engine::Desk;
 use crate::mailbox::{Mailbox, Mailboxes};
+use crate::webhooks::Intake;
 use worker::Worker;
 
 pub(crate) use order::{Order, Report};
@@ -41,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) clock: Clock,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) mailboxes: Arc<Mailboxes>,
+    /// Where facts are left for backends, if somebody is told.
+    pub(crate) intake: Option<Arc<Intake>>,
     /// Where the node's task is told things, if there are other nodes.
     pub(crate) desk: Option<Desk>,
 }
@@ -57,7 +60,8 @@ pub(crate) fn spawn<S: Store + Send + 'static>(
     store: S,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let host = host::ShardHost::new(node.clock.clone(), node.authority.clone())?;
+    let mut host = host::ShardHost::new(node.clock.clone(), node.authority.clone())?;
+    host.intake = node.intake.clone();
     let node = Arc::clone(node);
     let mailbox = Arc::clone(mailbox);
     let run = move || {

@@ -113,7 +113,7 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
 fn kind_of(letter: &Letter) -> Option<u8> {
     Some(match letter {
         Letter::Op(it) => op::kind_of(&it.request),
-        Letter::Edge(message) => to_edge::kind_of(message),
+        Letter::Edge(message) => return to_edge::kind_of(message),
         Letter::Direct(_) => kind::DIRECT,
         Letter::Receipt(_) => kind::RECEIPT,
         Letter::User(_) => kind::USER,

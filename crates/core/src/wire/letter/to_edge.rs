@@ -12,8 +12,8 @@ use crate::letter::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, To
 use crate::log::Epoch;
 use crate::wire::bytes::{Reader, WireError, Writer};
 
-pub(super) fn kind_of(message: &ToEdge) -> u8 {
-    match message {
+pub(super) fn kind_of(message: &ToEdge) -> Option<u8> {
+    Some(match message {
         ToEdge::Deliver(_) => kind::DELIVER,
         ToEdge::Joined(_) => kind::JOINED,
         ToEdge::JoinedAgain { .. } => kind::JOINED_AGAIN,
@@ -27,7 +27,8 @@ pub(super) fn kind_of(message: &ToEdge) -> u8 {
         ToEdge::HomeGone { .. } => kind::HOME_GONE,
         ToEdge::Renamed { .. } => kind::RENAMED,
         ToEdge::Backend { .. } => kind::BACKEND_REPLY,
-    }
+        ToEdge::Fact(_) => return None,
+    })
 }
 
 pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
@@ -93,6 +94,7 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, message: &ToEdge) {
             backend::write_reply(out, sending.version, reply.as_deref());
         }
         ToEdge::HomeGone { room } => out.text(room),
+        ToEdge::Fact(_) => {}
         ToEdge::Renamed { edge_room, epoch } => {
             out.number(*edge_room);
             out.epoch(*epoch);

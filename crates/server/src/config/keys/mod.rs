@@ -10,13 +10,14 @@ mod message;
 mod redis;
 mod server;
 mod sessions;
+mod webhooks;
 #[cfg(test)]
 mod tests;
 
 use roomcast_core::settings::Kind;
 
 use super::field::Field;
-use super::{ApiKey, Config};
+use super::{ApiKey, Config, WebhookSettings};
 
 /// All sections but those of the kinds, in the order of the documents.
 pub(crate) static SECTIONS: &[&Section] = &[
@@ -43,8 +44,6 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &server::LOG,
 ];
 
-/// The keys of each `[api_keys.NAME]`.
-pub(crate) use api::API_KEY_KEYS;
 /// The keys of each `[kinds.NAME]`.
 pub(crate) use kinds::KIND_KEYS;
 
@@ -95,11 +94,83 @@ impl<T> Key<T> {
     }
 }
 
+/// What there is a table of for each name that somebody gives: `[api_keys.shop]`.
+pub(crate) trait Named: Default + 'static {
+    /// The table that these are in.
+    const TABLE: &'static str;
+    /// One of them, as messages call it.
+    const WHAT: &'static str;
+
+    fn keys() -> &'static [Key<Self>];
+
+    fn named(name: &str) -> Self;
+
+    fn name(&self) -> &str;
+
+    /// All that are configured.
+    fn all(config: &mut Config) -> &mut Vec<Self>;
+}
+
+impl Named for ApiKey {
+    const TABLE: &'static str = "api_keys";
+    const WHAT: &'static str = "key";
+
+    fn keys() -> &'static [Key<ApiKey>] {
+        api::API_KEY_KEYS
+    }
+
+    fn named(name: &str) -> ApiKey {
+        ApiKey {
+            name: name.to_owned(),
+            ..ApiKey::default()
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn all(config: &mut Config) -> &mut Vec<ApiKey> {
+        &mut config.api_keys
+    }
+}
+
+impl Named for WebhookSettings {
+    const TABLE: &'static str = "webhooks";
+    const WHAT: &'static str = "webhook";
+
+    fn keys() -> &'static [Key<WebhookSettings>] {
+        webhooks::WEBHOOK_KEYS
+    }
+
+    fn named(name: &str) -> WebhookSettings {
+        WebhookSettings {
+            name: name.to_owned(),
+            ..WebhookSettings::default()
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn all(config: &mut Config) -> &mut Vec<WebhookSettings> {
+        &mut config.webhooks
+    }
+}
+
+/// The tables of all [`Named`], with the names of their keys.
+pub(crate) fn named_tables() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    fn table<T: Named>() -> (&'static str, Vec<&'static str>) {
+        (T::TABLE, T::keys().iter().map(|key| key.name).collect())
+    }
+    [table::<ApiKey>(), table::<WebhookSettings>()].into_iter()
+}
+
 /// A key as it was found by its path.
 pub(crate) enum Found {
     Global(&'static Key<Config>),
     OfKind(&'static Key<Kind>),
-    OfApiKey(&'static Key<ApiKey>),
 }
 
 /// Finds `server.listen` or `kinds.arena.state.max_speed`, given as its parts.
@@ -109,10 +180,6 @@ pub(crate) fn find(path: &[String]) -> Option<Found> {
             let name = rest.join(".");
             let key = KIND_KEYS.iter().find(|key| key.name == name)?;
             Some(Found::OfKind(key))
-        }
-        [api_keys, _, name] if api_keys == "api_keys" => {
-            let key = API_KEY_KEYS.iter().find(|key| key.name == name)?;
-            Some(Found::OfApiKey(key))
         }
         [section, name] => {
             let section = SECTIONS.iter().find(|known| known.name == section)?;
@@ -126,8 +193,7 @@ pub(crate) fn find(path: &[String]) -> Option<Found> {
 /// Whether `path` names a table of the file that may be written.
 pub(crate) fn is_table(path: &[String]) -> bool {
     match path {
-        [section] if section == "api_keys" => true,
-        [api_keys, _] if api_keys == "api_keys" => true,
+        [table] | [table, _] if named_tables().any(|(named, _)| named == table) => true,
         [section] => section == "kinds" || SECTIONS.iter().any(|known| known.name == section),
         [kinds, _] => kinds == "kinds",
         [kinds, _, table] if kinds == "kinds" => {

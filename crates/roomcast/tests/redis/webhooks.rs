@@ -1,0 +1,78 @@
+//! What a backend is to be told waits in Redis, and outlives the server that knew it first.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use roomcast_client::session::JoinOptions;
+
+use crate::receiver::{Do, Receiver, SECRETS};
+use crate::redis_server::Server as Redis;
+use crate::two::{client, servers_with};
+use crate::{DEADLINE, in_time, settings};
+
+const SAID: usize = 30;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_backend_outlives_the_server_that_is_killed() {
+    let redis = Redis::start([""; 0]);
+    let receiver = Receiver::start();
+    receiver.then(Some(Do::Hang));
+    let mut settings = settings(&redis);
+    settings.push(format!("webhooks.shop.url={}", receiver.url()));
+    settings.push(format!("webhooks.shop.secret={}", SECRETS[0]));
+    settings.push("webhooks.shop.events=message".to_owned());
+    settings.push("webhooks.shop.batch_events=7".to_owned());
+    settings.push("webhooks.shop.timeout=200ms".to_owned());
+    let mut servers = servers_with(&settings, 2).await;
+    let (a, b) = (servers.remove(0), servers.remove(0));
+    let ada = client(a.address);
+    let room = ada.room("chat:1");
+    in_time(room.join(JoinOptions::default())).await.unwrap();
+    for at in 0..SAID {
+        in_time(room.chat(at.to_string())).await.unwrap();
+    }
+    let begin = Instant::now();
+    let waiting = |place: &str| {
+        let name = format!("roomcast_webhook_waiting{{webhook=\"shop\",where=\"{place}\"}} ");
+        let text = a.get("/metrics");
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(&*name));
+        values.next().unwrap().parse::<usize>().unwrap()
+    };
+    while waiting("redis") < SAID || waiting("process") > 0 {
+        assert!(begin.elapsed() < DEADLINE, "they are not kept");
+        // `/metrics` has to be asked.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    a.kill();
+    receiver.then(None);
+    let taken = tokio::task::spawn_blocking(move || {
+        let got = receiver.wait("all of them", |got| {
+            let events = got.iter().filter(|it| it.taken).flat_map(|it| it.events());
+            let ids: BTreeSet<_> = events.map(|it| it["id"].to_string()).collect();
+            ids.len() == SAID
+        });
+        (receiver, got)
+    });
+    // It stays until its last answer has come.
+    let (_receiver, taken) = in_time(taken).await.unwrap();
+    let mut seen = BTreeSet::new();
+    let mut said = Vec::new();
+    for event in taken
+        .iter()
+        .filter(|it| it.taken)
+        .flat_map(|it| it.events())
+    {
+        if seen.insert(event["id"].to_string()) {
+            said.push(event["message"]["payload"].as_str().unwrap().to_owned());
+        }
+    }
+    let expected: Vec<_> = (0..SAID).map(|at| at.to_string()).collect();
+    assert_eq!(said, expected, "each, in the order of the room");
+    assert!(taken.iter().all(|it| it.is_signed_by(SECRETS[0])));
+    // Nothing is left.
+    let begin = Instant::now();
+    while b.metric("roomcast_webhook_waiting") > 0 {
+        assert!(begin.elapsed() < DEADLINE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

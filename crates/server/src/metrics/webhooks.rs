@@ -1,0 +1,82 @@
+//! The metrics of webhooks. Their names are those of the configuration, so there are few.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Scrape;
+use super::exposition::seconds;
+use super::families::{Family, counter, gauge};
+use crate::webhooks::HookStats;
+
+pub(super) const WEBHOOK_FAMILIES: &[Family] = &[
+    counter(
+        "roomcast_webhook_events_total",
+        &["webhook", "outcome"],
+        "Events of a webhook: `sent` to its receiver, or dropped because there was no room for more (`full`), or because \
+         it took them for longer than `retry_for` (`expired`).",
+        |scrape, out| {
+            for_each(scrape, |hook| {
+                for (outcome, count) in [
+                    ("sent", &hook.sent),
+                    ("full", &hook.full),
+                    ("expired", &hook.expired),
+                ] {
+                    out.sample(&[("webhook", &hook.name), ("outcome", &outcome)], of(count));
+                }
+            });
+        },
+    ),
+    counter(
+        "roomcast_webhook_requests_total",
+        &["webhook", "outcome"],
+        "Requests to the receiver of a webhook that it took (`done`), and that it did not take, so that they are sent again \
+         (`failed`).",
+        |scrape, out| {
+            for_each(scrape, |hook| {
+                for (outcome, count) in ["done", "failed"].into_iter().zip(&hook.requests) {
+                    out.sample(&[("webhook", &hook.name), ("outcome", &outcome)], of(count));
+                }
+            });
+        },
+    ),
+    gauge(
+        "roomcast_webhook_waiting",
+        &["webhook", "where"],
+        "Events that wait for the receiver of a webhook: in this process, and in Redis as it said last.",
+        |scrape, out| {
+            for_each(scrape, |hook| {
+                for (place, count) in ["process", "redis"].into_iter().zip(&hook.waiting) {
+                    out.sample(&[("webhook", &hook.name), ("where", &place)], of(count));
+                }
+            });
+        },
+    ),
+    counter(
+        "roomcast_webhook_seconds_total",
+        &["webhook"],
+        "Sum over the requests that a receiver took: the time from the first of their events until it was taken. Divided \
+         by the requests that are `done` it is the mean.",
+        |scrape, out| {
+            for_each(scrape, |hook| {
+                out.sample(&[("webhook", &hook.name)], seconds(of(&hook.micros)));
+            });
+        },
+    ),
+    counter(
+        "roomcast_webhook_facts_dropped_total",
+        &[],
+        "Events of all webhooks that were dropped as shards made them faster than they could be looked at.",
+        |scrape, out| {
+            out.sample(&[], scrape.webhooks.map_or(0, |it| it.dropped()));
+        },
+    ),
+];
+
+fn for_each(scrape: &Scrape<'_>, mut each: impl FnMut(&HookStats)) {
+    for hook in scrape.webhooks.iter().flat_map(|it| &it.hooks) {
+        each(hook);
+    }
+}
+
+fn of(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
