@@ -3,6 +3,7 @@
 use roomcast_protocol::{ErrorCode, Format};
 
 use crate::address::ShardAddress;
+use crate::authorize::Inquiry;
 use crate::fact::Fact;
 use crate::identity::{Identity, TokenFault};
 use crate::log::{Epoch, EventLog, Logged};
@@ -179,6 +180,11 @@ pub trait Host {
     /// Something that an application's backend may be told, where the settings ask for it.
     fn fact(&mut self, fact: Fact) {
         let _ = fact;
+    }
+
+    /// A backend is asked, where the settings say so: [`Shard::decide`](crate::Shard::decide) takes what it says.
+    fn ask(&mut self, inquiry: Inquiry) {
+        let _ = inquiry;
     }
 
     /// Something becomes of a room's log. Tests know from this what is true.

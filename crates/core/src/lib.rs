@@ -4,6 +4,7 @@
 //! go out. So whole nodes run under a virtual clock in a test. [`Shard`] is the way in.
 
 mod address;
+pub mod authorize;
 pub mod backend;
 mod batcher;
 mod chunk;

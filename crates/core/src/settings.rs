@@ -4,6 +4,7 @@
 
 use roomcast_protocol::Limits;
 
+use crate::authorize::Asks;
 use crate::fact::{ClientFacts, RoomFacts};
 use crate::log::Retention;
 
@@ -212,6 +213,8 @@ pub struct Kind {
     pub compression: Compression,
     /// What is told of its rooms.
     pub facts: RoomFacts,
+    /// What a backend decides in them.
+    pub asks: Asks,
 }
 
 impl Default for Kind {
@@ -229,6 +232,7 @@ impl Default for Kind {
             rules: StateRules::default(),
             compression: Compression::default(),
             facts: RoomFacts::default(),
+            asks: Asks::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
+use crate::authorize::Decision;
 use crate::backend::{Asker, Busy, Found, Query, Question, Reply, TopOrder};
 use crate::batcher::BatcherLimits;
 use crate::context::{Context, ForNode};
@@ -392,6 +393,11 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// The answer to a question: each has one.
     pub fn next_reply(&mut self) -> Option<(QuestionId, Reply)> {
         self.desk.next_reply()
+    }
+
+    /// A backend has decided, as it was asked with [`Host::ask`]. Without a decision in time there is none.
+    pub fn decide(&mut self, now: Now, number: u32, decision: Decision) {
+        self.home.decide(now, number, decision);
     }
 
     /// Backends' questions that have no answer yet.

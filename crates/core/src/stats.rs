@@ -94,6 +94,9 @@ pub struct Stats {
     pub logs_evicted: u64,
     /// Requests to the store about rooms, and those of them that were made again.
     pub store_requests: [u64; 2],
+    /// What backends were asked before something was done; what they refused; what they did not answer, so that it was not
+    /// done; and what they had answered before.
+    pub inquiries: [u64; 4],
     /// Rooms that were given up because the store had another home for them.
     pub rooms_lost: u64,
     /// Rooms that were written at another store.

@@ -98,6 +98,7 @@ impl ServerBuilder {
         }
         let mut entries = Kinds::new(config.core.refuse_unknown_kinds);
         for (name, mut kind) in kinds {
+            kind.asks = crate::authorize::asks_of(&config.authorize, &name);
             kind.facts = crate::webhooks::facts_of(&config.webhooks, &name);
             entries.insert(kind, self.logic.get(&name).cloned());
         }

@@ -23,6 +23,7 @@
 
 mod api;
 pub mod auth;
+mod authorize;
 mod builder;
 mod clock;
 pub mod config;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
+use crate::authorize::Authorize;
 use crate::config::Shutdown;
 use crate::engine::Engine;
 use crate::http::Http;
@@ -36,6 +37,8 @@ pub struct RunningServer {
     pub(crate) registry: Arc<Registry>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) webhooks: Option<Webhooks>,
+    /// Runs for as long as this is here.
+    pub(crate) _authorize: Option<Authorize>,
     pub(crate) engine: Option<Engine>,
     pub(crate) snapshots: Option<Snapshots>,
     pub(crate) threads: Vec<JoinHandle<()>>,

@@ -14,6 +14,7 @@ use roomcast_core::{Kinds, hash_key, session_key};
 
 use crate::api::{self, Api, ApiStats, Operator};
 use crate::auth::Authority;
+use crate::authorize::Authorize;
 use crate::clock::Clock;
 use crate::config::{Config, Engine as EngineSetting};
 use crate::engine::Engine;
@@ -115,8 +116,10 @@ impl Server {
             hangup,
             |name| Some(engine.as_ref()?.webhook_queue(name)),
         )?;
+        let authorize = Authorize::start(&self.config, &self.kinds, &mailboxes, hangup)?;
         let node = Arc::new(Node {
             name: name.clone(),
+            asker: authorize.as_ref().map(|it| Arc::clone(it.asker())),
             intake: webhooks.as_ref().map(|it| Arc::clone(it.intake())),
             hash_key: match &engine {
                 Some(_) => hash_key(&settings.session_key),
@@ -147,10 +150,14 @@ impl Server {
                 engine.as_ref().map(|it| Arc::clone(it.status())),
                 &api_stats,
                 snapshots.as_ref().map(|it| Arc::clone(it.stats())),
-                webhooks.as_ref().map(Webhooks::stats),
+                (
+                    webhooks.as_ref().map(Webhooks::stats),
+                    authorize.as_ref().map(Authorize::stats).unwrap_or_default(),
+                ),
             )),
             mailboxes: Arc::clone(&mailboxes),
             webhooks,
+            _authorize: authorize,
             engine,
             snapshots,
             threads: Vec::new(),

@@ -259,7 +259,7 @@ impl Room {
     }
 
     /// Whether the session has a seat here, of another connection: that one is lost, or is about to be.
-    fn has_seat(&self, join: &Join) -> bool {
+    pub(super) fn has_seat(&self, join: &Join) -> bool {
         let gate = self.gate.as_ref();
         let player = gate.and_then(|gate| gate.players.get(&join.client_id));
         let member = player.and_then(|player| self.members.get(player));

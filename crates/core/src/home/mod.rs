@@ -11,6 +11,7 @@ mod acks;
 mod append;
 mod ask_logic;
 mod asking;
+mod authorize;
 mod backend;
 mod big_room;
 mod drain;
@@ -67,6 +68,7 @@ use crate::node::ClusterViews;
 use crate::store::{Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
+use authorize::Inquiries;
 use backend::{answer_absent, failure_of, refuse_question, too_many_waiting};
 use drain::Drain;
 use gate::shard_is_full;
@@ -116,6 +118,8 @@ pub(crate) struct Home<S> {
     timers: BinaryHeap<Reverse<(u64, HomeRoomId)>>,
     /// Counts the turns, so that a room knows when one begins.
     turn: u64,
+    /// What backends are asked about operations that wait.
+    inquiries: Inquiries,
 }
 
 impl<S: Store> Home<S> {
@@ -143,6 +147,7 @@ impl<S: Store> Home<S> {
             unsealed: Vec::new(),
             timers: BinaryHeap::new(),
             turn: 0,
+            inquiries: Inquiries::default(),
         }
     }
 
@@ -292,11 +297,17 @@ impl<S: Store> Home<S> {
                 ctx.hold();
             }
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
+            let (asks, mut waits) = (room.entry.kind.asks.any(), false);
             while room.deficit > 0 && room.output.handed() < most {
                 if S::WAITS && room.is_shut(ctx, now) {
                     break;
                 }
-                let Some(op) = room.pending.pop_front() else {
+                let next = match asks {
+                    false => room.pending.pop_front(),
+                    true => self.inquiries.next_op(ctx, &mut self.logs, now, room),
+                };
+                let Some(op) = next else {
+                    waits = true;
                     break;
                 };
                 let is_lost = |op: &Op| {
@@ -320,6 +331,9 @@ impl<S: Store> Home<S> {
                 room.queued = false;
                 room.deficit = 0;
                 ctx.recycle_queue(&mut room.pending);
+            } else if waits {
+                // All of it waits for answers of a backend.
+                (room.queued, room.deficit) = (false, 0);
             } else {
                 self.active.push_back(id);
             }
@@ -376,6 +390,7 @@ impl<S: Store> Home<S> {
         if S::WAITS {
             self.note_lease(ctx, now);
         }
+        self.end_inquiries(now);
         while let Some(Reverse((at, id))) = self.timers.peek().copied() {
             if at > now.micros {
                 break;
@@ -409,7 +424,11 @@ impl<S: Store> Home<S> {
             return Some(0);
         }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let others = [self.logs.next_wake(), self.store.next_wake()];
+        let others = [
+            self.logs.next_wake(),
+            self.store.next_wake(),
+            self.inquiries.next_wake(),
+        ];
         timer.into_iter().chain(others.into_iter().flatten()).min()
     }
 
@@ -428,7 +447,11 @@ impl<S: Store> Home<S> {
             return;
         };
         // Logic may have queued events of the room's own.
-        if !room.queued && !room.pending.is_empty() {
+        let ops = room.pending.len();
+        if room.queued || ops == 0 {
+            return;
+        }
+        if !(room.entry.kind.asks.any() && self.inquiries.all_wait(id, ops)) {
             room.queued = true;
             self.active.push_back(id);
         }
@@ -498,6 +521,9 @@ impl<S: Store> Home<S> {
 
     fn remove(&mut self, id: HomeRoomId) -> Option<Room> {
         let room = self.rooms.remove(id)?;
+        if room.entry.kind.asks.any() {
+            self.inquiries.forget(id);
+        }
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
         }

@@ -13,6 +13,7 @@ mod machine;
 
 use std::sync::Arc;
 
+use roomcast_core::authorize::Inquiry;
 use roomcast_core::backend::Reply;
 use roomcast_core::driver::{Driver, Pace};
 use roomcast_core::fact::Fact;
@@ -50,6 +51,8 @@ pub struct SimHost {
     pub notices: Vec<String>,
     /// What backends are told.
     pub facts: Vec<Fact>,
+    /// What they are asked.
+    pub inquiries: Vec<Inquiry>,
     pub stopwatch: u64,
     /// Microseconds that pass between two looks at the stopwatch.
     pub stopwatch_step: u64,
@@ -127,6 +130,10 @@ impl Host for SimHost {
 
     fn fact(&mut self, fact: Fact) {
         self.facts.push(fact);
+    }
+
+    fn ask(&mut self, inquiry: Inquiry) {
+        self.inquiries.push(inquiry);
     }
 }
 
@@ -210,6 +217,7 @@ pub fn node_with_key<S: Store>(
             random: Random(random.next()),
             notices: Vec::new(),
             facts: Vec::new(),
+            inquiries: Vec::new(),
             stopwatch: 0,
             stopwatch_step: 1,
         };

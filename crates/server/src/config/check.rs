@@ -134,6 +134,12 @@ fn webhooks(config: &Config, found: &mut Found<'_>) {
             found.push(&[&key, &url], message);
         }
     }
+    for table in &config.authorize {
+        if let Some((key, message)) = crate::authorize::problem(config, table) {
+            let url = format!("authorize.{}.url", table.name);
+            found.push(&[&key, &url], message);
+        }
+    }
 }
 
 fn timings(config: &Config, found: &mut Found<'_>) {

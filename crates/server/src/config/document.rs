@@ -8,7 +8,7 @@ use super::keys::{KIND_KEYS, Key, Named, SECTIONS};
 use super::load::Loaded;
 use super::raw::quoted;
 use super::source::Source;
-use super::{ApiKey, Config, WebhookSettings, exit};
+use super::{ApiKey, AuthorizeSettings, Config, WebhookSettings, exit};
 
 /// `docs/configuration.md`: every key with its default, what it takes and what it means.
 pub fn reference() -> String {
@@ -37,6 +37,7 @@ pub fn reference() -> String {
     }
     named_reference::<ApiKey>(&mut out, ABOUT_API_KEYS, API_KEYS_EXAMPLE);
     named_reference::<WebhookSettings>(&mut out, ABOUT_WEBHOOKS, WEBHOOKS_EXAMPLE);
+    named_reference::<AuthorizeSettings>(&mut out, ABOUT_AUTHORIZE, AUTHORIZE_EXAMPLE);
     out
 }
 
@@ -62,13 +63,17 @@ pub fn example() -> String {
     put(&mut out, format_args!("{CHAT}"));
     named_example::<ApiKey>(&mut out, ABOUT_API_KEYS);
     named_example::<WebhookSettings>(&mut out, ABOUT_WEBHOOKS);
+    named_example::<AuthorizeSettings>(&mut out, ABOUT_AUTHORIZE);
     out
 }
 
 fn named_reference<T: Named>(out: &mut String, about: &str, example: &str) {
     put(
         out,
-        format_args!("\n## `[{}.NAME]`\n\n{about}\n{example}\n{TABLE_HEAD}", T::TABLE),
+        format_args!(
+            "\n## `[{}.NAME]`\n\n{about}\n{example}\n{TABLE_HEAD}",
+            T::TABLE
+        ),
     );
     for key in T::keys() {
         table_row(out, key, &mut T::default());
@@ -115,6 +120,7 @@ impl Loaded {
         }
         self.report_named::<ApiKey>(&mut out, &mut config);
         self.report_named::<WebhookSettings>(&mut out, &mut config);
+        self.report_named::<AuthorizeSettings>(&mut out, &mut config);
         out
     }
 
@@ -245,6 +251,19 @@ kinds = [\"chat\"]
 ```
 ";
 
+const ABOUT_AUTHORIZE: &str = "Backends that decide who joins, and what is sent. NAME is what logs and metrics call the backend. \
+The rights of tokens are looked at first. See docs/webhooks.md.";
+
+const AUTHORIZE_EXAMPLE: &str = "
+```text
+[authorize.shop]
+url = \"https://shop.example/allow\"
+secret_path = \"/etc/roomcast/shop.whsec\"
+kinds = [\"chat\"]
+asks = [\"join\"]
+```
+";
+
 const KINDS_EXAMPLE: &str = "
 ```toml
 [kinds.arena]
@@ -303,7 +322,8 @@ too.
 - **From a file**: `ROOMCAST_SECTION_KEY_FILE` names a file that holds the value. Container platforms hand over secrets in
   this way.
 - **Keys of a kind** are `ROOMCAST_KINDS_NAME_KEY` and `--set kinds.NAME.KEY=VALUE`. The name of a kind that a variable sets
-  is in lower case. So it is with `[api_keys.NAME]` and `[webhooks.NAME]`.
+  is in lower case. So it is with `[api_keys.NAME]`, `[webhooks.NAME]` and
+  `[authorize.NAME]`.
 
 ## Load tests
 

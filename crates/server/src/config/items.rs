@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{AllowedOrigin, EventType, HostName, Right, Secret};
+use super::{AllowedOrigin, Asked, EventType, HostName, Right, Secret};
 use crate::auth::Algorithm;
 
 /// `127.0.0.1:8080`, `[::1]:8080`.
@@ -110,6 +110,11 @@ pub(super) fn right(text: &str) -> Result<Right, String> {
 /// What a webhook tells.
 pub(super) fn event_type(text: &str) -> Result<EventType, String> {
     EventType::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
+}
+
+/// What a backend decides.
+pub(super) fn asked(text: &str) -> Result<Asked, String> {
+    Asked::from_name(text).ok_or_else(|| format!("has {text:?} in it, which is none of them"))
 }
 
 /// A kind of rooms, in a list.

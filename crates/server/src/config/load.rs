@@ -9,7 +9,9 @@ use super::file::{self, Entry};
 use super::keys::{self, Found, Key, Named};
 use super::raw::Raw;
 use super::source::{Problem, Problems, Source};
-use super::{ApiKey, Config, WebhookSettings, check, environment, items, suggest};
+use super::{
+    ApiKey, AuthorizeSettings, Config, WebhookSettings, check, environment, items, suggest,
+};
 
 /// Where a configuration is read from. The default reads nothing.
 #[derive(Clone, Debug, Default)]
@@ -176,6 +178,7 @@ fn apply(loaded: &mut Loaded, entries: &[Entry], problems: &mut Vec<Problem>) {
     }
     apply_named::<ApiKey>(loaded, entries, problems);
     apply_named::<WebhookSettings>(loaded, entries, problems);
+    apply_named::<AuthorizeSettings>(loaded, entries, problems);
 }
 
 /// Applies what is about tables that somebody gave a name.

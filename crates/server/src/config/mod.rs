@@ -30,6 +30,8 @@ mod units;
 
 pub use crate::api::{ApiKey, ApiSettings, Right};
 pub use crate::auth::{Anonymous, AuthSettings, Secret};
+pub use crate::authorize::{Asked, AuthorizeSettings, Silence};
+pub use crate::webhooks::{EventType, WebhookSettings};
 pub use banner::{banner, own_addresses};
 pub use cluster::ClusterSettings;
 pub use document::{example, reference};
@@ -40,7 +42,6 @@ pub use memory::MemorySettings;
 pub(crate) use origin::HostPort;
 pub use origin::{AllowedOrigin, HostName, Origin};
 pub use redis::RedisSettings;
-pub use crate::webhooks::{EventType, WebhookSettings};
 pub use settings::{
     Admin, Batcher, Config, ConnectionLimits, Engine, Http, Log, LogFormat, ProxyProtocol,
     ServerSettings, Shutdown, Socket, TlsSettings,

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
 use super::{
-    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, ClusterSettings, HostName, MemorySettings, RedisSettings, Secret, WebhookSettings, machine,
+    AllowedOrigin, ApiKey, ApiSettings, AuthSettings, AuthorizeSettings, ClusterSettings, HostName,
+    MemorySettings, RedisSettings, Secret, WebhookSettings, machine,
 };
 
 /// Everything that can be set. The default is a valid configuration: loopback, with its limits on.
@@ -31,6 +32,8 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// `[webhooks.NAME]`: who is told what happens.
     pub webhooks: Vec<WebhookSettings>,
+    /// `[authorize.NAME]`: who decides what is done.
+    pub authorize: Vec<AuthorizeSettings>,
     /// `[limits]`: how many connections are let in.
     pub limits: ConnectionLimits,
     /// `[batcher]`: when what waits for a connection is written.
@@ -68,6 +71,7 @@ impl Default for Config {
             api: ApiSettings::default(),
             api_keys: Vec::new(),
             webhooks: Vec::new(),
+            authorize: Vec::new(),
             limits: ConnectionLimits::default(),
             batcher: Batcher::default(),
             socket: Socket::default(),

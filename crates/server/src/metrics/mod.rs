@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::ApiStats;
+use crate::authorize::TableStats;
 use crate::engine::{NodeReport, Status};
 use crate::http::HttpStats;
 use crate::limits::Admission;
@@ -76,6 +77,7 @@ pub(crate) struct Registry {
     api: Arc<ApiStats>,
     snapshots: Option<Arc<SnapshotStats>>,
     webhooks: Option<WebhookStats>,
+    authorize: Vec<Arc<TableStats>>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -96,6 +98,7 @@ struct Scrape<'a> {
     /// Where there is a store.
     node: Option<NodeReport>,
     webhooks: Option<&'a WebhookStats>,
+    authorize: &'a [Arc<TableStats>],
 }
 
 impl Registry {
@@ -106,7 +109,7 @@ impl Registry {
         engine: Option<Arc<Status>>,
         api: &Arc<ApiStats>,
         snapshots: Option<Arc<SnapshotStats>>,
-        webhooks: Option<WebhookStats>,
+        (webhooks, authorize): (Option<WebhookStats>, Vec<Arc<TableStats>>),
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -121,6 +124,7 @@ impl Registry {
             api: Arc::clone(api),
             snapshots,
             webhooks,
+            authorize,
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -141,6 +145,7 @@ impl Registry {
             uptime: self.start.elapsed(),
             node: self.engine.as_ref().map(|it| it.last_report()),
             webhooks: self.webhooks.as_ref(),
+            authorize: &self.authorize,
         };
         let mut out = Exposition::default();
         for family in all() {

@@ -1,10 +1,11 @@
-//! The metrics of webhooks. Their names are those of the configuration, so there are few.
+//! The metrics of webhooks, and of questions to backends. Their names are those of the configuration, so there are few.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Scrape;
 use super::exposition::seconds;
-use super::families::{Family, counter, gauge};
+use super::families::{Family, counter, gauge, sum};
+use crate::authorize::OUTCOMES;
 use crate::webhooks::HookStats;
 
 pub(super) const WEBHOOK_FAMILIES: &[Family] = &[
@@ -68,6 +69,39 @@ pub(super) const WEBHOOK_FAMILIES: &[Family] = &[
         |scrape, out| {
             out.sample(&[], scrape.webhooks.map_or(0, |it| it.dropped()));
         },
+    ),
+    counter(
+        "roomcast_authorize_total",
+        &["backend", "outcome"],
+        "Questions to a backend (`[authorize.NAME]`): `allowed`, `refused`, without an answer in time that can be read (`silent`), \
+         or not sent as too many were under way (`busy`).",
+        |scrape, out| {
+            for table in scrape.authorize {
+                for (outcome, count) in OUTCOMES.into_iter().zip(&table.outcomes) {
+                    out.sample(
+                        &[("backend", &table.name), ("outcome", &outcome)],
+                        of(count),
+                    );
+                }
+            }
+        },
+    ),
+    counter(
+        "roomcast_authorize_seconds_total",
+        &["backend"],
+        "Sum over the questions that were answered: the time until the answer. Divided by those that are `allowed` and \
+         `refused` it is the mean.",
+        |scrape, out| {
+            for table in scrape.authorize {
+                out.sample(&[("backend", &table.name)], seconds(of(&table.micros)));
+            }
+        },
+    ),
+    counter(
+        "roomcast_authorize_known_total",
+        &[],
+        "Questions that were not asked, as a backend had answered them before.",
+        |scrape, out| out.sample(&[], sum(scrape, |report| report.core.inquiries[3])),
     ),
 ];
 

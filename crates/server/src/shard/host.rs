@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt, SeedableRng};
+use roomcast_core::authorize::Inquiry;
 use roomcast_core::fact::Fact;
 use roomcast_core::settings::Compression;
 use roomcast_core::{Control, Encoding, Host, Identity, Notice, TokenFault};
@@ -11,6 +12,7 @@ use roomcast_protocol::Format;
 use roomcast_websocket::{CloseFrame, Deflater, Opcode, close, frame};
 
 use crate::auth::Authority;
+use crate::authorize::Asker;
 use crate::clock::Clock;
 use crate::webhooks::Intake;
 
@@ -26,6 +28,8 @@ pub(crate) struct ShardHost {
     authority: Option<Arc<Authority>>,
     /// Where facts are left, if anybody is told.
     pub(super) intake: Option<Arc<Intake>>,
+    /// Where backends are asked, and which shard asks.
+    pub(super) asker: Option<(Arc<Asker>, u16)>,
     random: ChaCha12Rng,
     /// One a level, made when it is first needed: each holds about 300 KiB.
     deflaters: [Option<Box<Deflater>>; LEVELS],
@@ -58,6 +62,7 @@ impl ShardHost {
             clock,
             authority,
             intake: None,
+            asker: None,
             random,
             deflaters: std::array::from_fn(|_| None),
             compressed: Vec::new(),
@@ -144,6 +149,12 @@ impl Host for ShardHost {
     fn fact(&mut self, fact: Fact) {
         if let Some(intake) = &self.intake {
             intake.put(fact);
+        }
+    }
+
+    fn ask(&mut self, inquiry: Inquiry) {
+        if let Some((asker, shard)) = &self.asker {
+            asker.ask(*shard, inquiry);
         }
     }
 

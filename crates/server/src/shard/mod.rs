@@ -21,6 +21,7 @@ use roomcast_core::settings::Settings;
 use roomcast_core::store::Store;
 
 use crate::auth::Authority;
+use crate::authorize::Asker;
 use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::engine::Desk;
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) mailboxes: Arc<Mailboxes>,
     /// Where facts are left for backends, if somebody is told.
     pub(crate) intake: Option<Arc<Intake>>,
+    /// Where backends are asked, if one decides anything.
+    pub(crate) asker: Option<Arc<Asker>>,
     /// Where the node's task is told things, if there are other nodes.
     pub(crate) desk: Option<Desk>,
 }
@@ -62,6 +65,7 @@ pub(crate) fn spawn<S: Store + Send + 'static>(
 ) -> io::Result<JoinHandle<()>> {
     let mut host = host::ShardHost::new(node.clock.clone(), node.authority.clone())?;
     host.intake = node.intake.clone();
+    host.asker = node.asker.clone().map(|asker| (asker, index));
     let node = Arc::clone(node);
     let mailbox = Arc::clone(mailbox);
     let run = move || {

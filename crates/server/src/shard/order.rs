@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 
+use roomcast_core::authorize::Decision;
 use roomcast_core::node::ClusterViews;
 use roomcast_core::{Histogram, NodeNumber, ShardAddress, Stats};
 use roomcast_protocol::CloseCode;
@@ -46,6 +47,13 @@ pub(crate) enum Order {
     },
     /// Give all rooms up to other nodes, and end once the store has all that was here.
     GiveUp,
+    /// A backend has decided.
+    Decided {
+        /// What it was asked.
+        number: u32,
+        /// What it says.
+        decision: Decision,
+    },
     /// End now.
     Stop,
 }

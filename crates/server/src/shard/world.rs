@@ -133,6 +133,7 @@ impl World {
                 shard.give_up_rooms();
                 self.ending = Ending::WhenQuiet;
             }
+            Order::Decided { number, decision } => shard.decide(now, number, decision),
             Order::Stop => self.ending = Ending::Now,
         }
     }

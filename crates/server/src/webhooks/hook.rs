@@ -234,7 +234,10 @@ impl Hook {
             Ok((head, _)) if head.status.is_success() => {
                 self.stats.answered(true);
                 if self.stats.recovered() {
-                    tracing::info!(webhook = self.settings.name, "its receiver takes events again");
+                    tracing::info!(
+                        webhook = self.settings.name,
+                        "its receiver takes events again"
+                    );
                 }
                 return Ok(());
             }
@@ -265,10 +268,10 @@ impl Hook {
 }
 
 /// What requests say of their sender.
-pub(super) const USER_AGENT: &str = concat!("roomcast/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("roomcast/", env!("CARGO_PKG_VERSION"));
 
 /// Not a secret: two of them are not the same.
-pub(super) fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     rand::rngs::SysRng.try_next_u64().unwrap_or_default()
 }
 
@@ -328,7 +331,7 @@ mod tests {
             it.batch_events = 2;
             it.batch_bytes = 5;
         });
-        for text in ["1234567", "1", "2", "3", "1234"] {
+        for text in ["1234567", "1", "2", "3", "12345"] {
             hook.put(0, event(text));
         }
         let mut sizes = Vec::new();
@@ -337,6 +340,6 @@ mod tests {
             sizes.push(count);
             hook.forget(0, count);
         }
-        assert_eq!(sizes, [1, 2, 1, 1]);
+        assert_eq!(sizes, [1, 2, 1, 1], "of events and bytes");
     }
 }

@@ -32,6 +32,7 @@ use crate::http::{HttpStats, RefusedBy};
 use crate::outgoing::Outgoing;
 use event::Ids;
 use hook::{Hook, LANES};
+pub(crate) use hook::{USER_AGENT, random};
 pub(crate) use intake::Intake;
 use router::Router;
 pub(crate) use secrets::Secrets;
@@ -60,8 +61,9 @@ pub(crate) fn check_url(text: &str) -> Result<(), String> {
 pub(crate) fn problem(config: &Config, settings: &WebhookSettings) -> Option<(String, String)> {
     let table = format!("webhooks.{}", settings.name);
     if settings.url.is_empty() {
-        let message =
-            format!("{table} has no url: set it to where events go, such as \"https://shop.example/hooks\"");
+        let message = format!(
+            "{table} has no url: set it to where events go, such as \"https://shop.example/hooks\""
+        );
         return Some((format!("{table}.url"), message));
     }
     if settings.events.is_empty() {
@@ -71,7 +73,10 @@ pub(crate) fn problem(config: &Config, settings: &WebhookSettings) -> Option<(St
         return Some((format!("{table}.events"), message));
     }
     if let Err(wrong) = Outgoing::new(&settings.ca_path) {
-        return Some((format!("{table}.ca_path"), format!("{table}.ca_path = {wrong}")));
+        return Some((
+            format!("{table}.ca_path"),
+            format!("{table}.ca_path = {wrong}"),
+        ));
     }
     secrets_of(config, settings).err()
 }
@@ -221,7 +226,10 @@ impl Webhooks {
         }
         let left: u64 = self.hooks.iter().map(|it| it.waiting()).sum();
         if left > 0 {
-            tracing::warn!(events = left, "events of webhooks are lost: nobody took them in time");
+            tracing::warn!(
+                events = left,
+                "events of webhooks are lost: nobody took them in time"
+            );
         }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_bad_secret_is_told_without_showing_it() {
         let short = format!("whsec_{}", STANDARD.encode([7; 23]));
-        let three = [format!("whsec_{}", STANDARD.encode([7; 24])); 3].join(" ");
+        let three = vec![format!("whsec_{}", STANDARD.encode([7; 24])); 3].join(" ");
         for (secret, key, says) in [
             ("", "webhooks.shop.secret", "has no secret"),
             ("abcdefgh", "webhooks.shop.secret", "is not whsec_"),

@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod authorize;
 mod cluster;
 mod connections;
 mod kinds;
@@ -10,14 +11,14 @@ mod message;
 mod redis;
 mod server;
 mod sessions;
-mod webhooks;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use roomcast_core::settings::Kind;
 
 use super::field::Field;
-use super::{ApiKey, Config, WebhookSettings};
+use super::{ApiKey, AuthorizeSettings, Config, WebhookSettings};
 
 /// All sections but those of the kinds, in the order of the documents.
 pub(crate) static SECTIONS: &[&Section] = &[
@@ -159,12 +160,41 @@ impl Named for WebhookSettings {
     }
 }
 
+impl Named for AuthorizeSettings {
+    const TABLE: &'static str = "authorize";
+    const WHAT: &'static str = "backend";
+
+    fn keys() -> &'static [Key<AuthorizeSettings>] {
+        authorize::AUTHORIZE_KEYS
+    }
+
+    fn named(name: &str) -> AuthorizeSettings {
+        AuthorizeSettings {
+            name: name.to_owned(),
+            ..AuthorizeSettings::default()
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn all(config: &mut Config) -> &mut Vec<AuthorizeSettings> {
+        &mut config.authorize
+    }
+}
+
 /// The tables of all [`Named`], with the names of their keys.
 pub(crate) fn named_tables() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
     fn table<T: Named>() -> (&'static str, Vec<&'static str>) {
         (T::TABLE, T::keys().iter().map(|key| key.name).collect())
     }
-    [table::<ApiKey>(), table::<WebhookSettings>()].into_iter()
+    [
+        table::<ApiKey>(),
+        table::<WebhookSettings>(),
+        table::<AuthorizeSettings>(),
+    ]
+    .into_iter()
 }
 
 /// A key as it was found by its path.

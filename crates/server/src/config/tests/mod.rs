@@ -1,5 +1,6 @@
 //! Precedence, every form of value, and what is worked out from several settings.
 
+mod backends;
 mod errors;
 
 use std::time::Duration;
