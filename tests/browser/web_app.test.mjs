@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -137,6 +138,12 @@ describe("the web application", { timeout: 240_000 }, () => {
     assert.equal(await ada.page.locator("#notifications li").count(), 0);
     await staff.page.screenshot({ path: `${artifacts}/web-app-staff.png` });
 
+    // Named in the chat: Roomcast tells the backend, and that the user.
+    await ada.says("@bob there is one bag left");
+    for (const page of [bob.page, second]) {
+      await until("he is told of it", async () => (await page.locator("#notifications li").first().textContent()).includes("ada in the lounge: @bob there is"));
+    }
+
     // Sent away, on all pages; and with the token that he had the room stays shut.
     const token = await bob.page.evaluate(async () => (await fetch("/api/roomcast-token")).text());
     await staff.page.click('[aria-label="Ban bob"]');
@@ -146,7 +153,8 @@ describe("the web application", { timeout: 240_000 }, () => {
     for (const page of [bob.page, second]) {
       await until("he is told why", async () => (await page.locator(".banned").count()) && (await page.textContent("q")) === "he has drunk it all");
     }
-    await until("he is gone", async () => !(await ada.page.textContent(".people ul")).includes("bob"));
+    await until("he was here", async () => /bobHere until/.test(await ada.page.textContent(".people ul")));
+    await ada.page.screenshot({ path: `${artifacts}/web-app-gone.png` });
     await bob.page.reload();
     await until("it stays so", () => bob.page.locator(".banned").count());
     await bob.page.screenshot({ path: `${artifacts}/web-app-banned.png` });
@@ -174,6 +182,30 @@ describe("the web application", { timeout: 240_000 }, () => {
       assert.equal((await fetch(shop.url + path)).status, 404, path);
     }
     assert.match((await fetch(shop.url)).headers.get("content-security-policy"), /default-src 'none'; script-src 'self'/);
+  });
+
+  test("the backend takes what Roomcast has signed, once, and nothing else", async () => {
+    const api = await browser.newContext().then((context) => context.request);
+    const asks = async (path, data) => (await api.post(shop.url + path, { data, headers: { origin: shop.url } })).json();
+    const { user } = await asks("/api/sign-up", { name: "cleo", password: PASSWORD });
+    const message = { from_user_id: "u_0", payload: { text: "@Cleo!" } };
+    const body = JSON.stringify({ events: [{ id: "evt_1", type: "message", timestamp: Date.now(), message }, { id: "evt_2", type: "of tomorrow" }] });
+    const now = Math.floor(Date.now() / 1000);
+    const secret = readFileSync(join(shop.data, "webhook.secret"), "utf8").replace("whsec_", "");
+    const sign = (text, key = Buffer.from(secret, "base64")) => `v1,${createHmac("sha256", key).update(text).digest("base64")}`;
+    const send = async (signature, time = now) => {
+      const headers = { "webhook-id": "msg_1", "webhook-timestamp": String(time), ...(signature && { "webhook-signature": signature }) };
+      return (await fetch(`${shop.url}/webhooks/roomcast`, { method: "POST", headers, body })).status;
+    };
+    const good = sign(`msg_1.${now}.${body}`);
+    for (const bad of [undefined, "", "v1", "v1,", good.slice(0, -1), good.replace("v1", "v2"), sign(`msg_1.${now}.${body}`, "another"), sign(`msg_2.${now}.${body}`)]) {
+      assert.equal(await send(bad), 401, bad);
+    }
+    assert.equal(await send(sign(`msg_1.${now - 400}.${body}`), now - 400), 401, "an old one");
+    assert.equal(await send(`${sign(`msg_1.${now}.${body}`, "another")} ${good}`), 204, "one of two");
+    assert.equal(await send(good), 204, "again");
+    const { notifications } = await (await api.get(`${shop.url}/api/me`)).json();
+    assert.deepEqual(notifications.map(({ id }) => id), [`evt_1-${user.id}`]);
   });
 
   const enter = (...who) => enterShop(shop, watch, ...who);

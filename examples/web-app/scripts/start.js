@@ -39,9 +39,14 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_")));
 addresses.forEach(([listen, api], at) => {
   const engine = flags.redis ? ["--engine", "redis", "--redis", flags.redis] : [];
-  const files = Object.entries({ "auth.public_key_paths": "token-public.pem", "api_keys.shop.key_path": "api.key" });
+  const files = Object.entries({
+    "auth.public_key_paths": "token-public.pem",
+    "api_keys.shop.key_path": "api.key",
+    "webhooks.shop.secret_path": "webhook.secret",
+  });
   keep(`roomcast ${at + 1}`, flags.roomcast, [
     ...["serve", "--config", "roomcast.toml", "--listen", `127.0.0.1:${listen}`, "--set", `api.listen=127.0.0.1:${api}`],
+    ...["--set", `webhooks.shop.url=http://127.0.0.1:${port}/webhooks/roomcast`],
     ...files.flatMap(([key, file]) => ["--set", `${key}=${join(flags.data, file)}`]),
     ...engine,
   ], { ...env, ROOMCAST_SESSION_SECRET_FILE: join(flags.data, "session.secret") });
@@ -87,6 +92,7 @@ function makeSecrets(folder) {
   }
   once("api.key", random);
   once("session.secret", random);
+  once("webhook.secret", () => `whsec_${randomBytes(32).toString("base64")}`);
   return once("staff-password", () => randomBytes(9).toString("base64url"));
 }
 

@@ -6,6 +6,7 @@ import { checkOrigin, jsonOf, Refusal, reply, replyWithFile } from "./http.js";
 import { settings } from "./settings.js";
 import * as shop from "./shop.js";
 import { tokenFor } from "./tokens.js";
+import { receive } from "./webhooks.js";
 
 /** Who asks; an error if nobody is logged in, or if staff is asked for and it is somebody else. */
 function needUser(request, role) {
@@ -44,6 +45,7 @@ const routes = {
   },
   "PUT /api/read": async (request) => shop.markRead(needUser(request), await jsonOf(request)),
   "POST /api/seen": (request) => shop.markSeen(needUser(request)),
+  "GET /api/visitors": (request) => needUser(request) && shop.visitors(),
   "GET /api/names": (request, _, __, query) => needUser(request) && shop.namesOf((query.get("ids") ?? "").split(",")),
   "POST /api/orders": async (request) => shop.order(needUser(request), (await jsonOf(request)).item),
   "POST /api/orders/{id}/ship": (request, _, id) => needUser(request, "staff") && shop.ship(id),
@@ -58,6 +60,7 @@ const routes = {
 async function answer(request, response) {
   const { pathname, searchParams } = new URL(request.url, settings.origin);
   if (request.method === "GET" && !pathname.startsWith("/api/")) return replyWithFile(response, pathname);
+  if (request.method === "POST" && pathname === "/webhooks/roomcast") return receive(request, response);
   const [, start, id, end] = /^(\/api\/(?:orders|users)\/)(\w+)(\/\w+)$/.exec(pathname) ?? [];
   const route = routes[`${request.method} ${id ? `${start}{id}${end}` : pathname}`];
   if (!route) throw new Refusal(404, "not_found", "There is nothing here.");

@@ -9,6 +9,7 @@ import { TOKEN_TTL } from "./tokens.js";
 const ITEMS = ["Espresso, 250 g", "Filter roast, 500 g", "A mug with a lighthouse"];
 /** Notifications that Roomcast could not be given are tried again so often. */
 const AGAIN_MS = 5_000;
+const DAY_MS = 24 * 3600_000;
 /** Open orders of one user. */
 const MOST_ORDERS = 20;
 
@@ -29,18 +30,26 @@ export async function ship(id) {
   const order = data.orders[id];
   if (!order) throw new Refusal(404, "not_found", "There is no such order.");
   order.shippedAt ??= Date.now();
-  const notification = (data.notifications[`order-${id}-shipped`] ??= {
-    id: `order-${id}-shipped`,
-    user: order.by,
-    text: `On its way to you: ${order.item}`,
-    at: order.shippedAt,
-    seen: false,
-    told: false,
-  });
+  const notification = notify(`order-${id}-shipped`, order.by, `On its way to you: ${order.item}`, order.shippedAt);
   save();
   tellStaff(order);
   await tell(notification);
   return order;
+}
+
+/** Somebody is named in the lounge, and is notified. Roomcast has told of the message, and who has sent it. */
+export function mention(event, by, payload) {
+  const text = Object(payload).text;
+  if (!by || typeof text !== "string") return;
+  for (const { id, name } of Object.values(data.users)) {
+    const named = text.toLowerCase().includes(`@${name.toLowerCase()}`);
+    if (named && id !== by) notify(`${event}-${id}`, id, `${namesOf([by])[by] ?? "Somebody"} in the lounge: ${text.slice(0, 200)}`, Date.now());
+  }
+}
+
+/** Writes a notification down, once. */
+function notify(id, user, text, at) {
+  return (data.notifications[id] ??= { id, user, text, at, seen: false, told: false });
 }
 
 /** Shows a notification on all pages that its user has open. Who has none open finds it in the list. */
@@ -55,9 +64,12 @@ async function tell({ id, user, text, at }) {
   save();
 }
 
-setInterval(() => {
-  for (const notification of Object.values(data.notifications)) if (!notification.told) void tell(notification);
-}, AGAIN_MS).unref();
+/** Shows those that were not shown yet. */
+export async function tellAll() {
+  await Promise.all(Object.values(data.notifications).filter(({ told }) => !told).map(tell));
+}
+
+setInterval(tellAll, AGAIN_MS).unref();
 
 /** A list that is loaded anew says the same, so nothing is lost when this fails. */
 function tellStaff(order) {
@@ -85,6 +97,17 @@ export async function unban(id) {
   user.ban = null;
   save();
   await roomcast.unban("chat:lounge", id);
+}
+
+/** A user has left the lounge. */
+export function markLeft(id, at) {
+  if (data.users[id]) data.users[id].leftAt = at;
+}
+
+/** Who was in the lounge and has left it, the last one first. */
+export function visitors() {
+  const seen = Object.values(data.users).filter(({ leftAt }) => leftAt > Date.now() - DAY_MS);
+  return seen.sort((one, other) => other.leftAt - one.leftAt).slice(0, 10).map(({ id, name, leftAt }) => ({ id, name, leftAt }));
 }
 
 /** What a user's page shows besides the chat. */

@@ -6,7 +6,7 @@ import { settings } from "./settings.js";
 
 const path = join(settings.data, "shop.json");
 
-/** Users, log-in sessions, orders and notifications, by their ids. */
+/** Users, log-in sessions, orders, notifications, and events that Roomcast has told, by their ids. */
 export const data = read();
 
 /** Once it returns, what was changed in `data` is on the disk. */
@@ -24,5 +24,11 @@ function read() {
   }
   // Without a prototype: an id comes from a request, and may be "constructor".
   const table = (name) => Object.assign(Object.create(null), stored[name]);
-  return { users: table("users"), sessions: table("sessions"), orders: table("orders"), notifications: table("notifications") };
+  return {
+    users: table("users"),
+    sessions: table("sessions"),
+    orders: table("orders"),
+    notifications: table("notifications"),
+    events: table("events"),
+  };
 }

@@ -1,14 +1,18 @@
-import { type FormEvent, useRef, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import type { Room } from "roomcast";
 import { useMembers, useStatus } from "roomcast/react";
 import { ask } from "./api.js";
-import type { App, Me } from "./types.js";
+import type { App, Me, Visitor } from "./types.js";
+
+/** Roomcast tells the backend a moment after it has told the page. */
+const TOLD_MS = 1_000;
 
 /** Who is in the lounge. Several pages of one user are one entry. */
 export function People({ room, me }: { room: Room<App["chat"]>; me: Me }) {
   const members = useMembers(room);
   // While this page is not in the room itself, the list is what it was.
   const current = useStatus(room) === "joined";
+  const gone = useVisitors(members.length).filter((visitor) => !members.some(({ id }) => id === visitor.id));
   const [banning, setBanning] = useState<{ id: string; name: string }>();
   return (
     <section className="people" aria-labelledby="people">
@@ -24,10 +28,27 @@ export function People({ room, me }: { room: Room<App["chat"]>; me: Me }) {
             )}
           </li>
         ))}
+        {gone.map(({ id, name, leftAt }) => (
+          <li key={id} data-gone>
+            <span className="dot" aria-hidden="true" />
+            <span className="grow">{name}</span>
+            <small>Here until {new Date(leftAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}</small>
+          </li>
+        ))}
       </ul>
       {banning && <BanDialog {...banning} key={banning.id} onDone={() => setBanning(undefined)} />}
     </section>
   );
+}
+
+/** Who was here: the backend knows, as Roomcast tells it who leaves. */
+function useVisitors(members: number): Visitor[] {
+  const [visitors, setVisitors] = useState<Visitor[]>([]);
+  useEffect(() => {
+    const timer = setTimeout(() => ask<Visitor[]>("GET", "/api/visitors").then(setVisitors, () => {}), TOLD_MS);
+    return () => clearTimeout(timer);
+  }, [members]);
+  return visitors;
 }
 
 function BanDialog({ id, name, onDone }: { id: string; name: string; onDone: () => void }) {

@@ -20,6 +20,13 @@ export interface Order {
   shippedAt: number | null;
 }
 
+/** Somebody who was in the lounge. */
+export interface Visitor {
+  id: string;
+  name: string;
+  leftAt: number;
+}
+
 /** What the backend says of the user who is logged in. */
 export interface Me {
   user: { id: string; name: string; role: "customer" | "staff" };
