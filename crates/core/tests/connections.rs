@@ -39,6 +39,22 @@ fn a_silent_connection_is_pinged_then_given_up() {
 }
 
 #[test]
+fn a_connection_that_stays_silent_is_pinged_again() {
+    let settings = Settings {
+        ping_interval: 5_000,
+        ..Settings::default()
+    };
+    let mut node = node(1, settings, vec![]);
+    let ann = node.member("room");
+    node.pass(59_000);
+    let got = node.drain(ann);
+    let pings = got.iter().filter(|got| **got == Got::Ping).count();
+    assert!((11..=14).contains(&pings), "{pings}");
+    node.pass(2_000);
+    assert!(!node.sockets[ann].open);
+}
+
+#[test]
 fn any_sign_of_life_counts_and_postpones_the_next_ping() {
     let mut node = node(1, Settings::default(), vec![]);
     let ann = node.member("room");

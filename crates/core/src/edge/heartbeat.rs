@@ -16,6 +16,9 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::time::{Now, micros};
 
+/// Microseconds between two looks whether a connection that waits for its session to be saved can be pinged.
+const HELD_LOOK: u64 = 50_000;
+
 impl<S: Store> Edge<S> {
     pub(crate) fn run_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
@@ -106,7 +109,8 @@ impl<S: Store> Edge<S> {
             }
         }
         let ping_at = conn.last_seen.saturating_add(conn.ping_after());
-        if settings.ping_interval > 0 && now.micros >= ping_at && !conn.pinged && !conn.blocked {
+        // Again and again while it is silent: a client without a WebSocket can't answer, and its proxies want to see bytes.
+        if settings.ping_interval > 0 && now.micros >= ping_at && !conn.blocked {
             self.send_ping(ctx, now, id);
         }
         self.schedule(ctx, now, id);
@@ -142,14 +146,17 @@ impl<S: Store> Edge<S> {
         if settings.pong_timeout > 0 {
             due = due.min(conn.last_seen.saturating_add(micros(settings.pong_timeout)));
         }
-        if settings.ping_interval > 0 && !conn.pinged && !conn.blocked {
+        // One that waits for its session to be saved is as good as blocked, and nobody says here when it is no more.
+        let held = S::WAITS && self.keeper.is_held(id);
+        if settings.ping_interval > 0 && !conn.pinged && (!conn.blocked || held) {
+            let soonest = if held { HELD_LOOK } else { 1 };
             due = due.min(
                 conn.last_seen
                     .saturating_add(conn.ping_after())
-                    .max(now.micros + 1),
+                    .max(now.micros + soonest),
             );
         }
-        // A sign of life after a ping moves the next ping; look again by then.
+        // The next ping, if there is no sign of life: that moves it.
         if settings.ping_interval > 0 && conn.pinged {
             due = due.min(now.micros.saturating_add(conn.ping_after()));
         }
