@@ -11,6 +11,7 @@ use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind, Pre
 
 use crate::id::ClientId;
 use crate::log::Epoch;
+use crate::store::NodeId;
 
 pub(crate) use looking::greatest;
 pub use looking::{
@@ -26,6 +27,34 @@ pub enum Question {
     Direct(Recipient, Publication),
     /// Something of all shards of all nodes.
     All(Query),
+    /// Another node is handed what a client has posted here, as its event stream is there.
+    Batch(NodeId, Batch),
+}
+
+/// Messages that a client has posted for its event stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The stream's secret.
+    pub stream: [u8; 16],
+    /// The batches of a stream are numbered from 1, and each is taken once, in this order.
+    pub number: u64,
+    /// The client closes the connection behind it, with this code; 0: it does not.
+    pub close: u16,
+    /// One message on each line, in UTF-8.
+    pub body: Box<[u8]>,
+}
+
+/// What became of a [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Its messages were taken, now or before.
+    Done,
+    /// There is no such stream, or none any more.
+    Gone,
+    /// The one before it has not come. This one is next.
+    OutOfOrder(u64),
+    /// The one before it has not been taken yet: it may come again.
+    Busy,
 }
 
 /// Whom a direct message is for.
@@ -68,6 +97,8 @@ pub enum Query {
     Whose(Box<str>),
     /// The sessions of a user end that only the store has; asked by the desk.
     EndOrphans(Box<str>),
+    /// A batch for an event stream of the node that is asked. Of one shard only.
+    Batch(Batch),
     /// Something that this version does not know.
     Newer,
 }
@@ -146,6 +177,7 @@ impl Question {
             Question::Room(room, ask) => room.len() + ask.held(),
             Question::Direct(_, publication) => publication.held(),
             Question::All(_) => 0,
+            Question::Batch(_, batch) => batch.body.len(),
         };
         size_of::<Question>() + more
     }
@@ -250,6 +282,8 @@ pub enum Reply {
     Top(Vec<TopLine>),
     /// Connections, those that lag most first.
     Connections(Vec<ConnectionLine>),
+    /// What became of a batch.
+    Taken(Taken),
     /// It is done, and has put so many sessions out of the room.
     Done(u32),
     /// Whom the room does not let in.
@@ -278,6 +312,7 @@ impl Reply {
             | Reply::Nodes(_)
             | Reply::Top(_)
             | Reply::Connections(_)
+            | Reply::Taken(_)
             | Reply::Done(_) => 0,
             Reply::Rules { bans, .. } => bans.iter().map(|(user, _)| user.len() + 32).sum(),
             Reply::Properties(text) => text.len(),
@@ -323,6 +358,7 @@ pub(crate) enum Found {
     Node(Box<NodeLine>),
     Top(Vec<TopLine>),
     Connections(Vec<ConnectionLine>),
+    Taken(Taken),
     /// It does not know the question.
     Unknown,
 }

@@ -60,7 +60,7 @@ pub use logic::{
     Said, StateLogic, TestRoom,
 };
 pub use player::{Player, PlayerBody, PlayerNum};
-pub use shard::{Shard, ShardConfig};
+pub use shard::{QuestionFrom, Shard, ShardConfig};
 pub use stats::{Histogram, Stats};
 pub use time::Now;
 pub use token::session_key;

@@ -7,6 +7,7 @@
 
 mod looking;
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
 use crate::authorize::Decision;
-use crate::backend::{Asker, Busy, Found, Query, Question, Reply, TopOrder};
+use crate::backend::{Asker, Batch, Busy, Found, Query, Question, Reply, Taken, TopOrder};
 use crate::batcher::BatcherLimits;
 use crate::context::{Context, ForNode};
 use crate::desk::{Desk, QuestionId};
@@ -50,6 +51,10 @@ pub struct ShardConfig {
     pub hash_key: [u64; 2],
 }
 
+/// Who has asked a question, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuestionFrom(ShardAddress, u32);
+
 /// One single-threaded worker of a node, without its sockets, clock and randomness.
 pub struct Shard<H, S> {
     ctx: Context<H>,
@@ -58,6 +63,8 @@ pub struct Shard<H, S> {
     desk: Desk,
     /// What its node is called, where somebody looks at nodes.
     pub(crate) node_name: Box<str>,
+    /// Batches for event streams of this node, which another one has got, and who waits for an answer.
+    batches: VecDeque<(QuestionFrom, Batch)>,
 }
 
 impl<H: Host, S: Store> Shard<H, S> {
@@ -82,6 +89,7 @@ impl<H: Host, S: Store> Shard<H, S> {
             home: Home::new(log_memory, Sorted::new(store)),
             desk: Desk::default(),
             node_name: Box::default(),
+            batches: VecDeque::new(),
         }
     }
 
@@ -348,6 +356,10 @@ impl<H: Host, S: Store> Shard<H, S> {
                 let (names, node) = (&self.ctx.names, &self.node_name);
                 Found::Connections(self.edge.connections_of(names, node, now, &query))
             }
+            // Whoever runs this shard knows the streams.
+            Query::Batch(batch) => {
+                return self.batches.push_back((QuestionFrom(from, number), batch));
+            }
             Query::Newer => Found::Unknown,
         };
         self.ctx
@@ -398,6 +410,18 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// A backend has decided, as it was asked with [`Host::ask`]. Without a decision in time there is none.
     pub fn decide(&mut self, now: Now, number: u32, decision: Decision) {
         self.home.decide(now, number, decision);
+    }
+
+    /// A batch for an event stream of this node. Its answer is to be given with [`Shard::batch_taken`].
+    pub fn next_batch(&mut self) -> Option<(QuestionFrom, Batch)> {
+        self.batches.pop_front()
+    }
+
+    /// What became of a batch that [`Shard::next_batch`] has given.
+    pub fn batch_taken(&mut self, from: QuestionFrom, taken: Taken) {
+        let QuestionFrom(from, number) = from;
+        let found = (number, Found::Taken(taken));
+        self.ctx.post(from, Letter::Found(Box::new(found)));
     }
 
     /// Backends' questions that have no answer yet.

@@ -7,6 +7,7 @@ use roomcast_protocol::Format;
 use tokio_rustls::rustls::ServerConnection;
 
 use crate::limits::ConnectionPermit;
+use crate::streams::Ticket;
 
 /// An upgraded connection on its way from the HTTP runtime to its shard. Its 101 response has been sent.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Upgraded {
     pub(crate) stream: TcpStream,
     /// Its keys, where it has TLS. Nothing is left in its buffers.
     pub(crate) tls: Option<Box<ServerConnection>>,
+    /// It is an event stream and no WebSocket. Its first event has been sent.
+    pub(crate) stream_of: Option<Ticket>,
     /// What the subprotocol says about the frames.
     pub(crate) format: Format,
     /// Whether permessage-deflate was agreed, with both `no_context_takeover` parameters.

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::handover::{Shards, Upgraded};
 use crate::shard::order::Order;
 use crate::shard::socket::Moved;
+use crate::streams::Post;
 use bell::Bell;
 
 /// What a backend asks, and where the answer goes.
@@ -36,6 +37,8 @@ pub(crate) struct Mailbox {
     orders: Mutex<Vec<Order>>,
     /// What backends ask.
     questions: Mutex<Vec<Question>>,
+    /// What clients have posted for event streams here: a few batches of each.
+    posts: Mutex<Vec<Post>>,
     /// Connections of other shards whose sessions live here: as many as have said `hello` in a turn.
     moved: Mutex<Vec<Moved>>,
     /// Newcomers in the queue and connections of the shard.
@@ -59,6 +62,7 @@ impl Mailbox {
             newcomers: Mutex::default(),
             orders: Mutex::default(),
             questions: Mutex::default(),
+            posts: Mutex::default(),
             moved: Mutex::default(),
             load: AtomicUsize::new(0),
             open: AtomicBool::new(true),
@@ -101,6 +105,17 @@ impl Mailbox {
         drop(questions);
         self.bell.ring();
         true
+    }
+
+    /// Brings a batch for an event stream of the shard.
+    pub(crate) fn post(&self, post: Post) {
+        lock(&self.posts).push(post);
+        self.bell.ring();
+    }
+
+    /// For the shard: takes them into `posts`, which has to be empty.
+    pub(crate) fn take_posts(&self, posts: &mut Vec<Post>) {
+        std::mem::swap(&mut *lock(&self.posts), posts);
     }
 
     /// For the shard: takes what backends ask.

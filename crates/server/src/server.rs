@@ -9,7 +9,7 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 use roomcast_core::node::settings_text;
 use roomcast_core::settings::Settings;
-use roomcast_core::store::NoStore;
+use roomcast_core::store::{NoStore, NodeId};
 use roomcast_core::{Kinds, hash_key, session_key};
 
 use crate::api::{self, Api, ApiStats, Operator};
@@ -28,6 +28,7 @@ use crate::running::{Event, RunningServer};
 use crate::shard::{self, Node, Order, WAKER};
 use crate::shutdown;
 use crate::snapshot::Snapshots;
+use crate::streams::Streams;
 use crate::tls::Acceptor;
 use crate::webhooks::{self, Webhooks};
 
@@ -107,6 +108,7 @@ impl Server {
             Some(engine) => engine.node(),
             None => SysRng.try_next_u64().map_err(std::io::Error::other)?,
         };
+        let (streams, from_nodes) = Streams::new(NodeId(name), &mailboxes);
         let name = format!("{name:016x}");
         let webhooks = Webhooks::start(
             &self.config,
@@ -132,6 +134,7 @@ impl Server {
             desk: engine.as_ref().map(|engine| engine.desk().clone()),
             authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
+            streams: Arc::clone(&streams),
         });
         let ends = sender.clone();
         let api_stats = Arc::new(ApiStats::default());
@@ -148,7 +151,7 @@ impl Server {
                 bound.stats(),
                 bound.admission(),
                 engine.as_ref().map(|it| Arc::clone(it.status())),
-                &api_stats,
+                (&api_stats, &streams),
                 snapshots.as_ref().map(|it| Arc::clone(it.stats())),
                 (
                     webhooks.as_ref().map(Webhooks::stats),
@@ -210,6 +213,8 @@ impl Server {
             tls,
             hangup,
             api,
+            streams,
+            from_nodes: Some(from_nodes),
         };
         running.http = Some(bound.serve(&self.config, services)?);
         Ok(running)

@@ -13,15 +13,15 @@ use roomcast_protocol::ErrorCode;
 
 use crate::address::{NodeNumber, ShardAddress};
 use crate::backend::{
-    Ask, Asker, Busy, Failure, Found, NodeLine, Query, Question, Recipient, Reply, RoomLine,
+    Ask, Asker, Busy, Failure, Found, NodeLine, Query, Question, Recipient, Reply, RoomLine, Taken,
     TopLine, TopOrder, greatest,
 };
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::host::{Encoding, Host};
 use crate::id::{ConnId, ConnRef, HomeRoomId};
-use crate::letter::{Op, OpHead, OpKind, Receipt, Receipted, RoomRef, ToEdge};
-use crate::store::Store;
+use crate::letter::{Letter, Op, OpHead, OpKind, Receipt, Receipted, RoomRef, ToEdge};
+use crate::store::{NodeId, Store};
 use crate::time::{Now, micros};
 use crate::wire::version::Version;
 use all::All;
@@ -70,6 +70,10 @@ enum What {
         code: ErrorCode,
     },
     All(Box<All>),
+    /// A batch is handed over to this shard.
+    Batch {
+        to: ShardAddress,
+    },
 }
 
 #[derive(Debug)]
@@ -141,6 +145,15 @@ impl Desk {
                 }
             }
             Question::All(query) => What::All(Box::new(All::ask(ctx, number, query, S::WAITS))),
+            Question::Batch(node, batch) => match hand_over(ctx, number, node, Query::Batch(batch))
+            {
+                Some(to) => What::Batch { to },
+                None => {
+                    let reply = (QuestionId(number), Reply::Taken(Taken::Gone));
+                    self.replies.push_back(reply);
+                    return Ok(QuestionId(number));
+                }
+            },
         };
         let deadline = now.micros.saturating_add(micros(PATIENCE));
         let asked = Asked {
@@ -230,11 +243,18 @@ impl Desk {
         found: Found,
     ) {
         let asked = self.questions.get_mut(&number);
-        let Some(What::All(all)) = asked.map(|it| &mut it.what) else {
-            return;
-        };
-        if let Some(reply) = all.hear(ctx, number, from, found) {
-            self.end(number, reply);
+        match asked.map(|it| &mut it.what) {
+            Some(What::All(all)) => {
+                if let Some(reply) = all.hear(ctx, number, from, found) {
+                    self.end(number, reply);
+                }
+            }
+            Some(What::Batch { to }) if *to == from => {
+                if let Found::Taken(taken) = found {
+                    self.end(number, Reply::Taken(taken));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -255,6 +275,10 @@ impl Desk {
         for number in lost {
             match self.questions.get_mut(&number).map(|it| &mut it.what) {
                 Some(What::Room { .. }) => self.note_lost(now, number),
+                // The stream is gone with it.
+                Some(What::Batch { to }) if to.node() == node => {
+                    self.end(number, Reply::Taken(Taken::Gone));
+                }
                 Some(What::All(all)) => {
                     if let Some(reply) = all.node_lost(ctx, number, node) {
                         self.end(number, reply);
@@ -394,6 +418,20 @@ fn send<H: Host>(ctx: &mut Context<H>, now: Now, number: u32, room: &Arc<str>, a
     ctx.send_home(Op { head, request });
 }
 
+/// Asks one shard of another node, where that lives.
+fn hand_over<H: Host>(
+    ctx: &mut Context<H>,
+    number: u32,
+    node: NodeId,
+    query: Query,
+) -> Option<ShardAddress> {
+    let node = ctx.cluster.nodes().node(node)?;
+    let shard = number % u32::from(node.shards.max(1));
+    let to = ShardAddress::new(node.number, shard as u16);
+    ctx.post(to, Letter::Query(Box::new((number, query))));
+    Some(to)
+}
+
 /// What all shards have said, as one answer.
 fn together(query: &Query, found: Vec<Found>) -> Reply {
     if found.contains(&Found::Unknown) {
@@ -480,7 +518,7 @@ fn together(query: &Query, found: Vec<Found>) -> Reply {
             let limit = query.limit as usize;
             Reply::Connections(greatest(lines.flatten(), limit, |it| it.lag()))
         }
-        Query::Whose(_) | Query::EndOrphans(_) | Query::Newer => {
+        Query::Whose(_) | Query::EndOrphans(_) | Query::Newer | Query::Batch(_) => {
             let sentence = "this version does not know what was asked";
             Reply::Failed(Failure::new(ErrorCode::NotSupported, sentence))
         }

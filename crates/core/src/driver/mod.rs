@@ -139,6 +139,11 @@ impl<H: Host, S: Store, K> Driver<H, S, K> {
         while let Some((question, reply)) = self.shard.next_reply() {
             outside.answer(question, reply);
         }
+        while S::WAITS
+            && let Some((from, batch)) = self.shard.next_batch()
+        {
+            outside.batch(from, batch);
+        }
         self.write(outside);
         self.end_incomplete(outside);
         self.close(outside);

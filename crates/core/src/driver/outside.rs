@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use roomcast_protocol::Format;
 
 use super::connections::Connection;
-use crate::backend::Reply;
+use crate::backend::{Batch, Reply};
 use crate::context::ForNode;
 use crate::desk::QuestionId;
 use crate::edge::MovingConnection;
@@ -14,7 +14,7 @@ use crate::host::Encoding;
 use crate::id::ConnId;
 use crate::identity::Access;
 use crate::letter::ShardMessage;
-use crate::shard::Shard;
+use crate::shard::{QuestionFrom, Shard};
 use crate::time::Now;
 
 /// The world around a shard with the host `H` and the store `S`.
@@ -41,6 +41,11 @@ pub trait Outside<H, S> {
     /// A backend's question, asked with [`Shard::ask`], is answered.
     fn answer(&mut self, question: QuestionId, reply: Reply) {
         let _ = (question, reply);
+    }
+
+    /// Another node has got a batch for an event stream of this node, and waits for [`Shard::batch_taken`].
+    fn batch(&mut self, from: QuestionFrom, batch: Batch) {
+        let _ = (from, batch);
     }
 
     /// Takes a connection to another shard: that shard's [`Mail::moved`]. It is told nothing of the socket from now on.

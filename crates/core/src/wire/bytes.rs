@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or(WireError::Short)?;
         self.rest = rest;
         Ok(*bytes)

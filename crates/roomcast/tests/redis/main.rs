@@ -11,7 +11,12 @@
 )]
 
 mod api;
+mod common;
+#[path = "../../../server/tests/event_stream/mod.rs"]
+mod event_stream;
 mod homes;
+#[path = "../../../server/tests/common/http.rs"]
+mod http;
 mod logic;
 mod peers;
 #[path = "../../../engine/tests/common/ports.rs"]
@@ -29,6 +34,7 @@ mod senders;
 mod snapshot;
 mod spread;
 mod start;
+mod streams;
 mod two;
 mod webhooks;
 

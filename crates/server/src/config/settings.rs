@@ -105,6 +105,8 @@ pub struct ServerSettings {
     pub static_dir: String,
     /// Whether `/metrics` is served; `None`: on loopback. See [`Config::listeners`].
     pub metrics: Option<bool>,
+    /// Whether the protocol is served as an event stream and requests, too.
+    pub sse: bool,
     /// Origins of pages that may connect besides the server's own.
     pub origins: Vec<AllowedOrigin>,
     /// Names under which the listeners on loopback answer, besides those that mean this machine.
@@ -128,6 +130,7 @@ impl Default for ServerSettings {
             pages: None,
             static_dir: String::new(),
             metrics: None,
+            sse: true,
             origins: Vec::new(),
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -25,6 +25,7 @@ use super::{Site, proxy_protocol, response};
 use crate::config::{Listener, ProxyProtocol, Role};
 use crate::handover::Upgraded;
 use crate::limits::{ConnectionPermit, Refusal};
+use crate::shard::event_stream::close_event;
 
 /// A connection that is still HTTP after so long is cut: pages are read in less, and come back by a new one.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -59,9 +60,22 @@ pub(super) async fn serve(
         admitted,
         left,
     ));
-    let Ok(Some((transport, mut leftover, accepted))) = timeout(LIFETIME, work).await else {
+    let Ok(Some((mut transport, mut leftover, accepted))) = timeout(LIFETIME, work).await else {
         return;
     };
+    let mut accepted = accepted;
+    let opening = accepted.opening.take();
+    if let Some(opening) = &opening {
+        let begin = async {
+            transport.write_all(&opening.head).await?;
+            transport.flush().await
+        };
+        // A client that does not take as little as that isn't waited for.
+        let Ok(Ok(())) = timeout(site.handshake_timeout, begin).await else {
+            return;
+        };
+        leftover.clear();
+    }
     let Ok((stream, tls)) = transport.into_parts(&mut leftover) else {
         return;
     };
@@ -70,12 +84,14 @@ pub(super) async fn serve(
         deflate,
         access,
         permit,
+        ..
     } = accepted;
     hand_over(
         &site,
         Upgraded {
             stream,
             tls,
+            stream_of: opening.map(|opening| opening.ticket),
             format,
             deflate,
             access,
@@ -310,7 +326,12 @@ async fn hand_over(site: &Site, mut upgraded: Upgraded) {
                 code: CloseCode::Overloaded.code(),
                 reason: &CloseCode::Overloaded.reason(retry),
             };
-            write_close(&mut frame, Some(close), None);
+            match upgraded.stream_of {
+                None => write_close(&mut frame, Some(close), None),
+                Some(_) => {
+                    frame.extend_from_slice(close_event(close.code, close.reason).as_bytes());
+                }
+            }
             // A fresh socket takes the few bytes; if not, there is nobody to tell.
             let _ = match &mut upgraded.tls {
                 None => io::Write::write(&mut upgraded.stream, &frame),

@@ -6,6 +6,7 @@
 mod bearer;
 mod client_address;
 mod connection;
+mod event_stream;
 mod folder;
 mod host;
 mod listen;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use tokio::runtime;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -51,6 +53,7 @@ use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, ConnectionPermit, Refusal, descriptors};
 use crate::outgoing::Outgoing;
+use crate::streams::{FromNode, Streams};
 use crate::tls::Acceptor;
 
 pub(crate) use self::folder::Folder;
@@ -79,6 +82,9 @@ pub(crate) struct Services {
     pub(crate) hangup: bool,
     /// The API, where a key for it is configured.
     pub(crate) api: Option<Arc<Api>>,
+    /// Event streams, and what other nodes have got for those of this one.
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) from_nodes: Option<UnboundedReceiver<FromNode>>,
 }
 
 /// Listeners that are bound and not yet served: who connects now waits.
@@ -172,6 +178,7 @@ impl Bound {
     /// The thread or its runtime could not be made.
     pub(crate) fn serve(self, config: &Config, mut services: Services) -> io::Result<Http> {
         let (hangup, keys_from) = (services.hangup, services.keys_from.take());
+        let from_nodes = services.from_nodes.take();
         let site = Arc::new(Site::new(&self, config, services));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -197,6 +204,9 @@ impl Bound {
         }
         if let Some(folder) = site.pages.folder() {
             runtime.spawn(watch(Arc::clone(folder), hangup));
+        }
+        if let Some(from_nodes) = from_nodes {
+            runtime.spawn(Arc::clone(&site.streams).serve(from_nodes));
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -312,6 +322,9 @@ struct Site {
     authority: Option<Arc<Authority>>,
     tls: Option<Arc<Acceptor>>,
     api: Option<Arc<Api>>,
+    streams: Arc<Streams>,
+    sse: bool,
+    max_message: usize,
     origins: Origins,
     hosts: Hosts,
     trusted: TrustedProxies,
@@ -350,6 +363,9 @@ impl Site {
             authority: services.authority,
             tls: services.tls,
             api: services.api,
+            streams: services.streams,
+            sse: config.server.sse,
+            max_message: config.core.max_message,
             origins: Origins::new(&config.server.origins),
             hosts: Hosts::new(&config.server.hosts),
             trusted: TrustedProxies::new(&config.server.trusted_proxies),

@@ -1,5 +1,6 @@
-//! From a request to its answer. Only the API's answers are waited for: every other one is in memory.
+//! From a request to its answer. Those of the API and of `/send` are waited for: every other one is in memory.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
 use http::{Method, Request, StatusCode, request};
 use http_body_util::Either;
 use roomcast_core::{Access, Identity};
@@ -17,6 +20,7 @@ use roomcast_protocol::Format;
 use super::Site;
 use super::bearer;
 use super::client_address::{Peer, Way};
+use super::event_stream::{self, Opening, Posted};
 use super::host;
 use super::origin::Seen;
 use super::pages::is_admin_page;
@@ -26,12 +30,13 @@ use super::upgrade::{Handshake, Refused};
 use crate::api::{self, Api};
 use crate::config::{Anonymous, HostPort, Listener, Metrics, Origin, Role};
 use crate::limits::{self, ConnectionPermit, Refusal};
+use crate::streams::Reading;
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
 const LARGE_BODY: u64 = 64 * 1024;
 /// Asked by load balancers and supervisors.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
-/// A connection of the API that is older is closed with its next answer, before it is cut: `connection::LIFETIME`.
+/// A connection of the API or of `/send` that is older is closed with its next answer, before it is cut: `connection::LIFETIME`.
 const API_LIFETIME: Duration = Duration::from_secs(20);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// What can be done with a page.
@@ -69,6 +74,8 @@ pub(super) struct Accepted {
     pub(super) deflate: bool,
     pub(super) access: Access,
     pub(super) permit: ConnectionPermit,
+    /// It is an event stream and no WebSocket.
+    pub(super) opening: Option<Opening>,
 }
 
 impl Service {
@@ -119,6 +126,12 @@ impl Service {
                 Ok(answer) => answer,
                 Err(refused) => self.refuse(refused),
             },
+            "/sse" | "/send" if self.site.sse => {
+                match self.event_stream(path, request, host.as_ref(), body) {
+                    Ok(answer) => answer,
+                    Err(refused) => self.refuse(refused),
+                }
+            }
             path => self.page(path, request, body),
         }
     }
@@ -126,6 +139,88 @@ impl Service {
     /// Whether it is of the admin page, which is where the API is.
     fn has_admin_page(&self, path: &str) -> bool {
         is_admin_page(path) && self.listener.api && self.site.api.is_some()
+    }
+
+    /// `/sse`, and what of `/send` is answered at once.
+    fn event_stream(
+        &self,
+        path: &str,
+        request: &request::Parts,
+        host: Option<&HostPort>,
+        body: u64,
+    ) -> Result<Answer, Refused> {
+        let methods = match path {
+            "/sse" => event_stream::STREAM_METHODS,
+            _ => event_stream::SEND_METHODS,
+        };
+        let site = &self.site;
+        let peer = site.trusted.peer(self.way, &request.headers);
+        self.check_origin(origin_of(request), host, peer)?;
+        let for_page = |answer| event_stream::for_page(site, &request.headers, answer);
+        match request.method {
+            Method::GET if path == "/sse" => {}
+            Method::OPTIONS => {
+                return Ok(event_stream::preflight(site, &request.headers, methods));
+            }
+            _ => {
+                let answer = for_page(method_not_allowed(path, methods));
+                return Err(Refused::new(RefusedBy::Handshake, answer));
+            }
+        }
+        if body > 0 {
+            return Err(body_refused());
+        }
+        self.open(request, host).map_err(|refused| Refused {
+            answer: Box::new(for_page(*refused.answer)),
+            ..refused
+        })
+    }
+
+    /// Begins an event stream.
+    fn open(&self, request: &request::Parts, host: Option<&HostPort>) -> Result<Answer, Refused> {
+        let (access, permit) = self.let_in(request, host)?;
+        let opening = Opening::new(&self.site, &request.headers);
+        let opening = opening.map_err(|_| {
+            let sentence = "This server has no random numbers.";
+            self.site.busy(RefusedBy::ShardsBusy, sentence)
+        })?;
+        self.state.borrow_mut().accepted = Some(Accepted {
+            format: Format::Json,
+            deflate: false,
+            access,
+            permit,
+            opening: Some(opening),
+        });
+        Ok(event_stream::not_sent())
+    }
+
+    /// A `POST /send` that a body is read for, or what is wrong with it.
+    fn posted(&self, request: &request::Parts) -> Option<Result<(Posted, Reading), Answer>> {
+        let is_post = request.uri.path() == "/send" && request.method == Method::POST;
+        if !is_post || !self.site.sse || self.listener.role == Role::Api {
+            return None;
+        }
+        self.note_request();
+        let host = host::of(request);
+        let peer = self.site.trusted.peer(self.way, &request.headers);
+        let origin = self.check_origin(origin_of(request), host.as_ref(), peer);
+        let misdirected = self.misdirected(request.uri.path(), host.as_ref());
+        if let Some(refused) = misdirected.or(origin.err()) {
+            self.site.streams.count_refused();
+            return Some(Err(self.refuse(refused)));
+        }
+        let for_page = |answer| event_stream::for_page(&self.site, &request.headers, answer);
+        let posted = match Posted::read(request) {
+            Ok(posted) => posted,
+            Err(sentence) => {
+                self.site.streams.count_refused();
+                return Some(Err(for_page(event_stream::invalid(sentence))));
+            }
+        };
+        // Who has a stream is let in already: a full server takes what is posted for it.
+        let reading = posted.begin(&self.site);
+        let reading = reading.map_err(|answer| for_page(*answer));
+        Some(reading.map(|reading| (posted, reading)))
     }
 
     /// On loopback, a request for a name that may be a page's of the web. Probes ask for what is no secret, by any name
@@ -174,6 +269,15 @@ impl Service {
             return Some(Err(self.refuse(refused)));
         }
         Some(Ok(Arc::clone(api)))
+    }
+
+    /// Whether the connection is to be closed with the next answer.
+    fn ends(&self) -> bool {
+        let state = self.state.borrow();
+        // There are few places for those who are let in beyond a limit.
+        self.site.not_ready().is_some()
+            || state.admitted.is_err()
+            || state.began.elapsed() > API_LIFETIME
     }
 
     fn refuse(&self, refused: Refused) -> Answer {
@@ -280,8 +384,27 @@ impl Service {
         }
         let site = &self.site;
         let handshake = Handshake::check(request, site.compression)?;
+        let (access, permit) = self.let_in(request, host)?;
+        let (format, deflate) = (handshake.format, handshake.deflate());
+        self.state.borrow_mut().accepted = Some(Accepted {
+            format,
+            deflate,
+            access,
+            permit,
+            opening: None,
+        });
+        Ok(handshake.answer())
+    }
+
+    /// Whether a client may have a connection: by its page's origin, the limits, the shards, and its token.
+    fn let_in(
+        &self,
+        request: &request::Parts,
+        host: Option<&HostPort>,
+    ) -> Result<(Access, ConnectionPermit), Refused> {
+        let site = &self.site;
         let peer = site.trusted.peer(self.way, &request.headers);
-        self.check_origin(&handshake, host, peer)?;
+        self.check_origin(origin_of(request), host, peer)?;
         if let (Way::Direct(direct), Peer::Proxied { believed, .. }) = (self.way, peer)
             && !believed
             && direct.is_loopback()
@@ -308,16 +431,9 @@ impl Service {
         let access = self.access(request, peer)?;
         // From here on the connection is the shard's: what is left of HTTP has no claim to the permit.
         let gone = Err(Refusal::Connections);
-        if let Ok(permit) = std::mem::replace(&mut state.admitted, gone) {
-            let (format, deflate) = (handshake.format, handshake.deflate());
-            state.accepted = Some(Accepted {
-                format,
-                deflate,
-                access,
-                permit,
-            });
-        }
-        Ok(handshake.answer())
+        let permit = std::mem::replace(&mut state.admitted, gone);
+        let permit = permit.map_err(|refusal| site.full(refusal))?;
+        Ok((access, permit))
     }
 
     /// Whom the request's token names, and whether the client could do without.
@@ -355,11 +471,11 @@ impl Service {
 
     fn check_origin(
         &self,
-        handshake: &Handshake<'_>,
+        sent: Option<Cow<'_, str>>,
         host: Option<&HostPort>,
         peer: Peer,
     ) -> Result<(), Refused> {
-        let Some(sent) = handshake.origin() else {
+        let Some(sent) = sent else {
             return Ok(());
         };
         if self.site.origins.any() {
@@ -392,6 +508,12 @@ impl Service {
     }
 }
 
+/// The page that sent a request, where a browser says one.
+fn origin_of(request: &request::Parts) -> Option<Cow<'_, str>> {
+    let origin = request.headers.get(ORIGIN)?;
+    Some(String::from_utf8_lossy(origin.as_bytes()))
+}
+
 fn body_refused() -> Refused {
     let sentence = "This server takes no request bodies.";
     let answer = last_text(StatusCode::PAYLOAD_TOO_LARGE, sentence);
@@ -417,16 +539,32 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let (parts, body) = request.into_parts();
+        if let Some(posted) = self.posted(&parts) {
+            let site = Arc::clone(&self.site);
+            let ends = self.ends();
+            return match posted {
+                // Its body is not read.
+                Err(answer) => {
+                    let answer = with_header(answer, CONNECTION, CLOSE);
+                    Answering::Ready(ready(Ok(answer.map(Either::Left))))
+                }
+                Ok((posted, reading)) => Answering::Waits(Box::pin(async move {
+                    let answer = posted.take(&site, reading, body).await;
+                    let answer = event_stream::for_page(&site, &parts.headers, answer);
+                    let answer = match ends {
+                        true => with_header(answer, CONNECTION, CLOSE),
+                        false => answer,
+                    };
+                    answer.map(Either::Left)
+                })),
+            };
+        }
         match self.api(&parts) {
             None => Answering::Ready(ready(Ok(self.answer(&parts).map(Either::Left)))),
             Some(Err(answer)) => Answering::Ready(ready(Ok(answer.map(Either::Left)))),
             Some(Ok(api)) => {
-                let state = self.state.borrow();
-                // There are few places for those who are let in beyond a limit.
-                let ends = self.site.not_ready().is_some()
-                    || state.admitted.is_err()
-                    || state.began.elapsed() > API_LIFETIME;
-                Answering::Api(Box::pin(async move {
+                let ends = self.ends();
+                Answering::Waits(Box::pin(async move {
                     let answer = api.answer(parts, body).await;
                     match ends {
                         true => with_header(answer, CONNECTION, CLOSE),
@@ -438,10 +576,10 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Service {
     }
 }
 
-/// An answer that is there, or that the API waits for.
+/// An answer that is there, or that is waited for.
 pub(super) enum Answering {
     Ready(Ready<Result<api::Answer, Infallible>>),
-    Api(Pin<Box<dyn Future<Output = api::Answer> + Send>>),
+    Waits(Pin<Box<dyn Future<Output = api::Answer> + Send>>),
 }
 
 impl Future for Answering {
@@ -450,7 +588,7 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Answering::Ready(answer) => Pin::new(answer).poll(cx),
-            Answering::Api(answer) => answer.as_mut().poll(cx).map(Ok),
+            Answering::Waits(answer) => answer.as_mut().poll(cx).map(Ok),
         }
     }
 }

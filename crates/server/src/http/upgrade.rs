@@ -1,7 +1,5 @@
 //! `GET /ws`: from a request to an accepted handshake, or to an answer that says what is wrong.
 
-use std::borrow::Cow;
-
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -79,11 +77,6 @@ impl<'a> Handshake<'a> {
             extension,
             format,
         })
-    }
-
-    /// The value of `Origin`, where there is one.
-    pub(super) fn origin(&self) -> Option<Cow<'a, str>> {
-        self.accept.origin.map(String::from_utf8_lossy)
     }
 
     /// Whether permessage-deflate is agreed.

@@ -1,12 +1,15 @@
 //! Takes hyper's own error answers out of the stream, so that one with words can be sent instead.
 //!
-//! To a head that it can't parse hyper answers by itself, with a status and nothing else; there is no hook for it.
+//! To a head that it can't parse hyper answers by itself, with a status and nothing else; there is no hook for it. Nor is
+//! there one for an answer that goes on without hyper, as an event stream does: it has a status of ours ([`NOT_SENT`]).
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::event_stream::NOT_SENT;
 
 /// A stream for hyper, with vectored writes off.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ fn wordless_status(bytes: &[u8]) -> Option<u16> {
     let empty = bytes
         .windows(EMPTY.len())
         .any(|window| window.eq_ignore_ascii_case(EMPTY));
-    (matches!(status, 400 | 414 | 431) && empty).then_some(status)
+    (matches!(status, 400 | 414 | 431 | NOT_SENT) && empty).then_some(status)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wordless<S> {

@@ -24,15 +24,34 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge(
         "roomcast_connections",
         &["shard"],
-        "WebSocket connections.",
+        "Connections of clients: WebSockets and event streams.",
         |scrape, out| {
             per_shard(scrape, out, |report| report.connections as u64);
         },
     ),
     gauge(
+        "roomcast_event_streams",
+        &[],
+        "Event streams (`/sse`) among the connections.",
+        |scrape, out| {
+            out.sample(&[], scrape.streams.count());
+        },
+    ),
+    counter(
+        "roomcast_posts_total",
+        &["outcome"],
+        "Requests to `/send`: `taken`, at once or before; `gone`, as their event stream is; `out_of_order`; `busy`, to be \
+         sent again; `refused` for their form, size or origin.",
+        |scrape, out| {
+            for (outcome, count) in scrape.streams.outcomes() {
+                out.sample(&[("outcome", &outcome)], count);
+            }
+        },
+    ),
+    gauge(
         "roomcast_open_sockets",
         &[],
-        "Connections that count towards the limits: WebSockets, and connections that are still HTTP.",
+        "Connections that count towards the limits: WebSockets, event streams, and connections that are still HTTP.",
         |scrape, out| {
             out.sample(&[], scrape.open);
         },
@@ -64,7 +83,7 @@ pub(super) const FAMILIES: &[Family] = &[
     counter(
         "roomcast_http_upgraded_total",
         &[],
-        "Handshakes that were answered with 101.",
+        "Handshakes that were answered with 101, and event streams that were begun.",
         |scrape, out| {
             out.sample(&[], scrape.http.upgraded());
         },

@@ -25,6 +25,7 @@ use crate::mailbox::Mailboxes;
 use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
 use crate::snapshot::SnapshotStats;
+use crate::streams::Streams;
 use crate::webhooks::WebhookStats;
 use exposition::Exposition;
 use families::{FAMILIES, Family};
@@ -78,6 +79,7 @@ pub(crate) struct Registry {
     snapshots: Option<Arc<SnapshotStats>>,
     webhooks: Option<WebhookStats>,
     authorize: Vec<Arc<TableStats>>,
+    streams: Arc<Streams>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -90,6 +92,7 @@ struct Scrape<'a> {
     http: &'a HttpStats,
     api: &'a ApiStats,
     snapshots: Option<&'a SnapshotStats>,
+    streams: &'a Streams,
     open: usize,
     memory: Option<u64>,
     /// 0 where nothing counts it.
@@ -107,7 +110,7 @@ impl Registry {
         http: &Arc<HttpStats>,
         admission: &Arc<Admission>,
         engine: Option<Arc<Status>>,
-        api: &Arc<ApiStats>,
+        (api, streams): (&Arc<ApiStats>, &Arc<Streams>),
         snapshots: Option<Arc<SnapshotStats>>,
         (webhooks, authorize): (Option<WebhookStats>, Vec<Arc<TableStats>>),
     ) -> Registry {
@@ -125,6 +128,7 @@ impl Registry {
             snapshots,
             webhooks,
             authorize,
+            streams: Arc::clone(streams),
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -139,6 +143,7 @@ impl Registry {
             http: &self.http,
             api: &self.api,
             snapshots: self.snapshots.as_deref(),
+            streams: &self.streams,
             open: self.admission.connections(),
             memory: crate::limits::memory::resident_bytes(),
             in_use: CountingAllocator::in_use() as u64,

@@ -3,6 +3,7 @@
 //! A turn reads what is ready, runs the rooms, and at its end writes to each connection that has something, once. What
 //! happens to many connections in one turn, happens to each of them in one system call: that decides the throughput.
 
+pub(crate) mod event_stream;
 mod host;
 mod notices;
 pub(crate) mod order;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::engine::Desk;
 use crate::mailbox::{Mailbox, Mailboxes};
+use crate::streams::Streams;
 use crate::webhooks::Intake;
 use worker::Worker;
 
@@ -47,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) intake: Option<Arc<Intake>>,
     /// Where backends are asked, if one decides anything.
     pub(crate) asker: Option<Arc<Asker>>,
+    pub(crate) streams: Arc<Streams>,
     /// Where the node's task is told things, if there are other nodes.
     pub(crate) desk: Option<Desk>,
 }

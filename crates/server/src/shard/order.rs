@@ -3,8 +3,9 @@
 use std::sync::mpsc;
 
 use roomcast_core::authorize::Decision;
+use roomcast_core::backend::Taken;
 use roomcast_core::node::ClusterViews;
-use roomcast_core::{Histogram, NodeNumber, ShardAddress, Stats};
+use roomcast_core::{Histogram, NodeNumber, QuestionFrom, ShardAddress, Stats};
 use roomcast_protocol::CloseCode;
 
 use super::host::CompressionStats;
@@ -35,6 +36,13 @@ pub(crate) enum Order {
         from: ShardAddress,
         /// As they were written.
         letters: Box<[u8]>,
+    },
+    /// What became of a batch that another node has handed over.
+    BatchTaken {
+        /// Who has handed it over.
+        from: QuestionFrom,
+        /// What became of it.
+        taken: Taken,
     },
     /// Take no newcomers, close every connection with this code once its lanes are flushed, and then end.
     Close(CloseCode),

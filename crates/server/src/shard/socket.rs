@@ -7,6 +7,7 @@ use roomcast_core::driver::{Frame, Read};
 use roomcast_protocol::{CloseCode, Format};
 use roomcast_websocket::{Event, Receiver, Scratch, close};
 
+use super::event_stream::EventStream;
 use super::order::IoStats;
 use super::syscall;
 use super::tls::Tls;
@@ -15,11 +16,29 @@ use crate::limits::ConnectionPermit;
 /// A connection's socket and what is specific to it. Idle, it owns no buffer.
 pub(crate) struct Socket {
     pub(super) stream: TcpStream,
-    /// What encrypts and decrypts, with TLS.
-    pub(super) tls: Option<Box<Tls>>,
+    /// What else lies between it and the frames.
+    pub(super) over: Option<Box<Over>>,
     pub(super) receiver: Receiver,
     /// Gives this connection's share of the limits back when it is dropped.
     pub(super) _permit: ConnectionPermit,
+}
+
+/// What lies between a socket and the frames of a connection that is no plain WebSocket.
+pub(super) enum Over {
+    /// TLS, which encrypts and decrypts.
+    Tls(Tls),
+    /// Events in place of frames, perhaps over TLS.
+    Events(EventStream),
+}
+
+impl Over {
+    /// Whether something is to be read of which the socket tells nothing.
+    pub(super) fn holds_input(&mut self) -> bool {
+        match self {
+            Over::Tls(tls) => tls.holds_input(),
+            Over::Events(events) => events.holds_input(),
+        }
+    }
 }
 
 /// A connection on its way to the shard on which its session lives.
@@ -28,61 +47,56 @@ pub(crate) type Moved = roomcast_core::driver::Moved<Socket>;
 impl Socket {
     /// Reads once.
     pub(super) fn read(&mut self, input: &mut [u8], stats: &mut IoStats) -> Read {
-        if let Some(tls) = &mut self.tls {
-            return tls.read(&self.stream, input, stats);
-        }
-        loop {
-            stats.reads += 1;
-            return match syscall::receive(&self.stream, input) {
-                Ok(0) => Read::End,
-                Ok(read) => {
-                    stats.bytes_read += read as u64;
-                    Read::Bytes(read)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => Read::End,
-            };
+        match self.over.as_deref_mut() {
+            None => read_plain(&self.stream, input, stats),
+            Some(Over::Tls(tls)) => tls.read(&self.stream, input, stats),
+            Some(Over::Events(events)) => events.read(&self.stream, input, stats),
         }
     }
 
     /// Writes once. How many bytes the socket took; none if the connection is broken.
-    pub(super) fn write(&mut self, slices: &[IoSlice<'_>], stats: &mut IoStats) -> Option<usize> {
-        if let Some(tls) = &mut self.tls {
-            return tls.write(&self.stream, slices, stats);
-        }
-        loop {
-            let result = match slices {
-                [single] => syscall::send(&self.stream, single),
-                several => self.stream.write_vectored(several),
-            };
-            stats.writes += 1;
-            return match result {
-                Ok(0) => None,
-                Ok(taken) => {
-                    stats.bytes_written += taken as u64;
-                    Some(taken)
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => None,
-            };
+    /// `events` is for what is made of the frames before.
+    pub(super) fn write(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        events: &mut Vec<u8>,
+        stats: &mut IoStats,
+    ) -> Option<usize> {
+        match self.over.as_deref_mut() {
+            None => write_plain(&mut self.stream, slices, stats),
+            Some(Over::Tls(tls)) => tls.write(&self.stream, slices, stats),
+            Some(Over::Events(it)) => it.write(&mut self.stream, slices, events, stats),
         }
     }
 
     /// Tells the peer, with TLS, that nothing follows. What the socket does not take is not waited for.
     pub(super) fn end(&mut self, stats: &mut IoStats) {
-        if let Some(tls) = &mut self.tls {
-            tls.end(&self.stream, stats);
+        match self.over.as_deref_mut() {
+            None => {}
+            Some(Over::Tls(tls)) => tls.end(&self.stream, stats),
+            Some(Over::Events(events)) => events.end(&self.stream, stats),
+        }
+    }
+
+    /// The stream of events that it is.
+    pub(super) fn events(&mut self) -> Option<&mut EventStream> {
+        match self.over.as_deref_mut() {
+            Some(Over::Events(events)) => Some(events),
+            _ => None,
         }
     }
 
     /// The next frame of the input.
     pub(super) fn next_frame<'e, 'i: 'e>(
-        &mut self,
+        &'e mut self,
         input: &mut &'i mut [u8],
         scratch: &'e mut Scratch,
+        max_message: usize,
     ) -> Option<Frame<'e>> {
+        if let Some(Over::Events(events)) = self.over.as_deref_mut() {
+            *input = &mut [];
+            return events.next_frame(max_message);
+        }
         let event = match self.receiver.receive(input, scratch) {
             Ok(event) => event?,
             Err(error) => {
@@ -102,6 +116,50 @@ impl Socket {
                 Frame::Close(frame.map_or(close::code::NO_STATUS, |frame| frame.code))
             }
         })
+    }
+}
+
+/// Reads once from a socket without TLS.
+#[inline]
+pub(super) fn read_plain(stream: &TcpStream, input: &mut [u8], stats: &mut IoStats) -> Read {
+    loop {
+        stats.reads += 1;
+        return match syscall::receive(stream, input) {
+            Ok(0) => Read::End,
+            Ok(read) => {
+                stats.bytes_read += read as u64;
+                Read::Bytes(read)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => Read::End,
+        };
+    }
+}
+
+/// Writes once to a socket without TLS.
+#[inline]
+pub(super) fn write_plain(
+    stream: &mut TcpStream,
+    slices: &[IoSlice<'_>],
+    stats: &mut IoStats,
+) -> Option<usize> {
+    loop {
+        let result = match slices {
+            [single] => syscall::send(stream, single),
+            several => stream.write_vectored(several),
+        };
+        stats.writes += 1;
+        return match result {
+            Ok(0) => None,
+            Ok(taken) => {
+                stats.bytes_written += taken as u64;
+                Some(taken)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Some(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => None,
+        };
     }
 }
 

@@ -73,6 +73,7 @@ impl<S: Store> Worker<S> {
             let now = self.world.node.clock.now();
             self.note(&events);
             more = self.driver.turn(now, &mut self.world);
+            more |= self.take_posts();
             self.tell(now.micros);
             let ended = self.world.node.clock.micros();
             self.world.io.turns.record(ended.saturating_sub(now.micros));
@@ -87,6 +88,28 @@ impl<S: Store> Worker<S> {
             }
         }
         self.world.mailbox.close();
+    }
+
+    /// Gives event streams what was posted for them. Whether there is something to read.
+    fn take_posts(&mut self) -> bool {
+        if self.world.posts.is_empty() {
+            return false;
+        }
+        let mut some = false;
+        for post in std::mem::take(&mut self.world.posts) {
+            let socket = self.driver.open_socket(post.conn);
+            let events = socket.and_then(Socket::events);
+            match events.filter(|it| *it.ticket.secret() == post.batch.stream) {
+                Some(events) => {
+                    if events.post(post.batch, post.to) {
+                        self.driver.readable(post.conn, false);
+                        some = true;
+                    }
+                }
+                None => self.world.send_back(post),
+            }
+        }
+        some
     }
 
     /// Tells the log, at times, what was left out of it; and those who wait for it that nothing waits any more.

@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use mio::{Interest, Poll, Token};
-use roomcast_core::backend::{Busy, Failure, Reply};
+use roomcast_core::backend::{Batch, Busy, Failure, Reply, Taken};
 use roomcast_core::driver::{Frame, Mail, Newcomer, Outside, Read};
 use roomcast_core::store::Store;
-use roomcast_core::{ConnId, Encoding, ForNode, Now, QuestionId, Shard, ShardMessage};
+use roomcast_core::{
+    ConnId, Encoding, ForNode, Now, QuestionFrom, QuestionId, Shard, ShardMessage,
+};
 use roomcast_protocol::ErrorCode;
 use roomcast_websocket::{Deflate, Receiver, ReceiverConfig, Role, Scratch};
 
 use tokio::sync::oneshot;
 
 use super::Node;
+use super::event_stream::EventStream;
 use super::host::ShardHost;
 use super::order::{IoStats, Order, Report};
-use super::socket::{Moved, Socket};
+use super::socket::{Moved, Over, Socket};
 use super::tls::Tls;
 use crate::engine::FromShard;
 use crate::handover::Upgraded;
 use crate::mailbox::{Mailbox, Question};
+use crate::streams::{Post, Posted};
 
 /// A larger message than `max_message` is read past up to this size.
 const MAX_SKIP: usize = 1024 * 1024;
@@ -54,6 +58,9 @@ pub(super) struct World {
     receivers: [ReceiverConfig; 2],
     scratch: Scratch,
     newcomers: Vec<Upgraded>,
+    /// Batches for event streams here, and a buffer for events.
+    pub(super) posts: Vec<Post>,
+    events: Vec<u8>,
     /// What backends have asked, and where the answers go.
     asked: HashMap<QuestionId, oneshot::Sender<Reply>>,
 }
@@ -84,6 +91,8 @@ impl World {
             receivers: [receiver(None), receiver(Some(deflate))],
             scratch: Scratch::new(),
             newcomers: Vec::new(),
+            posts: Vec::new(),
+            events: Vec::new(),
             asked: HashMap::new(),
         }
     }
@@ -108,6 +117,7 @@ impl World {
                 shard.announce_reconnect(now, spread_ms);
                 self.flushed.push(flushed);
             }
+            Order::BatchTaken { from, taken } => shard.batch_taken(from, taken),
             Order::Turn => self.tell_node(FromShard::Turned {
                 shard: self.index,
                 settled_at: shard.settled_at(),
@@ -170,22 +180,41 @@ impl World {
         }
     }
 
+    /// What was posted for a connection that takes nothing here.
+    pub(super) fn send_back(&self, post: Post) {
+        let Post { conn, batch, to } = post;
+        // It is being closed, or it has gone to another shard.
+        let is_here = self.node.streams.is_at(&batch.stream, self.index, conn);
+        let posted = match is_here {
+            true => Posted::Taken(Taken::Gone),
+            false => Posted::Moved(batch),
+        };
+        // Whoever posted it may be gone.
+        let _ = to.send(posted);
+    }
+
     fn newcomer(&self, upgraded: Upgraded) -> Newcomer<Socket> {
         let Upgraded {
             stream,
             tls,
+            stream_of,
             format,
             deflate,
             access,
             leftover,
             permit,
         } = upgraded;
+        let tls = tls.map(|session| Tls::new(*session));
+        let over = match (stream_of, tls) {
+            (Some(ticket), tls) => Some(Over::Events(EventStream::new(tls, ticket))),
+            (None, tls) => tls.map(Over::Tls),
+        };
         let [plain, deflating] = &self.receivers;
         let config = if deflate { deflating } else { plain };
         Newcomer {
             socket: Socket {
                 stream: mio::net::TcpStream::from_std(stream),
-                tls: tls.map(|session| Box::new(Tls::new(*session))),
+                over: over.map(Box::new),
                 receiver: Receiver::new(Role::Server, config),
                 _permit: permit,
             },
@@ -224,6 +253,7 @@ impl<S: Store> Outside<ShardHost, S> for World {
         let made = newcomers.drain(..).map(|upgraded| self.newcomer(upgraded));
         mail.newcomers.extend(made);
         self.newcomers = newcomers;
+        self.mailbox.take_posts(&mut self.posts);
         mail.moved.extend(self.mailbox.take_moved());
     }
 
@@ -245,10 +275,18 @@ impl<S: Store> Outside<ShardHost, S> for World {
         }
     }
 
+    fn batch(&mut self, from: QuestionFrom, batch: Batch) {
+        self.node.streams.take_from_node(self.index, from, batch);
+    }
+
     fn send_connection(&mut self, to: u16, mut moved: Moved) {
         self.mailbox.connection_gone();
         // One that can't be taken out of this poll is closed, here.
-        let stream = &mut moved.socket().stream;
+        let socket = moved.socket();
+        if let Some(events) = socket.events() {
+            events.ticket.leaves();
+        }
+        let stream = &mut socket.stream;
         if self.poll.registry().deregister(stream).is_ok()
             && let Some(mailbox) = self.node.mailboxes.get(to)
         {
@@ -259,6 +297,9 @@ impl<S: Store> Outside<ShardHost, S> for World {
     fn attach(&mut self, conn: ConnId, socket: &mut Socket) -> bool {
         let token = Token(conn.to_u64() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Some(events) = socket.events() {
+            events.ticket.arrives(self.index, conn);
+        }
         let registry = self.poll.registry();
         match registry.register(&mut socket.stream, token, interest) {
             Ok(()) => true,
@@ -274,7 +315,7 @@ impl<S: Store> Outside<ShardHost, S> for World {
     }
 
     fn holds_input(&mut self, socket: &mut Socket) -> bool {
-        socket.tls.as_mut().is_some_and(|tls| tls.holds_input())
+        socket.over.as_mut().is_some_and(|over| over.holds_input())
     }
 
     fn next_frame<'e, 'i: 'e>(
@@ -282,7 +323,8 @@ impl<S: Store> Outside<ShardHost, S> for World {
         socket: &'e mut Socket,
         input: &mut &'i mut [u8],
     ) -> Option<Frame<'e>> {
-        socket.next_frame(input, &mut self.scratch)
+        let max_message = self.node.settings.max_message;
+        socket.next_frame(input, &mut self.scratch, max_message)
     }
 
     fn incomplete_since(&mut self, socket: &mut Socket, now: u64) -> Option<u64> {
@@ -294,7 +336,7 @@ impl<S: Store> Outside<ShardHost, S> for World {
     }
 
     fn write(&mut self, socket: &mut Socket, slices: &[IoSlice<'_>]) -> Option<usize> {
-        socket.write(slices, &mut self.io)
+        socket.write(slices, &mut self.events, &mut self.io)
     }
 
     fn shut_down(&mut self, socket: &mut Socket) -> bool {

@@ -9,7 +9,7 @@ use roomcast_websocket::Opcode;
 
 use crate::common::{address, eventually, metric};
 use crate::wire::{Heard, Wire, masked};
-use crate::{SECRET, Trial};
+use crate::{SECRET, Trial, Tried};
 
 /// The close code, as the document says it.
 fn closed(wire: &mut Wire) -> &'static str {
@@ -36,6 +36,20 @@ fn error(wire: &mut Wire) -> &'static str {
 
 fn status((status, _stream): (String, TcpStream)) -> &'static str {
     Box::leak(status.into_boxed_str())
+}
+
+/// Begins an event stream, and returns the header that names it.
+fn stream(tried: &Tried<'_>) -> (String, TcpStream) {
+    let (status, mut stream) = tried.ask(&format!("GET /sse HTTP/1.1\r\n{HOST}\r\n"));
+    assert_eq!(status, "200");
+    let mut told = String::new();
+    while !told.contains("max_body") {
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+        told.push(char::from(byte[0]));
+    }
+    let id = told.split("\"id\":\"").nth(1).and_then(|id| id.get(..32));
+    (format!("Roomcast-Stream: {}\r\n", id.unwrap()), stream)
 }
 
 const PING: &str = r#"{"type":"ping"}"#;
@@ -441,6 +455,42 @@ pub(crate) const TRIALS: &[Trial] = &[
             let kept = metric(tried.server, tried.counter);
             assert!(kept > 512 * 1024 && kept < 4 * 1024 * 1024, "{kept}");
             "the rest is freed at once"
+        },
+    },
+    // === an event stream ===
+    Trial {
+        what: "bytes that are posted at once",
+        set: &["limits.max_message=100KiB"],
+        run: |tried| {
+            let (id, _kept) = stream(tried);
+            let body = " ".repeat(100 * 1024 + 1);
+            let length = body.len();
+            status(tried.ask(&format!(
+                "POST /send HTTP/1.1\r\n{HOST}{id}Roomcast-Batch: 1\r\nContent-Length: {length}\r\n\r\n{body}"
+            )))
+        },
+    },
+    Trial {
+        what: "requests whose body is read for one stream",
+        set: &[],
+        run: |tried| {
+            let (id, _kept) = stream(tried);
+            let begun = || {
+                let mut io = TcpStream::connect(address(tried.server)).unwrap();
+                let head = format!(
+                    "POST /send HTTP/1.1\r\n{HOST}{id}Roomcast-Batch: 1\r\nContent-Length: 9\r\n\r\n"
+                );
+                std::io::Write::write_all(&mut io, head.as_bytes()).unwrap();
+                io
+            };
+            let _begun = [begun(), begun()];
+            let mut last = String::new();
+            eventually("a third is one too many", || {
+                let ask = format!("POST /send HTTP/1.1\r\n{HOST}{id}Roomcast-Batch: 1\r\n\r\n");
+                last = status(tried.ask(&ask)).to_owned();
+                last == "503"
+            });
+            "503"
         },
     },
     // === a slow reader ===

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use roomcast_protocol::HistoryRequest;
 
 use crate::backend::{
-    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
-    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
+    Ask, Batch, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published,
+    Query, Reply, RoomLine, RoomsQuery, SessionLine, Taken, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::id::ClientId;
 use crate::wire::bytes::{Reader, WireError, Writer};
@@ -46,10 +46,19 @@ mod query {
     pub(super) const ROOMS: u8 = 1;
     pub(super) const SESSIONS: u8 = 2;
     pub(super) const DISCONNECT: u8 = 3;
+    pub(super) const BATCH: u8 = 16;
     pub(super) const NODES: u8 = 20;
     pub(super) const TOP: u8 = 21;
     pub(super) const CONNECTIONS: u8 = 22;
     pub(super) const WHOSE: u8 = 4;
+}
+
+/// Never changed or used again: what became of a batch.
+mod taken {
+    pub(super) const DONE: u8 = 0;
+    pub(super) const GONE: u8 = 1;
+    pub(super) const OUT_OF_ORDER: u8 = 2;
+    pub(super) const BUSY: u8 = 3;
 }
 
 /// Never changed or used again.
@@ -257,6 +266,7 @@ pub(super) fn write_query(out: &mut Writer<'_>, (number, query): &(u32, Query)) 
         Query::Nodes => query::NODES,
         Query::Top(_) => query::TOP,
         Query::Connections(_) => query::CONNECTIONS,
+        Query::Batch(_) => query::BATCH,
     });
     out.framed(|out| match query {
         Query::Top(top) => {
@@ -300,6 +310,12 @@ pub(super) fn write_query(out: &mut Writer<'_>, (number, query): &(u32, Query)) 
             out.text(reason);
             write_clients(out, clients);
         }
+        Query::Batch(batch) => {
+            out.raw(&batch.stream);
+            out.varint(batch.number);
+            out.varint(batch.close);
+            out.bytes(&batch.body);
+        }
     });
 }
 
@@ -342,6 +358,12 @@ pub(super) fn read_query(bytes: &mut Reader<'_>) -> Result<(u32, Query), WireErr
             let limit = body.varint()?;
             Query::Connections(ConnectionsQuery { whose, limit })
         }
+        query::BATCH => Query::Batch(Batch {
+            stream: body.array()?,
+            number: body.varint()?,
+            close: body.varint()?,
+            body: body.bytes()?.into(),
+        }),
         _ => Query::Newer,
     };
     Ok((number, query))
@@ -358,6 +380,7 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
         Found::Node(_) => query::NODES,
         Found::Top(_) => query::TOP,
         Found::Connections(_) => query::CONNECTIONS,
+        Found::Taken(_) => query::BATCH,
     });
     out.framed(|out| match found {
         Found::Unknown => {}
@@ -396,6 +419,16 @@ pub(super) fn write_found(out: &mut Writer<'_>, (number, found): &(u32, Found)) 
         Found::Connections(lines) => {
             out.size(lines.len());
             lines.iter().for_each(|line| write_connection(out, line));
+        }
+        Found::Taken(taken) => {
+            let (what, next) = match taken {
+                Taken::Done => (taken::DONE, 0),
+                Taken::Gone => (taken::GONE, 0),
+                Taken::OutOfOrder(next) => (taken::OUT_OF_ORDER, *next),
+                Taken::Busy => (taken::BUSY, 0),
+            };
+            out.u8(what);
+            out.varint(next);
         }
     });
 }
@@ -437,6 +470,16 @@ pub(super) fn read_found(bytes: &mut Reader<'_>) -> Result<(u32, Found), WireErr
         })?),
         query::CONNECTIONS => {
             Found::Connections(body.list(ClientId::LENGTH + 11, read_connection)?)
+        }
+        query::BATCH => {
+            let (what, next) = (body.u8()?, body.varint()?);
+            Found::Taken(match what {
+                taken::DONE => Taken::Done,
+                taken::OUT_OF_ORDER => Taken::OutOfOrder(next),
+                taken::BUSY => Taken::Busy,
+                // Whoever is told so makes a new stream.
+                _ => Taken::Gone,
+            })
         }
         _ => Found::Unknown,
     };

@@ -102,7 +102,7 @@ pub(super) static HEARTBEAT: Section = Section {
     keys: &[
         Key::new(
             "ping_interval",
-            "The server sends a ping after this much silence. `welcome` tells clients the interval, so that they can \
+            "The server sends a ping after this much silence, and again while it goes on. `welcome` tells clients the interval, so that they can \
              send `ping` messages of their own.",
             &millis(|c| &mut c.core.ping_interval, ("50ms", "1h"), Zero::Off),
         ),

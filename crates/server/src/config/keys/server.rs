@@ -84,6 +84,12 @@ pub(super) static SERVER: Section = Section {
             },
         ),
         Key::new(
+            "sse",
+            "Serve the protocol without WebSockets too, at `/sse` and `/send`: for networks that let no WebSocket \
+             through.",
+            &Switch { place: |c: &mut Config| &mut c.server.sse },
+        ),
+        Key::new(
             "origins",
             "Origins of web pages that may connect, besides the server's own host. On a loopback address any \
              loopback origin may connect without being listed. `\"*\"` lets any page connect.",

@@ -10,7 +10,10 @@ use crate::auth::Authority;
 use crate::config::{Config, Role};
 use crate::handover::{Shards, Upgraded};
 use crate::http::{Bound, Folder, Http, HttpStats, Page, RefusedBy, Services};
+use crate::mailbox::Mailboxes;
 use crate::outgoing::Outgoing;
+use crate::streams::Streams;
+use roomcast_core::store::NodeId;
 
 /// No test waits longer for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -33,6 +36,8 @@ impl Server {
         change(&mut config);
         let shards = Arc::new(FakeShards::default());
         let bound = Bound::bind(&config).unwrap();
+        let no_shards = Arc::new(Mailboxes::new(Vec::new()));
+        let (streams, _) = Streams::new(NodeId(0), &no_shards);
         let services = Services {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
@@ -45,6 +50,8 @@ impl Server {
             tls: None,
             hangup: false,
             api: None,
+            streams,
+            from_nodes: None,
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());

@@ -10,8 +10,8 @@ use super::examples::{HASH_KEY, NOW};
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
 use crate::backend::{
-    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
-    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
+    Ask, Batch, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published,
+    Query, Reply, RoomLine, RoomsQuery, SessionLine, Taken, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
@@ -355,6 +355,12 @@ impl Draw {
                 },
                 limit: self.u32(),
             }),
+            7 => Query::Batch(Batch {
+                stream: [self.u64() as u8; 16],
+                number: self.u64(),
+                close: self.u64() as u16,
+                body: self.bytes().into(),
+            }),
             1 => Query::Rooms(RoomsQuery {
                 kind: self.text().into(),
                 prefix: self.text().into(),
@@ -374,7 +380,7 @@ impl Draw {
     }
 
     fn found(&mut self) -> Found {
-        match self.u64() % 8 {
+        match self.u64() % 11 {
             0 => Found::Unknown,
             7 => Found::Whose(self.list(Draw::client)),
             4 => Found::Node(Box::new(self.node_line())),
@@ -386,6 +392,9 @@ impl Draw {
                 pending: draw.u64(),
             })),
             6 => Found::Connections(self.list(Draw::connection_line)),
+            8 => Found::Taken(Taken::Done),
+            9 => Found::Taken(Taken::Gone),
+            10 => Found::Taken(Taken::OutOfOrder(self.u64())),
             1 => Found::Rooms {
                 rooms: self.list(|draw| RoomLine {
                     room: draw.text().into(),

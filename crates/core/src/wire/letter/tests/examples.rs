@@ -9,8 +9,8 @@ use roomcast_protocol::{
 use super::{READER, SENDER};
 use crate::address::NodeNumber;
 use crate::backend::{
-    Ask, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published, Query,
-    Reply, RoomLine, RoomsQuery, SessionLine, TopLine, TopOrder, TopQuery, Whose,
+    Ask, Batch, ConnectionLine, ConnectionsQuery, Failure, Found, NodeLine, Publication, Published,
+    Query, Reply, RoomLine, RoomsQuery, SessionLine, Taken, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::chunk::{Chunk, ChunkPool};
 use crate::direct::DirectBody;
@@ -475,6 +475,12 @@ fn others() -> Vec<(&'static str, Letter)> {
         shards: 1,
         counters: vec![("connections".into(), 300)],
     };
+    let batch = Batch {
+        stream: [5; 16],
+        number: 6,
+        close: 1_000,
+        body: b"{}\n".as_slice().into(),
+    };
     let query = |query| Letter::Query(Box::new((9, query)));
     let found = |found| Letter::Found(Box::new((9, found)));
     let ask = |ask| op(OpKind::Backend(Arc::new(ask)));
@@ -559,11 +565,19 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("query_rooms", query(Query::Rooms(rooms))),
         ("query_sessions", query(sessions)),
         ("query_disconnect", query(disconnect)),
+        ("query_batch", query(Query::Batch(batch))),
         ("query_whose", query(Query::Whose("user-1".into()))),
         ("found_whose", found(Found::Whose(vec![client(1)]))),
         ("found_rooms", found(found_rooms(vec![line]))),
         ("found_sessions", found(Found::Sessions(vec![session]))),
         ("found_ended", found(Found::Ended(2))),
+        ("found_taken", found(Found::Taken(Taken::Done))),
+        ("found_gone", found(Found::Taken(Taken::Gone))),
+        ("found_busy", found(Found::Taken(Taken::Busy))),
+        (
+            "found_out_of_order",
+            found(Found::Taken(Taken::OutOfOrder(7))),
+        ),
         ("found_unknown", found(Found::Unknown)),
         ("reply_published", reply(Some(Reply::Published(published)))),
         ("reply_failed", reply(Some(Reply::Failed(failure)))),
