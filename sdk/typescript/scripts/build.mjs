@@ -14,10 +14,10 @@ import { rename } from "./rename.mjs";
 const here = fileURLToPath(new URL("..", import.meta.url));
 const served = fileURLToPath(new URL("../../../crates/server/web/sdk/", import.meta.url));
 /** The file that the server has, and the entry that it is. That of React wants an import map which names `react`. */
-const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reload.js": "reload.js", "react.js": "react.js" };
+const SERVED = { "roomcast.js": "index.js", "protobuf.js": "protobuf.js", "reload.js": "reload.js", "fallback.js": "fallback.js", "react.js": "react.js" };
 
 /** The declarations of those, each in one file, for who has no package: an editor, or Deno. */
-const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload", "react.d.ts": "react" };
+const TYPES = { "roomcast.d.ts": "index", "protobuf.d.ts": "protobuf", "reload.d.ts": "reload", "fallback.d.ts": "fallback", "react.d.ts": "react" };
 
 const { version } = JSON.parse(readFileSync(`${here}package.json`, "utf8"));
 const banner = `/* roomcast ${version}, Apache-2.0 OR MIT */\n`;
@@ -96,7 +96,7 @@ function oneDeclaration(place, entry) {
 
 /** Bundled by esbuild; terser then takes two per cent more off, and the names of the main entry two and a half. */
 async function entries() {
-  const others = { esbuild: { ...ESBUILD, entryPoints: ["src/protobuf.ts", "src/reload.ts", "src/react.ts"] }, terser: TERSER };
+  const others = { esbuild: { ...ESBUILD, entryPoints: ["src/protobuf.ts", "src/reload.ts", "src/fallback.ts", "src/react.ts"] }, terser: TERSER };
   const built = await Promise.all(
     [MAIN, others].map(async ({ esbuild, terser, names }) => {
       const { outputFiles } = await build(esbuild);

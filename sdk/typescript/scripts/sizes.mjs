@@ -11,6 +11,7 @@ const LIMITS = {
   roomcast: ["index", 7_616],
   "roomcast/protobuf": ["protobuf", 3_584],
   "roomcast/reload": ["reload", 512],
+  "roomcast/fallback": ["fallback", 2_304],
   "roomcast/react": ["react", 1_024],
 };
 

@@ -60,10 +60,12 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/sdk/roomcast.js" "sdk/roomcast.js" "text/javascript; charset=utf-8"
     "/sdk/protobuf.js" "sdk/protobuf.js" "text/javascript; charset=utf-8"
     "/sdk/reload.js" "sdk/reload.js" "text/javascript; charset=utf-8"
+    "/sdk/fallback.js" "sdk/fallback.js" "text/javascript; charset=utf-8"
     "/sdk/react.js" "sdk/react.js" "text/javascript; charset=utf-8"
     "/sdk/roomcast.d.ts" "sdk/roomcast.d.ts" "text/plain; charset=utf-8"
     "/sdk/protobuf.d.ts" "sdk/protobuf.d.ts" "text/plain; charset=utf-8"
     "/sdk/reload.d.ts" "sdk/reload.d.ts" "text/plain; charset=utf-8"
+    "/sdk/fallback.d.ts" "sdk/fallback.d.ts" "text/plain; charset=utf-8"
     "/sdk/react.d.ts" "sdk/react.d.ts" "text/plain; charset=utf-8"
 };
 
