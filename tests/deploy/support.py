@@ -4,6 +4,7 @@ Only what can't be the same on a machine for tests is changed: addresses, ports,
 """
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -190,6 +191,70 @@ def get(url, context=None):
         return Answer(refused.code, refused.read())
     except OSError:
         return Answer(0, b"")
+
+
+class EventStream:
+    """A client without a WebSocket. It never waits for longer than DEADLINE."""
+
+    def __init__(self, port, context, token):
+        self.port, self.context, self.batch = port, context, 0
+        self.connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=DEADLINE, context=context)
+        headers = {"Host": HOST, "Accept": "text/event-stream", "Authorization": f"Bearer {token}"}
+        self.connection.request("GET", "/sse", headers=headers)
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, self.answer.read()
+        self.comment()
+        name, first = self.event()
+        assert name == "stream", name
+        self.id = first["id"]
+
+    def post(self, *messages, close=None):
+        self.batch += 1
+        headers = {"Host": HOST, "Roomcast-Stream": self.id, "Roomcast-Batch": str(self.batch)}
+        if close:
+            headers["Roomcast-Close"] = str(close)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=DEADLINE, context=self.context)
+        try:
+            connection.request("POST", "/send", "\n".join(map(json.dumps, messages)), headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def event(self):
+        """The next one, or a comment: its name and its data."""
+        name, data = "", None
+        line = self.answer.readline()
+        assert line, "the stream has ended"
+        while line := line.decode().strip():
+            key, value = line.split(":", 1)
+            if key == "event":
+                name = value.strip()
+            elif key == "data":
+                data = json.loads(value)
+            else:
+                name = "comment"
+            line = self.answer.readline()
+        return name, data
+
+    def comment(self):
+        while self.event()[0] != "comment":
+            pass
+
+    def until(self, kind):
+        while True:
+            name, message = self.event()
+            assert name in ("", "comment"), (name, message)
+            if not name and message["type"] == kind:
+                return message
+
+    def closed(self):
+        while True:
+            name, data = self.event()
+            if name == "close":
+                return data
+
+    def close(self):
+        self.connection.close()
 
 
 def connect_once(url):

@@ -106,6 +106,36 @@ class Behind:
             self.assertEqual(self.get(path).status, 404, path)
         self.assertEqual(self.get("/sdk/roomcast.js").status, 200)
 
+    async def test_who_gets_no_websocket_hears_at_once_and_speaks_at_any_node(self):
+        self.start("heartbeat.ping_interval=500ms", "heartbeat.pong_timeout=20s", changes=self.two_seconds)
+        await asyncio.to_thread(self.speak)
+
+    def speak(self):
+        tokens = [support.token(self.directory, name) for name in ("ann", "bob", "cleo", "dan")]
+        streams = [support.EventStream(self.proxy.port, self.context, token) for token in tokens]
+        self.addCleanup(lambda: [stream.close() for stream in streams])
+        for stream in streams:
+            self.assertEqual(stream.post({"type": "hello", "payload": {"version": 1}}), 204)
+            stream.until("welcome")
+            self.assertEqual(stream.post({"type": "join_room", "room_id": "chat:42"}), 204)
+            stream.until("joined")
+        for number in range(20):
+            # Each request is another connection, which the proxy takes where it likes.
+            self.assertEqual(streams[number % 4].post({"type": "chat", "payload": f"{number}"}), 204)
+            for stream in streams:
+                self.assertEqual(stream.until("chat")["payload"], f"{number}")
+        # The server's pings are comments. They keep a silent stream open for longer than the proxy waits.
+        for _ in range(6):
+            streams[0].comment()
+        self.assertEqual(streams[0].post({"type": "ping"}), 204)
+        streams[0].until("pong")
+        self.assertEqual(streams[1].post(close=1000), 204)
+        self.assertEqual(streams[1].closed()["code"], 1000)
+        streams[0].until("player_left")
+        self.assertTrue(all(node.metric("roomcast_event_streams") for node in self.nodes))
+        large = streams[0].post({"type": "chat", "payload": "x" * 70_000})
+        self.assertEqual(large, 413)
+
     async def test_a_clients_address_counts_and_not_the_proxys_nor_what_the_client_claims(self):
         self.start("limits.connections_per_address=1")
         # On each node one of each: where the proxy's first choice refuses a client, it tries the other one.
@@ -230,7 +260,7 @@ class BehindNginx(Behind, unittest.IsolatedAsyncioTestCase):
 
 class BehindHAProxy(Behind, unittest.IsolatedAsyncioTestCase):
     Proxy = HAProxy
-    two_seconds = ((r"timeout tunnel 90s", "timeout tunnel 2s"),)
+    two_seconds = ((r"timeout (tunnel|client|server) 90s", r"timeout \1 2s"),)
 
     async def test_a_connection_without_the_header_is_refused(self):
         """From an address that is a proxy's: nobody else on the proxy's machine is taken for it."""
