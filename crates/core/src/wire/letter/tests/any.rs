@@ -334,7 +334,7 @@ impl Draw {
     }
 
     fn query(&mut self) -> Query {
-        match self.u64() % 8 {
+        match self.u64() % 9 {
             0 => Query::Newer,
             7 => Query::Whose(self.text().into()),
             4 => Query::Nodes,
@@ -355,7 +355,7 @@ impl Draw {
                 },
                 limit: self.u32(),
             }),
-            7 => Query::Batch(Batch {
+            8 => Query::Batch(Batch {
                 stream: [self.u64() as u8; 16],
                 number: self.u64(),
                 close: self.u64() as u16,
