@@ -6,7 +6,7 @@ mod common;
 mod processes;
 
 use common::{Client, Got, text};
-use processes::{Process, Records, process, rooms_joined, types};
+use processes::{Process, Records, home, process, rooms_joined, types};
 
 /// Processes 1 and 2 at a store that has nothing of a client: each has begun its session anew. That of 1 is not saved, and
 /// its connection is gone. That of 2 has a room. And its token.
@@ -64,4 +64,59 @@ fn who_has_never_saved_a_session_does_not_take_another_for_it() {
     let told = one.told(ann);
     assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
     assert_eq!(rooms_joined(&told), ["a"], "{told:#?}");
+}
+
+/// Says goodbye.
+fn leave(process: &mut Process, client: Client) {
+    let (shard, conn) = {
+        let socket = &process.node.sockets[client];
+        (socket.shard, socket.conn)
+    };
+    let now = process.node.now;
+    process.node.shards[shard].closed_by_peer(now, conn, 1000);
+    process.node.settle();
+}
+
+/// A node that was cut off has a session with a high turn. It has ended meanwhile, and one of the same name has begun.
+#[test]
+fn a_session_that_has_ended_neither_replaces_nor_ends_the_next_of_its_name() {
+    for ends in [false, true] {
+        let records = Records::new();
+        let mut old = process(&records, 1);
+        let (mut there, mut new) = (process(&records, 2), process(&records, 3));
+        let (_, mut token) = old.newcomer();
+        let mut ann = 0;
+        for _ in 0..3 {
+            for process in [&mut there, &mut old] {
+                ann = process.greet(Some(&token));
+                let welcome = process.welcome(ann);
+                assert_eq!(welcome["resumed"], true);
+                token = text(&welcome["resume_token"]);
+            }
+        }
+        // It is to be saved, or ended.
+        old.tap(false);
+        old.node.cut(ann);
+        old.node.pass(if ends { 31_000 } else { 100 });
+        let ann = there.greet(Some(&token));
+        let welcome = there.welcome(ann);
+        assert_eq!(welcome["resumed"], true);
+        token = text(&welcome["resume_token"]);
+        leave(&mut there, ann);
+        assert!(records.borrow().is_empty());
+
+        new.node.pass(1_000);
+        let ann = new.greet(Some(&token));
+        let welcome = new.welcome(ann);
+        assert_eq!(welcome["resumed"], false);
+        token = text(&welcome["resume_token"]);
+        old.tap(true);
+        old.node.pass(3_000);
+        let records = records.borrow();
+        assert_eq!(records.len(), 1, "it ends: {ends}");
+        assert!(records.values().all(|it| it.node == home(3).node));
+        new.node.cut(ann);
+        let ann = new.greet(Some(&token));
+        assert_eq!(new.welcome(ann)["resumed"], true);
+    }
 }

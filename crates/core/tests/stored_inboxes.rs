@@ -434,3 +434,20 @@ fn messages_to_a_user_keep_their_order() {
         assert_eq!(chats(&cluster.messages(bob.at)), ["1", "2", "3"]);
     }
 }
+
+/// The word that a message is there is on its way when the link is lost, and the sender was told that it is.
+#[test]
+fn a_message_is_found_whose_news_is_lost_with_a_link() {
+    let mut cluster = cluster(&[2, 2], |_| {});
+    let (ann, bob) = (begin(&mut cluster, 0), begin(&mut cluster, 1));
+    send(&mut cluster, &ann, &bob, 1, "a");
+    assert_eq!(chats(&cluster.messages(bob.at)), ["a"]);
+    cluster.hold(0, 1);
+    send(&mut cluster, &ann, &bob, 2, "b");
+    assert_eq!(acked(&cluster.messages(ann.at)), [1, 2]);
+    assert!(cluster.messages(bob.at).is_empty());
+    cluster.lose_link(0, 1);
+    cluster.pass(200);
+    assert_eq!(chats(&cluster.messages(bob.at)), ["b"]);
+    assert!(cluster.is_open(bob.at));
+}

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
-    Answer, Beat, Claim, Claimed, InboxRead, Request, RoomRecord, StoreError, UserChange,
+    Answer, Beat, Claim, Claimed, InboxRead, Request, RoomRecord, StoreError, Taken, UserChange,
 };
 use roomcast_engine::model::Model;
 use roomcast_engine::redis::{Commands, Value};
@@ -183,6 +183,7 @@ fn time_of(answer: &Result<Answer, StoreError>) -> Option<u64> {
         Answer::Claim(Claimed::Loaded(it)) => Some(it.header.fence),
         Answer::Claim(Claimed::Kept(it)) => Some(it.fence),
         Answer::Beat(it) => Some(it.now),
+        Answer::Session(Taken::Nothing { now, .. }) => Some(*now),
         _ => None,
     }
 }

@@ -71,7 +71,7 @@ fn check(before: &Content, after: &Content, request: &Request, answer: &Answer, 
             Answer::Written(_)
             | Answer::Claim(_)
             | Answer::Turn(false)
-            | Answer::Session(Taken::Nothing(_) | Taken::Other(_))
+            | Answer::Session(Taken::Nothing { .. } | Taken::Other(_))
             | Answer::Inbox(_)
             | Answer::InboxSlice(_)
             | Answer::Beat(_)

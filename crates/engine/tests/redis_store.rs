@@ -221,6 +221,7 @@ async fn a_session_is_taken_once() {
         client: client(1),
         turn: 2,
         node: home(1).node,
+        known: Some(store),
     });
     assert_eq!(shard.ask(end).await, turn(true));
     assert_eq!(

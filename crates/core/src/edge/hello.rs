@@ -11,6 +11,7 @@ use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::{Conn, Phase};
+use crate::edge::keeper::FIRST_TURN;
 use crate::edge::lifecycle::tell_session;
 use crate::edge::losing::taken_code;
 use crate::edge::receive::Envelope;
@@ -38,6 +39,8 @@ pub(super) struct Greeting {
     pub(super) inbox: Option<Since>,
     first_direct_seq: u64,
     request_id: u32,
+    /// The turn of a session that begins with it: higher than that of any before under this name.
+    pub(super) first_turn: u64,
     /// Where its connection comes from, and when that was opened, in microseconds.
     origin: Origin,
     pub(super) opened: u64,
@@ -159,6 +162,7 @@ impl<S: Store> Edge<S> {
             inbox: hello.inbox.as_ref().and_then(since),
             first_direct_seq: hello.first_direct_seq.unwrap_or(0),
             request_id: envelope.request_id,
+            first_turn: FIRST_TURN,
             origin: conn.origin,
             opened: conn.pooled.created,
         };
@@ -231,6 +235,7 @@ impl<S: Store> Edge<S> {
             inbox,
             first_direct_seq,
             request_id,
+            first_turn,
             ..
         } = greeting;
         if matches!(found, Found::Over) {
@@ -286,7 +291,7 @@ impl<S: Store> Edge<S> {
             (session.key, token, &mut session.direct_messages)
             && key == token.key
         {
-            direct.sent.was_heard();
+            direct.sent.was_heard(token.key.generation.get());
         }
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
@@ -312,7 +317,7 @@ impl<S: Store> Edge<S> {
             tell_session(ctx, now, client_id, &conn.session, true);
         }
         if S::WAITS {
-            self.keep(ctx, now, id, before.is_some());
+            self.keep(ctx, now, id, before.is_none().then_some(first_turn));
         }
         if !known_user && let Some(conn) = self.conn(id) {
             let user_id = Box::<str>::from(conn.session.user_id());

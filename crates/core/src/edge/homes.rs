@@ -34,6 +34,7 @@ impl<S: Store> Edge<S> {
         for room in self.rooms.rows_mut().filter(|room| room.node == node) {
             room.lose_home();
         }
+        self.miss_news(now);
         let waits = |conn: &Conn| {
             let mut stays = conn.session.memberships.iter().map(|it| it.stay);
             conn.phase == Phase::Open && (conn.asks_of_left || stays.any(|it| it != Stay::In))
@@ -52,7 +53,9 @@ impl<S: Store> Edge<S> {
     pub(super) fn home_gone<H>(&mut self, ctx: &Context<H>, from: NodeNumber, name: &str) {
         let room = self.rooms.find(name, ctx.names.hash(name));
         let room = room.and_then(|room| self.rooms.get_mut(room));
-        if let Some(room) = room.filter(|room| room.node == from) {
+        if let Some(room) = room.filter(|room| room.node == from)
+            && !mutated!("gone_home_is_waited_for")
+        {
             room.lose_home();
             self.lost_homes = true;
         }

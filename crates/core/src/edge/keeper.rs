@@ -6,6 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use crate::edge::hello::Greeting;
 use crate::edge::mail::Mail;
 use crate::edge::mailbox::Mailbox;
+use crate::edge::news::LostNews;
 use crate::edge::orphans::Endings;
 use crate::edge::session::Session;
 use crate::edge::user_set::OfUser;
@@ -41,6 +42,9 @@ impl From<ClientId> for About {
     }
 }
 
+/// The turn of a session whose name nobody had before.
+pub(super) const FIRST_TURN: u64 = 1;
+
 /// Requests that may be under way while sessions are written at another store.
 const MOST_AT_ONCE: usize = 512;
 
@@ -71,6 +75,7 @@ pub(super) struct Keeper {
     /// Connections that are given more of their inboxes when they have read what they have.
     with_mail: BTreeSet<u64>,
     pub(super) mail: Mail,
+    pub(super) news: LostNews,
     /// The cluster as it was handed over last; at each store, how many sessions only another one has confirmed; and up to
     /// which these are being written.
     cluster: ClusterViews,
@@ -184,6 +189,11 @@ impl Asked {
     /// The store that there was for it when it was asked: it, or one that came later, has answered.
     pub(super) fn store(&self) -> StoreId {
         self.store
+    }
+
+    /// Whether it was made before, and may have been done then.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.tries > 0
     }
 
     /// The offset after which it reads an inbox; 0 where it does not.
@@ -434,6 +444,13 @@ impl Keeper {
         self.written_to
     }
 
+    /// So many sessions that are here, behind one.
+    pub(super) fn copies_behind(&self, behind: Option<ClientId>, most: usize) -> Vec<ClientId> {
+        let from = behind.map_or(Unbounded, Excluded);
+        let copies = self.copies.range((from, Unbounded));
+        copies.map(|(client, _)| *client).take(most).collect()
+    }
+
     fn may_write_more(&self) -> bool {
         self.is_writing && self.tickets.len() < MOST_AT_ONCE
     }
@@ -505,7 +522,8 @@ impl Keeper {
     pub(super) fn next_wake(&self) -> Option<u64> {
         let look = self.looks.first().map(|(at, _)| *at);
         let end = self.patience.front().map(|(until, _)| *until);
-        look.into_iter().chain(end).min()
+        let news = self.news.next_wake();
+        [look, end, news].into_iter().flatten().min()
     }
 }
 

@@ -142,10 +142,10 @@ impl<S: Store> Edge<S> {
         session: Session,
     ) {
         if !S::WAITS {
-            return self.tell_end(ctx, now, who, session);
+            return self.tell_end(ctx, now, who, 0, session);
         }
-        if let Some(session) = self.end_first(ctx, who, session) {
-            self.tell_end(ctx, now, who, session);
+        if let Some((turn, session)) = self.end_first(ctx, who, session) {
+            self.tell_end(ctx, now, who, turn, session);
         }
     }
 
@@ -155,6 +155,7 @@ impl<S: Store> Edge<S> {
         ctx: &mut Context<H>,
         now: Now,
         (client, id, encoding): (ClientId, ConnId, Encoding),
+        turn: u64,
         session: Session,
     ) {
         if ctx.settings.facts.sessions {
@@ -175,6 +176,7 @@ impl<S: Store> Edge<S> {
                 gone: true,
                 edge_room,
                 client_id: client,
+                turn,
             });
             self.send_op(
                 ctx,

@@ -3,7 +3,7 @@
 //! Messages come with news from their senders' nodes. What is not the next one is read from the store. What does not fit
 //! what the client has is for its next `welcome` to tell: until then it is asked to come back.
 
-use roomcast_protocol::{CloseCode, Outgoing};
+use roomcast_protocol::{CloseCode, Outgoing, mutated};
 
 use crate::context::Context;
 use crate::direct::DirectBody;
@@ -35,6 +35,8 @@ pub(super) struct Mailbox {
     /// The same when it was read the last time.
     wanted: u64,
     asked: Option<Box<Asked>>,
+    /// News of it may have been lost: it is read once more.
+    is_doubtful: bool,
     /// What the inbox has, for those who are about to be welcomed.
     pub(super) slice: Option<Box<InboxSlice>>,
 }
@@ -55,7 +57,7 @@ impl Mailbox {
     }
 
     fn lacks(&self) -> bool {
-        self.heard > self.told
+        self.heard > self.told || self.is_doubtful
     }
 }
 
@@ -196,9 +198,17 @@ impl<S: Store> Edge<S> {
             return;
         };
         let has_room = self.has_room_for_mail(ctx, id);
+        let of_another = news.turn > 0
+            && news.turn != self.keeper.turn(client)
+            && !mutated!("news_of_another_session_is_believed");
         let Some(mailbox) = self.mailbox(client) else {
             return;
         };
+        if of_another {
+            // The inbox of an earlier session of this name, or of this one before it was taken: it is looked at.
+            mailbox.is_doubtful = true;
+            return self.read_inbox(ctx, client, id);
+        }
         let is_first = mailbox.told == 0 && mailbox.heard == 0;
         if mailbox.store != news.store && !is_first {
             // Its offsets are others: what the store says of them decides.
@@ -234,6 +244,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         mailbox.wanted = mailbox.heard;
+        mailbox.is_doubtful = false;
         let read = InboxRead {
             client,
             after: mailbox.told,
@@ -254,6 +265,19 @@ impl<S: Store> Edge<S> {
             && let Some(mailbox) = self.mailbox(client)
         {
             mailbox.heard = mailbox.heard.max(heard);
+            self.read_inbox(ctx, client, id);
+        }
+    }
+
+    /// News of the inbox of a client that is here may have been lost.
+    pub(super) fn look_into_inbox<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        client: ClientId,
+        id: ConnId,
+    ) {
+        if let Some(mailbox) = self.mailbox(client) {
+            mailbox.is_doubtful = true;
             self.read_inbox(ctx, client, id);
         }
     }

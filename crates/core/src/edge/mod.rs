@@ -18,6 +18,7 @@ mod losing;
 mod mail;
 mod mailbox;
 mod membership;
+mod news;
 mod orphans;
 mod posting;
 mod receive;

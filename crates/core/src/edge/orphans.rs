@@ -115,6 +115,7 @@ impl<S: Store> Edge<S> {
                 client: *client,
                 turn: orphans.turn,
                 node: orphans.node,
+                known: None,
             }),
             Step::Forget => change(&orphans.ended),
         };
@@ -158,7 +159,7 @@ impl<S: Store> Edge<S> {
                 true
             }
             (Step::Look(client), Ok(Answer::Session(taken))) => match taken {
-                Taken::Nothing(store) => is_all(KeyOf::Session(client), store),
+                Taken::Nothing { store, .. } => is_all(KeyOf::Session(client), store),
                 Taken::Taken(record) | Taken::Other(record) if lives(record.node) => true,
                 Taken::Taken(record) | Taken::Other(record) => {
                     let saved = PackedSession::read(&record.value).ok();
@@ -176,7 +177,8 @@ impl<S: Store> Edge<S> {
             (Step::End(client, saved), Ok(Answer::Turn(done))) => {
                 if done {
                     orphans.ended.push(*client);
-                    has_ended = Some((*client, std::mem::take(&mut saved.memberships)));
+                    let memberships = std::mem::take(&mut saved.memberships);
+                    has_ended = Some((*client, orphans.turn, memberships));
                 } else {
                     // Somebody has it now.
                     orphans.left.push(*client);
@@ -200,11 +202,11 @@ impl<S: Store> Edge<S> {
             None if orphans.ended.is_empty() => return self.tell_ended(ctx, number),
             None => Step::Forget,
         };
-        if let Some((client, memberships)) = has_ended {
+        if let Some((client, turn, memberships)) = has_ended {
             // Where they have seats without a connection, these end.
             let conn = ConnId::of_nobody(random as u32);
             for membership in memberships {
-                self.leave_as_orphan(ctx, now, (client, conn), &membership.room);
+                self.leave_as_orphan(ctx, now, (client, turn, conn), &membership.room);
             }
         }
         self.ask_of_orphans(ctx, number);
@@ -214,13 +216,14 @@ impl<S: Store> Edge<S> {
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
-        (client_id, conn): (ClientId, ConnId),
+        (client_id, turn, conn): (ClientId, u64, ConnId),
         room: &str,
     ) {
         let leave = OpKind::Leave(Leave {
             gone: true,
             edge_room: EdgeRoomId::NONE,
             client_id,
+            turn,
         });
         let room = RoomRef {
             hash: ctx.names.hash(room),

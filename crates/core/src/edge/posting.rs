@@ -1,6 +1,6 @@
 //! Direct messages through the store: into the inbox of their recipient, and to the node that has its session.
 
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{ErrorCode, mutated};
 
 use crate::address::ShardAddress;
 use crate::context::Context;
@@ -138,6 +138,7 @@ impl<S: Store> Edge<S> {
             }
             return;
         };
+        let is_repeated = asked.is_repeated();
         outbox.asked = None;
         let Some(mailing) = self.keeper.mail.take_first(to) else {
             return;
@@ -147,18 +148,26 @@ impl<S: Store> Edge<S> {
             InboxAppended::Stored {
                 offset,
                 node,
+                turn,
                 store,
             } => {
                 ctx.stats.inbox_messages += 1;
                 let news = News {
                     client: to,
                     offset,
+                    turn,
                     store,
                     unix_ms: mailing.unix_ms,
                     body: mailing.message.body.clone(),
                 };
                 self.end_mailing(ctx, now, &mailing, Receipt::Stored(offset));
                 self.tell_node(ctx, now, node, news);
+            }
+            // It may have been in the inbox of a session that has ended since.
+            InboxAppended::NoSession(_)
+                if is_repeated && !mutated!("repeated_message_never_came") =>
+            {
+                self.end_mailing(ctx, now, &mailing, Receipt::Stored(0));
             }
             // A client that never said `hello` has no session in the store: its node knows it.
             InboxAppended::NoSession(_) => {
@@ -183,12 +192,23 @@ impl<S: Store> Edge<S> {
     }
 
     /// Tells the node that has a session of what is in its inbox.
-    fn tell_node<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, node: NodeId, news: News) {
+    pub(super) fn tell_node<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        node: NodeId,
+        news: News,
+    ) {
+        let cluster = ctx.cluster.of(KeyOf::Session(&news.client));
+        let acts = cluster.acts(now.micros).is_some();
         match self.shard_at(ctx, node, news.client) {
             Some(home) if home == ctx.own => self.hear_news(ctx, now, &news),
+            Some(home) if home.is_own() => ctx.post(home, Letter::News(Box::new(news))),
+            _ if !acts => self.keep_news(node, 0, news),
+            Some(_) if mutated!("news_is_not_told") => {}
             Some(home) => ctx.post(home, Letter::News(Box::new(news))),
             // Whoever has the session next reads its inbox.
-            None => {}
+            None => self.keep_news(node, 0, news),
         }
     }
 
@@ -398,7 +418,7 @@ impl<S: Store> Edge<S> {
             ctx.accepted(message.from, message.window);
         }
         let node = match taken {
-            Taken::Nothing(_) => None,
+            Taken::Nothing { .. } => None,
             Taken::Taken(record) | Taken::Other(record) => Some(record.node),
         };
         let client = match &message.to {

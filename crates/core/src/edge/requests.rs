@@ -130,12 +130,14 @@ impl<S: Store> Edge<S> {
         let Some(client_id) = self.conn(envelope.id).map(|it| it.pooled.client_id) else {
             return;
         };
+        let turn = self.keeper.turn(client_id);
         self.forward(ctx, now, &envelope, allowed, |membership, edge_room| {
             membership.stay.leave();
             OpKind::Leave(Leave {
                 gone: false,
                 edge_room,
                 client_id,
+                turn,
             })
         });
     }

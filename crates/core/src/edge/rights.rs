@@ -357,6 +357,7 @@ impl<S: Store> Edge<S> {
                 gone: false,
                 edge_room,
                 client_id,
+                turn: self.keeper.turn(client_id),
             });
             self.send_op(ctx, now, (id, encoding), room, player, leave);
         }
@@ -408,6 +409,7 @@ impl<S: Store> Edge<S> {
                 gone: true,
                 edge_room,
                 client_id: client,
+                turn: self.keeper.turn(client),
             });
             // The room knows it by the connection that it had.
             self.send_op(ctx, now, (id, encoding), room, player, leave);

@@ -7,7 +7,7 @@ use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::keeper::{About, Copied, Ending, Hold};
+use crate::edge::keeper::{About, Copied, Ending, FIRST_TURN, Hold};
 use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
 use crate::host::{Encoding, Host};
@@ -30,19 +30,20 @@ const SPARE: u64 = 10_000;
 pub(super) const NO_LEASE: u64 = 50_000;
 
 impl<S: Store> Edge<S> {
-    /// A session with a token is on this connection from now on. `is_known`: it was here before, or was taken.
+    /// A session with a token is on this connection from now on. `begins`: with which turn; it was here before, or was
+    /// taken, where there is none.
     pub(super) fn keep<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         now: Now,
         id: ConnId,
-        is_known: bool,
+        begins: Option<u64>,
     ) {
         let Some(conn) = self.conn(id).filter(|it| it.session.key.is_some()) else {
             return;
         };
         let client = conn.pooled.client_id;
-        match self.keeper.copy_mut(client).filter(|_| is_known) {
+        match self.keeper.copy_mut(client).filter(|_| begins.is_none()) {
             Some(copied) => {
                 copied.away = (0, 0);
                 copied.is_new_to_rooms = false;
@@ -50,7 +51,8 @@ impl<S: Store> Edge<S> {
             }
             None => {
                 // Its client may be told its name and its token once it can be found by them, from any node.
-                self.keeper.put(client, Copied::new(1));
+                self.keeper
+                    .put(client, Copied::new(begins.unwrap_or(FIRST_TURN)));
                 self.hold_until_saved(ctx, now, id);
             }
         }
@@ -124,6 +126,7 @@ impl<S: Store> Edge<S> {
 
     /// Asks the store to save what has changed.
     pub(crate) fn flush_sessions<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        self.tell_late_news(ctx, now);
         for client in self.keeper.take_changed() {
             self.save(ctx, now, client);
             self.ask_to_take(ctx, now, client);
@@ -148,6 +151,7 @@ impl<S: Store> Edge<S> {
     /// There are these stores from here on.
     pub(crate) fn meet(&mut self, cluster: &ClusterViews) {
         self.keeper.meet(cluster);
+        self.keeper.news.met = true;
     }
 
     /// Whether all sessions that are to be written at a store are there.
@@ -164,13 +168,19 @@ impl<S: Store> Edge<S> {
             return;
         }
         if copied.ending.is_some() {
-            let turn = copied.turn;
+            let (turn, known) = (copied.turn, copied.known);
             let cluster = ctx.cluster.of(KeyOf::Session(&client));
             let Some(own) = cluster.own else {
                 return self.keeper.look_at(client, now.micros + NO_LEASE);
             };
             let node = own.home.node;
-            return self.ask_of(client, Request::End(End { client, turn, node }));
+            let end = End {
+                client,
+                turn,
+                node,
+                known,
+            };
+            return self.ask_of(client, Request::End(end));
         }
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
         let store = cluster.store;
@@ -182,7 +192,7 @@ impl<S: Store> Edge<S> {
         };
         let (changes, (away_since, grace)) = (copied.changes, copied.away);
         let (turn, node) = (copied.turn, own.node);
-        let known = copied.known.filter(|known| *known == store);
+        let known = copied.known;
         let Some(value) = self.pack(ctx, client, away_since) else {
             self.keeper.remove(client);
             return;
@@ -322,7 +332,7 @@ impl<S: Store> Edge<S> {
         if copied.ending.is_some() {
             return self.end_kept(ctx, now, client, done);
         }
-        if !done {
+        if !done && !mutated!("refused_save_goes_on") {
             // Another node has it, or has ended it. Which one decides what the client is told.
             let look = Take {
                 client,
@@ -396,26 +406,27 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    /// Ends a session in the store first. What is returned may end at once.
+    /// Ends a session in the store first. What is returned, with its turn, may end at once.
     pub(super) fn end_first<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         (client, conn, encoding): (ClientId, ConnId, Encoding),
         mut session: Session,
-    ) -> Option<Session> {
+    ) -> Option<(u64, Session)> {
         let Some(copied) = self.keeper.copy(client) else {
-            return Some(session);
+            return Some((0, session));
         };
-        let is_unknown = copied.saved == 0 && copied.asked.is_none() && copied.turn == 1;
+        let is_unknown = copied.saved == 0 && copied.asked.is_none() && copied.known.is_none();
+        let turn = copied.turn;
         // As many may wait for a store that is away as may wait for their clients.
         let full = self.keeper.ending() >= ctx.settings.max_parked.max(1);
         // What a connection without a session leaves behind has no record.
         if session.key.is_none() || copied.ending.is_some() {
-            return Some(session);
+            return Some((0, session));
         }
         if is_unknown || full {
             self.keeper.remove(client);
-            return Some(session);
+            return Some((turn, session));
         }
         self.stop_events(conn, &mut session);
         let ending = Ending {
@@ -448,7 +459,7 @@ impl<S: Store> Edge<S> {
                         self.introduce(ctx, now, who, turn, room);
                     }
                 }
-                self.tell_end(ctx, now, (client, conn, encoding), session);
+                self.tell_end(ctx, now, (client, conn, encoding), turn, session);
             } else {
                 self.forget_session(ctx, now, (client, conn), session);
             }
@@ -502,6 +513,7 @@ impl<S: Store> Edge<S> {
             }
             self.keeper.look_now(client);
         }
+        self.look_into_inboxes(ctx, now);
         while let Some(id) = self.keeper.next_impatient(now.micros) {
             let waits = self
                 .keeper

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{ErrorCode, mutated};
 
 use crate::letter::Receipt;
 use crate::wire::session::{PackedAnswer, PackedSent};
@@ -40,14 +40,15 @@ pub(super) struct Sent {
     elsewhere: Elsewhere,
 }
 
-/// Whether another node may have done more, and its client knows.
+/// Whether another node may have done more, and its client knows. With the generation of the last token that was given
+/// there: who shows that one may have it from there, and has heard nothing of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Elsewhere {
     #[default]
     No,
-    Untold,
+    Untold(u32),
     /// In a `welcome` that may be lost.
-    Told,
+    Told(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +73,8 @@ impl Sent {
         // What it was told last may have been lost with its connection.
         self.reported_gap = 0;
         let elsewhere = self.elsewhere != Elsewhere::No;
-        if elsewhere {
-            self.elsewhere = Elsewhere::Told;
+        if let Elsewhere::Untold(generation) = self.elsewhere {
+            self.elsewhere = Elsewhere::Told(generation);
         }
         if first <= self.last + 1 {
             return elsewhere;
@@ -85,9 +86,11 @@ impl Sent {
         unknown
     }
 
-    /// The client has got the last `welcome`.
-    pub(super) fn was_heard(&mut self) {
-        if self.elsewhere == Elsewhere::Told {
+    /// The client has shown the newest token, and so has got the `welcome` that it came with first.
+    pub(super) fn was_heard(&mut self, shown: u32) {
+        if let Elsewhere::Told(generation) = self.elsewhere
+            && (shown > generation || mutated!("token_of_elsewhere_is_heard"))
+        {
             self.elsewhere = Elsewhere::No;
         }
     }
@@ -219,8 +222,8 @@ impl Sent {
         }
     }
 
-    /// The reverse of [`Sent::save`].
-    pub(super) fn restore(saved: &PackedSent) -> Sent {
+    /// The reverse of [`Sent::save`]. `generation`: of the newest token of the session as it was saved.
+    pub(super) fn restore(saved: &PackedSent, generation: u32) -> Sent {
         let answers = saved.answers.iter().map(|answer| match answer {
             PackedAnswer::Open => Answer::Open { offset: 0 },
             PackedAnswer::Acked(offset) => Answer::Acked(*offset),
@@ -231,7 +234,7 @@ impl Sent {
             answers: answers.collect(),
             ahead: saved.ahead.clone(),
             reported_gap: 0,
-            elsewhere: Elsewhere::Untold,
+            elsewhere: Elsewhere::Untold(generation),
         }
     }
 
@@ -385,6 +388,18 @@ mod tests {
         let nobody = Err(ErrorCode::RecipientNotFound);
         assert_eq!(sent.check(3), Check::Send);
         assert_eq!(sent.settle(3, Receipt::Copies(0)), Some(nobody));
+    }
+
+    /// A `hello` of a connection that was given up has come late, with the token before the newest: the `welcome` that says
+    /// what another node may have done was answered to nobody.
+    #[test]
+    fn whose_token_is_of_another_node_has_not_heard_what_this_one_said() {
+        let mut sent = Sent::restore(&Sent::default().save(), 3);
+        assert!(sent.enter(1));
+        sent.was_heard(3);
+        assert!(sent.enter(1), "it is told again");
+        sent.was_heard(4);
+        assert!(!sent.enter(1));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl<S: Store> Edge<S> {
         self.keeper.look_now(client);
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
         match taken {
-            Taken::Nothing(store)
+            Taken::Nothing { store, .. }
                 if (!cluster.settled || store != cluster.store)
                     && self.keeper.copy(client).is_none() =>
             {
@@ -164,7 +164,10 @@ impl<S: Store> Edge<S> {
                     taking.asked = Some(asked);
                 }
             }
-            Taken::Nothing(store) => {
+            Taken::Nothing {
+                store,
+                now: first_turn,
+            } => {
                 // What a store had confirmed, and has no more, has ended there. Another store may have lost it.
                 let known = self.keeper.copy(client).and_then(|it| it.known);
                 if let Some(copied) = self.keeper.copy_mut(client) {
@@ -172,6 +175,13 @@ impl<S: Store> Edge<S> {
                 }
                 if known == Some(store) {
                     self.lose(ctx, now, client, CloseCode::Reconnect);
+                }
+                if let Some(taking) = self.keeper.taking(client) {
+                    let greetings = taking.greetings.iter_mut();
+                    let same = mutated!("each_session_begins_with_the_same_turn");
+                    greetings
+                        .filter(|_| !same)
+                        .for_each(|(_, it)| it.first_turn = first_turn);
                 }
                 self.greet_all(ctx, now, client);
             }
@@ -393,7 +403,10 @@ impl<S: Store> Edge<S> {
         }
         session.direct_messages = Some(Box::new(DirectMessages {
             inbox: None,
-            sent: Sent::restore(&saved.sent),
+            sent: match mutated!("taken_session_forgets_its_numbers") {
+                true => Sent::default(),
+                false => Sent::restore(&saved.sent, saved.key.generation.get()),
+            },
         }));
         let user_id = Box::<str>::from(session.user_id());
         let grace = ctx.settings.session_grace;

@@ -168,7 +168,7 @@ impl<S: Store> Edge<S> {
                 // One whose node is gone counts again if its client comes back.
                 let lives = |node| own == Some(node) || ctx.cluster.nodes().node(node).is_some();
                 let is_there = match taken {
-                    Taken::Nothing(_) => false,
+                    Taken::Nothing { .. } => false,
                     Taken::Taken(record) | Taken::Other(record) => lives(record.node),
                 };
                 dead.extend(other.filter(|_| !is_there));

@@ -3,6 +3,8 @@
 //! Each room is written to its end first, and its record names no home then. Gateways and edges are told, so whoever is in
 //! the room goes on at its next home, which need not wait for this node's lease to end.
 
+use roomcast_protocol::mutated;
+
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::room::Room;
@@ -74,7 +76,9 @@ impl<S: Store> Home<S> {
 
     /// The store has taken the room back, or has none to take.
     pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
-        if let Some(room) = self.rooms.get_mut(id) {
+        if let Some(room) = self.rooms.get_mut(id)
+            && !mutated!("given_up_room_tells_nobody")
+        {
             room.tell_gone(ctx);
         }
         self.drop_room(ctx, now, id);

@@ -1,13 +1,13 @@
 //! Going.
 
-use roomcast_protocol::{Body, MessageType, Outgoing};
+use roomcast_protocol::{Body, MessageType, Outgoing, mutated};
 
 use crate::context::Context;
 use crate::home::output::Via;
-use crate::home::refusals::refuse_leave;
+use crate::home::refusals::{come_back, refuse_leave};
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::id::ClientId;
+use crate::id::{ClientId, ConnRef};
 use crate::letter::{Leave, OpHead, ToEdge};
 use crate::log::{Completion, Record};
 use crate::logs::{Appended, Logs};
@@ -31,9 +31,23 @@ impl Room {
         }
         let player = self.player_of(&op);
         let client = self.client_of(&op);
-        let who = player.zip(client);
-        match who.or_else(|| self.take_orphan(leave.client_id)) {
-            Some(who) => self.depart(ctx, logs, now, op, leave, who),
+        if let Some(who) = player.zip(client) {
+            return self.depart(ctx, logs, now, op, leave, who);
+        }
+        if self.is_late(leave.client_id, leave.turn) && leave.turn > 0 {
+            return refuse_leave(ctx, now, &op, leave);
+        }
+        if let Some(who) = self.take_orphan(leave.client_id) {
+            return self.depart(ctx, logs, now, op, leave, who);
+        }
+        match self.seat_of_ended(&leave) {
+            Some((who, conn)) => {
+                // Its node may not have heard yet that the session is another's.
+                if let Some(conn) = conn {
+                    come_back(ctx, conn);
+                }
+                self.depart(ctx, logs, now, op, leave, who);
+            }
             None => refuse_leave(ctx, now, &op, leave),
         }
     }
@@ -95,7 +109,7 @@ impl Room {
             gone, edge_room, ..
         } = leave;
         if seat.connected {
-            self.remove_receiver(op.conn.shard, seat.encoding);
+            self.remove_receiver(seat.conn.shard, seat.encoding);
         }
         logs.exit(self.log, seat.client_id);
         self.timestamp = self.timestamp.max(now.unix_ms);
@@ -179,6 +193,19 @@ impl Room {
     fn take_orphan(&mut self, client: ClientId) -> Option<(PlayerNum, ClientId)> {
         let player = self.gate.as_mut()?.orphans.remove(client)?;
         Some((player, client))
+    }
+
+    /// The seat of a session that has ended, where it is that of another connection: what that one said has come late, or
+    /// what was said for the last one never came. And that connection, if it is open.
+    fn seat_of_ended(&mut self, leave: &Leave) -> Option<((PlayerNum, ClientId), Option<ConnRef>)> {
+        if !leave.gone || leave.turn == 0 || mutated!("ended_session_keeps_its_seat") {
+            return None;
+        }
+        let client = leave.client_id;
+        let player = *self.gate.as_ref()?.players.get(&client)?;
+        let seat = self.members.get_mut(&player)?.seat_of(client)?;
+        let conn = seat.connected.then_some(seat.conn);
+        Some(((player, client), conn))
     }
 
     fn take_seat(&mut self, player: PlayerNum, client: ClientId) -> Option<Seat> {

@@ -99,6 +99,7 @@ impl Room {
                 gone: true,
                 edge_room,
                 client_id: seat.client_id,
+                turn: 0,
             };
             self.depart(ctx, logs, now, op, leave, (*player, seat.client_id));
         }

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use roomcast_protocol::mutated;
+
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::gate::Gate;
@@ -324,7 +326,9 @@ impl Room {
             }));
         } else {
             logs.each_sender(self.log, |client, sender| {
-                fields.push((FieldKey::Sender(client), Some(pack(sender))));
+                if !mutated!("renewal_lacks_senders") {
+                    fields.push((FieldKey::Sender(client), Some(pack(sender))));
+                }
             });
             fields.extend(self.members.iter().map(|(player, member)| {
                 let packed = pack_member(member, home.node);

@@ -126,6 +126,7 @@ impl Room {
                 gone: true,
                 edge_room: EdgeRoomId::NONE,
                 client_id: client,
+                turn: 0,
             };
             self.depart(ctx, logs, now, head, leave, (player, client));
         }

@@ -365,7 +365,10 @@ impl<S: Store> Home<S> {
         room.tell_gone(ctx);
         self.drop_room(ctx, now, id);
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
-            if op.is_for_any_home() {
+            // Who has joined, and is gone since, is gone at the next home too.
+            let goes_on =
+                matches!(op.request, OpKind::Detach) && !mutated!("lost_room_forgets_who_is_gone");
+            if op.is_for_any_home() || goes_on {
                 self.enqueue(ctx, now, op);
             } else {
                 ctx.come_back(op);

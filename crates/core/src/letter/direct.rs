@@ -76,6 +76,8 @@ pub(crate) struct News {
     /// Its offset there, and the store whose offset that is.
     pub(crate) offset: u64,
     pub(crate) store: StoreId,
+    /// The session's turn then. 0 where nobody says it.
+    pub(crate) turn: u64,
     /// Milliseconds since the Unix epoch at which its sender's node took it.
     pub(crate) unix_ms: i64,
     pub(crate) body: Arc<DirectBody>,

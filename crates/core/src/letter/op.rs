@@ -147,8 +147,10 @@ pub(crate) struct Join {
 pub(crate) struct Leave {
     pub(crate) gone: bool,
     pub(crate) edge_room: EdgeRoomId,
-    /// Its seat may be one of which the home knows no connection.
+    /// Its seat may be one of which the home knows no connection, or another one.
     pub(crate) client_id: ClientId,
+    /// As in [`Resume::turn`]. 0 where nobody says it.
+    pub(crate) turn: u64,
 }
 
 #[derive(Clone, Copy, Debug)]

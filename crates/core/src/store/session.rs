@@ -6,7 +6,8 @@ use crate::id::ClientId;
 /// A session as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// Rises with each takeover: of two that want a session, one has the higher turn. Below 2^53.
+    /// Rises with each takeover, and from one session to the next of the same name: of two that want it, one has the
+    /// higher turn. Below 2^53.
     pub turn: u64,
     /// The node that has the session, or had it last.
     pub node: NodeId,
@@ -31,30 +32,39 @@ pub struct Take {
 /// The answer to a takeover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// This store has no record.
-    Nothing(StoreId),
+    /// There is no record.
+    Nothing {
+        /// At this store.
+        store: StoreId,
+        /// Its time, milliseconds since the Unix epoch: higher than the turn of any session of this name that has ended
+        /// there. One that begins now begins with it, so that what is left of those before comes late.
+        now: u64,
+    },
     /// Whoever asks has the session: its record, with the new turn and the new node.
     Taken(SessionRecord),
     /// Its turn is another. Nothing was changed.
     Other(SessionRecord),
 }
 
-/// Writes a session's record, where there is none, its turn is lower than this, or it is the same turn of the same node.
+/// Writes a session's record.
+///
+/// Where the store knows it ([`Save::known`]), the record has to be the one that this node has: of the same turn and node.
+/// Where no store does, there must be none, or that one: what another node has begun is not replaced. Where another store
+/// does, one that is there may be older: of a lower turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Save {
     /// Whose session.
     pub client: ClientId,
     /// What is written.
     pub record: SessionRecord,
-    /// A store that has confirmed a save or a takeover of this session by this node. If there is no record any more at that
-    /// one, the session has ended, and is not written: else a node that was stopped would bring it back.
+    /// The store that has confirmed a save or a takeover of this session by this node last. If there is no record any more
+    /// at that one, the session has ended, and is not written: else a node that was stopped would bring it back.
     pub known: Option<StoreId>,
     /// Milliseconds after which the record ends with its inbox if nothing is written; 0: as before.
     pub ends_after: u64,
 }
 
-/// Ends a session and its inbox, where its turn is lower than this, or it is the same turn of the same node: two nodes may
-/// begin one at once, both with the first turn.
+/// Ends a session and its inbox. Which record is ended is decided as for [`Save`]; where there is none, it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Whose session.
@@ -63,6 +73,8 @@ pub struct End {
     pub turn: u64,
     /// Who ends it.
     pub node: NodeId,
+    /// As in [`Save::known`].
+    pub known: Option<StoreId>,
 }
 
 /// Appends a direct message to an inbox. One that is numbered is not put in again while the inbox keeps it.
@@ -92,6 +104,8 @@ pub enum InboxAppended {
         offset: u64,
         /// Who has the session.
         node: NodeId,
+        /// Its turn: whose inbox it is, of the sessions that this name has had.
+        turn: u64,
         /// The store whose offset that is: see [`InboxSlice::store`].
         store: StoreId,
     },

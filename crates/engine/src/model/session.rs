@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use roomcast_core::ClientId;
 use roomcast_core::store::{
-    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, KeptMessage, Save, SessionRecord,
-    StoreId, Take, Taken, UserChange,
+    End, InboxAppend, InboxAppended, InboxRead, InboxSlice, KeptMessage, NodeId, Save,
+    SessionRecord, StoreId, Take, Taken, UserChange,
 };
 
 use super::{Model, ends, has_ended};
@@ -28,6 +28,17 @@ pub(super) struct Session {
 pub(super) struct User {
     pub(super) clients: BTreeSet<ClientId>,
     pub(super) ends: Option<u64>,
+}
+
+/// Whether a record is that of a node, with a turn; or is older, where another store has confirmed that one.
+fn gives_way(
+    old: &SessionRecord,
+    (turn, node): (u64, NodeId),
+    known: Option<StoreId>,
+    store: StoreId,
+) -> bool {
+    let is_elsewhere = known.is_some_and(|it| it != store);
+    (old.turn, old.node) == (turn, node) || is_elsewhere && old.turn < turn
 }
 
 impl Session {
@@ -63,7 +74,7 @@ impl Model {
     pub(super) fn take(&mut self, now_ms: u64, take: &Take) -> Taken {
         let store = self.store;
         let Some(session) = self.live_session(now_ms, &take.client) else {
-            return Taken::Nothing(store);
+            return Taken::Nothing { store, now: now_ms };
         };
         let record = &mut session.record;
         let again = session.attempt == Some(take.attempt) && record.node == take.node;
@@ -98,8 +109,7 @@ impl Model {
             self.sessions.insert(save.client, session);
             return true;
         };
-        let old = &session.record;
-        if old.turn > new.turn || (old.turn == new.turn && old.node != new.node) {
+        if !gives_way(&session.record, (new.turn, new.node), save.known, store) {
             return false;
         }
         session.record = new.clone();
@@ -108,11 +118,10 @@ impl Model {
     }
 
     pub(super) fn end(&mut self, now_ms: u64, end: &End) -> bool {
-        let session = self.live_session(now_ms, &end.client);
-        let is_anothers = |old: &SessionRecord| {
-            old.turn > end.turn || (old.turn == end.turn && old.node != end.node)
-        };
-        if session.is_some_and(|it| is_anothers(&it.record)) {
+        let store = self.store;
+        if let Some(session) = self.live_session(now_ms, &end.client)
+            && !gives_way(&session.record, (end.turn, end.node), end.known, store)
+        {
             return false;
         }
         self.sessions.remove(&end.client);
@@ -124,13 +133,14 @@ impl Model {
         let Some(session) = self.live_session(now_ms, &append.to) else {
             return InboxAppended::NoSession(store);
         };
-        let node = session.record.node;
+        let SessionRecord { node, turn, .. } = session.record;
         let same = |it: &&KeptMessage| it.seq == append.seq && it.from == append.from;
         if let Some(known) = session.inbox.iter().find(same).filter(|it| it.seq > 0) {
             let (offset, store) = (known.offset, session.store);
             return InboxAppended::Stored {
                 offset,
                 node,
+                turn,
                 store,
             };
         }
@@ -156,6 +166,7 @@ impl Model {
         InboxAppended::Stored {
             offset,
             node,
+            turn,
             store,
         }
     }

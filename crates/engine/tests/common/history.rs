@@ -289,11 +289,7 @@ impl Histories {
                 node: if c[3] < 150 { node } else { home(c[3]).node },
                 value: bytes(&c, usize::from(c[4])),
             },
-            known: match c[5] % 4 {
-                0 => Some(model.store()),
-                1 => Some(StoreId(5)),
-                _ => None,
-            },
+            known: known(model, c[5]),
             ends_after: after(c[6]),
         })
     }
@@ -307,6 +303,7 @@ impl Histories {
             client,
             turn: (turn + u64::from(c[2] % 3)).saturating_sub(1),
             node: if c[3] < 150 { node } else { home(c[3]).node },
+            known: known(model, c[4]),
         })
     }
 
@@ -442,4 +439,13 @@ fn ends_soon(request: &Request) -> bool {
         _ => 0,
     };
     after == 1
+}
+
+/// The store that knows a session.
+fn known(model: &Model, choice: u8) -> Option<StoreId> {
+    match choice % 4 {
+        0 => Some(model.store()),
+        1 => Some(StoreId(5)),
+        _ => None,
+    }
 }

@@ -89,6 +89,7 @@ impl Shard {
             client: to,
             turn: number,
             node: NodeId::default(),
+            known: None,
         }))
     }
 

@@ -152,6 +152,7 @@ pub(super) fn write_news(out: &mut Writer<'_>, sending: Sending, news: &News) {
         client,
         offset,
         store,
+        turn,
         unix_ms,
         body,
     } = news;
@@ -160,6 +161,9 @@ pub(super) fn write_news(out: &mut Writer<'_>, sending: Sending, news: &News) {
     out.raw(&store.0.to_be_bytes());
     out.signed(*unix_ms);
     write_body(out, sending.version, body);
+    if sending.version >= Version::V2 {
+        out.varint(*turn);
+    }
 }
 
 pub(super) fn read_news(bytes: &mut Reader<'_>) -> Result<News, WireError> {
@@ -171,6 +175,11 @@ pub(super) fn read_news(bytes: &mut Reader<'_>) -> Result<News, WireError> {
         store: StoreId(u128::from_be_bytes(store)),
         unix_ms: bytes.signed()?,
         body: Arc::new(read_body(bytes)?),
+        // Version 1 has written none.
+        turn: match bytes.is_empty() {
+            true => 0,
+            false => bytes.varint()?,
+        },
     })
 }
 

@@ -42,6 +42,9 @@ pub(super) fn write(out: &mut Writer<'_>, sending: Sending, op: &Op) {
             out.flags([leave.gone]);
             out.number(leave.edge_room);
             out.client(leave.client_id);
+            if sending.version >= Version::V2 {
+                out.varint(leave.turn);
+            }
         }
         OpKind::Detach | OpKind::Skip => {}
         OpKind::Resume(resume) => {
@@ -101,6 +104,11 @@ pub(super) fn read(
                 gone,
                 edge_room: bytes.number()?,
                 client_id: bytes.client()?,
+                // Version 1 has written none.
+                turn: match bytes.is_empty() {
+                    true => 0,
+                    false => bytes.varint()?,
+                },
             })
         }
         kind::DETACH => OpKind::Detach,

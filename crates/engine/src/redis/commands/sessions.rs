@@ -38,7 +38,11 @@ impl ScriptCommands {
     }
 
     pub(super) fn end(&self, end: &End) -> Command {
-        let args = vec![number(end.turn), node_text(end.node)];
+        let args = vec![
+            number(end.turn),
+            node_text(end.node),
+            end.known.map_or_else(String::new, store_name).into(),
+        ];
         command(&scripts::END, None, self.session_keys(&end.client), args)
     }
 
@@ -84,11 +88,15 @@ impl ScriptCommands {
 }
 
 pub(super) fn taken(value: Value) -> Option<Taken> {
-    let parts = match value {
-        Value::Bytes(_) => return parse_store(&value).map(Taken::Nothing),
-        Value::Array(parts) => parts,
-        _ => return None,
+    let Value::Array(parts) = value else {
+        return None;
     };
+    if let [store, now] = &parts[..] {
+        return Some(Taken::Nothing {
+            store: parse_store(store)?,
+            now: parse_number(now)?,
+        });
+    }
     let [Value::Int(is_taken), turn, node, Value::Bytes(value)] =
         <[Value; 4]>::try_from(parts).ok()?
     else {
@@ -110,9 +118,10 @@ pub(super) fn stored(value: Value) -> Option<InboxAppended> {
     match value {
         Value::Bytes(_) => parse_store(&value).map(InboxAppended::NoSession),
         Value::Array(parts) => match &parts[..] {
-            [offset, node, store] => Some(InboxAppended::Stored {
+            [offset, node, store, turn] => Some(InboxAppended::Stored {
                 offset: parse_number(offset)?,
                 node: parse_node(node)?,
+                turn: parse_number(turn)?,
                 store: parse_store(store)?,
             }),
             _ => None,

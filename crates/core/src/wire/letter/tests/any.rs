@@ -183,6 +183,7 @@ impl Draw {
                 client: self.client(),
                 offset: self.offset(),
                 store: StoreId(u128::from(self.u64()) << 64 | u128::from(self.u64())),
+                turn: self.offset(),
                 unix_ms: self.u64() as i64,
                 body: Arc::new(self.body()),
             })),
@@ -254,6 +255,7 @@ impl Draw {
                 gone: self.bool(),
                 edge_room: self.number(),
                 client_id: self.client(),
+                turn: self.u64(),
             }),
             2 => OpKind::Detach,
             3 => OpKind::Resume(Box::new(Resume {

@@ -107,7 +107,7 @@ fn op(request: OpKind) -> Letter {
     Letter::Op(Op { head, request })
 }
 
-fn ops() -> [(&'static str, OpKind); 14] {
+fn ops() -> [(&'static str, OpKind); 15] {
     let join = Join {
         client_id: client(1),
         nickname: "Ann".into(),
@@ -121,6 +121,7 @@ fn ops() -> [(&'static str, OpKind); 14] {
         gone: false,
         edge_room: edge_room(),
         client_id: client(1),
+        turn: 0,
     };
     let resume = Resume {
         client_id: client(1),
@@ -155,6 +156,7 @@ fn ops() -> [(&'static str, OpKind); 14] {
     [
         ("join", OpKind::Join(Box::new(join))),
         ("leave", OpKind::Leave(leave)),
+        ("leave_of_turn", OpKind::Leave(Leave { turn: 2, ..leave })),
         ("detach", OpKind::Detach),
         ("resume", OpKind::Resume(Box::new(resume))),
         ("read_log", OpKind::ReadLog(read_log)),
@@ -361,10 +363,11 @@ fn others() -> Vec<(&'static str, Letter)> {
             receipt,
         })
     };
-    let news = News {
+    let news = |turn| News {
         client: client(2),
         offset: 78,
         store: StoreId(0x0123_4567_89ab_cdef << 64 | 5),
+        turn,
         unix_ms: 1_700_000_000_123,
         body: Arc::new(body(MessageType::Chat, "", 0, "hello")),
     };
@@ -594,7 +597,11 @@ fn others() -> Vec<(&'static str, Letter)> {
         ("copies", receipt(Receipt::Copies(3))),
         ("user", Letter::User(Box::new(user))),
         ("session_refused", Letter::SessionRefused(client(1))),
-        ("news", Letter::News(Box::new(news))),
+        ("news", Letter::News(Box::new(news(0)))),
+        (
+            "news_of_turn",
+            Letter::News(Box::new(news(1_700_000_000_000))),
+        ),
         ("session_taken", Letter::SessionTaken(taken)),
         ("credit", Letter::Credit(70_000)),
         (
