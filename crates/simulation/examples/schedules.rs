@@ -1,8 +1,9 @@
 //! Runs many schedules on all processors, and goes on where one fails.
 //!
 //! `cargo run --release -p roomcast-simulation --example schedules -- several 1 1000000` runs those of several nodes from
-//! the seed 1 on; `alone` instead of `several` those of one node. It prints how many there were every 10,000, and each
-//! seed that fails, with what was wrong.
+//! the seed 1 on; `alone` instead of `several` those of one node, `restarts` those of several whose store comes back with
+//! what it had or less: of these some fail still. `aloud` and `restarts-aloud` print what happens. It prints how many
+//! there were every 10,000, and each seed that fails, with what was wrong.
 #![allow(clippy::unwrap_used, reason = "a panic is how a schedule fails")]
 
 use std::cell::RefCell;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use roomcast_simulation::{run, run_fleet};
+use roomcast_simulation::{run, run_fleet, run_restarts};
 
 /// The count is printed after so many.
 const STEP: u64 = 10_000;
@@ -26,10 +27,12 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let run: fn(u64) = match arguments.first().map(String::as_str) {
         Some("several") => |seed| _ = run_fleet(seed, false),
+        Some("restarts") => |seed| _ = run_restarts(seed, false),
         Some("aloud") => |seed| _ = run_fleet(seed, true),
+        Some("restarts-aloud") => |seed| _ = run_restarts(seed, true),
         Some("alone") => |seed| _ = run(seed),
         _ => {
-            eprintln!("schedules several|alone FIRST COUNT");
+            eprintln!("schedules several|alone|restarts|aloud|restarts-aloud FIRST COUNT");
             return ExitCode::from(2);
         }
     };

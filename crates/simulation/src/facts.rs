@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roomcast_client::Error;
+use roomcast_client::{Error, code};
 
 use crate::ledger::Ledger;
 
@@ -19,6 +19,8 @@ struct Mail {
 pub(crate) struct Facts {
     /// Logs keep everything and the server lives: there is no reason for a gap.
     pub(crate) roomy: bool,
+    /// Milliseconds that a session lives without a connection.
+    pub(crate) grace: u64,
     /// The server has forgotten somebody.
     pub(crate) amnesia: bool,
     pub(crate) acked: u64,
@@ -38,7 +40,9 @@ pub(crate) struct Facts {
     pub(crate) kills: u64,
     pub(crate) stops: u64,
     pub(crate) partitions: u64,
-    /// Inboxes are one node's.
+    /// How often the store has come back.
+    pub(crate) store_restarts: u64,
+    /// The store may have lost inboxes.
     pub(crate) mail_may_be_lost: bool,
     pub(crate) intruders: u64,
     /// Clients that said goodbye: their names, and their last resume tokens.
@@ -58,6 +62,8 @@ pub(crate) struct Facts {
     refused: BTreeMap<u64, String>,
     /// Messages without an answer whose senders were told that they may be done twice.
     may_repeat: BTreeSet<u64>,
+    /// Who has a player's number in a life of a room.
+    players: BTreeMap<(String, String, u32), String>,
 }
 
 impl Facts {
@@ -98,6 +104,13 @@ impl Facts {
         }
     }
 
+    /// A client was told that a player of a room has this number: nobody else has it, or had it.
+    pub(crate) fn note_player(&mut self, room: &str, epoch: &str, number: u32, player: &str) {
+        let key = (room.to_owned(), epoch.to_owned(), number);
+        let known = self.players.entry(key).or_insert_with(|| player.to_owned());
+        assert_eq!(known, player, "both are player {number} of {room}");
+    }
+
     /// A client was told that its inbox lacks something.
     pub(crate) fn excuse_mail(&mut self, of: &BTreeSet<String>) {
         let sent = self.sent.values_mut();
@@ -112,6 +125,13 @@ impl Facts {
 
     pub(crate) fn not_done(&mut self, number: u64, error: &Error, truth: &Ledger) {
         self.refused.insert(number, error.to_string());
+        let came = self.sent.get(&number).is_some_and(|it| it.received);
+        // One that was given up is the last of its tries.
+        let given_up = [code::ABORTED, code::EXPIRED].contains(&error.code());
+        assert!(
+            !came || given_up,
+            "{number} has come, and its sender was told: {error}"
+        );
         self.check_refused(truth, number);
     }
 

@@ -1,5 +1,6 @@
 //! What goes wrong where there are several nodes.
 
+use crate::store::Data;
 use crate::world::World;
 
 /// Nodes that there are, at least and at most.
@@ -21,7 +22,14 @@ impl World {
                 self.server.kill(which, self.now, &mut self.net);
                 (self.intruder, self.outsider) = (None, None);
                 // The new one begins at once, or somewhat later.
-                if self.server.len() < NODES.0 || self.random.chance(500) {
+                if self.server.serving() < NODES.0 || self.random.chance(500) {
+                    self.begin_node();
+                }
+            }
+            40..48 if self.server.drain(which, self.now) => {
+                self.say(format_args!("node {which} ends"));
+                (self.intruder, self.outsider) = (None, None);
+                if self.server.serving() < NODES.0 || self.random.chance(500) {
                     self.begin_node();
                 }
             }
@@ -46,6 +54,36 @@ impl World {
             }
             _ => {}
         }
+        if self.random.chance(self.weather.store_restarts) {
+            self.restart_store();
+        }
+        if self.random.chance(2 * self.weather.store_restarts)
+            && let Some(cloud) = &self.cloud
+        {
+            cloud.borrow_mut().dump();
+        }
+    }
+
+    /// The store is away for a while, and comes back with what it had, or less.
+    fn restart_store(&mut self) {
+        let Some(cloud) = &self.cloud else { return };
+        let data = self.random.pick(&[Data::Same, Data::Older, Data::Nothing]);
+        let away = self.random.below(3_000);
+        {
+            let mut cloud = cloud.borrow_mut();
+            cloud.come_back(data);
+            cloud.pause(self.now, away);
+        }
+        if data != Data::Same {
+            self.ledger.borrow_mut().has_lost = true;
+            self.facts.roomy = false;
+            self.facts.amnesia = true;
+            self.facts.mail_may_be_lost = true;
+        }
+        self.facts.store_restarts += 1;
+        self.say(format_args!(
+            "the store comes back with {data:?} after {away} ms"
+        ));
     }
 
     fn begin_node(&mut self) {

@@ -29,6 +29,8 @@ struct Node {
     cluster: Option<Cluster>,
     /// It stands still before this time.
     stopped_until: u64,
+    /// It ends politely, and until when it takes the step that it is at.
+    drain: Option<(Drain, u64)>,
 }
 
 /// What several nodes share.
@@ -43,6 +45,8 @@ struct Shared {
 }
 
 pub(crate) struct Fleet {
+    /// Nodes that have ended politely.
+    pub(crate) drained: u64,
     nodes: Vec<Node>,
     shared: Option<Shared>,
     random: Random,
@@ -56,8 +60,10 @@ impl Fleet {
             server,
             cluster: None,
             stopped_until: 0,
+            drain: None,
         };
         Fleet {
+            drained: 0,
             nodes: vec![node],
             shared: None,
             random: Random(0),
@@ -74,6 +80,7 @@ impl Fleet {
         let hash_key = [random.next(), random.next()];
         let rank_key = (!hash_key[0].is_multiple_of(3)).then_some(hash_key[1]);
         Fleet {
+            drained: 0,
             nodes: Vec::new(),
             shared: Some(Shared {
                 cloud: cloud.clone(),
@@ -116,6 +123,7 @@ impl Fleet {
             server,
             cluster: Some(cluster),
             stopped_until: 0,
+            drain: None,
         });
     }
 
@@ -127,6 +135,23 @@ impl Fleet {
     /// A node is killed.
     pub(crate) fn kill(&mut self, which: usize, now: u64, net: &mut Network) {
         self.nodes.remove(which).server.kill(now, net);
+    }
+
+    /// A node ends politely. False if it does already.
+    pub(crate) fn drain(&mut self, which: usize, now: u64) -> bool {
+        let node = &mut self.nodes[which];
+        let begins = node.drain.is_none();
+        if begins {
+            node.server.announce(500);
+            node.server.order_all(&Order::ClaimNothing);
+            node.drain = Some((Drain::Asked, now + 700));
+        }
+        begins
+    }
+
+    /// Nodes that take connections.
+    pub(crate) fn serving(&self) -> usize {
+        self.nodes.iter().filter(|it| it.drain.is_none()).count()
     }
 
     /// A node stands still.
@@ -180,11 +205,13 @@ impl Fleet {
 
     /// A connection was made, whose request says this of its client: to any node.
     pub(crate) fn accept_as(&mut self, wire: usize, format: Format, access: Access) {
-        let which = match self.nodes.len() {
+        let mut serving: Vec<_> = self.nodes.iter_mut().collect();
+        serving.retain(|node| node.drain.is_none());
+        let which = match serving.len() {
             1 => 0,
             nodes => self.random.below(nodes as u64) as usize,
         };
-        self.nodes[which].server.accept_as(wire, format, access);
+        serving[which].server.accept_as(wire, format, access);
     }
 
     /// Turns until nothing is left to do at this moment. Whether there was anything.
@@ -197,7 +224,12 @@ impl Fleet {
                 busy |= node.server.run(now, net);
                 if let Some(shared) = &mut self.shared {
                     busy |= node.follow(now, shared);
+                    busy |= node.go_on_draining(now);
                 }
+            }
+            while let Some(which) = self.nodes.iter().position(Node::has_drained) {
+                self.drained += 1;
+                self.kill(which, now, net);
             }
             any |= busy;
             if !busy || self.shared.is_none() {
@@ -291,7 +323,61 @@ impl Fleet {
     }
 }
 
+/// How far a node is that ends politely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    /// Its clients are asked to come back elsewhere.
+    Asked,
+    /// Its connections are being closed.
+    Empties,
+    /// Its rooms go to other nodes.
+    GivesUp,
+    /// Its last beat says that it has ended.
+    Says,
+    /// The process ends.
+    Over,
+}
+
+/// Milliseconds after which a node that ends goes on though something is left.
+const DRAIN: u64 = 3_000;
+
 impl Node {
+    fn has_drained(&self) -> bool {
+        self.drain.is_some_and(|(drain, _)| drain == Drain::Over)
+    }
+
+    /// It takes its next step, once nothing is left of the one before, or that takes too long.
+    fn go_on_draining(&mut self, now: u64) -> bool {
+        let Some((drain, until)) = self.drain else {
+            return false;
+        };
+        let late = until <= now;
+        let at = self.server.clock.at(now);
+        let Some(cluster) = &mut self.cluster else {
+            return false;
+        };
+        let next = match drain {
+            Drain::Asked if late => {
+                self.server.order_all(&Order::Empty);
+                Drain::Empties
+            }
+            Drain::Empties if late || self.server.counts().0 == 0 => {
+                self.server.order_all(&Order::GiveUp);
+                Drain::GivesUp
+            }
+            Drain::GivesUp if self.server.is_quiet() && cluster.is_flushed() => {
+                cluster.end(at);
+                Drain::Says
+            }
+            // A shard that is cut may act for its rooms yet, so nothing is said.
+            Drain::GivesUp if late => Drain::Over,
+            Drain::Says if late || cluster.has_ended() => Drain::Over,
+            _ => return false,
+        };
+        self.drain = Some((next, now + DRAIN));
+        true
+    }
+
     /// Something arrives.
     fn take(&mut self, now: u64, flight: Flight, shared: &mut Shared) {
         let at = self.server.clock.at(now);
@@ -369,7 +455,8 @@ impl Node {
         }
         let wake = self.cluster.as_ref().and_then(|it| it.next_wake());
         let wake = wake.map(|at| self.server.clock.moment(at));
-        let wakes = wake.into_iter().chain(self.server.due(now));
+        let drain = self.drain.map(|(_, until)| until);
+        let wakes = wake.into_iter().chain(self.server.due(now)).chain(drain);
         wakes.filter(|due| *due > now).min()
     }
 }

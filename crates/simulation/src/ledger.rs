@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use roomcast_core::log::{Epoch, EventLog, Logged, Retention};
 use roomcast_core::settings::Kind;
-use roomcast_core::store::NodeId;
+use roomcast_core::store::{Epochs, NodeId};
 use roomcast_core::{LogNews, Now, kind_name};
 use roomcast_protocol::MessageType;
 
 /// An event as it was appended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) kind: MessageType,
     pub(crate) silent: bool,
@@ -32,6 +32,8 @@ pub(crate) struct Log {
     pub(crate) entries: Vec<Entry>,
     /// The newest event that anybody was told of.
     told: u64,
+    /// The epoch that it goes on from, and up to where: the store has come back in between.
+    follows: Option<(String, u64)>,
 }
 
 /// All logs that there ever were.
@@ -44,6 +46,10 @@ pub(crate) struct Ledger {
     roomy: bool,
     /// How much is kept of the log of each kind of room.
     kept: BTreeMap<String, Retention>,
+    /// The log of each room of which the store has spoken last.
+    current: BTreeMap<String, usize>,
+    /// The store has come back with less than it had.
+    pub(crate) has_lost: bool,
     /// Several nodes write logs, and true is what the store has confirmed: what each node has logged beyond what it has
     /// loaded, by the log.
     pub(crate) drafts: Option<BTreeMap<(NodeId, usize), Draft>>,
@@ -64,6 +70,8 @@ impl Ledger {
             stored,
             roomy,
             kept: kept.collect(),
+            current: BTreeMap::new(),
+            has_lost: false,
             drafts: None,
         }
     }
@@ -81,6 +89,9 @@ impl Ledger {
         let known = self.logs.iter().position(|it| it.is(room, epoch));
         let at = known.unwrap_or(self.logs.len());
         match news {
+            LogNews::Opened { last } if known.is_none() && last > 0 && self.drafts.is_some() => {
+                self.rename(node, room, epoch, last);
+            }
             LogNews::Opened { last } => {
                 if known.is_none() {
                     self.check_new(room);
@@ -89,6 +100,7 @@ impl Ledger {
                         epoch: epoch.to_owned(),
                         entries: Vec::new(),
                         told: 0,
+                        follows: None,
                     });
                 }
                 if let Some(drafts) = &mut self.drafts {
@@ -147,6 +159,7 @@ impl Ledger {
         let Some(at) = self.logs.iter().position(|it| it.is(room, epoch)) else {
             return;
         };
+        self.current.insert(room.to_owned(), at);
         let log = &mut self.logs[at];
         let draft = self.drafts.as_ref().and_then(|it| it.get(&(node, at)));
         while (log.entries.len() as u64) < offset {
@@ -166,9 +179,77 @@ impl Ledger {
         }
     }
 
+    /// A node gives the log that it has another name, as there is another store.
+    fn rename(&mut self, node: NodeId, room: &str, epoch: &str, last: u64) {
+        let drafts = self.drafts.iter().flat_map(BTreeMap::keys);
+        let own = drafts.filter(|(of, at)| *of == node && self.logs[*at].room == room);
+        let before = own.map(|(_, at)| *at).max().expect("who renames has a log");
+        let log = &self.logs[before];
+        let drafts = self.drafts.as_mut().unwrap();
+        let draft = &drafts[&(node, before)];
+        let mut entries = draft.entries.clone();
+        assert_eq!(
+            draft.after + entries.len() as u64,
+            last,
+            "{room} is renamed"
+        );
+        let after = draft.after;
+        // What another home has confirmed meanwhile is not this node's.
+        let of_log = log.entries.iter().skip(after as usize);
+        let same = of_log.zip(&entries).take_while(|(one, other)| one == other);
+        let confirmed = after as usize + same.count();
+        let renamed = Log {
+            room: room.to_owned(),
+            epoch: epoch.to_owned(),
+            entries: log.entries[..confirmed].to_vec(),
+            told: 0,
+            follows: Some((log.epoch.clone(), last)),
+        };
+        entries.shrink_to_fit();
+        drafts.insert((node, self.logs.len()), Draft { after, entries });
+        self.logs.push(renamed);
+    }
+
+    /// A room is loaded whose log may have another name than before.
+    pub(crate) fn load(&mut self, room: &str, epochs: &Epochs) {
+        let epoch = epochs.current.as_str();
+        let known = self.logs.iter().position(|it| it.is(room, epoch));
+        let at = known.unwrap_or(self.logs.len());
+        if known.is_none() {
+            let Some((before, end)) = epochs.ended.first() else {
+                return;
+            };
+            // Nobody may have heard of it, before there was anything in it.
+            let log = self.log(room, before.as_str());
+            let entries = log.map_or(&[][..], |log| &log.entries);
+            let renamed = Log {
+                room: room.to_owned(),
+                epoch: epoch.to_owned(),
+                entries: entries[..*end as usize].to_vec(),
+                told: 0,
+                follows: Some((before.as_str().to_owned(), *end)),
+            };
+            self.logs.push(renamed);
+        }
+        self.current.insert(room.to_owned(), at);
+    }
+
+    /// Whether who has come to an offset in one epoch goes on from there in another one.
+    pub(crate) fn goes_on(&self, room: &str, (from, offset): (&str, u64), to: &str) -> bool {
+        let mut at = to;
+        while at != from {
+            match self.log(room, at).and_then(|log| log.follows.as_ref()) {
+                Some((before, end)) if offset <= *end => at = before,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// A room begins anew only where nothing was kept of it.
     fn check_new(&self, room: &str) {
-        let before = self.newest(room).filter(|_| self.stored && self.roomy);
+        let has_all = self.stored && self.roomy && !self.has_lost;
+        let before = self.newest(room).filter(|_| has_all);
         let events = before.map_or(0, |log| log.entries.len());
         assert_eq!(events, 0, "{room} has another log, and nothing ended it");
     }
@@ -200,12 +281,22 @@ impl Ledger {
 
     /// The last life of a room's log.
     pub(crate) fn newest(&self, room: &str) -> Option<&Log> {
-        self.logs.iter().rev().find(|log| log.room == room)
+        match self.current.get(room) {
+            Some(at) => self.logs.get(*at),
+            None => self.logs.iter().rev().find(|log| log.room == room),
+        }
     }
 
     pub(crate) fn entry(&self, room: &str, epoch: &str, offset: u64) -> Option<&Entry> {
         let at = usize::try_from(offset).ok()?.checked_sub(1)?;
-        self.log(room, epoch)?.entries.get(at)
+        let own = self.log(room, epoch)?.entries.get(at);
+        // It may have been confirmed when the log had another name.
+        own.or_else(|| {
+            let names = self.logs.iter().filter(|log| log.room == room);
+            let mut later = names.filter(|log| log.follows.is_some());
+            let later = later.find(|log| self.goes_on(room, (epoch, offset), &log.epoch));
+            later?.entries.get(at)
+        })
     }
 }
 

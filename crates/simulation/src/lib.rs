@@ -61,11 +61,13 @@ pub struct Counts {
     pub stops: u64,
     pub partitions: u64,
     pub links_lost: u64,
+    pub drained: u64,
+    pub store_restarts: u64,
 }
 
 impl Counts {
     /// All of them, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 22] {
+    pub fn list(&self) -> [(&'static str, u64); 24] {
         [
             ("acked", self.acked),
             ("delivered", self.delivered),
@@ -89,6 +91,8 @@ impl Counts {
             ("stops", self.stops),
             ("partitions", self.partitions),
             ("links_lost", self.links_lost),
+            ("drained", self.drained),
+            ("store_restarts", self.store_restarts),
         ]
     }
 
@@ -116,6 +120,8 @@ impl Counts {
         self.stops += other.stops;
         self.partitions += other.partitions;
         self.links_lost += other.links_lost;
+        self.drained += other.drained;
+        self.store_restarts += other.store_restarts;
     }
 }
 
@@ -141,5 +147,13 @@ pub fn run_aloud(seed: u64) -> (Counts, u64) {
 /// # Panics
 /// Something is not as it was promised.
 pub fn run_fleet(seed: u64, aloud: bool) -> (Counts, u64) {
-    world::World::several(seed, aloud).run()
+    world::World::several(seed, aloud, false).run()
+}
+
+/// The same, where the store comes back with what it had, with older data, or with nothing.
+///
+/// # Panics
+/// Something is not as it was promised.
+pub fn run_restarts(seed: u64, aloud: bool) -> (Counts, u64) {
+    world::World::several(seed, aloud, true).run()
 }

@@ -10,7 +10,7 @@ use roomcast_core::store::Store;
 use roomcast_core::{
     Access, ConnId, Encoding, ForNode, NodeNumber, Now, Shard, ShardAddress, ShardMessage,
 };
-use roomcast_protocol::Format;
+use roomcast_protocol::{CloseCode, Format};
 use roomcast_websocket::{Event, Receiver, ReceiverConfig, Role, Scratch, close};
 
 use crate::host::SimHost;
@@ -78,6 +78,10 @@ pub(crate) enum Order {
     Forget(NodeNumber),
     Lost(NodeNumber),
     Letter(ShardAddress, Box<[u8]>),
+    /// The node ends: no room is claimed from here on, all connections are closed, all rooms are given up.
+    ClaimNothing,
+    Empty,
+    GiveUp,
 }
 
 /// What waits for a shard's next turn.
@@ -188,6 +192,9 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
                 Order::View(view) => shard.set_cluster(view),
                 Order::Forget(node) => shard.forget_node(node),
                 Order::Lost(node) => shard.node_lost(now, node),
+                Order::ClaimNothing => shard.claim_nothing(),
+                Order::Empty => shard.close_all(now, CloseCode::Reconnect),
+                Order::GiveUp => shard.give_up_rooms(),
                 Order::Letter(from, bytes) => {
                     let unknown = shard.from_node(now, from, &bytes);
                     assert_eq!(unknown, Ok(0), "a letter that can't be read");

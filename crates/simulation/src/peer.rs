@@ -180,6 +180,7 @@ impl Peer {
 
     fn connect(&mut self, around: &mut Around<'_>) {
         self.renew_token(around);
+        self.view.was_gone = around.now - self.view.heard_at;
         let wire = around.net.open(around.now);
         around.server.accept(wire, self.format);
         let config = ReceiverConfig {
@@ -229,6 +230,9 @@ impl Peer {
                 Read::Bytes(bytes) => bytes,
             };
             busy = true;
+            if let Status::Connected { .. } = self.session.status() {
+                self.view.heard_at = around.now;
+            }
             self.trace.write(&bytes);
             around.facts.trace = around.facts.trace.rotate_left(5) ^ self.trace.finish();
             if let Some((code, reason)) = self.take(&mut bytes, around) {
@@ -355,6 +359,7 @@ impl Peer {
         let in_time = around.now < released.saturating_add(grace);
         let restarted = around.facts.restarted_at.is_some_and(|at| at >= opened);
         let forgotten = restarted || !around.server.is_alone() && !self.view.was_told_in;
+        let forgotten = forgotten || around.truth.has_lost;
         assert!(
             forgotten || !in_time,
             "{:?} came back in time, and its session was gone",

@@ -362,6 +362,14 @@ impl Server {
         turned.collect()
     }
 
+    /// Whether the store has all that was here, and no order waits.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut shards = self.workers.iter().zip(&self.mailboxes);
+        shards.all(|(it, mailbox)| {
+            mailbox.is_empty() && with!(&it.driver, driver => driver.shard().is_quiet())
+        })
+    }
+
     /// The process stops: what its shards have asked of the store may be done all the same.
     pub(crate) fn stop(&mut self, now: u64) {
         for worker in &mut self.workers {

@@ -17,6 +17,8 @@ pub(crate) struct Weather {
     pub(crate) restarts: u64,
     /// How the way to the store is, where there is one.
     pub(crate) store: Option<Temper>,
+    /// Of a thousand steps, in how many the store of several nodes comes back.
+    pub(crate) store_restarts: u64,
     /// Logs keep everything and the server lives.
     pub(crate) roomy: bool,
     pub(crate) latency: u64,
@@ -101,6 +103,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
             random.pick(&[0, 0, 8])
         },
         store,
+        store_restarts: 0,
         roomy,
         latency: random.pick(&[0, 5, 40, 150]),
         windows: random.pick(&[(300, 3_000), (2_000, 20_000), (64_000, 64_000)]),

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::random::Random;
 
+/// The first one.
 const STORE: StoreId = StoreId(1);
 /// Milliseconds for which what another node releases is kept.
 const KEPT: u64 = 24 * 3_600_000;
@@ -36,12 +37,25 @@ pub(crate) struct Temper {
     pub(crate) doubles: u64,
 }
 
+/// With which data a store comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    Same,
+    /// What it had once.
+    Older,
+    Nothing,
+}
+
 /// A room's epoch, as the ledger names it.
 type Place = (String, String);
 
 /// The store, and what was confirmed by it.
 pub(crate) struct Cloud {
     model: Model,
+    /// What it comes back with that has older data.
+    dump: Model,
+    /// How often it has come back.
+    lives: u64,
     pub(crate) temper: Temper,
     random: Random,
     /// Microseconds before which nothing arrives and nothing is answered.
@@ -69,6 +83,8 @@ impl Cloud {
     pub(crate) fn new(temper: Temper, random: Random) -> Cloud {
         Cloud {
             model: Model::new(STORE),
+            dump: Model::new(STORE),
+            lives: 0,
             temper,
             random,
             paused_until: 0,
@@ -108,6 +124,24 @@ impl Cloud {
     /// Nothing arrives for so many milliseconds.
     pub(crate) fn pause(&mut self, now: u64, ms: u64) {
         self.paused_until = Clock::TRUE.at(now + ms).micros;
+        self.ways += 1;
+    }
+
+    /// What it has now is what it comes back with some time.
+    pub(crate) fn dump(&mut self) {
+        self.dump = self.model.clone();
+    }
+
+    /// It comes back, as another store. What was on its way to it is lost.
+    pub(crate) fn come_back(&mut self, data: Data) {
+        let store = StoreId(self.model.store().0 + 1);
+        self.model = match data {
+            Data::Same => self.model.clone().restarted(store),
+            Data::Older => self.dump.clone().restarted(store),
+            Data::Nothing => Model::new(store),
+        };
+        self.strays.clear();
+        self.lives += 1;
         self.ways += 1;
     }
 
@@ -220,9 +254,41 @@ impl Cloud {
     }
 
     fn do_it(&mut self, at: u64, request: &Request) -> Result<Answer, StoreError> {
+        let before = match (&self.ledger, request) {
+            (Some(_), Request::Claim(claim)) => self.model.room(at, &claim.room),
+            _ => None,
+        };
         let answer = self.model.apply(at, request);
         if self.aloud && !matches!(request, Request::Beat(_)) {
             println!("{at:7} the store is asked: {request:?}, and says {answer:?}");
+        }
+        if let (Some(ledger), Request::Claim(claim), Ok(Answer::Claim(Claimed::Loaded(record)))) =
+            (&self.ledger, request, &answer)
+        {
+            let mut ledger = ledger.borrow_mut();
+            // What was renewed, and not appended to, counts from here on.
+            if let Some(before) = before.map(|it| it.header)
+                && let Some(home) = before.home
+            {
+                let epoch = &before.epochs.current;
+                ledger.confirm(&claim.room, epoch, before.offset, home.node);
+            }
+            let header = &record.header;
+            ledger.load(&claim.room, &header.epochs);
+            let epoch = header.epochs.current.as_str().to_owned();
+            let newest = self.confirmed.entry((claim.room.to_string(), epoch));
+            let newest = newest.or_default();
+            *newest = header.offset.max(*newest);
+        }
+        if let (Request::Renew(renew), Ok(Answer::Written(Written::Confirmed))) = (request, &answer)
+        {
+            let keys = renew.fields.iter().map(|(key, _)| key);
+            let players = keys.filter_map(|key| match key {
+                FieldKey::Member(player) => Some(*player),
+                _ => None,
+            });
+            let players = players.map(|player| (renew.room.to_string(), player));
+            self.players.extend(players);
         }
         if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
             (request, &answer)
@@ -258,6 +324,8 @@ impl Cloud {
 /// What is on its way to the store.
 struct Asked {
     due: u64,
+    /// How often the store had come back.
+    life: u64,
     ticket: Ticket,
     request: Request,
 }
@@ -294,7 +362,10 @@ impl SimStore {
         }
         self.asked.sort_by_key(|it| it.due);
         for asked in self.asked.drain(..) {
-            let answer = cloud.apply(now, &asked.request);
+            let answer = match asked.life == cloud.lives {
+                true => cloud.apply(now, &asked.request),
+                false => Err(StoreError::Again(Cause::Connection)),
+            };
             self.answers.push((now.micros, asked.ticket, answer));
         }
     }
@@ -302,8 +373,11 @@ impl SimStore {
     /// Its node is killed: what is on its way may arrive all the same.
     pub(crate) fn kill(&mut self) {
         let mut cloud = self.cloud.borrow_mut();
-        for Asked { due, request, .. } in self.asked.drain(..) {
-            if cloud.random.chance(500) {
+        for Asked {
+            due, request, life, ..
+        } in self.asked.drain(..)
+        {
+            if cloud.random.chance(500) && life == cloud.lives {
                 let late = 1_000 * cloud.random.below(3_000);
                 let due = due + cloud.random.pick(&[0, 0, late]);
                 cloud.strays.push((due, request));
@@ -341,6 +415,7 @@ impl Store for SimStore {
         *last = due.max(*last);
         self.asked.push(Asked {
             due: *last,
+            life: cloud.lives,
             ticket,
             request,
         });
@@ -356,7 +431,10 @@ impl Store for SimStore {
         self.asked.sort_by_key(|it| it.due);
         while self.asked.first().is_some_and(|it| it.due <= now.micros) {
             let Asked {
-                ticket, request, ..
+                ticket,
+                request,
+                life,
+                ..
             } = self.asked.remove(0);
             let Temper {
                 delay,
@@ -365,7 +443,7 @@ impl Store for SimStore {
                 doubles,
             } = cloud.temper;
             let mut answer = Err(StoreError::Again(Cause::Connection));
-            if !cloud.random.chance(loses) {
+            if !cloud.random.chance(loses) && life == cloud.lives {
                 answer = cloud.apply(now, &request);
                 if cloud.random.chance(loses_answer) {
                     answer = Err(StoreError::Again(Cause::Timeout));

@@ -48,6 +48,11 @@ pub(crate) struct View {
     places: BTreeMap<String, Place>,
     /// Numbers of messages that came, by room.
     received: BTreeMap<String, BTreeSet<u64>>,
+    /// When something came last from where its session is, and how long nothing had when it connected.
+    pub(crate) heard_at: u64,
+    pub(crate) was_gone: u64,
+    /// The number that it has in a room, and in which life of it.
+    numbers: BTreeMap<String, (u32, String)>,
     inbox: Option<Place>,
     mailed: BTreeSet<u64>,
     /// Names that the client had.
@@ -74,6 +79,8 @@ impl View {
             places: self.joined.iter().filter_map(position).collect(),
             inbox: session.inbox().map(Place::from),
             joined: self.joined,
+            heard_at: self.heard_at,
+            numbers: self.numbers,
             names: self.names,
             unsure: self.unsure,
             was_told_in: self.was_told_in,
@@ -84,6 +91,7 @@ impl View {
 
     pub(crate) fn left(&mut self, room: &str) {
         self.joined.remove(room);
+        self.numbers.remove(room);
         self.places.remove(room);
         self.received.remove(room);
         self.unsure_of(room);
@@ -132,8 +140,10 @@ impl View {
                 facts.recovered += u64::from(recovered);
                 self.was_told_in = true;
                 if let Some(position) = session.position(&room) {
+                    self.follow(&room, &position.epoch, truth);
                     let place = self.places.entry(room.to_string());
                     place.or_insert_with(|| position.into());
+                    self.check_players(&room, &position.epoch, session, facts);
                 }
             }
             Event::Gap { room, since, now } => {
@@ -182,6 +192,7 @@ impl View {
                     facts.excuse_mail(&self.names);
                 }
                 if !resumed {
+                    self.numbers.clear();
                     self.pending.values_mut().for_each(|it| it.excused = true);
                     let rooms = ROOMS.into_iter().map(Some).chain([None]);
                     self.unsure = rooms.map(|room| (room, UNSURE)).collect();
@@ -190,6 +201,10 @@ impl View {
                     self.tokens.clear();
                     self.was_told_in = false;
                 }
+                if let (Some(place), Some(now)) = (&mut self.inbox, session.inbox()) {
+                    // Where something is missed, that is told next.
+                    now.epoch.clone_into(&mut place.epoch);
+                }
                 let token = session.save().resume_token;
                 if self.tokens.last() != Some(&token) {
                     self.tokens.push(token);
@@ -197,6 +212,7 @@ impl View {
             }
             Event::Status(Status::Closed(error)) => self.closed = Some(error.to_string()),
             Event::Left { room, error } => {
+                self.numbers.remove(&*room);
                 let over = matches!(session.status(), Status::Closed(_));
                 assert!(over || error.is_none(), "{room}: {error:?}");
             }
@@ -217,6 +233,37 @@ impl View {
             | Event::Sync { .. }
             | Event::MembersPage { .. } => {}
         }
+    }
+
+    /// The room's log may have got another name, which changes nothing for who was there before it ended.
+    fn follow(&mut self, room: &str, epoch: &str, truth: &Ledger) {
+        if let Some(place) = self.places.get_mut(room)
+            && truth.goes_on(room, (&place.epoch, place.last), epoch)
+        {
+            epoch.clone_into(&mut place.epoch);
+        }
+    }
+
+    /// A player keeps its number for as long as it is in a room, and nobody else gets it.
+    fn check_players(&mut self, room: &str, epoch: &str, session: &Session, facts: &mut Facts) {
+        let Some(members) = session.members(room) else {
+            return;
+        };
+        let number = members.player_num;
+        facts.note_player(room, epoch, number, members.player_id);
+        for (number, member) in members.listed {
+            facts.note_player(room, epoch, *number, &member.player_id);
+        }
+        let own = (number, epoch.to_owned());
+        let before = self.numbers.insert(room.to_owned(), own);
+        // One that was gone for the grace, or whose node was out of reach for so long, has left for the others.
+        let sure = self.was_gone < facts.grace / 2 && facts.stops + facts.partitions == 0;
+        let kept = before.filter(|(_, of)| of == epoch && sure);
+        assert!(
+            kept.as_ref().is_none_or(|(before, _)| *before == number),
+            "{:?} was another player of {room} before: {kept:?}, and is {number}",
+            session.client_id()
+        );
     }
 
     fn acked(&mut self, pending: &Pending, receipt: Receipt, truth: &Ledger, facts: &mut Facts) {
@@ -255,6 +302,7 @@ impl View {
             return;
         };
         facts.delivered += 1;
+        self.follow(room, &position.epoch, truth);
         let place = self
             .places
             .get(room)
@@ -305,7 +353,15 @@ impl View {
             .get(room)
             .expect("a room that is joined has a place");
         let log = truth.newest(room).unwrap();
-        assert_eq!(place.epoch, log.epoch, "{room}");
+        assert!(
+            truth.goes_on(room, (&place.epoch, place.last), &log.epoch),
+            "{room} is {} and {place:?} was told",
+            log.epoch
+        );
+        let place = &Place {
+            epoch: log.epoch.clone(),
+            last: place.last,
+        };
         self.check_between(room, place, log.entries.len() as u64, truth);
     }
 

@@ -51,10 +51,11 @@ impl World {
         World::draw(seed, aloud, false)
     }
 
-    /// A schedule of several nodes.
-    pub(crate) fn several(seed: u64, aloud: bool) -> World {
+    /// A schedule of several nodes; with `restarts` their store comes back with what it had, or less.
+    pub(crate) fn several(seed: u64, aloud: bool, restarts: bool) -> World {
         let mut world = World::draw(seed, aloud, true);
-        world.facts.mail_may_be_lost = true;
+        let often = world.random.pick(&[3, 10, 30]);
+        world.weather.store_restarts = if restarts { often } else { 0 };
         world.ledger.borrow_mut().drafts = Some(BTreeMap::new());
         let channel = Channel {
             delay: world.random.pick(&[0, 2, 20, 100]),
@@ -100,7 +101,8 @@ impl World {
         let peers = peers.collect();
         let askers = (0..weather.askers).map(|_| Asker::new(Random(random.next())));
         let askers = askers.collect();
-        let facts = Facts::new(weather.roomy, aloud);
+        let mut facts = Facts::new(weather.roomy, aloud);
+        facts.grace = setup.settings.session_grace;
         if aloud {
             println!("{setup:#?}\n{weather:#?}");
         }
@@ -370,6 +372,8 @@ impl World {
             stops: facts.stops,
             partitions: facts.partitions,
             links_lost: self.server.links_lost(),
+            drained: self.server.drained,
+            store_restarts: facts.store_restarts,
             outsiders: facts.outsiders,
             ..self.counts
         };

@@ -133,15 +133,8 @@ mod nodes {
 mod fleet {
     use super::*;
 
-    /// One of these fails without a fault, and so does the next one behind them.
-    fn run(seed: u64) {
-        if seed <= 2_376 && seed != 1_012 {
-            run_fleet(seed, false);
-        }
-    }
-
     caught! {
-        run;
+        |seed| { run_fleet(seed, false); };
         relay_outlives_its_link
         forwards_out_of_order
         seats_outlive_their_node
@@ -157,5 +150,9 @@ mod fleet {
         late_hello_is_the_newest
         taken_session_goes_on
         lost_link_is_not_told
+        lost_news_is_not_missed
+        taken_session_forgets_its_numbers
+        news_is_not_told
+        load_forgets_members
     }
 }

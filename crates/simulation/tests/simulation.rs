@@ -12,8 +12,8 @@ use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
 /// Counts of what can happen to a node that is alone.
 const ALONE: usize = 18;
 
-/// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many: beyond these one in a thousand fails still.
-const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 1_000 };
+/// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many.
+const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 10_000 };
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -88,7 +88,7 @@ fn several_nodes_are_one_system() {
     });
     for (what, count) in counts.list() {
         println!("{what:14} {count}");
-        let never = ["restarts"].contains(&what);
+        let never = ["restarts", "store_restarts"].contains(&what);
         assert!(
             count > 0 || never || schedules < 200,
             "{what} never happened"
