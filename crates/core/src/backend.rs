@@ -12,6 +12,7 @@ use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind, Pre
 use crate::id::ClientId;
 use crate::log::Epoch;
 use crate::store::NodeId;
+use crate::trace::TraceContext;
 
 pub(crate) use looking::greatest;
 pub use looking::{
@@ -249,6 +250,8 @@ pub struct Publication {
     pub once: Option<ClientId>,
     /// Who sends it, as those who get it see it: the name of the backend's key. Not empty.
     pub service: Box<str>,
+    /// What becomes of it is traced, with this as its parent.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a backend is answered.

@@ -6,7 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::log::ALLOCATION;
+use crate::trace::Traced;
 
 /// Bytes on their way to sockets: whole WebSocket frames, one after the other.
 #[derive(Debug, Default)]
@@ -263,6 +266,10 @@ impl ChunkBuilder {
 #[derive(Debug, Default)]
 pub(crate) struct ChunkTable {
     slots: slab::Slab<(Arc<Chunk>, u32)>,
+    /// Deliveries with messages that are traced: their chunks, as far as they are not released.
+    traced: Vec<(SmallVec<[u32; 4]>, Vec<Traced>)>,
+    /// Of these, messages that nobody waits for any more.
+    written: Vec<Traced>,
     /// The most that there were when [`ChunkTable::note`] was called, since [`ChunkTable::trim`].
     most: usize,
 }
@@ -290,7 +297,39 @@ impl ChunkTable {
         if *references == 0 {
             let (chunk, _) = self.slots.remove(id as usize);
             pool.give_back(chunk);
+            if !self.traced.is_empty() {
+                self.note_written(id);
+            }
         }
+    }
+
+    /// Messages in these chunks are traced until the last of them is released.
+    pub(crate) fn trace(&mut self, chunks: SmallVec<[u32; 4]>, traced: Vec<Traced>) {
+        self.traced.push((chunks, traced));
+    }
+
+    #[cold]
+    fn note_written(&mut self, id: u32) {
+        let ChunkTable {
+            traced, written, ..
+        } = self;
+        traced.retain_mut(|(chunks, messages)| {
+            chunks.retain(|chunk| *chunk != id);
+            if chunks.is_empty() {
+                written.append(messages);
+            }
+            !chunks.is_empty()
+        });
+    }
+
+    /// Whether there is something that [`ChunkTable::take_written`] gives.
+    pub(crate) fn has_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Traced messages whose last chunk was released.
+    pub(crate) fn take_written(&mut self) -> Vec<Traced> {
+        std::mem::take(&mut self.written)
     }
 
     pub(crate) fn len(&self) -> usize {

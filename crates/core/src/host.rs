@@ -10,6 +10,7 @@ use crate::log::{Epoch, EventLog, Logged};
 use crate::settings::Compression;
 use crate::store::Cause;
 use crate::time::Now;
+use crate::trace::Span;
 
 /// What a connection understands: a format, and whether its messages may be compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +186,11 @@ pub trait Host {
     /// A backend is asked, where the settings say so: [`Shard::decide`](crate::Shard::decide) takes what it says.
     fn ask(&mut self, inquiry: Inquiry) {
         let _ = inquiry;
+    }
+
+    /// A step of a message that is traced is over.
+    fn span(&mut self, span: Span) {
+        let _ = span;
     }
 
     /// Something becomes of a room's log. Tests know from this what is true.

@@ -16,11 +16,20 @@ pub struct Kinds {
     default: Arc<KindEntry>,
     by_name: HashMap<String, Arc<KindEntry>>,
     refuse_unknown: bool,
+    /// The names of those that are counted apart, by their labels.
+    labels: Vec<Box<str>>,
 }
+
+/// Kinds that are counted apart. All others are counted together, so that the number of time series is bounded.
+const MOST_LABELS: usize = 32;
+/// What those are called.
+const OTHER: &str = "other";
 
 /// One kind and what makes its rooms' logic.
 pub(crate) struct KindEntry {
     pub(crate) kind: Kind,
+    /// Its place in what is counted by kind.
+    pub(crate) label: usize,
     logic: Option<LogicFactory>,
 }
 
@@ -46,18 +55,39 @@ impl Kinds {
     pub fn new(refuse_unknown: bool) -> Kinds {
         let default = Arc::new(KindEntry {
             kind: Kind::default(),
+            label: 0,
             logic: None,
         });
         Kinds {
             default,
             by_name: HashMap::new(),
             refuse_unknown,
+            labels: vec!["default".into()],
         }
+    }
+
+    /// What rooms are counted by, in the order of [`Stats::kinds`](crate::Stats::kinds): the names of the first kinds, and
+    /// where there are more, `other` for the rest. A room of a kind that is not configured counts as `default`.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(|label| &**label)
+    }
+
+    fn label(&mut self, name: &str) -> usize {
+        if let Some(known) = self.labels.iter().position(|label| **label == *name) {
+            return known;
+        }
+        if self.labels.len() < MOST_LABELS {
+            self.labels.push(name.into());
+        } else if self.labels.len() == MOST_LABELS {
+            self.labels.push(OTHER.into());
+        }
+        self.labels.len() - 1
     }
 
     /// Adds a kind, or replaces the one of that name; `logic` replaces what its mode would do.
     pub fn insert(&mut self, kind: Kind, logic: Option<LogicFactory>) {
-        let entry = Arc::new(KindEntry { kind, logic });
+        let label = self.label(&kind.name);
+        let entry = Arc::new(KindEntry { kind, label, logic });
         if entry.kind.name == "default" {
             self.default = Arc::clone(&entry);
         }
@@ -113,6 +143,29 @@ mod tests {
         assert_eq!(kind_name("arena:42:x"), "arena");
         assert_eq!(kind_name("room-123"), "default");
         assert_eq!(kind_name(":x"), "");
+    }
+
+    #[test]
+    fn kinds_beyond_a_number_are_counted_together() {
+        let mut kinds = Kinds::new(false);
+        for nth in 0..100 {
+            let name = format!("k{}", nth % 50);
+            let kind = Kind {
+                name,
+                ..Kind::default()
+            };
+            kinds.insert(kind, None);
+        }
+        let label = |room: &str| kinds.of_room(room).unwrap().label;
+        let labels: Vec<_> = kinds.labels().collect();
+        assert_eq!(labels.len(), MOST_LABELS + 1);
+        assert_eq!(labels[label("k0:1")], "k0");
+        assert_eq!(labels[label("k30:1")], "k30");
+        assert_eq!(
+            (labels[label("k31:1")], labels[label("k49:1")]),
+            (OTHER, OTHER)
+        );
+        assert_eq!(labels[label("nobody:1")], "default");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub mod store;
 mod table;
 mod time;
 mod token;
+mod trace;
 mod wheel;
 pub mod wire;
 
@@ -61,6 +62,7 @@ pub use logic::{
 };
 pub use player::{Player, PlayerBody, PlayerNum};
 pub use shard::{QuestionFrom, Shard, ShardConfig};
-pub use stats::{Histogram, Stats};
+pub use stats::{Histogram, KindStats, Stats};
 pub use time::Now;
 pub use token::session_key;
+pub use trace::{Span, Step, TraceContext};

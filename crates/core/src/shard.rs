@@ -509,6 +509,7 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.ctx.stats.spare_bytes = self.ctx.spare_bytes();
         self.ctx.stats.inbox_bytes = self.ctx.inbox_memory.held();
         (self.ctx.stats.log_bytes, self.ctx.stats.logs_evicted) = self.home.log_usage();
+        self.home.count_kinds(&mut self.ctx.stats);
         &self.ctx.stats
     }
 

@@ -113,6 +113,8 @@ pub struct Stats {
     pub unconfirmed_bytes: usize,
     /// Microseconds from reading what caused a message to having written it, for each written piece.
     pub latency: Histogram,
+    /// By the labels of kinds ([`Kinds::labels`](crate::Kinds::labels)), as far as there were rooms of them.
+    pub kinds: Vec<KindStats>,
     /// Gauge: pieces that wait in all lanes.
     pub lane_pieces: usize,
     /// Gauge: chunks that those pieces share.
@@ -121,7 +123,28 @@ pub struct Stats {
     pub spare_bytes: usize,
 }
 
+/// What is counted of the rooms of one kind that are at home here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KindStats {
+    /// Gauge: rooms.
+    pub rooms: usize,
+    /// Gauge: players in them.
+    pub members: usize,
+    /// Messages that were published, those of backends too.
+    pub messages: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+}
+
 impl Stats {
+    /// The kind with this label.
+    pub(crate) fn kind(&mut self, label: usize) -> &mut KindStats {
+        if self.kinds.len() <= label {
+            self.kinds.resize(label + 1, KindStats::default());
+        }
+        &mut self.kinds[label]
+    }
+
     /// Message types that are told apart; type numbers are below it.
     pub const TYPES: usize = 24;
 

@@ -38,6 +38,7 @@ fn chat(payload: &str, key: Option<&str>) -> Ask {
         ephemeral: false,
         once: key.map(|key| ClientId::of_key("shop", key)),
         service: "shop".into(),
+        trace: None,
     })
 }
 

@@ -299,6 +299,7 @@ fn publish(name: &str, payload: &str, key: Option<&str>) -> Ask {
         ephemeral: false,
         once: key.map(|key| ClientId::of_key("shop", key)),
         service: "shop".into(),
+        trace: None,
     })
 }
 

@@ -228,6 +228,7 @@ fn a_room_without_members_is_listened_to() {
         ephemeral: false,
         once: None,
         service: "shop".into(),
+        trace: None,
     };
     ask(
         &mut node,

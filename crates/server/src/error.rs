@@ -22,6 +22,8 @@ pub enum ServerError {
     Snapshot(String),
     /// The folder of `server.static_dir` can't be served.
     StaticDir(String),
+    /// Traces can't be sent where the settings say.
+    Tracing(String),
     /// A page's path or content type can't be served.
     Page(String),
     /// An address could not be bound.
@@ -46,7 +48,8 @@ impl ServerError {
             | ServerError::Certificate(_)
             | ServerError::Redis(_)
             | ServerError::Snapshot(_)
-            | ServerError::StaticDir(_) => exit::CONFIG,
+            | ServerError::StaticDir(_)
+            | ServerError::Tracing(_) => exit::CONFIG,
             ServerError::Bind { .. } => exit::CANNOT_BIND,
             ServerError::Page(_) | ServerError::System(_) | ServerError::ShardFailed => {
                 exit::FAILURE
@@ -70,6 +73,7 @@ impl fmt::Display for ServerError {
             | ServerError::Redis(message)
             | ServerError::Snapshot(message)
             | ServerError::StaticDir(message)
+            | ServerError::Tracing(message)
             | ServerError::Bind { message, .. } => f.write_str(message),
             ServerError::System(error) => write!(f, "the server could not start: {error}"),
             ServerError::ShardFailed => f.write_str("a shard failed, so the server ended"),

@@ -43,6 +43,7 @@ mod server;
 mod shard;
 mod shutdown;
 mod snapshot;
+mod spans;
 mod streams;
 mod tls;
 mod webhooks;

@@ -28,6 +28,7 @@ use crate::running::{Event, RunningServer};
 use crate::shard::{self, Node, Order, WAKER};
 use crate::shutdown;
 use crate::snapshot::Snapshots;
+use crate::spans::{self, SpanStats};
 use crate::streams::Streams;
 use crate::tls::Acceptor;
 use crate::webhooks::{self, Webhooks};
@@ -119,6 +120,10 @@ impl Server {
             |name| Some(engine.as_ref()?.webhook_queue(name)),
         )?;
         let authorize = Authorize::start(&self.config, &self.kinds, &mailboxes, hangup)?;
+        let span_stats = Arc::new(SpanStats::default());
+        let (tracer, exporter) = spans::start(&self.config.tracing, &clock, &name, &span_stats)
+            .map_err(ServerError::Tracing)?
+            .unzip();
         let node = Arc::new(Node {
             name: name.clone(),
             asker: authorize.as_ref().map(|it| Arc::clone(it.asker())),
@@ -128,9 +133,10 @@ impl Server {
                 None => random_key()?,
             },
             settings: Arc::new(settings),
-            kinds: self.kinds,
+            kinds: Arc::clone(&self.kinds),
             batcher: self.config.batcher.clone(),
             clock,
+            tracer: tracer.clone(),
             desk: engine.as_ref().map(|engine| engine.desk().clone()),
             authority: authority.clone(),
             mailboxes: Arc::clone(&mailboxes),
@@ -152,11 +158,12 @@ impl Server {
                 bound.admission(),
                 engine.as_ref().map(|it| Arc::clone(it.status())),
                 (&api_stats, &streams),
-                snapshots.as_ref().map(|it| Arc::clone(it.stats())),
                 (
                     webhooks.as_ref().map(Webhooks::stats),
                     authorize.as_ref().map(Authorize::stats).unwrap_or_default(),
+                    snapshots.as_ref().map(|it| Arc::clone(it.stats())),
                 ),
+                (&self.kinds, &span_stats),
             )),
             mailboxes: Arc::clone(&mailboxes),
             webhooks,
@@ -201,6 +208,7 @@ impl Server {
                 node: name,
                 end: hangup.then(|| Mutex::new(ends)),
             },
+            tracer,
         );
         let services = Services {
             shards: mailboxes as Arc<dyn Shards>,
@@ -215,6 +223,7 @@ impl Server {
             api,
             streams,
             from_nodes: Some(from_nodes),
+            exporter,
         };
         running.http = Some(bound.serve(&self.config, services)?);
         Ok(running)

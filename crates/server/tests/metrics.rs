@@ -89,6 +89,10 @@ fn what_happened_is_counted() {
         ),
         // Two joins and three chats.
         ("roomcast_events_total", 5),
+        ("roomcast_kind_rooms{kind=\"relay\"}", 1),
+        ("roomcast_kind_members{kind=\"relay\"}", 2),
+        ("roomcast_kind_messages_total{kind=\"relay\"}", 3),
+        ("roomcast_kind_messages_total{kind=\"default\"}", 0),
         ("roomcast_lane_pieces{shard=\"0\"}", 0),
         ("roomcast_link_bytes{shard=\"0\"}", 0),
         ("roomcast_late_shards", 0),

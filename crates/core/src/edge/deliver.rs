@@ -155,6 +155,7 @@ impl<S: Store> Edge<S> {
             version,
             exclusions,
             bytes: _,
+            traced,
         } = delivery;
         let Edge {
             conns,
@@ -194,6 +195,15 @@ impl<S: Store> Edge<S> {
             {
                 conn.excluded = true;
             }
+        }
+        if let Some(traced) = traced {
+            let chunks = events.iter().chain(&state).flatten();
+            let chunks = chunks.map(|(chunk, ..)| *chunk).collect();
+            let receivers = room.receivers.len();
+            table.trace(
+                chunks,
+                super::traced::delivered(ctx, now, receivers, *traced),
+            );
         }
         let own_ref = |conn| ConnRef {
             shard: ctx.own,

@@ -30,6 +30,7 @@ mod sent;
 mod session;
 mod state;
 mod taking;
+mod traced;
 mod user_set;
 mod users;
 mod write;

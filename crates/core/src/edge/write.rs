@@ -105,9 +105,16 @@ impl<S: Store> Edge<S> {
         if !could_read && may_read_answers(conn, ctx) {
             readable.push(id);
         }
+        let ends_traces = table.has_written();
         if bytes > 0 || !conn.blocked {
             conn.progress_at = now.micros;
         }
+        if ends_traces {
+            self.end_traces(ctx, now);
+        }
+        let Some(conn) = self.conns.get_mut(id) else {
+            return Written::Done;
+        };
         if blocked {
             self.blocked(ctx, now, id);
             if self

@@ -19,6 +19,7 @@ use crate::logic::Outcome;
 use crate::logs::{Appended, Logs};
 use crate::player::PlayerNum;
 use crate::time::{Now, micros};
+use crate::trace::{MOST_TRACED, Span, Step, TraceContext, Traced};
 
 /// Operations that may wait in a room before a backend's are not queued any more.
 const MOST_WAITING: usize = 1_024;
@@ -87,12 +88,16 @@ impl Room {
         publication: &Publication,
     ) -> Reply {
         self.load.note(now);
+        self.count_message(ctx, publication.payload.len());
         let mut publish = publish_of(ctx, publication);
         let asked = self.ask_about_service(ctx, logs, now, publication, &mut publish);
         let reply = match asked {
             None => self.publish_nobodys(ctx, logs, now, op, publication, &publish),
             Some(reply) => reply,
         };
+        if let Some(parent) = publication.trace {
+            self.note_traced(ctx, now, op, parent, &reply);
+        }
         ctx.recycle(publish.bytes);
         reply
     }
@@ -120,6 +125,40 @@ impl Room {
                 repeated: false,
             })),
             Outcome::Refused(refusal) => Some(Reply::Failed(failure_of(&fault_of(&refusal)))),
+        }
+    }
+
+    /// The append is a step of its own. What follows has it as its parent.
+    fn note_traced<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        op: &OpHead,
+        parent: TraceContext,
+        reply: &Reply,
+    ) {
+        let (step, id) = (Step::Append, ctx.host.random().max(1));
+        ctx.host.span(Span {
+            step,
+            parent,
+            id,
+            start: op.born.min(now.micros),
+            end: now.micros,
+            receivers: 0,
+        });
+        let is_new = matches!(reply, Reply::Published(published) if !published.repeated);
+        if !is_new {
+            return;
+        }
+        let traced = self.output.traced.get_or_insert_default();
+        if traced.len() < MOST_TRACED {
+            traced.push(Traced {
+                parent: TraceContext {
+                    trace: parent.trace,
+                    span: id,
+                },
+                at: now.micros,
+            });
         }
     }
 

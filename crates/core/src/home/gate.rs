@@ -21,6 +21,7 @@ use crate::letter::ToEdge;
 use crate::player::PlayerNum;
 use crate::store::{Append, Epochs, Header, HomeName, Request, Slot, StoreId, Ticket};
 use crate::time::Now;
+use crate::trace::{AllTraced, Span, Step};
 
 /// Numbered messages of one sender that may wait for the store.
 const UNANSWERED: u32 = 32;
@@ -406,6 +407,7 @@ impl Gate {
         ctx: &mut Context<H>,
         turn: u64,
         most: usize,
+        now: Now,
     ) -> Left {
         if self.handed.0 != turn {
             self.handed = (turn, 0);
@@ -425,11 +427,17 @@ impl Gate {
                 }
                 self.handed.1 += first.bytes;
             }
-            let Some(Waiting { bytes, said, .. }) = self.waiting.pop_front() else {
+            let Some(Waiting {
+                bytes, mut said, ..
+            }) = self.waiting.pop_front()
+            else {
                 break;
             };
             self.bytes -= bytes;
             ctx.stats.unconfirmed_bytes -= bytes;
+            if let ToEdge::Deliver(delivery) = &mut said.1 {
+                end_wait(ctx, now, &mut delivery.traced);
+            }
             ctx.send_edge(said.0, said.1);
         }
         if self.waiting.capacity() > 64 {
@@ -545,4 +553,20 @@ fn is_of_membership(message: &ToEdge) -> bool {
             | ToEdge::JoinRefused { .. }
             | ToEdge::Left { .. }
     )
+}
+
+/// Traced messages have waited at the gate until now.
+fn end_wait<H: Host>(ctx: &mut Context<H>, now: Now, traced: &mut AllTraced) {
+    for traced in traced.iter_mut().flat_map(|all| all.iter_mut()) {
+        let id = ctx.host.random().max(1);
+        ctx.host.span(Span {
+            step: Step::GateWait,
+            parent: traced.parent,
+            id,
+            start: traced.at,
+            end: now.micros.max(traced.at),
+            receivers: 0,
+        });
+        traced.at = now.micros;
+    }
 }

@@ -11,6 +11,7 @@ use crate::host::{Encoding, Host};
 use crate::id::{ConnRef, EdgeRoomId};
 use crate::letter::{Delivery, Encoded, Exclusion, ToEdge};
 use crate::settings::Compression;
+use crate::trace::AllTraced;
 
 /// A chunk of this size is handed out at once: larger ones would not fit a slow lane's bound.
 const CHUNK_LIMIT: usize = 32 * 1024;
@@ -56,6 +57,8 @@ pub(crate) struct Output {
     largest: usize,
     /// Bytes of events that each receiver was handed in this turn, in the longest encoding.
     handed: usize,
+    /// Messages in it that are traced.
+    pub(super) traced: AllTraced,
     /// Somebody listens to the room.
     pub(super) tap: Option<Box<Tap>>,
 }
@@ -147,8 +150,10 @@ impl Output {
         edges: &SmallVec<[EdgeReceivers; 1]>,
     ) {
         if self.largest == 0 {
+            self.traced = None;
             return;
         }
+        let traced = self.traced.take();
         self.handed += std::mem::take(&mut self.largest);
         let version = self.version.take();
         let base = self.base.take().unwrap_or(0);
@@ -203,6 +208,7 @@ impl Output {
                 version,
                 exclusions,
                 bytes,
+                traced: traced.clone(),
             };
             ctx.send_edge(edge.shard, ToEdge::Deliver(delivery));
         }

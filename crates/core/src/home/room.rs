@@ -225,6 +225,7 @@ impl Room {
         let fan_out = match &request {
             OpKind::Publish(publish) => {
                 self.load.note(now);
+                self.count_message(ctx, publish.bytes.len());
                 publish.bytes.len() as i64 * members
             }
             OpKind::Join(_) => LIST + heard,
@@ -270,6 +271,12 @@ impl Room {
             self.seal(ctx);
         }
         OVERHEAD + fan_out
+    }
+
+    pub(super) fn count_message<H>(&self, ctx: &mut Context<H>, bytes: usize) {
+        let kind = ctx.stats.kind(self.entry.label);
+        kind.messages += 1;
+        kind.bytes += bytes as u64;
     }
 
     /// The sender of an operation, if it is in the room. A home that has not yet told it its

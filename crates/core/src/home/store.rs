@@ -121,7 +121,7 @@ impl<S: Store> Home<S> {
                 self.letting_out.push(id);
                 continue;
             }
-            let left = gate.let_out(ctx, self.turn, most);
+            let left = gate.let_out(ctx, self.turn, most, now);
             self.let_out_cut |= left == Left::ForTurn;
             if left != Left::Nothing {
                 self.letting_out.push(id);

@@ -4,10 +4,23 @@ use crate::backend::{MOST_LINES, TopLine, TopOrder, TopQuery, greatest};
 use crate::home::Home;
 use crate::home::room::Room;
 use crate::kinds::kind_name;
+use crate::stats::Stats;
 use crate::store::Store;
 use crate::time::Now;
 
 impl<S: Store> Home<S> {
+    /// Counts rooms and their members by kind. It looks at each room.
+    pub(crate) fn count_kinds(&self, stats: &mut Stats) {
+        for kind in &mut stats.kinds {
+            (kind.rooms, kind.members) = (0, 0);
+        }
+        for room in self.rooms.rows() {
+            let kind = stats.kind(room.entry.label);
+            kind.rooms += 1;
+            kind.members += room.members.len();
+        }
+    }
+
     /// It looks at each room, and copies the names of few.
     pub(crate) fn top(&self, now: Now, query: &TopQuery) -> Vec<TopLine> {
         let most = query.limit.min(MOST_LINES) as usize;

@@ -12,6 +12,7 @@ use crate::id::{ConnId, ConnRef, EdgeRoomId, HomeRoomId};
 use crate::log::Epoch;
 use crate::player::PlayerNum;
 use crate::state_position::StatePosition;
+use crate::trace::AllTraced;
 
 /// From a room's home to a shard with members.
 #[derive(Debug)]
@@ -145,6 +146,8 @@ pub(crate) struct Delivery {
     pub(crate) exclusions: Vec<Exclusion>,
     /// Bytes that this delivery is counted with on its link.
     pub(crate) bytes: usize,
+    /// Its messages that are traced.
+    pub(crate) traced: AllTraced,
 }
 
 pub(crate) type Encoded = [Option<Arc<Chunk>>; Encoding::COUNT];

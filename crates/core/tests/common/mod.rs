@@ -21,7 +21,7 @@ use roomcast_core::settings::{Compression, Kind, Settings};
 use roomcast_core::store::{NoStore, Store};
 use roomcast_core::{
     BatcherLimits, ConnId, Control, Encoding, Grant, Host, Identity, Kinds, LogicFactory, Notice,
-    Now, Origin, QuestionId, Received, Rights, Rooms, ShardConfig, TokenFault,
+    Now, Origin, QuestionId, Received, Rights, Rooms, ShardConfig, Span, TokenFault,
 };
 use serde_json::Value;
 
@@ -53,6 +53,8 @@ pub struct SimHost {
     pub facts: Vec<Fact>,
     /// What they are asked.
     pub inquiries: Vec<Inquiry>,
+    /// Steps of messages that are traced.
+    pub spans: Vec<Span>,
     pub stopwatch: u64,
     /// Microseconds that pass between two looks at the stopwatch.
     pub stopwatch_step: u64,
@@ -134,6 +136,10 @@ impl Host for SimHost {
 
     fn ask(&mut self, inquiry: Inquiry) {
         self.inquiries.push(inquiry);
+    }
+
+    fn span(&mut self, span: Span) {
+        self.spans.push(span);
     }
 }
 
@@ -218,6 +224,7 @@ pub fn node_with_key<S: Store>(
             notices: Vec::new(),
             facts: Vec::new(),
             inquiries: Vec::new(),
+            spans: Vec::new(),
             stopwatch: 0,
             stopwatch_step: 1,
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use roomcast_core::TraceContext;
 use roomcast_core::backend::{Ask, Question, Reply};
 use roomcast_protocol::{ErrorCode, names};
 use tokio::sync::oneshot;
@@ -26,6 +27,8 @@ pub(super) struct Call {
     /// The header `Last-Event-ID`.
     pub(super) last_event: Option<String>,
     pub(super) body: Bytes,
+    /// It is traced, with this as the parent of what is done for it.
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Call {

@@ -30,11 +30,13 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::mailbox::Mailboxes;
+use crate::spans::{Request as Traced, Tracer};
 use call::{Call, query_of};
 use keys::Holder;
 use openapi::openapi_text;
 use problem::{Problem, ok_text};
-use routes::{BASE, Route};
+pub(crate) use routes::BASE;
+use routes::Route;
 
 pub(crate) use keys::Keys;
 pub use openapi::openapi;
@@ -57,6 +59,7 @@ pub(crate) struct Api {
     stats: Arc<ApiStats>,
     operator: Operator,
     tails: tail::Tails,
+    tracer: Option<Tracer>,
 }
 
 impl Api {
@@ -67,6 +70,7 @@ impl Api {
         shards: Arc<Mailboxes>,
         stats: Arc<ApiStats>,
         operator: Operator,
+        tracer: Option<Tracer>,
     ) -> Option<Arc<Api>> {
         if keys.is_empty() {
             return None;
@@ -80,6 +84,7 @@ impl Api {
             stats,
             operator,
             tails: tail::Tails::default(),
+            tracer,
         }))
     }
 
@@ -113,11 +118,13 @@ impl Api {
         };
         let holder = self.holder(&request.headers);
         let mut asked = Bytes::new();
+        let traced = self.trace(route, holder.as_deref().ok(), &request.headers);
         let outcome = match &holder {
             Ok(holder) => {
                 let call = self.call(route, arguments, Arc::clone(holder), &request, body);
                 match call.await {
-                    Ok(call) => {
+                    Ok(mut call) => {
+                        call.trace = traced.as_ref().map(Traced::context);
                         asked = call.body.clone();
                         (route.handle)(call).await
                     }
@@ -128,7 +135,20 @@ impl Api {
         };
         let name = holder.as_ref().ok().map(|holder| &*holder.name);
         self.note(route, name, (path, &asked), &outcome);
-        outcome.unwrap_or_else(|problem| refusal(&problem))
+        let mut answer = outcome.unwrap_or_else(|problem| refusal(&problem));
+        if let (Some(tracer), Some(traced)) = (&self.tracer, traced) {
+            if let Ok(named) = HeaderValue::try_from(traced.traceparent()) {
+                answer.headers_mut().insert("traceparent", named);
+            }
+            tracer.end(traced, answer.status().as_u16());
+        }
+        answer
+    }
+
+    /// Whether a request is traced. One without a key is not: a stranger could fill the collector.
+    fn trace(&self, route: &Route, holder: Option<&Holder>, headers: &HeaderMap) -> Option<Traced> {
+        let (tracer, holder) = (self.tracer.as_ref()?, holder?);
+        tracer.begin(headers, (&route.method, route.path), &holder.name)
     }
 
     fn route(
@@ -225,6 +245,7 @@ impl Api {
             once,
             last_event,
             body,
+            trace: None,
         })
     }
 

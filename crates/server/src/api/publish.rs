@@ -18,6 +18,10 @@ pub(super) async fn to_room(call: Call) -> Result<Answer, Problem> {
     let room = call.room()?;
     let once = call.once.as_deref();
     let (named, publication) = read(&call.api, &call.holder.name, &call.body, once)?;
+    let publication = Publication {
+        trace: call.trace,
+        ..publication
+    };
     if named.is_some_and(|named| named != room) {
         let detail = "`room_id` is not the room of the path; leave it out";
         return Err(Problem::of(ErrorCode::InvalidValue, detail));
@@ -84,6 +88,10 @@ fn send_one(call: &Call, message: &str) -> Result<(String, Sent), Problem> {
     let Some(room) = room else {
         let detail = "the message has no `room_id`";
         return Err(Problem::of(ErrorCode::MissingField, detail));
+    };
+    let publication = Publication {
+        trace: call.trace,
+        ..publication
     };
     let sent = call.send(&room, Ask::Publish(publication));
     Ok((room, sent))
@@ -163,6 +171,7 @@ fn read(
         ephemeral: message.ephemeral,
         once: once.map(|key| key_of(holder, key)).transpose()?,
         service: holder.into(),
+        trace: None,
     };
     Ok((message.room_id.map(|room| room.into_owned()), publication))
 }

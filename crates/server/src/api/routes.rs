@@ -14,7 +14,7 @@ use super::rights::Right;
 use super::{moderating, properties, publish, reading};
 
 /// What all paths begin with.
-pub(super) const BASE: &str = "/api/v1";
+pub(crate) const BASE: &str = "/api/v1";
 
 pub(super) type Outcome = Pin<Box<dyn Future<Output = Result<Answer, Problem>> + Send>>;
 

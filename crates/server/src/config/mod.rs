@@ -31,6 +31,7 @@ mod units;
 pub use crate::api::{ApiKey, ApiSettings, Right};
 pub use crate::auth::{Anonymous, AuthSettings, Secret};
 pub use crate::authorize::{Asked, AuthorizeSettings, Silence};
+pub use crate::spans::TracingSettings;
 pub use crate::webhooks::{EventType, WebhookSettings};
 pub use banner::{banner, own_addresses};
 pub use cluster::ClusterSettings;

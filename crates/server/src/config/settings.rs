@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use roomcast_core::settings::{Kind, Settings};
 
+use crate::spans::TracingSettings;
+
 use super::{
     AllowedOrigin, ApiKey, ApiSettings, AuthSettings, AuthorizeSettings, ClusterSettings, HostName,
     MemorySettings, RedisSettings, Secret, WebhookSettings, machine,
@@ -54,6 +56,8 @@ pub struct Config {
     pub redis: RedisSettings,
     /// `[cluster]`: how servers reach each other.
     pub cluster: ClusterSettings,
+    /// `[tracing]`: traces of what is asked over the API.
+    pub tracing: TracingSettings,
     /// The settings of the shards: `[limits]`, `[message]`, `[queues]`, `[heartbeat]`, `[pool]`, `[rooms]`.
     pub core: Settings,
     /// `[kinds.NAME]`: the kinds of rooms. The first one is `default`.
@@ -82,6 +86,7 @@ impl Default for Config {
             memory: MemorySettings::default(),
             redis: RedisSettings::default(),
             cluster: ClusterSettings::default(),
+            tracing: TracingSettings::default(),
             core: Settings::default(),
             kinds: vec![Kind::default()],
         }

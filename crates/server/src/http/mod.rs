@@ -53,6 +53,7 @@ use crate::handover::Shards;
 use crate::limits::memory::warn_if_not_kept;
 use crate::limits::{Admission, ConnectionLimits, ConnectionPermit, Refusal, descriptors};
 use crate::outgoing::Outgoing;
+use crate::spans::Exporter;
 use crate::streams::{FromNode, Streams};
 use crate::tls::Acceptor;
 
@@ -85,6 +86,8 @@ pub(crate) struct Services {
     /// Event streams, and what other nodes have got for those of this one.
     pub(crate) streams: Arc<Streams>,
     pub(crate) from_nodes: Option<UnboundedReceiver<FromNode>>,
+    /// What sends traces, where they are configured.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 /// Listeners that are bound and not yet served: who connects now waits.
@@ -179,6 +182,7 @@ impl Bound {
     pub(crate) fn serve(self, config: &Config, mut services: Services) -> io::Result<Http> {
         let (hangup, keys_from) = (services.hangup, services.keys_from.take());
         let from_nodes = services.from_nodes.take();
+        let exporter = services.exporter.take();
         let site = Arc::new(Site::new(&self, config, services));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -207,6 +211,9 @@ impl Bound {
         }
         if let Some(from_nodes) = from_nodes {
             runtime.spawn(Arc::clone(&site.streams).serve(from_nodes));
+        }
+        if let Some(exporter) = exporter {
+            runtime.spawn(exporter.run());
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -5,6 +5,7 @@
 
 mod exposition;
 mod families;
+mod kinds;
 mod sessions;
 mod snapshot;
 mod store;
@@ -16,6 +17,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use roomcast_core::Kinds;
+
 use crate::api::ApiStats;
 use crate::authorize::TableStats;
 use crate::engine::{NodeReport, Status};
@@ -25,10 +28,12 @@ use crate::mailbox::Mailboxes;
 use crate::memory::CountingAllocator;
 use crate::shard::{Order, Report};
 use crate::snapshot::SnapshotStats;
+use crate::spans::SpanStats;
 use crate::streams::Streams;
 use crate::webhooks::WebhookStats;
 use exposition::Exposition;
 use families::{FAMILIES, Family};
+use kinds::KIND_FAMILIES;
 use sessions::SESSION_FAMILIES;
 use snapshot::SNAPSHOT_FAMILIES;
 use store::STORE_FAMILIES;
@@ -40,6 +45,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 fn all() -> impl Iterator<Item = &'static Family> {
     FAMILIES
         .iter()
+        .chain(KIND_FAMILIES)
         .chain(SESSION_FAMILIES)
         .chain(STORE_FAMILIES)
         .chain(SNAPSHOT_FAMILIES)
@@ -68,6 +74,13 @@ pub fn reference() -> String {
     out
 }
 
+/// What only some servers have: webhooks, tables of questions, a snapshot.
+type Optional = (
+    Option<WebhookStats>,
+    Vec<Arc<TableStats>>,
+    Option<Arc<SnapshotStats>>,
+);
+
 /// Where all numbers come together.
 pub(crate) struct Registry {
     start: Instant,
@@ -80,6 +93,8 @@ pub(crate) struct Registry {
     webhooks: Option<WebhookStats>,
     authorize: Vec<Arc<TableStats>>,
     streams: Arc<Streams>,
+    kinds: Arc<Kinds>,
+    spans: Arc<SpanStats>,
     /// What each shard reported last.
     reports: Mutex<Vec<Report>>,
 }
@@ -93,6 +108,8 @@ struct Scrape<'a> {
     api: &'a ApiStats,
     snapshots: Option<&'a SnapshotStats>,
     streams: &'a Streams,
+    kinds: &'a Kinds,
+    spans: &'a SpanStats,
     open: usize,
     memory: Option<u64>,
     /// 0 where nothing counts it.
@@ -111,8 +128,8 @@ impl Registry {
         admission: &Arc<Admission>,
         engine: Option<Arc<Status>>,
         (api, streams): (&Arc<ApiStats>, &Arc<Streams>),
-        snapshots: Option<Arc<SnapshotStats>>,
-        (webhooks, authorize): (Option<WebhookStats>, Vec<Arc<TableStats>>),
+        (webhooks, authorize, snapshots): Optional,
+        (kinds, spans): (&Arc<Kinds>, &Arc<SpanStats>),
     ) -> Registry {
         let report = |shard| Report {
             shard,
@@ -129,6 +146,8 @@ impl Registry {
             webhooks,
             authorize,
             streams: Arc::clone(streams),
+            kinds: Arc::clone(kinds),
+            spans: Arc::clone(spans),
             reports: Mutex::new((0..mailboxes.count()).map(report).collect()),
         }
     }
@@ -144,6 +163,8 @@ impl Registry {
             api: &self.api,
             snapshots: self.snapshots.as_deref(),
             streams: &self.streams,
+            kinds: &self.kinds,
+            spans: &self.spans,
             open: self.admission.connections(),
             memory: crate::limits::memory::resident_bytes(),
             in_use: CountingAllocator::in_use() as u64,

@@ -7,13 +7,14 @@ use rand::{RngExt, SeedableRng};
 use roomcast_core::authorize::Inquiry;
 use roomcast_core::fact::Fact;
 use roomcast_core::settings::Compression;
-use roomcast_core::{Control, Encoding, Host, Identity, Notice, TokenFault};
+use roomcast_core::{Control, Encoding, Host, Identity, Notice, Span, TokenFault};
 use roomcast_protocol::Format;
 use roomcast_websocket::{CloseFrame, Deflater, Opcode, close, frame};
 
 use crate::auth::Authority;
 use crate::authorize::Asker;
 use crate::clock::Clock;
+use crate::spans::Tracer;
 use crate::webhooks::Intake;
 
 /// Levels of compression that there are, 1 to 9.
@@ -36,6 +37,8 @@ pub(crate) struct ShardHost {
     compressed: Vec<u8>,
     pub(crate) compression: CompressionStats,
     notices: super::notices::Notices,
+    /// Where steps of messages that are traced go, and as whose.
+    tracer: Option<(Tracer, u16)>,
 }
 
 /// What compression did, for the metrics.
@@ -55,6 +58,7 @@ impl ShardHost {
     pub(crate) fn new(
         clock: Clock,
         authority: Option<Arc<Authority>>,
+        tracer: Option<(Tracer, u16)>,
     ) -> std::io::Result<ShardHost> {
         let random =
             ChaCha12Rng::try_from_rng(&mut rand::rngs::SysRng).map_err(std::io::Error::other)?;
@@ -68,6 +72,7 @@ impl ShardHost {
             compressed: Vec::new(),
             compression: CompressionStats::default(),
             notices: Default::default(),
+            tracer,
         })
     }
 
@@ -161,6 +166,12 @@ impl Host for ShardHost {
     fn notice(&mut self, notice: Notice<'_>) {
         self.notices.log(self.clock.micros(), notice);
     }
+
+    fn span(&mut self, span: Span) {
+        if let Some((tracer, shard)) = &self.tracer {
+            tracer.step(span, *shard);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -168,7 +179,7 @@ mod tests {
     use super::*;
 
     fn host() -> ShardHost {
-        ShardHost::new(Clock::start(), None).unwrap()
+        ShardHost::new(Clock::start(), None, None).unwrap()
     }
 
     fn framed(message: &[u8], deflate: bool, compression: Compression) -> Vec<u8> {
@@ -216,7 +227,7 @@ mod tests {
             ..Default::default()
         };
         let authority = Authority::load(&settings, &Default::default()).unwrap();
-        let mut host = ShardHost::new(Clock::start(), authority).unwrap();
+        let mut host = ShardHost::new(Clock::start(), authority, None).unwrap();
         let identity = host.verify(NOW * 1_000, &token).unwrap();
         assert_eq!(&*identity.user_id, "u7");
         // With the time that the core gives, not that of a clock.

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Batcher;
 use crate::engine::Desk;
 use crate::mailbox::{Mailbox, Mailboxes};
+use crate::spans::Tracer;
 use crate::streams::Streams;
 use crate::webhooks::Intake;
 use worker::Worker;
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) batcher: Batcher,
     pub(crate) hash_key: [u64; 2],
     pub(crate) clock: Clock,
+    /// Where steps of messages that are traced go.
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) mailboxes: Arc<Mailboxes>,
     /// Where facts are left for backends, if somebody is told.
@@ -66,7 +69,11 @@ pub(crate) fn spawn<S: Store + Send + 'static>(
     store: S,
     ended: impl FnOnce(bool) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let mut host = host::ShardHost::new(node.clock.clone(), node.authority.clone())?;
+    let mut host = host::ShardHost::new(
+        node.clock.clone(),
+        node.authority.clone(),
+        node.tracer.clone().map(|tracer| (tracer, index)),
+    )?;
     host.intake = node.intake.clone();
     host.asker = node.asker.clone().map(|asker| (asker, index));
     let node = Arc::clone(node);

@@ -10,6 +10,7 @@ use crate::backend::{
     Query, Reply, RoomLine, RoomsQuery, SessionLine, Taken, TopLine, TopOrder, TopQuery, Whose,
 };
 use crate::id::ClientId;
+use crate::trace::TraceContext;
 use crate::wire::bytes::{Reader, WireError, Writer};
 use crate::wire::version::Version;
 
@@ -161,6 +162,7 @@ fn write_publication(out: &mut Writer<'_>, publication: &Publication) {
         ephemeral,
         once,
         service,
+        trace,
     } = publication;
     out.message_type(*message_type);
     out.payload_kind(*payload_kind);
@@ -171,6 +173,27 @@ fn write_publication(out: &mut Writer<'_>, publication: &Publication) {
         out.client(*once);
     }
     out.text(service);
+    write_trace(out, *trace);
+}
+
+fn write_trace(out: &mut Writer<'_>, trace: Option<TraceContext>) {
+    out.flags([trace.is_some()]);
+    if let Some(TraceContext { trace, span }) = trace {
+        out.u64((trace >> 64) as u64);
+        out.u64(trace as u64);
+        out.u64(span);
+    }
+}
+
+fn read_trace(bytes: &mut Reader<'_>) -> Result<Option<TraceContext>, WireError> {
+    if bytes.is_empty() || bytes.flags()? == [false] {
+        return Ok(None);
+    }
+    let (high, low) = (bytes.u64()?, bytes.u64()?);
+    Ok(Some(TraceContext {
+        trace: u128::from(high) << 64 | u128::from(low),
+        span: bytes.u64()?,
+    }))
 }
 
 fn read_publication(bytes: &mut Reader<'_>) -> Result<Publication, WireError> {
@@ -184,6 +207,7 @@ fn read_publication(bytes: &mut Reader<'_>) -> Result<Publication, WireError> {
         ephemeral,
         once: is_once.then(|| bytes.client()).transpose()?,
         service: bytes.text()?.into(),
+        trace: read_trace(bytes)?,
     })
 }
 

@@ -10,7 +10,9 @@ use crate::host::Encoding;
 use crate::id::ConnRef;
 use crate::letter::{Delivery, Encoded, Exclusion, Joined, NewestState, Slice, ToEdge};
 use crate::log::Epoch;
+use crate::trace::{AllTraced, MOST_TRACED, TraceContext, Traced};
 use crate::wire::bytes::{Reader, WireError, Writer};
+use crate::wire::version::Version;
 
 pub(super) fn kind_of(message: &ToEdge) -> Option<u8> {
     Some(match message {
@@ -229,6 +231,7 @@ fn write_delivery(out: &mut Writer<'_>, sending: Sending, delivery: &Delivery) {
         version,
         exclusions,
         bytes,
+        traced,
     } = delivery;
     out.number(*edge_room);
     out.varint(*base);
@@ -251,6 +254,37 @@ fn write_delivery(out: &mut Writer<'_>, sending: Sending, delivery: &Delivery) {
         out.varint(exclusion.start);
         out.varint(exclusion.end.saturating_sub(exclusion.start));
     }
+    if sending.version >= Version::V2 {
+        // Few are traced.
+        let traced = traced.as_ref().map_or(&[][..], |all| &all[..]);
+        out.size(traced.len());
+        for Traced { parent, .. } in traced {
+            out.u64((parent.trace >> 64) as u64);
+            out.u64(parent.trace as u64);
+            out.u64(parent.span);
+        }
+    }
+}
+
+/// Fewest bytes of a message that is traced.
+const TRACED: usize = 24;
+
+fn read_traced(bytes: &mut Reader<'_>, now: u64) -> Result<AllTraced, WireError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut all = bytes.list(TRACED, |bytes| {
+        let (high, low) = (bytes.u64()?, bytes.u64()?);
+        let trace = u128::from(high) << 64 | u128::from(low);
+        let parent = TraceContext {
+            trace,
+            span: bytes.u64()?,
+        };
+        // Clocks of two nodes can't be compared: here it begins when it comes.
+        Ok(Traced { parent, at: now })
+    })?;
+    all.truncate(MOST_TRACED);
+    Ok((!all.is_empty()).then(|| Box::new(all)))
 }
 
 /// Fewest bytes of an exclusion.
@@ -293,6 +327,7 @@ fn read_delivery(bytes: &mut Reader<'_>, at: &mut Receiving<'_>) -> Result<Deliv
         version,
         exclusions,
         bytes: counted,
+        traced: read_traced(bytes, at.now)?,
     })
 }
 

@@ -13,6 +13,7 @@ mod server;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod webhooks;
 
 use roomcast_core::settings::Kind;
@@ -43,6 +44,7 @@ pub(crate) static SECTIONS: &[&Section] = &[
     &cluster::CLUSTER,
     &server::SHUTDOWN,
     &server::LOG,
+    &tracing::TRACING,
 ];
 
 /// The keys of each `[kinds.NAME]`.

@@ -52,6 +52,7 @@ impl Server {
             api: None,
             streams,
             from_nodes: None,
+            exporter: None,
         };
         let (addresses, stats) = (bound.addresses(), Arc::clone(bound.stats()));
         let http = Some(bound.serve(&config, services).unwrap());

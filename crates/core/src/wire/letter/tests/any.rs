@@ -27,6 +27,7 @@ use crate::log::{Epoch, Since};
 use crate::state_position::StatePosition;
 use crate::store::{HomeName, NodeId, StoreId};
 use crate::table::Number;
+use crate::trace::{TraceContext, Traced};
 
 /// SplitMix64.
 pub(super) struct Draw(u64);
@@ -331,7 +332,15 @@ impl Draw {
                 ephemeral: self.bool(),
                 once: self.maybe(Draw::client),
                 service: self.text().into(),
+                trace: self.maybe(Draw::trace),
             }),
+        }
+    }
+
+    fn trace(&mut self) -> TraceContext {
+        TraceContext {
+            trace: u128::from(self.u64()) << 64 | u128::from(self.u64()),
+            span: self.u64(),
         }
     }
 
@@ -575,6 +584,13 @@ impl Draw {
             version: self.maybe(Draw::offset),
             exclusions: self.list(exclusion),
             bytes: self.u64() as usize,
+            traced: {
+                let traced = self.list(|draw| Traced {
+                    parent: draw.trace(),
+                    at: NOW,
+                });
+                Some(traced).filter(|it| !it.is_empty()).map(Box::new)
+            },
         }
     }
 

@@ -205,6 +205,7 @@ fn to_edge() -> [(&'static str, ToEdge); 12] {
         version: None,
         exclusions: Vec::new(),
         bytes: event.len(),
+        traced: None,
     };
     let joined = Joined {
         conn,
@@ -321,6 +322,7 @@ fn others() -> Vec<(&'static str, Letter)> {
         version: Some(711),
         exclusions: vec![exclusion(false, 0), exclusion(true, 4)],
         bytes: 19,
+        traced: None,
     };
     let body = |message_type, to_user: &str, name_length, bytes: &str| DirectBody {
         message_type,
@@ -393,6 +395,7 @@ fn others() -> Vec<(&'static str, Letter)> {
         ephemeral: false,
         once: Some(ClientId::of_key("shop", "order-1")),
         service: "shop".into(),
+        trace: None,
     };
     let published = Published {
         epoch: Epoch::from_random(7),
