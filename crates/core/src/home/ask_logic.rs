@@ -31,8 +31,8 @@ impl Room {
             return false;
         }
         publish.message_type == MessageType::GameAction
-            || self.logic_rules.hears_events()
-            || self.logic_rules.is_own(publish.name())
+            || self.logic_rules().hears_events()
+            || self.logic_rules().is_own(publish.name())
     }
 
     /// Lets the logic have a member's message first, which it may change. A numbered one is not given to it twice.
@@ -90,7 +90,7 @@ impl Room {
     ) -> Outcome {
         let by_service = matches!(author, Author::Service(_));
         let is_event = publish.message_type == MessageType::Event;
-        if is_event && let Some(refusal) = self.logic_rules.holds(publish.name(), by_service) {
+        if is_event && let Some(refusal) = self.logic_rules().holds(publish.name(), by_service) {
             return Outcome::Refused(refusal);
         }
         let outcome = if publish.message_type == MessageType::GameAction {
@@ -100,7 +100,7 @@ impl Room {
             };
             let player = author.player();
             self.with_logic_aside(ctx, now, |logic, room| logic.action(room, player, &action))
-        } else if self.logic_rules.hears_events() {
+        } else if self.logic_rules().hears_events() {
             let event = RoomEvent {
                 name: is_event.then(|| publish.name()),
                 payload_kind: publish.payload_kind,
@@ -204,7 +204,7 @@ impl Room {
     }
 
     fn asks_about_members(&self) -> bool {
-        self.has_logic() && self.logic_rules.hears_events()
+        self.has_logic() && self.logic_rules().hears_events()
     }
 
     pub(super) fn refuse_by_rule<H: Host>(

@@ -1,5 +1,6 @@
 //! A room calls its logic, does what that asks for, and is closed when it panics.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use roomcast_protocol::ErrorCode;
@@ -101,11 +102,12 @@ impl Room {
                 Effect::Kick { player, reason } => {
                     let is_own = |op: &&Op| op.head.conn == NOBODY;
                     let behind = self.pending.iter().filter(is_own).count();
-                    self.kicks.push_back(Kick {
+                    let kick = Kick {
                         player,
                         reason,
                         behind,
-                    });
+                    };
+                    self.push_kick(kick);
                 }
             }
         }
@@ -119,7 +121,7 @@ impl Room {
         logs: &mut Logs,
         now: Now,
     ) {
-        while let Some(kick) = self.kicks.pop_front() {
+        while let Some(kick) = self.kicks().and_then(VecDeque::pop_front) {
             for _ in 0..kick.behind {
                 let at = self.pending.iter().position(|op| op.head.conn == NOBODY);
                 let own = at.and_then(|at| self.pending.remove(at));
@@ -130,7 +132,7 @@ impl Room {
                     self.publish(ctx, logs, now, head, publish);
                 }
             }
-            for later in &mut self.kicks {
+            for later in self.kicks().into_iter().flatten() {
                 later.behind = later.behind.saturating_sub(kick.behind);
             }
             let fault = Fault::new(ErrorCode::Removed, &kick.reason);
@@ -174,7 +176,9 @@ impl Room {
             }
         }
         self.users.clear();
-        self.kicks.clear();
+        if let Some(kicks) = self.kicks() {
+            kicks.clear();
+        }
         self.edges.clear();
         self.receivers = [0; Encoding::COUNT];
         self.syncer = StateSyncer::default();

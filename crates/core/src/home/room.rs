@@ -72,9 +72,8 @@ pub(crate) struct Room {
     pub(super) syncer: StateSyncer,
     pub(super) parts: Parts,
     pub(super) logic: Option<Box<dyn RoomLogic>>,
-    pub(super) logic_rules: LogicRules,
-    /// In the order in which logic has said so.
-    pub(super) kicks: VecDeque<Kick>,
+    /// Most rooms need none.
+    beside_logic: Option<Box<BesideLogic>>,
     pub(super) wake_at: u64,
     /// Milliseconds that the room's clock is ahead of the node's: it has had another home.
     pub(super) clock: i64,
@@ -86,6 +85,14 @@ pub(crate) struct Room {
     pub(super) load: Load,
 }
 
+/// What a room keeps of its logic, beside the logic itself.
+#[derive(Default)]
+struct BesideLogic {
+    rules: LogicRules,
+    /// In the order in which logic has said so.
+    kicks: VecDeque<Kick>,
+}
+
 impl Row for Room {
     type Number = HomeRoomId;
 
@@ -95,6 +102,25 @@ impl Row for Room {
 }
 
 impl Room {
+    /// Names that the room's logic holds, and whether it is asked.
+    pub(super) fn logic_rules(&self) -> LogicRules {
+        self.beside_logic
+            .as_ref()
+            .map_or_else(LogicRules::default, |beside| beside.rules)
+    }
+
+    /// Whom logic wants out, if it has ever wanted that.
+    pub(super) fn kicks(&mut self) -> Option<&mut VecDeque<Kick>> {
+        Some(&mut self.beside_logic.as_mut()?.kicks)
+    }
+
+    pub(super) fn push_kick(&mut self, kick: Kick) {
+        self.beside_logic
+            .get_or_insert_default()
+            .kicks
+            .push_back(kick);
+    }
+
     pub(super) fn new(
         name: Arc<str>,
         hash: u64,
@@ -106,11 +132,17 @@ impl Room {
         // Somebody's code, given a name from the network: a panic must stay in this room.
         let made = catch_unwind(AssertUnwindSafe(|| {
             let logic = entry.new_logic(&name);
-            let rules = LogicRules::of(logic.as_deref());
-            (logic, rules)
+            let rules = logic.as_deref().map(LogicRules::of);
+            let beside = rules.filter(|rules| !rules.is_empty()).map(|rules| {
+                Box::new(BesideLogic {
+                    rules,
+                    kicks: VecDeque::new(),
+                })
+            });
+            (logic, beside)
         }));
         let failed = made.is_err();
-        let (logic, logic_rules) = made.unwrap_or_default();
+        let (logic, beside_logic) = made.unwrap_or_default();
         Room {
             name,
             hash,
@@ -139,8 +171,7 @@ impl Room {
             syncer: StateSyncer::default(),
             parts: Parts::default(),
             logic,
-            logic_rules,
-            kicks: VecDeque::new(),
+            beside_logic,
             wake_at: u64::MAX,
             clock: 0,
             timer_at: u64::MAX,

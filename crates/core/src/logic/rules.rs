@@ -13,12 +13,17 @@ pub(crate) struct LogicRules {
 }
 
 impl LogicRules {
-    pub(crate) fn of(logic: Option<&dyn RoomLogic>) -> LogicRules {
-        logic.map_or_else(LogicRules::default, |logic| LogicRules {
+    pub(crate) fn of(logic: &dyn RoomLogic) -> LogicRules {
+        LogicRules {
             hears_events: logic.hears_events(),
             own_events: logic.own_events(),
             shared_events: logic.shared_events(),
-        })
+        }
+    }
+
+    /// The logic holds no name, and is asked about actions alone.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.hears_events && self.own_events.is_empty() && self.shared_events.is_empty()
     }
 
     /// Whether the logic is asked about more than actions.

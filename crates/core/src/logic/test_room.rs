@@ -123,7 +123,7 @@ impl<L: RoomLogic> TestRoom<L> {
     /// A room of a kind with settings of its own.
     pub fn of_kind(name: &str, kind: Kind, logic: L) -> TestRoom<L> {
         TestRoom {
-            rules: LogicRules::of(Some(&logic)),
+            rules: LogicRules::of(&logic),
             logic,
             name: name.to_owned(),
             kind,
@@ -328,7 +328,7 @@ impl<L: RoomLogic> TestRoom<L> {
     /// nothing or takes nothing of it.
     pub fn moves_to(mut self, fresh: L) -> TestRoom<L> {
         let saved = self.logic.save();
-        self.rules = LogicRules::of(Some(&fresh));
+        self.rules = LogicRules::of(&fresh);
         self.logic = fresh;
         let goes_on = saved.is_some_and(|it| self.call(|logic, room| logic.load(room, &it)));
         if !goes_on {
