@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
 /// Bodies that are read at once for one stream: a proxy may repeat one while we still wait for the rest of the first.
 const BODIES: u8 = 2;
+/// Most bodies that are read at once for streams of other nodes: 4 MiB of them with the default `limits.max_message`.
+const BODIES_ELSEWHERE: usize = 64;
+/// All clients whose batches are for other nodes are one who asks, and leave room at the desk for backends.
+const CLIENTS: Asker = Asker(u32::MAX);
 
 /// What a client shows to post for its stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +114,10 @@ pub(crate) struct FromNode {
 #[derive(Debug)]
 pub(crate) struct Streams {
     node: NodeId,
+    /// There are no other nodes.
+    is_alone: bool,
+    /// Bodies that are being read for streams of other nodes.
+    elsewhere: AtomicUsize,
     mailboxes: Arc<Mailboxes>,
     listed: Mutex<HashMap<[u8; 16], Listed>>,
     from_nodes: UnboundedSender<FromNode>,
@@ -123,11 +131,14 @@ impl Streams {
     /// None yet. What other nodes hand over is to be given to [`Streams::serve`].
     pub(crate) fn new(
         node: NodeId,
+        is_alone: bool,
         mailboxes: &Arc<Mailboxes>,
     ) -> (Arc<Streams>, UnboundedReceiver<FromNode>) {
         let (from_nodes, receiver) = mpsc::unbounded_channel();
         let streams = Streams {
             node,
+            is_alone,
+            elsewhere: AtomicUsize::new(0),
             mailboxes: Arc::clone(mailboxes),
             listed: Mutex::default(),
             from_nodes,
@@ -180,18 +191,26 @@ impl Streams {
 
     /// Whether a body may be read for a stream: only for one that there may be, and for each only so many at once.
     pub(crate) fn read_for(self: &Arc<Streams>, id: StreamId) -> Result<Reading, Taken> {
-        let is_elsewhere = id.node != self.node;
-        if !is_elsewhere {
-            self.with(|all| {
+        let may = match id.node == self.node {
+            true => self.with(|all| {
                 let listed = all.get_mut(&id.secret).ok_or(Taken::Gone)?;
                 if listed.bodies >= BODIES {
                     return Err(Taken::Busy);
                 }
                 listed.bodies += 1;
                 Ok(())
-            })
-            .inspect_err(|taken| self.count_taken(*taken))?;
-        }
+            }),
+            false if self.is_alone => Err(Taken::Gone),
+            // Whether the other node has the stream is known when it has the body.
+            false => self
+                .elsewhere
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bodies| {
+                    (bodies < BODIES_ELSEWHERE).then_some(bodies + 1)
+                })
+                .map(drop)
+                .map_err(|_| Taken::Busy),
+        };
+        may.inspect_err(|taken| self.count_taken(*taken))?;
         Ok(Reading {
             streams: Arc::clone(self),
             id,
@@ -220,11 +239,8 @@ impl Streams {
     /// To a stream of another node.
     async fn hand_over(&self, id: StreamId, batch: Batch) -> Taken {
         let about = id.to_string();
-        // Each stream is one who asks; the API's numbers are small.
-        let [a, b, c, d, ..] = id.secret;
-        let asker = Asker(u32::from_be_bytes([a | 0x80, b, c, d]));
         let question = Question::Batch(id.node, batch);
-        let Some(reply) = self.mailboxes.ask(&about, asker, question) else {
+        let Some(reply) = self.mailboxes.ask(&about, CLIENTS, question) else {
             return Taken::Busy;
         };
         match reply.await {
@@ -373,6 +389,10 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
+        if self.id.node != self.streams.node {
+            self.streams.elsewhere.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         self.streams.with(|all| {
             if let Some(listed) = all.get_mut(&self.id.secret) {
                 listed.bodies = listed.bodies.saturating_sub(1);

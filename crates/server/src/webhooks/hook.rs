@@ -206,7 +206,9 @@ impl Hook {
             // Who waits for the same receiver does not come back at once with all others.
             let part = f64::from((random() >> 32) as u32) / f64::from(u32::MAX);
             let jittered = backoff.mul_f64(0.5 + part);
-            tokio::time::sleep(wait.unwrap_or(jittered).min(BACKOFF.1)).await;
+            // A receiver may ask for more time, and not for none.
+            let wait = wait.map_or(jittered, |asked| asked.max(jittered));
+            tokio::time::sleep(wait.min(BACKOFF.1)).await;
             backoff = (backoff * 2).min(BACKOFF.1);
         }
     }
