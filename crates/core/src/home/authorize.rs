@@ -3,7 +3,7 @@
 //! What waits stays in the room's queue, so all that becomes of a queue becomes of it too. Behind it waits what is from the same
 //! connection or about the same session, in its order. All else goes on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use roomcast_protocol::{
     Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, encode,
@@ -64,20 +64,36 @@ struct UnderWay {
 #[derive(Debug)]
 struct Waiting {
     number: u32,
+    /// When its operation came.
+    born: u64,
     client: ClientId,
     decision: Option<Decision>,
 }
 
+impl Waiting {
+    /// Whether this operation of its connection is the one that it is about, and no later one.
+    fn is_about(&self, op: &Op) -> bool {
+        self.born == op.head.born && matches!(op.request, OpKind::Join(_) | OpKind::Publish(_))
+    }
+
+    /// Whether its operation is still in the room's queue: impatience takes operations out, and the loss of their node.
+    fn is_in(&self, conn: ConnRef, queue: &VecDeque<Op>) -> bool {
+        let mut of_conn = queue.iter().filter(|op| op.head.conn == conn);
+        of_conn.any(|op| self.is_about(op))
+    }
+}
+
 impl InRoom {
     /// Whether it is about a session of which something waits that came over another connection.
-    fn is_followed_by(&self, op: &Op) -> bool {
+    fn is_followed_by(&self, op: &Op, queue: &VecDeque<Op>) -> bool {
         let client = match &op.request {
             OpKind::Join(join) => join.client_id,
             OpKind::Resume(resume) => resume.client_id,
             OpKind::Leave(leave) => leave.client_id,
             _ => return false,
         };
-        self.asked.values().any(|waiting| waiting.client == client)
+        let mut asked = self.asked.iter();
+        asked.any(|(conn, waiting)| waiting.client == client && waiting.is_in(*conn, queue))
     }
 }
 
@@ -133,13 +149,19 @@ impl Inquiries {
                 return room.pending.remove(at);
             }
             let is_first = !passed.contains(&conn);
+            let is_another = |waiting: &Waiting| !waiting.is_about(op);
+            if is_first && here.asked.get(&conn).is_some_and(is_another) {
+                here.asked.remove(&conn);
+            }
             let decided = match here.asked.get(&conn) {
                 _ if !is_first => None,
                 Some(waiting) => waiting.decision.clone().map(Some),
-                None if here.is_followed_by(op) => None,
+                None if here.is_followed_by(op, &room.pending) => None,
                 None => match room.inquiry(ctx, logs, now, op) {
                     None => Some(None),
-                    Some(inquiry) => self.ask(ctx, now, (room, here), conn, inquiry).map(Some),
+                    Some(inquiry) => self
+                        .ask(ctx, now, (room, here), &op.head, inquiry)
+                        .map(Some),
                 },
             };
             let Some(decision) = decided else {
@@ -188,7 +210,7 @@ impl Inquiries {
         ctx: &mut Context<H>,
         now: Now,
         (room, here): (&Room, &mut InRoom),
-        conn: ConnRef,
+        head: &OpHead,
         (mut inquiry, about): (Inquiry, Box<str>),
     ) -> Option<Decision> {
         if let Some((until, decision)) = self.known.get(&about) {
@@ -209,18 +231,19 @@ impl Inquiries {
             .saturating_add(micros(room.entry.kind.asks.timeout));
         let waiting = Waiting {
             number,
+            born: head.born,
             client: inquiry.client,
             decision: None,
         };
         let under_way = UnderWay {
             room: room.id,
-            conn,
+            conn: head.conn,
             ends,
             about,
         };
         self.under_way.insert(number, under_way);
         self.ends.insert((ends, number));
-        here.asked.insert(conn, waiting);
+        here.asked.insert(head.conn, waiting);
         ctx.stats.inquiries[0] += 1;
         ctx.host.ask(inquiry);
         None
@@ -258,7 +281,12 @@ impl<S: Store> Home<S> {
         };
         let waiting = here.asked.get_mut(&asked.conn);
         if let Some(waiting) = waiting.filter(|it| it.number == number) {
-            waiting.decision = Some(decision);
+            let room = self.rooms.get(asked.room);
+            if room.is_some_and(|room| waiting.is_in(asked.conn, &room.pending)) {
+                waiting.decision = Some(decision);
+            } else {
+                here.asked.remove(&asked.conn);
+            }
             here.ops = 0;
             self.mark_unsealed(asked.room);
         }
