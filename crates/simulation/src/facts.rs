@@ -64,6 +64,8 @@ pub(crate) struct Facts {
     may_repeat: BTreeSet<u64>,
     /// Who has a player's number in a life of a room.
     players: BTreeMap<(String, String, u32), String>,
+    /// Rooms keep their numbers as long as their log. One without a record counts anew when it is empty.
+    pub(crate) numbers_last: bool,
 }
 
 impl Facts {
@@ -106,6 +108,9 @@ impl Facts {
 
     /// A client was told that a player of a room has this number: nobody else has it, or had it.
     pub(crate) fn note_player(&mut self, room: &str, epoch: &str, number: u32, player: &str) {
+        if !self.numbers_last {
+            return;
+        }
         let key = (room.to_owned(), epoch.to_owned(), number);
         let known = self.players.entry(key).or_insert_with(|| player.to_owned());
         assert_eq!(known, player, "both are player {number} of {room}");

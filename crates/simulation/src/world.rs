@@ -54,6 +54,7 @@ impl World {
     /// A schedule of several nodes; with `restarts` their store comes back with what it had, or less.
     pub(crate) fn several(seed: u64, aloud: bool, restarts: bool) -> World {
         let mut world = World::draw(seed, aloud, true);
+        world.facts.numbers_last = true;
         let often = world.random.pick(&[3, 10, 30]);
         world.weather.store_restarts = if restarts { often } else { 0 };
         world.ledger.borrow_mut().drafts = Some(BTreeMap::new());
