@@ -1,11 +1,14 @@
 //! A backend decides who joins and what is said: what it decides about waits in its order, and nothing else does.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "common/cluster.rs"]
+mod cluster;
 mod common;
 
 use std::collections::BTreeMap;
 
-use common::bench::{bench, set_cluster, settings, view};
+use cluster::Cluster;
+use common::bench::{bench, set_cluster, settings, tap, view};
 use common::{Client, Node, Random, node_on, node_with, relay, text};
 use roomcast_core::Encoding;
 use roomcast_core::authorize::{Asks, Decision, Inquiry, Wish};
@@ -298,6 +301,93 @@ fn what_waits_for_a_backend_holds_up_no_node_that_ends() {
     );
     decide(&mut node, &second, YES);
     assert_eq!(node.shards[0].rooms().0, 0);
+}
+
+/// Its operation is gone with the link: what the backend says of it later holds up nobody.
+#[test]
+fn who_comes_back_from_a_lost_node_does_not_wait_for_what_it_asked_there() {
+    let kind = Kind {
+        asks: Asks {
+            timeout: 60_000,
+            ..ALL
+        },
+        ..relay("chat")
+    };
+    let mut cluster = Cluster::new(&[1, 1], &settings(), &[kind]);
+    let (ann, _) = cluster.connect(0);
+    let (bob, token) = cluster.connect(1);
+    for at in [ann, bob] {
+        cluster.say(at, r#"{"type":"join_room","room_id":"chat:1"}"#);
+        let home = cluster.home_of("chat:1").unwrap();
+        for inquiry in asked(cluster.node(home)) {
+            decide(cluster.node(home), &inquiry, YES);
+        }
+        assert!(cluster.types(at).contains(&"joined".to_owned()));
+    }
+    let home = cluster.home_of("chat:1").unwrap();
+    assert_eq!(home, 0);
+    cluster.say(
+        bob,
+        r#"{"type":"chat","room_id":"chat:1","payload":"a","seq":1}"#,
+    );
+    let inquiry = asked(cluster.node(home)).remove(0);
+    cluster.kill(1);
+    let back = cluster.come_back(0, &token, "chat:1");
+    let got = cluster.types(back);
+    assert!(got.contains(&"joined".to_owned()), "{got:?}");
+    decide(cluster.node(home), &inquiry, YES);
+    cluster.say(
+        back,
+        r#"{"type":"chat","room_id":"chat:1","payload":"a","seq":1}"#,
+    );
+    let again = asked(cluster.node(home)).remove(0);
+    decide(cluster.node(home), &again, YES);
+    let got = cluster.types(back);
+    assert!(got.contains(&"ack".to_owned()), "{got:?}");
+}
+
+#[test]
+fn a_verdict_is_of_no_other_message_than_the_one_that_was_asked_about() {
+    let store = bench();
+    let kind = Kind {
+        asks: Asks {
+            timeout: 60_000,
+            ..ALL
+        },
+        ..relay("chat")
+    };
+    let settings = Settings {
+        unconfirmed: (1, 1 << 20),
+        patience: 500,
+        ..settings()
+    };
+    let mut node = node_on(1, 1, settings, vec![(kind, None)], || store.clone());
+    set_cluster(&mut node, view(1));
+    let (ann, bob) = (node.connect(), node.connect());
+    for client in [ann, bob] {
+        join(&mut node, client, "chat:1");
+        let inquiry = asked(&mut node).remove(0);
+        decide(&mut node, &inquiry, YES);
+        assert!(node.types(client).contains(&"joined".to_owned()));
+    }
+    node.drain(ann);
+    say(&mut node, ann, "chat:1", "asked", 1);
+    let inquiry = asked(&mut node).remove(0);
+    tap(&store, false);
+    node.say(bob, r#"{"type":"leave_room","room_id":"chat:1"}"#);
+    node.pass(700);
+    tap(&store, true);
+    decide(&mut node, &inquiry, YES);
+    say(&mut node, ann, "chat:1", "another", 2);
+    node.pass(100);
+    let other = asked(&mut node).remove(0);
+    assert_eq!(message(&other)["payload"], "another");
+    decide(&mut node, &other, no("not this"));
+    let got = node.messages(ann);
+    assert!(chats(&got).is_empty(), "{got:?}");
+    let codes: Vec<_> = got.iter().map(|it| &it["payload"]["code"]).collect();
+    assert!(codes.contains(&&json!("unavailable")), "{got:?}");
+    assert!(codes.contains(&&json!("forbidden")), "{got:?}");
 }
 
 /// Random clients, rooms and decisions, at random times or never: each request has one answer, what is refused is not said,

@@ -183,6 +183,10 @@ impl Keys {
             }
         }
         for (at, key) in of_files {
+            // Who has a key already does not lose it to another one whose file gets the same.
+            if now.get(at) == before.get(at) {
+                continue;
+            }
             let made = now.get_mut(at).and_then(Option::take);
             let own = match made {
                 Some(made) if is_among(&now, &made) => {
@@ -392,6 +396,11 @@ mod tests {
         std::fs::write(path("a"), text(4)).unwrap();
         std::fs::write(path("b"), text(1)).unwrap();
         assert!(keys.read_anew().is_empty());
+        assert_eq!(who(4).as_deref(), Some("a"));
+        assert_eq!(who(1).as_deref(), Some("b"));
+        // Nobody loses a key to another table whose file gets the same.
+        std::fs::write(path("b"), text(4)).unwrap();
+        assert!(keys.read_anew().join("").contains("api_keys.b keeps"));
         assert_eq!(who(4).as_deref(), Some("a"));
         assert_eq!(who(1).as_deref(), Some("b"));
     }

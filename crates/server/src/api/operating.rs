@@ -31,6 +31,9 @@ pub(crate) struct Operator {
     pub(crate) end: Option<Mutex<Sender<Event>>>,
 }
 
+/// Requests that one counts for which looks at all rooms, or at all connections, of all servers.
+const SCAN: u32 = 50;
+
 pub(super) async fn nodes(call: Call) -> Result<Answer, Problem> {
     let Reply::Nodes(nodes) = call.put("", Question::All(Query::Nodes)).await? else {
         return Err(unanswered());
@@ -74,6 +77,7 @@ pub(super) async fn top_rooms(call: Call) -> Result<Answer, Problem> {
         kind: call.text("kind").into(),
         limit: limit(&call)?,
     };
+    call.holder.owe(SCAN - 1);
     let Reply::Top(rooms) = call.put("", Question::All(Query::Top(query))).await? else {
         return Err(unanswered());
     };
@@ -111,6 +115,7 @@ pub(super) async fn of_user(call: Call) -> Result<Answer, Problem> {
 async fn connections(call: &Call, whose: Whose) -> Result<Answer, Problem> {
     let limit = limit(call)?;
     let query = Query::Connections(ConnectionsQuery { whose, limit });
+    call.holder.owe(SCAN - 1);
     let Reply::Connections(lines) = call.put("", Question::All(query)).await? else {
         return Err(unanswered());
     };
