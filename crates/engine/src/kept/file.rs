@@ -318,7 +318,8 @@ mod tests {
     use roomcast_core::ClientId;
     use roomcast_core::log::Epoch;
     use roomcast_core::store::{
-        Claim, HomeName, NodeId, Request, Save, SessionRecord, StoreId, UserChange,
+        Answer, Claim, HomeName, InboxAppend, InboxAppended, InboxRead, NodeId, Request, Save,
+        SessionRecord, StoreId, UserChange,
     };
     use tempfile::TempDir;
 
@@ -458,5 +459,45 @@ mod tests {
         assert!(small.len().0 < before.0, "rooms have gone");
         assert_eq!(small.len().1, before.1, "sessions stay");
         drop(directory);
+    }
+
+    #[test]
+    fn full_inboxes_give_way_and_say_what_they_lack() {
+        let mut store = filled(100);
+        store.most = store.held() + (1 << 20);
+        let client = |number: u64| ClientId::from_random([number % 100, 1]);
+        let append = |number: u64| InboxAppend {
+            to: client(number),
+            from: client(0),
+            seq: number + 1,
+            message: vec![7; 10_000].into(),
+            most: 64,
+            most_bytes: 64 << 10,
+        };
+        let mut sent = 0;
+        while store
+            .apply(NOW, &Request::InboxAppend(append(sent)))
+            .is_ok()
+        {
+            sent += 1;
+        }
+        assert!(sent > 90, "{sent}");
+        store.sweep(NOW + 2);
+        assert!(store.held() < store.most);
+        let again = store.apply(NOW + 2, &Request::InboxAppend(append(sent)));
+        assert!(matches!(
+            again,
+            Ok(Answer::Inbox(InboxAppended::Stored { .. }))
+        ));
+        let lacking = (0..100).filter(|number| {
+            let read = InboxRead {
+                client: client(*number),
+                after: 0,
+                most_bytes: 1 << 20,
+            };
+            let answer = store.apply(NOW + 2, &Request::InboxRead(read)).unwrap();
+            matches!(answer, Answer::InboxSlice(it) if it.first > 1 && it.last > 0)
+        });
+        assert!(lacking.count() > 0);
     }
 }

@@ -92,8 +92,8 @@ impl KeptStore {
         self.change(part, |model| model.put(kept));
     }
 
-    /// Drops what has ended. Where the store is nearly full, rooms go that nobody is in, those first that would end first.
-    /// To be called every few seconds.
+    /// Drops what has ended. Where the store is nearly full, rooms go that nobody is in, and then what inboxes have, those
+    /// first that would end first: whoever lacks something of an inbox is told. To be called every few seconds.
     pub fn sweep(&self, now_ms: u64) {
         for part in 0..PARTS {
             self.change(part, |model| model.sweep(now_ms));
@@ -113,6 +113,21 @@ impl KeptStore {
                 break;
             }
             self.change(part, |model| model.drop_released(&room));
+        }
+        let mut inboxes = Vec::new();
+        for part in 0..PARTS {
+            if self.held() <= enough {
+                return;
+            }
+            let of_part = self.lock(part);
+            inboxes.extend(of_part.inboxes().map(|(ends, client)| (ends, part, client)));
+        }
+        inboxes.sort_unstable_by_key(|(ends, ..)| *ends);
+        for (_, part, client) in inboxes {
+            if self.held() <= enough {
+                break;
+            }
+            self.change(part, |model| model.empty_inbox(&client));
         }
     }
 

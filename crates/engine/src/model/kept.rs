@@ -1,6 +1,6 @@
 //! All that a store has, piece by piece, and what it drops by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -96,6 +96,21 @@ impl Model {
             self.held -= it.held();
             self.rooms.remove(room);
         }
+    }
+
+    /// Sessions whose inboxes have something, with the time at which each ends.
+    pub fn inboxes(&self) -> impl Iterator<Item = (u64, ClientId)> {
+        let filled = self.sessions.iter().filter(|(_, it)| !it.inbox.is_empty());
+        filled.map(|(client, it)| (it.ends.unwrap_or(u64::MAX), *client))
+    }
+
+    /// Drops what an inbox has. Its numbers go on, so whoever reads it knows what is missing.
+    pub fn empty_inbox(&mut self, client: &ClientId) {
+        self.with_session(client, |model| {
+            if let Some(session) = model.sessions.get_mut(client) {
+                session.inbox = VecDeque::new();
+            }
+        });
     }
 
     fn kept_rooms(&self, now_ms: u64, after: Bound<&Arc<str>>, most: usize) -> (Vec<Kept>, Place) {
