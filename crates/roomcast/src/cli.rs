@@ -63,6 +63,12 @@ pub(crate) struct Settings {
     /// Keep rooms and sessions in: memory or redis [default: memory].
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
+    /// Serve the files of this folder, beside the server's own pages [default: none].
+    #[arg(long = "static", value_name = "DIR")]
+    static_dir: Option<String>,
+    /// Keep what the engine memory has in this file, and read it at the next start [default: none].
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<String>,
     /// Where Redis is: redis://user:password@host:6379/0, rediss:// with TLS, unix:///path; may be given several times.
     #[arg(long, value_name = "URL")]
     redis: Vec<String>,
@@ -227,6 +233,8 @@ impl Settings {
         }
         let single = [
             ("--engine", "server.engine", &self.engine),
+            ("--static", "server.static_dir", &self.static_dir),
+            ("--snapshot", "memory.snapshot_path", &self.snapshot),
             ("--redis-mode", "redis.mode", &self.redis_mode),
             (
                 "--redis-password-file",

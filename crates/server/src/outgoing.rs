@@ -18,6 +18,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::files;
 
+/// Of an answer that nobody needs, so many bytes are read, for so long, to use its connection again.
+const LEFT_OVER: usize = 64 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Connections without work that are kept, for each server.
 const IDLE: usize = 4;
 const IDLE_FOR: Duration = Duration::from_secs(30);
@@ -75,10 +79,7 @@ impl Outgoing {
         deadline: Duration,
     ) -> Result<(response::Parts, Bytes), String> {
         let exchange = async {
-            let answer = self.0.request(request).await.map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                cause.unwrap_or_else(|| error.to_string())
-            })?;
+            let answer = self.0.request(request).await.map_err(cause)?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, largest).collect().await;
             let body = body.map_err(|error| format!("the answer can't be read: {error}"))?;
@@ -89,6 +90,31 @@ impl Outgoing {
             .await
             .map_err(late)?
     }
+
+    /// Sends a request, and says how it was answered. What the answer has in it counts for nothing: if it ends soon, its
+    /// connection is used again.
+    ///
+    /// # Errors
+    /// A sentence: there is no answer within `deadline`.
+    pub(crate) async fn notify(
+        &self,
+        request: Request<Full<Bytes>>,
+        deadline: Duration,
+    ) -> Result<response::Parts, String> {
+        let late = |_| format!("no answer within {deadline:?}");
+        let answer = tokio::time::timeout(deadline, self.0.request(request)).await;
+        let answer = answer.map_err(late)?.map_err(cause)?;
+        let (head, body) = answer.into_parts();
+        let rest = Limited::new(body, LEFT_OVER).collect();
+        let _ = tokio::time::timeout(LINGER, rest).await;
+        Ok(head)
+    }
+}
+
+/// Why a request failed, in the words of what is below HTTP.
+fn cause(error: hyper_util::client::legacy::Error) -> String {
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    cause.unwrap_or_else(|| error.to_string())
 }
 
 /// Whether a URL names this machine by its address: what goes there needs no TLS.

@@ -263,7 +263,7 @@ mod tests {
         super::rooms(&mut show, &rows);
         assert_eq!(
             show.into_text(),
-            "ROOM    MEMBERS\nchat:1       12\na\u{fffd}[2J        3\n"
+            "ROOM    MEMBERS\nchat:1       12\na\u{fffd}[2J         3\n"
         );
         let line =
             message(r#"{"type":"event","name":"x","from_client_id":"c","payload":"\u001b"}"#);

@@ -21,8 +21,6 @@ use crate::outgoing::Outgoing;
 /// Requests of a webhook under way at once. All about one room, or one session, is sent in one of these lanes, in its
 /// order. The same number in all versions: lanes in Redis outlive a process.
 pub(super) const LANES: usize = 4;
-/// What a receiver says is not read further.
-const LARGEST_ANSWER: usize = 64 * 1024;
 /// Before a request is sent again, at first and at most; each time twice as long, and up to half more or less.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
@@ -228,12 +226,12 @@ impl Hook {
         let sent = match request {
             Ok(request) => {
                 let timeout = self.settings.timeout;
-                self.outgoing.send(request, LARGEST_ANSWER, timeout).await
+                self.outgoing.notify(request, timeout).await
             }
             Err(error) => Err(error.to_string()),
         };
         let (sentence, wait) = match sent {
-            Ok((head, _)) if head.status.is_success() => {
+            Ok(head) if head.status.is_success() => {
                 self.stats.answered(true);
                 if self.stats.recovered() {
                     tracing::info!(
@@ -243,7 +241,7 @@ impl Hook {
                 }
                 return Ok(());
             }
-            Ok((head, _)) => {
+            Ok(head) => {
                 let asks = head.status == StatusCode::TOO_MANY_REQUESTS
                     || head.status == StatusCode::SERVICE_UNAVAILABLE;
                 let wait = head.headers.get(header::RETRY_AFTER).filter(|_| asks);
