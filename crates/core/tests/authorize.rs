@@ -381,7 +381,7 @@ fn a_verdict_is_of_no_other_message_than_the_one_that_was_asked_about() {
     say(&mut node, ann, "chat:1", "another", 2);
     node.pass(100);
     let other = asked(&mut node).remove(0);
-    assert_eq!(message(&other)["payload"], "another");
+    assert_eq!(message(&other.1)["payload"], "another");
     decide(&mut node, &other, no("not this"));
     let got = node.messages(ann);
     assert!(chats(&got).is_empty(), "{got:?}");

@@ -258,7 +258,7 @@ impl View {
         let before = self.numbers.insert(room.to_owned(), own);
         // One that was gone for the grace, or whose node was out of reach for so long, has left for the others.
         let sure = self.was_gone < facts.grace / 2 && facts.stops + facts.partitions == 0;
-        let kept = before.filter(|(_, of)| of == epoch && sure);
+        let kept = before.filter(|(_, of)| of == epoch && sure && facts.numbers_last);
         assert!(
             kept.as_ref().is_none_or(|(before, _)| *before == number),
             "{:?} was another player of {room} before: {kept:?}, and is {number}",
