@@ -377,8 +377,9 @@ fn a_verdict_is_of_no_other_message_than_the_one_that_was_asked_about() {
     node.say(bob, r#"{"type":"leave_room","room_id":"chat:1"}"#);
     node.pass(700);
     tap(&store, true);
+    node.pass(1_000);
     decide(&mut node, &inquiry, YES);
-    say(&mut node, ann, "chat:1", "another", 2);
+    say(&mut node, ann, "chat:1", "another", 1);
     node.pass(100);
     let other = asked(&mut node).remove(0);
     assert_eq!(message(&other.1)["payload"], "another");
