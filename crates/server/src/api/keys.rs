@@ -184,7 +184,8 @@ impl Keys {
         }
         for (at, key) in of_files {
             // Who has a key already does not lose it to another one whose file gets the same.
-            if now.get(at) == before.get(at) {
+            let one = |all: &[Option<Digest>]| Some(all.get(at)?.as_ref()?.as_ref().to_vec());
+            if one(&now) == one(&before) {
                 continue;
             }
             let made = now.get_mut(at).and_then(Option::take);
