@@ -148,7 +148,6 @@ mod fleet {
         dead_is_seen_too_early
         session_has_two_seats
         late_hello_is_the_newest
-        taken_session_goes_on
         lost_link_is_not_told
         lost_news_is_not_missed
         taken_session_forgets_its_numbers
