@@ -439,7 +439,9 @@ fn each_row_is_done_with_the_right_key_and_no_other() {
         assert_eq!(first.status, row.done, "{name}");
         let over = ask(&server, SLOW, row.method, row.path, row.good);
         assert_eq!((over.status, over.code()), (429, "rate_limited"), "{name}");
-        assert_eq!(over.header("retry-after"), Some("1"));
+        // A request that looks at everything counts as 50.
+        let waits = over.header("retry-after");
+        assert!(["1", "50"].map(Some).contains(&waits), "{name}: {waits:?}");
         let odd = ask(
             &server,
             KEY,
