@@ -1,5 +1,5 @@
 //! A store in the memory of one process, for a node alone that is to come back as it was: what it has is written to a file
-//! ([`write`]), and read again by the next process ([`read`]).
+//! ([`write()`]), and read again by the next process ([`read`]).
 //!
 //! It keeps the rules of a store, which are those of [`crate::model`], and answers at once. So what a home, a session or
 //! an inbox does here is what it does with Redis, and a restart is what a restart with Redis is.

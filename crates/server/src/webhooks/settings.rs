@@ -11,7 +11,7 @@ pub struct WebhookSettings {
     pub name: String,
     /// Where events are sent to: `http` or `https`.
     pub url: String,
-    /// What they are signed with, one or two: see [`Secrets`](super::secrets::Secrets). Empty: they are in a file.
+    /// What they are signed with, one or two: `whsec_` and base64. Empty: they are in a file.
     pub secret: Secret,
     /// A file with the secrets; empty: they are above. It is read again when it changes.
     pub secret_path: String,
