@@ -89,7 +89,7 @@ export class Client<App = AnyApp> extends Connection<Direct<App>, ClientSignals<
     const globals: any = globalThis;
     // Workers have no document, and React Native has no such events. The document's own bubbles.
     for (const event of ["online", "pageshow", "visibilitychange"]) {
-      globals.addEventListener?.(event, () => globals.document?.hidden || this.wake(), this._life);
+      globals.addEventListener?.(event, () => globals.document?.hidden || this._cable || this.wake(), this._life);
     }
     this._set({ state: "connecting" });
     this._open();

@@ -65,6 +65,8 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   _late: number[] = [];
   /** Closes what was the connection when the cable was pulled. */
   private _unplug: (() => void) | undefined;
+  /** @internal The cable is out until it is plugged in: that a page is looked at again is no reason. */
+  _cable: number | undefined;
 
   /** @internal */
   constructor(
@@ -109,8 +111,9 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   }
 
   /**
-   * For tests and demos: drops the connection as a pulled cable does, and stays away for so many milliseconds; without a
-   * number as long as after any lost connection. The server, and with it the others, see it gone after 5 seconds.
+   * For tests and demos: drops the connection as a pulled cable does, and stays away for so many milliseconds, or until
+   * `wake`; without a number as long as after any lost connection. The server, and with it the others, see it gone after 5
+   * seconds.
    */
   pullCable(offlineMs?: number): void {
     if (!this._socket) return;
@@ -118,6 +121,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
     const socket = this._socket;
     this._socket = undefined;
     setTimeout((this._unplug = () => socket.close(4000)), PROBE_MS);
+    this._cable = offlineMs;
     this._retry(closeError(1006, ""), offlineMs);
   }
 
@@ -158,6 +162,7 @@ export abstract class Connection<K, Signals> extends Channel<K, Signals> {
   async _open(): Promise<void> {
     this._deadline();
     const turn = (this._turn = {});
+    this._cable = 0;
     const alive = () => turn == this._turn;
     const on = (then: (event: any) => void) => (event: any) => alive() && then(event);
     let socket: any;

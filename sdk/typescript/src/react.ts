@@ -20,8 +20,8 @@
 
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import type {
-  Client, EventMeta, EventsOf, KindOf, Member, Position, PresenceOf, Room, RoomcastError, RoomOptions, RoomSignals, RoomStatus,
-  Status,
+  Client, ClientSignals, EventMeta, EventsOf, KindOf, Member, Position, PresenceOf, Room, RoomcastError, RoomOptions, RoomSignals,
+  RoomStatus, Status,
 } from "./index.js"; // types alone: this entry brings no second copy of the client's classes
 
 /** Options of {@link useRoom}. */
@@ -123,17 +123,42 @@ export function useRoomEvent<K, N extends keyof EventsOf<K> & string>(
   event: N,
   handler: (data: EventsOf<K>[N], meta: EventMeta) => void,
 ): void {
-  const latest = useLatest(handler);
-  useEffect(() => room.on(event, (data, meta) => latest.current(data, meta)), [room, event, latest]);
+  useHandler(room, "on", event, handler);
 }
 
 /** Calls the newest `handler` for what the SDK tells of a room: `chat`, `sync`, `gap`, `error` and the others. */
 export function useRoomSignal<K, S extends keyof RoomSignals<K>>(room: Room<K>, signal: S, handler: RoomSignals<K>[S]): void {
+  useHandler(room, "subscribe", signal, handler);
+}
+
+/**
+ * Calls the newest `handler` for each direct message with this name, each once. One that comes while no component listens
+ * is not kept: use it in a component that stays.
+ */
+export function useDirectMessage<App, N extends keyof EventsOf<Direct<App>> & string>(
+  client: Client<App>,
+  event: N,
+  handler: (data: EventsOf<Direct<App>>[N], meta: EventMeta) => void,
+): void {
+  useHandler(client, "on", event, handler);
+}
+
+/** Calls the newest `handler` for what the SDK tells of a client: direct `chat`, `gap`, `error` and the others. */
+export function useClientSignal<App, S extends keyof ClientSignals<Direct<App>>>(
+  client: Client<App>,
+  signal: S,
+  handler: ClientSignals<Direct<App>>[S],
+): void {
+  useHandler(client, "subscribe", signal, handler);
+}
+
+/** The kind of direct messages. */
+type Direct<App> = KindOf<App, "$direct:">;
+
+/** Attaches a handler as long as the component is mounted, and calls the newest one. */
+function useHandler(of: any, how: "on" | "subscribe", what: string, handler: (...values: any[]) => void): void {
   const latest = useLatest(handler);
-  useEffect(() => {
-    const call = (...values: unknown[]) => (latest.current as (...values: unknown[]) => void)(...values);
-    return room.subscribe(signal, call as RoomSignals<K>[S]);
-  }, [room, signal, latest]);
+  useEffect(() => of[how](what, (...values: unknown[]) => latest.current(...values)), [of, how, what, latest]);
 }
 
 const IDLE: Status = { state: "idle" };

@@ -24,10 +24,13 @@ afterAll(() => rmSync(app, { recursive: true, force: true }));
 const TYPED = `
 import { Client, RoomcastError, json, type Codec, type Status } from "roomcast";
 import { protobuf } from "roomcast/protobuf";
-import { useMembers, useRoom, useStatus } from "roomcast/react";
+import { useClientSignal, useDirectMessage, useMembers, useRoom, useStatus } from "roomcast/react";
 import { keepOverReload } from "roomcast/reload";
 
-type App = { chat: { events: { message: { text: string } }; presence: { colour?: string } } };
+type App = {
+  chat: { events: { message: { text: string } }; presence: { colour?: string } };
+  $direct: { events: { invite: { game: number } } };
+};
 const codec: Codec = Math.random() < 0.5 ? json : protobuf;
 const client = keepOverReload("x", (saved) => new Client<App>("ws://localhost/ws", { saved, codec }));
 client.room("chat:1").on("message", ({ text }, { offset }) => text.length + (offset ?? 0));
@@ -37,6 +40,11 @@ client.room("chat:1").on("mesage", () => {});
 client._rooms;
 export function Part(): [number, Status] {
   const room = useRoom(client, "chat:1", { onError: (error: RoomcastError) => error.code });
+  useDirectMessage(client, "invite", ({ game }, { user }) => game.toFixed() + user);
+  // @ts-expect-error: no such direct message
+  useDirectMessage(client, "invitation", () => {});
+  useClientSignal(client, "gap", ({ since }) => since?.offset);
+  useClientSignal(new Client("ws://localhost/ws"), "chat", (data) => data.anything);
   return [useMembers(room, (members) => members.filter(({ presence }) => presence.colour).length), useStatus(client)];
 }
 // What may be left out may be undefined.

@@ -476,6 +476,23 @@ describe("a pulled cable", () => {
     await vi.advanceTimersByTimeAsync(5_000);
     expect(last().closed).toBe(4000);
   });
+  it("stays out when the page is looked at again, until it is plugged in", async () => {
+    const window = new EventTarget();
+    vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
+    const client = await open();
+    client.pullCable(HOUR);
+    for (const name of ["visibilitychange", "online", "pageshow"]) window.dispatchEvent(new Event(name));
+    await turn();
+    expect(FakeSocket.all.length).toBe(1);
+    client.wake();
+    await turn();
+    expect(FakeSocket.all.length).toBe(2);
+    // From then on it is a connection as any other.
+    last().onclose({ code: 1006, reason: "" });
+    window.dispatchEvent(new Event("visibilitychange"));
+    await turn();
+    expect(FakeSocket.all.length).toBe(3);
+  });
   it("leaves no socket behind when the client is closed", async () => {
     const client = await open();
     client.pullCable(HOUR);

@@ -7,10 +7,13 @@ import { renderToString } from "react-dom/server";
 import WebSocket from "ws";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Client, HistoryEvent, Room, RoomcastError } from "../src/index.js";
-import { useMembers, useRoom, useRoomEvent, useRoomSignal, useStatus } from "../src/react.js";
+import { useClientSignal, useDirectMessage, useMembers, useRoom, useRoomEvent, useRoomSignal, useStatus } from "../src/react.js";
 import { closeAll, newClient, type Server, startServer, until } from "./server.js";
 
-type App = { chat: { events: { message: { text: string } }; presence: { status?: string } } };
+type App = {
+  chat: { events: { message: { text: string } }; presence: { status?: string } };
+  $direct: { events: { invite: { game: number } }; chat: string };
+};
 
 let server: Server;
 let container: HTMLElement;
@@ -133,6 +136,41 @@ test("useRoomEvent calls the newest handler, each event once, under StrictMode",
   await act(() => room.chat("hello"));
   await shows("joined 2");
   expect(heard).toEqual(["a one", "b two"]);
+});
+
+test("useDirectMessage calls the newest handler, each message once, under StrictMode, and useClientSignal the rest", async () => {
+  const other = clientOf();
+  const client = clientOf();
+  const heard: string[] = [];
+  function Invitations({ prefix }: { prefix: string }) {
+    const [chats, setChats] = useState("");
+    useDirectMessage(client, "invite", ({ game }, { from }) => heard.push(`${prefix} ${game} ${from === other.id}`));
+    useClientSignal(client, "chat", (text) => setChats((chats) => chats + text));
+    return <p>{useStatus(client).state} {chats}</p>;
+  }
+  const show = (prefix: string) => render(<StrictMode><Invitations prefix={prefix} /></StrictMode>);
+  await show("a");
+  await act(async () => client.connect());
+  await shows("connected ");
+  let arrived = 0;
+  client.subscribe("any", () => arrived++);
+  const tell = (game: number) =>
+    act(async () => {
+      await Promise.all([other.direct({ client: client.id }, "invite", { game }), other.chat({ client: client.id }, `${game}`)]);
+      await until((told) => client.subscribe("any", told), () => arrived === 2 * game, "both messages");
+    });
+  await tell(1);
+  await shows("connected 1");
+  await show("b");
+  await tell(2);
+  await shows("connected 12");
+  // Nobody listens any more; and nobody hears it later.
+  await render(<p>gone</p>);
+  await tell(3);
+  await show("c");
+  await tell(4);
+  await shows("connected 4");
+  expect(heard).toEqual(["a 1 true", "b 2 true", "c 4 true"]);
 });
 
 test("useMembers renders again only when what the selector gives has changed", async () => {

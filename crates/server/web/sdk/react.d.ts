@@ -18,7 +18,7 @@
  *
  * @packageDocumentation
  */
-import type { Client, EventMeta, EventsOf, KindOf, Member, Position, PresenceOf, Room, RoomcastError, RoomOptions, RoomSignals, RoomStatus, Status } from "./roomcast.js";
+import type { Client, ClientSignals, EventMeta, EventsOf, KindOf, Member, Position, PresenceOf, Room, RoomcastError, RoomOptions, RoomSignals, RoomStatus, Status } from "./roomcast.js";
 /** Options of {@link useRoom}. */
 export interface UseRoomOptions<P> extends RoomOptions<P> {
     /** The last event that the application has, to get what came after it. Used when the component is mounted. */
@@ -45,3 +45,13 @@ export declare function useMembers<K, S>(room: Room<K>, selector: (members: read
 export declare function useRoomEvent<K, N extends keyof EventsOf<K> & string>(room: Room<K>, event: N, handler: (data: EventsOf<K>[N], meta: EventMeta) => void): void;
 /** Calls the newest `handler` for what the SDK tells of a room: `chat`, `sync`, `gap`, `error` and the others. */
 export declare function useRoomSignal<K, S extends keyof RoomSignals<K>>(room: Room<K>, signal: S, handler: RoomSignals<K>[S]): void;
+/**
+ * Calls the newest `handler` for each direct message with this name, each once. One that comes while no component listens
+ * is not kept: use it in a component that stays.
+ */
+export declare function useDirectMessage<App, N extends keyof EventsOf<Direct<App>> & string>(client: Client<App>, event: N, handler: (data: EventsOf<Direct<App>>[N], meta: EventMeta) => void): void;
+/** Calls the newest `handler` for what the SDK tells of a client: direct `chat`, `gap`, `error` and the others. */
+export declare function useClientSignal<App, S extends keyof ClientSignals<Direct<App>>>(client: Client<App>, signal: S, handler: ClientSignals<Direct<App>>[S]): void;
+/** The kind of direct messages. */
+type Direct<App> = KindOf<App, "$direct:">;
+export {};

@@ -79,8 +79,9 @@ declare abstract class Connection<K, Signals> extends Channel<K, Signals> {
      */
     wake(): void;
     /**
-     * For tests and demos: drops the connection as a pulled cable does, and stays away for so many milliseconds; without a
-     * number as long as after any lost connection. The server, and with it the others, see it gone after 5 seconds.
+     * For tests and demos: drops the connection as a pulled cable does, and stays away for so many milliseconds, or until
+     * `wake`; without a number as long as after any lost connection. The server, and with it the others, see it gone after 5
+     * seconds.
      */
     pullCable(offlineMs?: number): void;
     /** Says goodbye: the session ends, and all that waits is rejected. */
