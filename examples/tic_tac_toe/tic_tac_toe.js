@@ -4,7 +4,7 @@ import { Client } from "/sdk/roomcast.js";
 import { keepOverReload } from "/sdk/reload.js";
 
 const name = new URLSearchParams(location.search).get("room") ?? `tictactoe:${Math.random().toString(36).slice(2, 7)}`;
-const link = `${location.origin}${location.pathname}?room=${name}`;
+const link = `${location.origin}${location.pathname}?room=${encodeURIComponent(name).replaceAll("%3A", ":")}`;
 history.replaceState(null, "", link);
 
 const part = (id) => document.getElementById(id);
@@ -44,7 +44,7 @@ part("copy").addEventListener("click", async () => {
   }
 });
 part("room").textContent = name;
-await room.join();
+await room.join().catch((error) => (part("refused").textContent = `${error.message}.`));
 if (!board) room.action("look");
 
 function show() {
@@ -59,8 +59,19 @@ function show() {
     button.setAttribute("aria-label", `Row ${Math.floor(cell / 3) + 1}, column ${(cell % 3) + 1}: ${mark || "empty"}`);
     button.dataset.open = myTurn && mark === ""; // only a look: a wrong move is for the server to refuse
   });
+  part("seats").replaceChildren(...["X", "O"].map((mark) => seat(mark, board?.[mark.toLowerCase()] ?? 0, mine)));
   part("again").hidden = !board?.winner || !side;
   if (board) part("state").textContent = sentence(side, myTurn);
+}
+
+/** Who has a seat. The board names players by their numbers; whether one is there, the list of members knows. */
+function seat(mark, num, mine) {
+  const line = document.createElement("li");
+  const connected = room.members.find((member) => member.num === num)?.connected;
+  line.dataset.mark = mark;
+  line.dataset.turn = Boolean(board && !board.winner && board.x && board.o && board.turn === mark);
+  line.append(Object.assign(document.createElement("b"), { textContent: mark }), num ? ` player ${num}${num === mine ? " (you)" : connected === false ? ", connection lost" : ""}` : " nobody yet");
+  return line;
 }
 
 function sentence(side, myTurn) {

@@ -24,7 +24,7 @@ async function using(name, steps, ignored = []) {
   const open = async (room = "", through = example) => {
     const context = await browser.newContext({ viewport: { width: 480, height: 480 } });
     contexts.push(context);
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     const page = await context.newPage();
     const note = (text) => ignored.some((it) => text.includes(it)) || problems.push(text);
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && note(message.text()));
@@ -49,8 +49,10 @@ async function using(name, steps, ignored = []) {
 /** The part of a page's address that names the room. */
 const roomOf = (page) => new URL(page.url()).search;
 
-const status = (page, wanted) =>
-  until(`the status ${wanted}`, async () => wanted.test(await page.textContent("#status")), 20_000);
+const status = (page, wanted) => page.locator(`#status[data-state="${wanted}"]`).waitFor({ timeout: 20_000 });
+
+/** Waits until so many are here. */
+const here = (page, count) => until(`${count} here`, async () => (await page.locator("#people li").count()) === count, 20_000);
 
 describe("the example chat", { timeout: 180_000 }, () => {
   test("shows what was said before, once and in order, after a reload too", async () => {
@@ -63,7 +65,7 @@ describe("the example chat", { timeout: 180_000 }, () => {
       const bob = await open(roomOf(ann));
       await bob.fill("#name", "Bob");
       await said(bob, ["Ann: before 1", "Ann: before 2", "Ann: before 3"]);
-      await status(ann, /^2 here$/);
+      await here(ann, 2);
       await say(bob, "hello");
       await say(ann, "<b>hi</b> & welcome");
       const all = ["Ann: before 1", "Ann: before 2", "Ann: before 3", "Bob: hello", "Ann: <b>hi</b> & welcome"];
@@ -72,7 +74,7 @@ describe("the example chat", { timeout: 180_000 }, () => {
 
       await ann.reload();
       await said(ann, all);
-      await status(ann, /^2 here$/); // the session goes on: nobody has left
+      await here(ann, 2); // the session goes on: nobody has left
       await say(ann, "back");
       for (const page of [ann, bob]) await said(page, [...all, "Ann: back"]);
       await bob.screenshot({ path: `${artifacts}/chat.png` });
@@ -87,9 +89,9 @@ describe("the example chat", { timeout: 180_000 }, () => {
         await ann.fill("#name", "Ann");
         const bob = await open(roomOf(ann));
         await bob.fill("#name", "Bob");
-        await status(bob, /^2 here$/);
+        await here(bob, 2);
         wire.pull();
-        await status(ann, /^reconnecting$/);
+        await status(ann, "reconnecting");
         await say(bob, "while you were away");
         await say(ann, "one");
         await say(ann, "two");
@@ -114,8 +116,8 @@ describe("the example chat", { timeout: 180_000 }, () => {
         await say(ann, "gone with the server");
         await said(ann, ["Ann: gone with the server"]);
         await restart();
-        await status(ann, /^1 here$/);
-        await until("an empty log", async () => (await ann.locator("li").count()) === 0);
+        await here(ann, 1);
+        await until("an empty log", async () => (await ann.locator("#log li").count()) === 0);
         await say(ann, "on");
         await said(ann, ["Ann: on"]);
       },
@@ -130,7 +132,7 @@ describe("the example cursors", { timeout: 180_000 }, () => {
       const one = await open();
       await one.mouse.move(240, 120);
       const other = await open(roomOf(one));
-      await status(one, /^2 here\./);
+      await here(one, 2);
       // Who comes sees where those are who don't move.
       await at(other, 240, 120);
       await other.mouse.move(48, 400);
@@ -140,13 +142,13 @@ describe("the example cursors", { timeout: 180_000 }, () => {
       await one.screenshot({ path: `${artifacts}/cursors.png` });
 
       const third = await open(roomOf(one));
-      await status(third, /^3 here\./);
+      await here(third, 3);
       await until("two cursors", async () => (await third.locator(".cursor").count()) === 2);
       await third.close();
       await other.close();
       // A page that closes leaves after a few seconds, and is shown as away before.
       await until("none left", async () => (await one.locator(".cursor").count()) === 0, 20_000);
-      await status(one, /^1 here\./);
+      await here(one, 1);
     });
   });
 
@@ -156,13 +158,13 @@ describe("the example cursors", { timeout: 180_000 }, () => {
       async ({ open, wire }) => {
         const one = await open();
         const other = await open(roomOf(one), wire);
-        await status(one, /^2 here\./);
+        await here(one, 2);
         await other.mouse.move(300, 300);
         await at(one, 300, 300);
         wire.pull();
         await until("away", async () => (await one.locator(".away").count()) === 1, 20_000);
         wire.plug();
-        await status(other, /^2 here\./);
+        await status(other, "connected");
         await other.mouse.move(200, 100);
         await at(one, 200, 100);
         assert.equal(await one.locator(".away").count(), 0);
@@ -183,7 +185,7 @@ async function say(page, text) {
 async function said(page, wanted) {
   let shown;
   await until("the messages", async () => {
-    shown = await page.$$eval("li", (lines) => lines.map((line) => `${line.children[0].textContent} ${line.children[1].textContent}`));
+    shown = await page.$$eval("#log li", (lines) => lines.map((line) => `${line.querySelector("b").textContent}: ${line.querySelector(".text").textContent}`));
     return shown.join("\n") === wanted.join("\n");
   }).catch((error) => assert.deepEqual(shown, wanted, error.message));
 }

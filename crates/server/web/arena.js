@@ -200,7 +200,7 @@ export class Arena {
     }
     this.#drawHealth(pen, player);
     pen.globalAlpha = out ? 0.6 : 1;
-    this.#label(pen, player, this.#nameOf(player.id), mine ? 650 : 500);
+    this.#label(pen, player, this.#nameOf(player.num), mine ? 650 : 500);
     pen.restore();
   }
 

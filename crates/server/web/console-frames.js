@@ -93,6 +93,7 @@ export class Frames {
       arrow,
       element("b", message?.type === "error" ? "bad" : "", message?.type ?? "raw"),
       element("span", "place", message?.room_id ?? ""),
+      ...speaker(message ?? {}),
       element("span", "says", says(message, data)),
       ...(message?.seq ? [element("span", "seq", `#${message.seq}`)] : []),
       ...(message?.offset ? [element("span", "offset", `@${message.offset}`)] : []),
@@ -131,6 +132,16 @@ function says(message, data) {
   if (message.type === "error") return `${payload.code}: ${payload.message}`;
   const text = payload === undefined ? "" : json(payload);
   return [name, text.length > 300 ? `${text.slice(0, 300)}…` : text].filter(Boolean).join(" ");
+}
+
+/** Who speaks, as the server says it: the user that a token names, or the client; and the player's number. */
+function speaker({ from_user_id: user, from_client_id: client, from_player_num: num, from_service: service }) {
+  const name = user || service || client;
+  if (!name) return [];
+  const made = element("span", user ? "speaker verified" : "speaker", !num ? name : user ? `${user} · ${num}` : `player ${num}`);
+  const about = [user && `user ${user}, verified`, service && `service ${service}`, client && `client ${client}`, num && `player ${num}`];
+  made.title = `from ${about.filter(Boolean).join(", ")}`;
+  return [made];
 }
 
 function shown(message, data) {

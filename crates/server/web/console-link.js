@@ -128,7 +128,7 @@ export class Link {
     if (type === "welcome") this.#welcomed(payload);
     if (type === "joined") {
       const room = this.#room(message);
-      Object.assign(room, { epoch: payload.epoch, offset: payload.offset, total: payload.total, me: payload.player_id });
+      Object.assign(room, { epoch: payload.epoch, offset: payload.offset, total: payload.total, me: payload.player_id, num: payload.player_num });
     }
     if (type === "player_left" && this.rooms.get(place)?.me === payload.player_id) Object.assign(this.rooms.get(place), { epoch: "", offset: 0, total: 0 }); // numbers go on
     else if (type === "player_left" || type === "player_joined") this.#counted(place, message);

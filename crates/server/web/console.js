@@ -155,10 +155,10 @@ function showFacts() {
   const rooms = [...link.rooms].filter(([, { epoch, waiting }]) => epoch || waiting.size > 0);
   part("rooms-card").hidden = rooms.length === 0;
   part("rooms").replaceChildren(
-    ...rooms.map(([name, { total, epoch, offset, waiting }]) => {
+    ...rooms.map(([name, { total, epoch, offset, waiting, num }]) => {
       const row = element("tr", "");
       const waits = waiting.size === 0 ? "none" : [...waiting.keys()].map((seq) => `#${seq}`).join(" ");
-      row.append(element("td", "", name || "(direct)"), ...[name ? total : "", epoch, offset, waits].map((value) => element("td", "", String(value))));
+      row.append(element("td", "", name || "(direct)"), ...[name ? total : "", epoch, offset, waits, num ? `player ${num}` : ""].map((value) => element("td", "", String(value))));
       return row;
     }),
   );

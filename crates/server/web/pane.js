@@ -28,8 +28,8 @@ export class Pane {
   #world;
   #arena;
   #tally = new Tally();
-  #names = new Map(); // player_id → nickname, of those who left as well
-  #typing = new Map(); // player_id → until when
+  #names = new Map(); // number of a player → nickname, of those who left as well
+  #typing = new Map(); // number of a player → until when
   #membersChanged = true;
   #held = new Set(); // directions whose keys are down
   #traffic = { in: 0, inBytes: 0, out: 0, outBytes: 0 };
@@ -55,7 +55,7 @@ export class Pane {
       (action, data) => this.#act(action, data),
       (kind, details) => this.#arena.effect(kind, details),
     );
-    this.#arena = new Arena(this.#parts.canvas, this.#world, (id) => this.#nameOf(id));
+    this.#arena = new Arena(this.#parts.canvas, this.#world, (num) => this.#nameOf(num));
     this.#label(element);
     this.#listen();
     this.#wire();
@@ -170,14 +170,14 @@ export class Pane {
     });
     room.subscribe("chat", (text, meta) => this.#heard(text, meta));
     room.subscribe("error", (error) => this.#refused(error));
-    room.on("typing", (_, { from }) => {
-      this.#typing.set(from, performance.now() + TYPING);
+    room.on("typing", (_, { player }) => {
+      this.#typing.set(player, performance.now() + TYPING);
       this.#membersChanged = true;
       setTimeout(() => (this.#membersChanged = true), TYPING + 50);
     });
-    room.on("zap", ({ target_id }, { from }) => {
-      const target = [...this.#world.players.values()].find((player) => player.num === target_id);
-      if (target) this.#arena.effect("zap", { from, to: target.id });
+    room.on("zap", ({ target_id }, { player }) => {
+      const [from, to] = [player, target_id].map((num) => this.#idOf(num));
+      if (from && to) this.#arena.effect("zap", { from, to });
     });
   }
 
@@ -187,6 +187,7 @@ export class Pane {
     this.#world.joined(id);
     this.#parts.pane.style.setProperty("--player", colour(num));
     this.#parts.pane.dataset.num = num;
+    this.#parts.disc.textContent = num;
     this.#veil("");
     this.#note(this.#greeted ? "Back in the room" : `You are in ${this.#room.name}`);
     this.#greeted = true;
@@ -196,24 +197,27 @@ export class Pane {
   #happened(event) {
     this.#tally.take(event, event.from === this.#client.id);
     this.#count();
-    const { player_id: id, nickname } = event.data ?? {};
-    if (event.type === "player_joined" && id !== this.#world.selfId) this.#note(`${nickname || this.#nameOf(id)} came in`);
+    const { player_id: id, player_num: num } = event.data ?? {};
+    if (event.type === "player_joined" && id !== this.#world.selfId) this.#note(`${this.#nameOf(num)} came in`);
     if (event.type !== "player_left") return;
-    this.#note(`${this.#names.get(id) ?? "Somebody"} left`);
+    this.#note(`${this.#nameOf(num)} left`);
     this.#world.left(id);
   }
 
-  #heard(said, { from, timestamp }) {
+  /** Somebody has spoken: a player, whom its number names, or a program of the application's backend. */
+  #heard(said, { from, user, player, service, timestamp }) {
     const text = typeof said === "string" ? said : JSON.stringify(said);
-    this.#typing.delete(from);
+    this.#typing.delete(player);
     this.#membersChanged = true;
-    this.#arena.say(from, text);
+    if (player) this.#arena.say(this.#idOf(player), text);
     const line = document.createElement("p");
-    const name = document.createElement("b");
-    name.textContent = this.#nameOf(from);
-    name.style.setProperty("--player", colour(this.#member(from)?.num ?? 0));
-    line.title = new Date(timestamp).toLocaleTimeString();
-    line.append(name, " ", text);
+    const name = element("b", "", player ? this.#nameOf(player) : service ? `Service ${service}` : "The room");
+    name.style.setProperty("--player", player ? colour(player) : "var(--muted)");
+    name.dataset.num = player ?? "";
+    line.title = [player && `player ${player}`, user && `user ${user}`, from && `client ${from}`, new Date(timestamp).toLocaleTimeString()].filter(Boolean).join(", ");
+    line.append(name, " ");
+    if (user) line.append(verified(user), " ");
+    line.append(text);
     this.#say(line);
   }
 
@@ -225,14 +229,19 @@ export class Pane {
 
   // --- What is shown ---
 
-  #member(id) {
-    return this.#room.members.find((member) => member.id === id);
+  /** A player's entry. Its number is of it alone, also where several clients of one user are one player. */
+  #member(num) {
+    return this.#room.members.find((member) => member.num === num);
   }
 
-  #nameOf(id) {
-    const member = this.#member(id);
-    if (member?.nickname) this.#names.set(id, member.nickname);
-    return this.#names.get(id) ?? `Player ${member?.num ?? this.#world.players.get(id)?.num ?? "?"}`;
+  #idOf(num) {
+    return this.#member(num)?.id ?? [...this.#world.players.values()].find((player) => player.num === num)?.id;
+  }
+
+  #nameOf(num) {
+    const nickname = this.#member(num)?.nickname;
+    if (nickname) this.#names.set(num, nickname);
+    return this.#names.get(num) ?? `Player ${num}`;
   }
 
   #label(element) {
@@ -298,8 +307,8 @@ export class Pane {
     const rows = this.#room.members.map(({ id, num, presence, connected }) => {
       const mine = id === this.#world.selfId;
       const score = this.#world.players.get(id)?.score ?? 0;
-      const state = !connected ? "offline" : this.#typing.get(id) > now ? "typing…" : presence.away ? "away" : mine ? "you" : "";
-      return { id, num, name: this.#nameOf(id), state, score };
+      const state = !connected ? "offline" : this.#typing.get(num) > now ? "typing…" : presence.away ? "away" : mine ? "you" : "";
+      return { id, num, name: this.#nameOf(num), state, score };
     });
     const more = Math.max(0, this.#room.total - rows.length);
     const shown = JSON.stringify([rows, more]);
@@ -343,6 +352,7 @@ function findParts(element) {
   const find = (selector) => element.querySelector(selector);
   return {
     pane: element,
+    disc: find(".disc"),
     name: find(".name"),
     keys: find(".keys"),
     status: find(".status"),
@@ -364,9 +374,18 @@ function findParts(element) {
 function memberRow({ num, name, state, score }) {
   const row = element("li", "");
   row.style.setProperty("--player", colour(num));
-  row.append(element("span", "disc"), element("span", "who", name), element("span", "state", state));
+  const disc = element("span", "disc", String(num));
+  disc.title = `player ${num}`;
+  row.append(disc, element("span", "who", name), element("span", "state", state));
   if (score) row.append(element("span", "score", String(score)));
   return row;
+}
+
+/** The user whom the sender's token names: nobody can pass for it. */
+function verified(user) {
+  const made = element("span", "verified", user);
+  made.title = "The server has verified this user by a token";
+  return made;
 }
 
 function element(name, className, text = "") {
