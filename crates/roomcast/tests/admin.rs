@@ -120,13 +120,13 @@ async fn whoever_runs_a_server_sees_it_and_acts_on_it() {
     saying.abort();
 
     let kicked = told(&server, &["kick", "chat:1", user, "--ban", "1h"]);
-    assert_eq!(kicked, "1 sessions were put out\n");
+    assert_eq!(kicked, "1 session put out\n");
     assert_eq!(
         told(&server, &["room", "chat:1"]),
         "nobody is in this room\n"
     );
     let away = told(&server, &["user", user, "--disconnect", "--reason", "bye"]);
-    assert_eq!(away, "1 sessions have ended\n");
+    assert_eq!(away, "1 session ended\n");
     let (code, other) = wrong(&run(&server, &["drain", "another"]));
     assert!(code == Some(1) && other.contains("another_node"), "{other}");
     let ended = told(&server, &["drain", node, "--wait"]);

@@ -209,20 +209,26 @@ pub(super) fn user(show: &mut Show, answer: &Value) {
 }
 
 pub(super) fn kicked(show: &mut Show, answer: &Value) {
-    let sessions = shown(&answer["sessions"]);
-    show.line(&format!("{sessions} sessions were put out"));
-}
-
-pub(super) fn disconnected(show: &mut Show, answer: &Value) {
     show.line(&format!(
-        "{} sessions have ended",
-        shown(&answer["sessions"])
+        "{} put out",
+        count(&answer["sessions"], "session")
     ));
 }
 
+pub(super) fn disconnected(show: &mut Show, answer: &Value) {
+    show.line(&format!("{} ended", count(&answer["sessions"], "session")));
+}
+
 pub(super) fn draining(show: &mut Show, answer: &Value) {
-    let (node, connections) = (shown(&answer["node"]), shown(&answer["connections"]));
-    show.line(&format!("{node} ends; it has {connections} connections"));
+    let node = shown(&answer["node"]);
+    let connections = count(&answer["connections"], "connection");
+    show.line(&format!("{node} ends; it has {connections}"));
+}
+
+/// So many of something: "1 session", "2 sessions".
+fn count(number: &Value, one: &str) -> String {
+    let s = if *number == 1 { "" } else { "s" };
+    format!("{} {one}{s}", shown(number))
 }
 
 /// A message of a tail, in a line.

@@ -1,7 +1,7 @@
 // The admin page. It uses the API and nothing else, and shows what the key in use may see.
 
 import { Problem, ask, key, part } from "./api.js";
-import { button, bytes, cell, connection, element, fill, number, row, shown, spark } from "./tables.js";
+import { button, bytes, cell, connection, count, element, fill, number, row, shown, spark } from "./tables.js";
 import { Tail } from "./tail.js";
 
 const PAUSE = 2000;
@@ -192,7 +192,8 @@ function showMembers({ members, total }, lines) {
     return row(String(member.player_num), cell(member.player_num, "number"), who, cell(how, line?.lagging ? "lags" : ""), act);
   });
   fill(at("members"), rows);
-  at("room-total").textContent = total > members.length ? `${shown(total)} members, of whom ${members.length} are listed` : `${shown(total)} members`;
+  at("no-members").hidden = rows.length > 0;
+  at("room-total").textContent = total > members.length ? `${count(total, "member")}, of whom ${shown(members.length)} are listed` : count(total, "member");
 }
 
 function showUser(lines) {
@@ -209,6 +210,7 @@ function open(name, again = true) {
   if (name !== room) {
     tail.clear();
     at("members").replaceChildren();
+    at("no-members").hidden = true;
     at("room-total").textContent = "";
   }
   room = name;
@@ -252,6 +254,7 @@ async function disconnect(who) {
 }
 
 async function drain({ node, counters }) {
-  const text = `Server ${node} ends, as at SIGTERM. Its ${shown(counters.connections)} connections come back to other servers. Without other servers they wait until it is started again.`;
+  const [they, come] = counters.connections === 1 ? ["it waits", "comes"] : ["they wait", "come"];
+  const text = `Server ${node} ends, as at SIGTERM. Its ${count(counters.connections, "connection")} ${come} back to other servers. Without other servers ${they} until it is started again.`;
   if (await sure("End this server?", text, "Drain")) await act("/drain", { node });
 }

@@ -26,6 +26,9 @@ export function shown(value) {
   return value.toLocaleString("en", { maximumFractionDigits: value < 10 && value % 1 ? 1 : 0 });
 }
 
+/** So many of something: "1 member", "2 members". */
+export const count = (number, one) => `${shown(number)} ${one}${number === 1 ? "" : "s"}`;
+
 export function bytes(value) {
   for (const unit of ["B", "KiB", "MiB"]) {
     if (value < 1024) return `${shown(value)} ${unit}`;
@@ -78,7 +81,7 @@ export function spark(values) {
 /** A connection, as a line of a list. */
 export function connection(line) {
   const who = line.user_id ?? line.client_id;
-  const where = `${line.format}, ${line.rooms === 1 ? "1 room" : `${line.rooms} rooms`}, server ${line.node}`;
+  const where = `${line.format}, ${count(line.rooms, "room")}, server ${line.node}`;
   const pending = line.pending.events + line.pending.state + line.pending.answers;
   const made = element(
     "li",

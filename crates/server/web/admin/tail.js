@@ -1,7 +1,7 @@
 // A room's live tail.
 
 import { listen } from "./api.js";
-import { element } from "./tables.js";
+import { count, element } from "./tables.js";
 
 /** Lines that are shown. */
 const MOST = 300;
@@ -78,7 +78,8 @@ function message(data) {
   } catch {
     // Numbers and texts that this browser can't read: shown as they are.
   }
-  const who = told.from_service ?? told.from_user_id ?? told.from_client_id ?? "";
+  const name = told.from_service ?? told.from_user_id ?? told.from_client_id ?? "";
+  const who = [name, told.from_player_num].filter(Boolean).join(" · ");
   const time = told.timestamp ? new Date(told.timestamp).toLocaleTimeString() : "";
   const text = told.payload === undefined ? "" : JSON.stringify(told.payload);
   return element(
@@ -86,7 +87,7 @@ function message(data) {
     {},
     element("time", { text: time }),
     element("b", { text: [told.type, told.name].filter(Boolean).join(" ") || "message" }),
-    element("i", { text: who }),
+    element("i", { text: who, title: told.from_user_id ? "A user whom a token names, and the player's number" : "" }),
     element("code", { text: (text || data).slice(0, LONGEST) }),
   );
 }
@@ -94,5 +95,5 @@ function message(data) {
 function gap(event, data) {
   if (event !== "missed") return "the room can't be listened to any more";
   const { messages } = JSON.parse(data);
-  return messages ? `${messages} messages were not read in time` : "the room has moved: some messages may be missing";
+  return messages ? `${count(messages, "message")} ${messages === 1 ? "was" : "were"} not read in time` : "the room has moved: some messages may be missing";
 }
