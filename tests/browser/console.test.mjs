@@ -180,7 +180,7 @@ describe("the console", { timeout: 180_000 }, () => {
   /** Runs `steps` on a fresh console, and checks that it logged no error. */
   async function using(steps, options = {}) {
     const context = await browser.newContext({ viewport: { width: 1360, height: 860 }, ...options });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     const problems = [];
     context.on("page", (page) => {
       page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));

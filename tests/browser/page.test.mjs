@@ -314,7 +314,7 @@ describe("the demo page", { timeout: 180_000 }, () => {
   /** Runs `steps` on a fresh page whose players are all connected, and checks that it logged no error. */
   async function using(steps, { url = server.url, init, ...options } = {}) {
     const context = await browser.newContext({ viewport: DESKTOP, ...options });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     await context.addInitScript(sameChoices);
     if (init) await context.addInitScript(init);
     const problems = [];

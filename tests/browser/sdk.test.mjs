@@ -192,7 +192,7 @@ describe("the SDK in a browser", { timeout: 180_000 }, () => {
   /** Runs `steps` on an empty page of the server's origin, and checks that it logged no error. */
   async function using(steps, { foreign } = {}) {
     context = await browser.newContext();
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     problems = [];
     context.on("page", (page) => {
       page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));

@@ -133,7 +133,7 @@ describe("the example tic_tac_toe", { timeout: 180_000 }, () => {
   /** Gives `steps` a way to open pages, and checks that none of them logged an error. */
   async function using(steps) {
     const context = await browser.newContext({ viewport: { width: 480, height: 760 } });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     const problems = [];
     context.on("page", (page) => {
       page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));

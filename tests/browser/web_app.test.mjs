@@ -32,7 +32,7 @@ before(async () => {
   // Packing builds it.
   run(sdk, "npm", "pack", "--pack-destination", place);
   const [tarball] = readdirSync(place);
-  run(app, "npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--offline", join(place, tarball));
+  run(app, "npm", "install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefer-offline", join(place, tarball));
 });
 after(async () => {
   await browser?.close();
@@ -166,6 +166,30 @@ describe("the web application", { timeout: 240_000 }, () => {
     await staff.page.evaluate((id) => fetch(`/api/users/${id}/ban`, { method: "DELETE" }), user.id);
     await bob.page.click("text=Try again");
     await bob.hears("ada", "Are you there?");
+    assert.deepEqual(problems, []);
+  });
+
+  test("what a user has read on one page is read on all of them", async () => {
+    const dora = await enter("dora", PHONE);
+    const eli = await enter("eli", DESKTOP);
+    const [first, second] = [dora.page, await dora.context.newPage()];
+    watch(second);
+    await second.goto(shop.url);
+    await until("the second page is connected", () => second.locator('.connection[data-state="connected"]').count());
+    const title = (page, wanted) => until(`the title ${wanted}`, async () => (await page.title()) === wanted);
+    for (const page of [first, second]) {
+      await title(page, "Harbour Coffee");
+      // Nobody looks at the chat.
+      await page.click("nav >> text=Orders");
+    }
+    for (const text of ["one", "two", "three"]) await eli.says(text);
+    for (const page of [first, second]) await title(page, "(3) Harbour Coffee");
+    await first.click("nav >> text=Chat");
+    await first.locator(".bottom").evaluate((end) => end.scrollIntoView());
+    for (const page of [first, second]) await title(page, "Harbour Coffee");
+    await second.click("nav >> text=Chat");
+    await until("the lines are there", () => second.locator(".line p", { hasText: "three" }).count());
+    assert.equal(await second.locator(".divider").count(), 0, "nothing is new on the second page");
     assert.deepEqual(problems, []);
   });
 

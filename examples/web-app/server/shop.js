@@ -1,6 +1,7 @@
 // The application itself: orders, notifications, bans.
 
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "./http.js";
 import * as roomcast from "./roomcast.js";
 import { data, save } from "./store.js";
@@ -9,6 +10,8 @@ import { TOKEN_TTL } from "./tokens.js";
 const ITEMS = ["Espresso, 250 g", "Filter roast, 500 g", "A mug with a lighthouse"];
 /** Notifications that Roomcast could not be given are tried again so often. */
 const AGAIN_MS = 5_000;
+/** How far a user has read is told no more often than this: who is away finds it in the inbox, which has place for 64 messages. */
+const READ_MS = 1_000;
 const DAY_MS = 24 * 3600_000;
 /** Open orders of one user. */
 const MOST_ORDERS = 20;
@@ -137,6 +140,22 @@ export function markRead(user, { epoch, offset, at }) {
   if (user.read && at < user.read.at) return;
   user.read = { epoch, offset, at };
   save();
+  void tellRead(user);
+}
+
+/** Users whose pages are being told. */
+const telling = new Set();
+
+/** Tells all pages of a user how far it has read, so what is new on one of them is new on all. */
+async function tellRead(user) {
+  if (telling.has(user.id)) return;
+  telling.add(user.id);
+  for (let told; told !== user.read; await sleep(READ_MS)) {
+    told = user.read;
+    // A page that misses it asks the backend when it is back.
+    await roomcast.send(user.id, "read", told).catch(() => {});
+  }
+  telling.delete(user.id);
 }
 
 /** The names of users, as their tokens have them. */

@@ -1,5 +1,5 @@
 import { type FormEvent, Fragment, useEffect, useLayoutEffect, useRef, useState } from "react";
-import type { Room } from "roomcast";
+import type { Client, Room } from "roomcast";
 import { useMembers } from "roomcast/react";
 import type { App, Me } from "./types.js";
 import { type Line, useChat } from "./useChat.js";
@@ -10,17 +10,18 @@ import { useUnread } from "./useUnread.js";
 const TYPING_MS = 4_000;
 
 interface Properties {
+  client: Client<App>;
   room: Room<App["chat"]>;
   me: Me;
   onUnread: (count: number) => void;
 }
 
-export function Chat({ room, me, onUnread }: Properties) {
+export function Chat({ client, room, me, onUnread }: Properties) {
   const { lines, loaded, older, read, send } = useChat(room, me);
   const list = useRef<HTMLDivElement>(null);
   const bottom = useRef<HTMLDivElement>(null);
   useScroll(list, lines, loaded, me);
-  const { unread, firstNew } = useUnread(lines, loaded, me, bottom);
+  const { unread, firstNew } = useUnread(client, lines, loaded, me, bottom);
   const nameOf = useNames(lines.map(({ user }) => user));
   const typing = useMembers(room, (members) =>
     members.filter(({ id, presence, connected }) => connected && presence.typing && id !== me.user.id).map(({ nickname }) => nickname));

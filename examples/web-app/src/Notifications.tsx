@@ -1,7 +1,9 @@
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useState } from "react";
 import type { Client } from "roomcast";
+import { useDirectMessage } from "roomcast/react";
 import { ask } from "./api.js";
-import type { App, Me, Notification } from "./types.js";
+import type { App, Notification } from "./types.js";
+import { useMissed } from "./useMissed.js";
 
 const TOAST_MS = 8_000;
 
@@ -16,16 +18,12 @@ export function useNotifications(client: Client<App>, first: Notification[]) {
   }, []);
   const dismiss = useCallback((id: string) => setToasts((toasts) => toasts.filter((toast) => toast.id !== id)), []);
 
-  useEffect(() => client.on("notification", (notification) => {
+  useDirectMessage(client, "notification", (notification) => {
     add([notification]);
     setToasts((toasts) => [...toasts.filter(({ id }) => id !== notification.id), notification].slice(-4));
     setTimeout(() => dismiss(notification.id), TOAST_MS);
-  }), [client, add, dismiss]);
-
-  // The page was away for longer than its inbox was kept: the backend has them all.
-  useEffect(() => client.subscribe("gap", () => {
-    ask<Me>("GET", "/api/me").then(({ notifications }) => add(notifications), () => {});
-  }), [client, add]);
+  });
+  useMissed(client, ({ notifications }) => add(notifications));
 
   const markSeen = useCallback(() => {
     setList((list) => list.map((notification) => ({ ...notification, seen: true })));

@@ -58,7 +58,7 @@ export function Shop({ me, client, onLogOut, onEnded, onAnew }: Properties) {
         ))}
       </nav>
       <main>
-        <Chat room={room} me={me} onUnread={setUnread} />
+        <Chat client={client} room={room} me={me} onUnread={setUnread} />
         <aside>
           <People room={room} me={me} />
           {me.user.role === "staff" ? <StaffOrders client={client} first={me.orders} /> : <Orders me={me} notifications={notifications.list} />}

@@ -4,6 +4,9 @@ export interface Position {
   offset: number;
 }
 
+/** How far a user has read the chat: the place of a line, and its time. */
+export type Read = Position & { at: number };
+
 export interface Notification {
   id: string;
   text: string;
@@ -31,8 +34,7 @@ export interface Visitor {
 export interface Me {
   user: { id: string; name: string; role: "customer" | "staff" };
   ban: { until: number; reason: string } | null;
-  /** How far the user has read the chat: the place of a line, and its time. */
-  read: (Position & { at: number }) | null;
+  read: Read | null;
   /** Where Roomcast is. */
   roomcast: string;
   items: string[];
@@ -47,5 +49,5 @@ export type App = {
     presence: { typing?: boolean };
   };
   staff: { events: { order: Order } };
-  $direct: { events: { notification: Notification } };
+  $direct: { events: { notification: Notification; read: Read } };
 };

@@ -1,28 +1,34 @@
 import { type RefObject, useCallback, useEffect, useRef, useState } from "react";
+import type { Client } from "roomcast";
+import { useDirectMessage } from "roomcast/react";
 import { ask } from "./api.js";
-import type { Me } from "./types.js";
+import type { App, Me, Read } from "./types.js";
 import type { Line } from "./useChat.js";
-
-type Read = NonNullable<Me["read"]>;
+import { useMissed } from "./useMissed.js";
 
 /** What is unread, and since when. The backend keeps how far the user has read, so it is the same on all devices. */
-export function useUnread(lines: Line[], loaded: boolean, me: Me, bottom: RefObject<HTMLElement | null>) {
+export function useUnread(client: Client<App>, lines: Line[], loaded: boolean, me: Me, bottom: RefObject<HTMLElement | null>) {
   const [read, setRead] = useState(me.read);
   /** Where the line "new messages" is: it stays while one reads on. */
   const [divider, setDivider] = useState(me.read);
   const reading = useReading(bottom, loaded);
   const store = useStore();
 
-  const isNew = (line: Line, since: Read | null) => line.user !== me.user.id && isAfter(line, since);
+  const isNew = (line: Line, since: Read | null) => line.user !== me.user.id && isAfter(placeOf(line), since);
   const unread = lines.filter((line) => isNew(line, read));
-  const last = lines.findLast((line) => line.user && line.place);
+  const last = lines.findLast(placeOf);
 
   useEffect(() => {
-    if (!reading || !last?.place || !isAfter(last, read)) return;
-    const next = { ...last.place, at: last.at };
+    const next = last && placeOf(last);
+    if (!reading || !next || !isAfter(next, read)) return;
     setRead(next);
     store(next);
   }, [reading, last, read, store]);
+
+  // Another page of the user has read on: the backend tells all of them.
+  const readOn = (told: Read | null) => setRead((read) => (told && isAfter(told, read) ? told : read));
+  useDirectMessage(client, "read", readOn);
+  useMissed(client, (me) => readOn(me.read));
 
   // When the first new line comes to somebody who looks elsewhere, the divider moves there.
   const none = unread.length === 0;
@@ -33,11 +39,15 @@ export function useUnread(lines: Line[], loaded: boolean, me: Me, bottom: RefObj
   return { unread: unread.length, firstNew: divider ? lines.find((line) => isNew(line, divider)) : undefined };
 }
 
-/** Whether a line is after what was read. Where the log has begun anew, its time says so. */
-function isAfter({ user, place, at }: Line, read: Read | null): boolean {
-  if (!user || !place) return false;
-  if (!read) return true;
-  return place.epoch === read.epoch ? place.offset > read.offset : at > read.at;
+/** Where a line is. One on its way has no place, and neither has a remark of this page. */
+function placeOf({ user, place, at }: Line): Read | undefined {
+  return user && place ? { ...place, at } : undefined;
+}
+
+/** Whether a place is after what was read. Where the log has begun anew, its time says so. */
+function isAfter(place: Read | undefined, read: Read | null): boolean {
+  if (!place || !read) return Boolean(place);
+  return place.epoch === read.epoch ? place.offset > read.offset : place.at > read.at;
 }
 
 /** Whether somebody has the newest line before their eyes. */
