@@ -12,6 +12,8 @@ let room = "";
 let user = "";
 let timer;
 let round = 0;
+/** When the server answered last. */
+let heardAt = 0;
 /** What each server counted when it was asked last, and when that was. */
 const before = new Map();
 const past = new Map();
@@ -79,6 +81,8 @@ async function look() {
     ]);
     if (own !== round) return;
     state("open", "connected");
+    heardAt = Date.now();
+    at("inside").dataset.old = false;
     for (const id of ["inside", "leave"]) at(id).hidden = false;
     showNodes(nodes.nodes);
     showRooms(by, rooms.rooms);
@@ -89,7 +93,12 @@ async function look() {
     if (own !== round) return;
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401 || (error.status === 403 && at("inside").hidden)) return leave(error.message);
-    state("connecting", error.status ? `not all is shown: ${error.message}` : "the server does not answer");
+    if (error.status) state("connecting", `not all is shown: ${error.message}`);
+    else {
+      // What is shown is what was.
+      at("inside").dataset.old = true;
+      state("connecting", `the server does not answer${heardAt ? `; this is of ${new Date(heardAt).toLocaleTimeString()}` : ""}`);
+    }
   }
   if (!document.hidden) timer = setTimeout(look, PAUSE);
 }
@@ -122,6 +131,7 @@ function showNodes(nodes) {
     return one;
   });
   fill(at("nodes"), rows);
+  at("other-nodes").hidden = nodes.length < 2;
   showTiles(total);
 }
 
@@ -232,14 +242,18 @@ function sure(title, text, yes) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
 }
 
+/** Does something. Returns whether it was done. */
 async function act(path, body) {
   tell("");
+  let done = true;
   try {
     await ask(path, { method: "POST", body });
   } catch (error) {
+    done = false;
     tell(error.message);
   }
   look();
+  return done;
 }
 
 async function kick(who) {
@@ -256,5 +270,7 @@ async function disconnect(who) {
 async function drain({ node, counters }) {
   const [they, come] = counters.connections === 1 ? ["it waits", "comes"] : ["they wait", "come"];
   const text = `Server ${node} ends, as at SIGTERM. Its ${count(counters.connections, "connection")} ${come} back to other servers. Without other servers ${they} until it is started again.`;
-  if (await sure("End this server?", text, "Drain")) await act("/drain", { node });
+  if ((await sure("End this server?", text, "Drain")) && (await act("/drain", { node }))) {
+    tell(`Server ${node} ends. To look at the others, open this page at one of them.`);
+  }
 }

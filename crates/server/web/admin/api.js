@@ -2,6 +2,8 @@
 
 const PLACE = "roomcast.admin.key";
 const BASE = "/api/v1";
+/** A server that is away is asked again after this time. */
+const AGAIN_MS = 2000;
 
 /** Why something was not done, as the server says it. */
 export class Problem extends Error {
@@ -38,12 +40,24 @@ async function request(path, { headers = {}, ...options }) {
   throw new Problem(answer.status, problem.detail ?? `the server answers with ${answer.status}`);
 }
 
-/** Calls `hear` with each event of a room, until the signal is aborted. It goes on where it was when the server ends it. */
+/**
+ * Calls `hear` with each event of a room, until the signal is aborted. It goes on where it was when the server ends it, and
+ * when a server is there again that was away.
+ */
 export async function listen(room, hear, signal) {
   let last;
+  let heard = false;
   while (!signal.aborted) {
     const headers = last ? { "last-event-id": last } : {};
-    const answer = await request(`/rooms/${part(room)}/tail`, { headers, signal });
+    let answer;
+    try {
+      answer = await request(`/rooms/${part(room)}/tail`, { headers, signal });
+    } catch (error) {
+      if (!heard || ![0, 429, 503].includes(error.status)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      continue;
+    }
+    heard = true;
     hear({ event: "listening" });
     try {
       for await (const event of events(answer.body)) {
