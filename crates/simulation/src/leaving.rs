@@ -14,18 +14,21 @@ impl Leaving {
     /// These bytes leave.
     pub(crate) fn look(&mut self, bytes: &[u8], cloud: &Cloud, truth: &mut Ledger) {
         self.0.extend_from_slice(bytes);
-        while let Some((opcode, start, end)) = frame(&self.0) {
+        let mut rest = &self.0[..];
+        while let Some((opcode, start, end)) = frame(rest) {
             let format = match opcode {
                 1 => Some(Format::Json),
                 2 => Some(Format::Protobuf),
                 _ => None,
             };
             if let Some(format) = format {
-                let message = decode_server(format, &self.0[start..end]);
+                let message = decode_server(format, &rest[start..end]);
                 check(&message.expect("a message"), cloud, truth);
             }
-            self.0.drain(..end);
+            rest = &rest[end..];
         }
+        let done = self.0.len() - rest.len();
+        self.0.drain(..done);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) timestamp: i64,
     /// Microseconds at which it was appended.
     at: u64,
+    /// The number that a message of ours begins with.
+    number: Option<u64>,
 }
 
 /// One life of a room's log.
@@ -30,6 +32,8 @@ pub(crate) struct Log {
     pub(crate) epoch: String,
     /// All events, those that are no longer kept among them: the first has the offset 1.
     pub(crate) entries: Vec<Entry>,
+    /// The highest number that a player in `entries` was given. It is asked for with each event.
+    newest_player: Option<u32>,
     /// The newest event that anybody was told of.
     told: u64,
     /// The epoch that it goes on from, and up to where: the store has come back in between.
@@ -95,13 +99,7 @@ impl Ledger {
             LogNews::Opened { last } => {
                 if known.is_none() {
                     self.check_new(room);
-                    self.logs.push(Log {
-                        room: room.to_owned(),
-                        epoch: epoch.to_owned(),
-                        entries: Vec::new(),
-                        told: 0,
-                        follows: None,
-                    });
+                    self.logs.push(Log::new(room, epoch, &[], None));
                 }
                 if let Some(drafts) = &mut self.drafts {
                     let newest = self.logs[at].entries.len() as u64;
@@ -120,7 +118,7 @@ impl Ledger {
                         "{last} of {newest}, and {} was told",
                         log.told
                     );
-                    log.entries.truncate(last as usize);
+                    log.truncate(last as usize);
                 } else {
                     assert_eq!(last, newest, "a log that goes on goes on where it was");
                 }
@@ -133,21 +131,22 @@ impl Ledger {
                 assert_eq!(event.offset, offset, "offsets count");
             }
             LogNews::Logged(event) => {
+                let entry = Entry::of(now, event);
+                let log = &mut self.logs[at];
                 if self.stored {
-                    self.logs[at].check_number(&Entry::of(now, event));
+                    log.check_number(&entry);
                 }
-                let entries = &mut self.logs[at].entries;
                 let record = &event.record;
                 let again = |it: &&Entry| it.seq == record.seq && it.from == record.client_id;
                 if self.roomy && record.seq > 0 {
-                    let before = entries.iter().find(again);
+                    let before = log.entries.iter().find(again);
                     assert!(
                         before.is_none(),
                         "{room}: {event:?} was logged before: {before:?}"
                     );
                 }
-                entries.push(Entry::of(now, event));
-                assert_eq!(event.offset, entries.len() as u64, "offsets count");
+                log.push(entry);
+                assert_eq!(event.offset, log.entries.len() as u64, "offsets count");
             }
             LogNews::Read(log) => self.check_read(now, at, log),
         }
@@ -175,7 +174,7 @@ impl Ledger {
                 );
             }
             log.check_number(entry);
-            log.entries.push(entry.clone());
+            log.push(entry.clone());
         }
     }
 
@@ -198,13 +197,8 @@ impl Ledger {
         let of_log = log.entries.iter().skip(after as usize);
         let same = of_log.zip(&entries).take_while(|(one, other)| one == other);
         let confirmed = after as usize + same.count();
-        let renamed = Log {
-            room: room.to_owned(),
-            epoch: epoch.to_owned(),
-            entries: log.entries[..confirmed].to_vec(),
-            told: 0,
-            follows: Some((log.epoch.clone(), last)),
-        };
+        let follows = Some((log.epoch.clone(), last));
+        let renamed = Log::new(room, epoch, &log.entries[..confirmed], follows);
         entries.shrink_to_fit();
         drafts.insert((node, self.logs.len()), Draft { after, entries });
         self.logs.push(renamed);
@@ -222,13 +216,8 @@ impl Ledger {
             // Nobody may have heard of it, before there was anything in it.
             let log = self.log(room, before.as_str());
             let entries = log.map_or(&[][..], |log| &log.entries);
-            let renamed = Log {
-                room: room.to_owned(),
-                epoch: epoch.to_owned(),
-                entries: entries[..*end as usize].to_vec(),
-                told: 0,
-                follows: Some((before.as_str().to_owned(), *end)),
-            };
+            let follows = Some((before.as_str().to_owned(), *end));
+            let renamed = Log::new(room, epoch, &entries[..*end as usize], follows);
             self.logs.push(renamed);
         }
         self.current.insert(room.to_owned(), at);
@@ -301,27 +290,73 @@ impl Ledger {
 }
 
 impl Log {
+    fn new(room: &str, epoch: &str, entries: &[Entry], follows: Option<(String, u64)>) -> Log {
+        Log {
+            room: room.to_owned(),
+            epoch: epoch.to_owned(),
+            entries: entries.to_vec(),
+            newest_player: newest_player(entries),
+            told: 0,
+            follows,
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.newest_player = self.newest_player.max(entry.player());
+        self.entries.push(entry);
+    }
+
+    fn truncate(&mut self, length: usize) {
+        if length < self.entries.len() {
+            self.entries.truncate(length);
+            self.newest_player = newest_player(&self.entries);
+        }
+    }
+
     fn is(&self, room: &str, epoch: &str) -> bool {
         self.room == room && self.epoch == epoch
     }
 
     /// A player has a number that nobody had before.
     fn check_number(&self, entry: &Entry) {
-        let joined = |it: &&Entry| it.kind == MessageType::PlayerJoined;
-        let newest = self.entries.iter().filter(joined).map(|it| it.num).max();
-        let is_new = newest.is_none_or(|newest| entry.num > newest);
+        let (newest, player) = (self.newest_player, entry.player());
         assert!(
-            is_new || !joined(&entry),
+            player.is_none() || player > newest,
             "{}: {newest:?} was given before {entry:?}",
             self.room
         );
     }
 }
 
+fn newest_player(entries: &[Entry]) -> Option<u32> {
+    entries.iter().filter_map(Entry::player).max()
+}
+
+/// The number that a message of a client of ours begins with.
+pub(crate) fn leading_number(data: &[u8]) -> Option<u64> {
+    let start = data.iter().position(|byte| *byte != b'"')?;
+    let digits = &data[start..];
+    let end = digits.iter().position(|byte| !byte.is_ascii_digit());
+    let digits = &digits[..end.unwrap_or(digits.len())];
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 impl Entry {
+    /// The number that a player gets with it.
+    fn player(&self) -> Option<u32> {
+        (self.kind == MessageType::PlayerJoined).then_some(self.num)
+    }
+
+    /// The number that a message of ours begins with.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
     fn of(now: Now, event: &Logged<'_>) -> Entry {
         let record = &event.record;
+        let ours = matches!(record.message_type, MessageType::Chat | MessageType::Event);
         Entry {
+            number: ours.then(|| leading_number(record.payload)).flatten(),
             kind: record.message_type,
             silent: record.silent,
             from: record.client_id.to_owned(),

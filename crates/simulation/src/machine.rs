@@ -61,6 +61,14 @@ impl Poll {
         any
     }
 
+    /// Whether [`Poll::tell`] may have something to tell, or something waits that was told.
+    pub(crate) fn stirs(&self, now: u64, net: &Network) -> bool {
+        self.0.iter().any(|polled| {
+            let wire = &net.wires[polled.wire];
+            polled.full && wire.down.has_room() || wire.up.stirs(now)
+        })
+    }
+
     /// Connections, the wire of each, and whether its socket is full.
     pub(crate) fn polled(&self) -> impl Iterator<Item = (ConnId, usize, bool)> {
         self.0.iter().map(|it| (it.conn, it.wire, it.full))
@@ -266,7 +274,8 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
     }
 
     fn write(&mut self, socket: &mut Socket, slices: &[IoSlice<'_>]) -> Option<usize> {
-        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let slices: Vec<&[u8]> = slices.iter().map(|slice| &**slice).collect();
+        let bytes = slices.concat();
         let taken = self.net.server_writes(socket.wire, self.ms, &bytes);
         if let Some((cloud, ledger)) = &self.store {
             let (cloud, mut ledger) = (cloud.borrow(), ledger.borrow_mut());

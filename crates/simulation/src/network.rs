@@ -143,6 +143,14 @@ impl Pipe {
         (there || self.has_ended(now)) && self.stalled_until <= now
     }
 
+    /// Whether there is something to read, or [`Pipe::has_news`] has something to say.
+    pub(crate) fn stirs(&self, now: u64) -> bool {
+        if self.stalled_until > now {
+            return false;
+        }
+        self.is_readable(now) || self.taken != self.reported
+    }
+
     /// Whether anything has come, or the end, since this was asked last.
     pub(crate) fn has_news(&mut self, now: u64) -> bool {
         if self.stalled_until > now {
@@ -211,6 +219,8 @@ pub(crate) struct Wire {
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) wires: Vec<Wire>,
+    /// Those that one of the ends may have yet.
+    pub(crate) open: Vec<usize>,
     pub(crate) random: Random,
     /// Milliseconds that a byte takes at most.
     pub(crate) latency: u64,
@@ -233,7 +243,9 @@ impl Network {
             released_at: NEVER,
             latency: self.latency,
         });
-        self.wires.len() - 1
+        let wire = self.wires.len() - 1;
+        self.open.push(wire);
+        wire
     }
 
     /// The network between the two is gone. Each of them notices at its own time, or by its own means.
@@ -283,10 +295,12 @@ impl Network {
     }
 
     /// When something is there for either end.
-    pub(crate) fn due(&self, now: u64) -> Option<u64> {
-        let open = self.wires.iter();
-        let open = open.filter(|it| it.server_open || it.client_open);
-        let dues = open.flat_map(|wire| {
+    pub(crate) fn due(&mut self, now: u64) -> Option<u64> {
+        let wires = &self.wires;
+        let is_open = |wire: &usize| wires[*wire].server_open || wires[*wire].client_open;
+        self.open.retain(is_open);
+        let dues = self.open.iter().flat_map(|wire| {
+            let wire = &wires[*wire];
             let up = wire.up.due().filter(|_| wire.server_open);
             let down = wire.down.due().filter(|_| wire.client_open);
             [up, down]

@@ -5,6 +5,7 @@ use std::hash::Hasher as _;
 
 use roomcast_client::Format;
 use roomcast_client::session::{Config, Connection, Event as SessionEvent, Session, Status};
+use roomcast_protocol::MessageType;
 use roomcast_protocol::client::{ServerBody, decode_server};
 use roomcast_websocket::{
     CloseFrame, Event, Opcode, Receiver, ReceiverConfig, Role, Scratch, frame,
@@ -286,8 +287,9 @@ impl Peer {
     }
 
     fn receive(&mut self, message: &[u8], around: &mut Around<'_>) {
-        // The session does not tell this.
-        if let Ok(it) = decode_server(self.format, message)
+        // The session does not tell this. What can't say it is not decoded twice.
+        if may_tell_of_repeats(self.format, message)
+            && let Ok(it) = decode_server(self.format, message)
             && let ServerBody::Joined(joined) = &it.body
             && joined.repeats_possible
         {
@@ -376,6 +378,16 @@ fn config(format: Format, outbox_bytes: usize) -> Config {
         backoff_max_ms: 2_000,
         answer_ms: 4_000,
         ..Config::default()
+    }
+}
+
+fn may_tell_of_repeats(format: Format, message: &[u8]) -> bool {
+    match format {
+        // Its first field is the type.
+        Format::Protobuf => message.starts_with(&[8, MessageType::Joined as u8]),
+        Format::Json => {
+            std::str::from_utf8(message).is_ok_and(|text| text.contains("repeats_possible"))
+        }
     }
 }
 

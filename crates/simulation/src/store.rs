@@ -12,8 +12,8 @@ use roomcast_core::Now;
 use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, Own};
 use roomcast_core::store::{
-    Answer, Beat, Beaten, Cause, Claim, Claimed, FieldKey, HomeName, NodeId, Release, Request,
-    Store, StoreError, StoreId, Ticket, Written,
+    Answer, Beat, Beaten, Cause, Claim, Claimed, FieldKey, Header, HomeName, NodeId, Release,
+    Request, Store, StoreError, StoreId, Ticket, Written,
 };
 use roomcast_engine::model::Model;
 
@@ -46,8 +46,8 @@ pub(crate) enum Data {
     Nothing,
 }
 
-/// A room's epoch, as the ledger names it.
-type Place = (String, String);
+/// The newest offset of each log that is in a record, by room and epoch.
+type Confirmed = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// The store, and what was confirmed by it.
 pub(crate) struct Cloud {
@@ -62,10 +62,9 @@ pub(crate) struct Cloud {
     paused_until: u64,
     /// Requests of nodes that are gone, by the time at which they arrive.
     strays: Vec<(u64, Request)>,
-    /// The newest offset of each log that is in a record.
-    confirmed: BTreeMap<Place, u64>,
-    /// Players of whom an append has ever said something.
-    players: BTreeSet<(String, u32)>,
+    confirmed: Confirmed,
+    /// Players of a room of whom an append has ever said something.
+    players: BTreeMap<String, BTreeSet<u32>>,
     nodes: u64,
     /// What is true, where it is what was confirmed here.
     pub(crate) ledger: Option<Rc<RefCell<Ledger>>>,
@@ -90,7 +89,7 @@ impl Cloud {
             paused_until: 0,
             strays: Vec::new(),
             confirmed: BTreeMap::new(),
-            players: BTreeSet::new(),
+            players: BTreeMap::new(),
             nodes: 0,
             ledger: None,
             cut_off: BTreeMap::new(),
@@ -224,19 +223,21 @@ impl Cloud {
 
     /// The newest offset of a log that is in the store.
     pub(crate) fn confirmed(&self, room: &str, epoch: &str) -> u64 {
-        let place = (room.to_owned(), epoch.to_owned());
-        self.confirmed.get(&place).copied().unwrap_or(0)
+        let logs = self.confirmed.get(room);
+        let newest = logs.and_then(|logs| logs.get(epoch));
+        newest.copied().unwrap_or(0)
     }
 
     /// The same of any of a room's logs.
     pub(crate) fn confirmed_in(&self, room: &str) -> u64 {
-        let logs = self.confirmed.iter().filter(|((name, _), _)| name == room);
-        logs.map(|(_, offset)| *offset).max().unwrap_or(0)
+        let logs = self.confirmed.get(room).into_iter();
+        logs.flat_map(BTreeMap::values).copied().max().unwrap_or(0)
     }
 
     /// Whether an append has ever said something of a player.
     pub(crate) fn had_player(&self, room: &str, player: u32) -> bool {
-        self.players.contains(&(room.to_owned(), player))
+        let players = self.players.get(room);
+        players.is_some_and(|players| players.contains(&player))
     }
 
     fn apply(&mut self, now: Now, request: &Request) -> Result<Answer, StoreError> {
@@ -245,6 +246,9 @@ impl Cloud {
     }
 
     fn let_strays_arrive(&mut self, now: Now) {
+        if self.strays.is_empty() {
+            return;
+        }
         let strays = std::mem::take(&mut self.strays);
         let (due, later): (Vec<_>, _) = strays.into_iter().partition(|it| it.0 <= now.micros);
         self.strays = later;
@@ -275,10 +279,7 @@ impl Cloud {
             }
             let header = &record.header;
             ledger.load(&claim.room, &header.epochs);
-            let epoch = header.epochs.current.as_str().to_owned();
-            let newest = self.confirmed.entry((claim.room.to_string(), epoch));
-            let newest = newest.or_default();
-            *newest = header.offset.max(*newest);
+            note_confirmed(&mut self.confirmed, &claim.room, header);
         }
         if let (Request::Renew(renew), Ok(Answer::Written(Written::Confirmed))) = (request, &answer)
         {
@@ -287,8 +288,8 @@ impl Cloud {
                 FieldKey::Member(player) => Some(*player),
                 _ => None,
             });
-            let players = players.map(|player| (renew.room.to_string(), player));
-            self.players.extend(players);
+            let known = self.players.entry(renew.room.to_string());
+            known.or_default().extend(players);
         }
         if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
             (request, &answer)
@@ -303,14 +304,12 @@ impl Cloud {
                     home.node,
                 );
             }
-            let epoch = header.epochs.current.as_str().to_owned();
-            let newest = self.confirmed.entry((append.room.to_string(), epoch));
-            let newest = newest.or_default();
-            *newest = header.offset.max(*newest);
+            note_confirmed(&mut self.confirmed, &append.room, header);
             for (key, _) in &append.fields {
                 // One that came and went between two appends was in the room all the same.
                 if let FieldKey::Member(player) = key {
-                    self.players.insert((append.room.to_string(), *player));
+                    let players = self.players.entry(append.room.to_string());
+                    players.or_default().insert(*player);
                 }
             }
         }
@@ -319,6 +318,13 @@ impl Cloud {
         }
         answer
     }
+}
+
+fn note_confirmed(confirmed: &mut Confirmed, room: &str, header: &Header) {
+    let logs = confirmed.entry(room.to_owned()).or_default();
+    let newest = logs.entry(header.epochs.current.as_str().to_owned());
+    let newest = newest.or_default();
+    *newest = header.offset.max(*newest);
 }
 
 /// What is on its way to the store.

@@ -7,7 +7,7 @@ use roomcast_client::{Content, Error, Message, Position, code};
 use roomcast_protocol::MessageType;
 
 use crate::facts::Facts;
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, Ledger, leading_number};
 use crate::setup::ROOMS;
 
 /// The event in the place of the `player_joined` that made a room too big to tell of each; the client keeps it to itself.
@@ -455,18 +455,5 @@ fn number(content: &Content) -> Option<u64> {
     match content {
         Content::Chat(payload) | Content::Event { payload, .. } => leading_number(payload.data()),
         _ => None,
-    }
-}
-
-fn leading_number(data: &[u8]) -> Option<u64> {
-    let digits = data.iter().skip_while(|byte| **byte == b'"');
-    let digits: Vec<u8> = digits.copied().take_while(u8::is_ascii_digit).collect();
-    std::str::from_utf8(&digits).ok()?.parse().ok()
-}
-
-impl Entry {
-    pub(crate) fn number(&self) -> Option<u64> {
-        let ours = matches!(self.kind, MessageType::Chat | MessageType::Event);
-        ours.then(|| leading_number(&self.payload)).flatten()
     }
 }

@@ -94,6 +94,7 @@ impl World {
         let server = Fleet::alone(Server::new(&setup, &ledger, cloud.as_ref(), birth, own));
         let net = Network {
             wires: Vec::new(),
+            open: Vec::new(),
             random: Random(random.next()),
             latency: weather.latency,
             windows: weather.windows,
@@ -228,10 +229,10 @@ impl World {
     }
 
     /// When there is something to do next.
-    fn due(&self) -> Option<u64> {
+    fn due(&mut self) -> Option<u64> {
         let now = self.now;
-        let peers = self.peers.iter().filter_map(|peer| peer.due(now));
         let rest = [self.server.due(now), self.net.due(now)];
+        let peers = self.peers.iter().filter_map(|peer| peer.due(now));
         let askers = self.askers.iter().filter_map(|it| it.due(now));
         peers
             .chain(askers)
