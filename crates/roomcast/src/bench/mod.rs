@@ -22,7 +22,7 @@ use error::{Error, Result};
 use options::Options;
 use runner::Bench;
 use scenario::{
-    api, cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls,
+    api, cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls, webhooks,
 };
 
 /// What to measure, and how.
@@ -62,6 +62,8 @@ enum Benchmark {
     Compression(compression::Args),
     /// Publishing over the API: how many a second, and what others feel of it.
     Api(api::Args),
+    /// Webhooks: what members feel of receivers that take all, and of those that do not.
+    Webhooks,
     /// What TLS costs: memory of idle connections, and handshakes.
     Tls(tls::Args),
     /// What Redis adds to the time that a message takes. This and those that follow start a redis-server and several nodes.
@@ -145,6 +147,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::Compression(args) => compression::run(&mut bench, args)?,
         Benchmark::Tls(args) => tls::run(&mut bench, args)?,
         Benchmark::Api(args) => api::run(&mut bench, args)?,
+        Benchmark::Webhooks => webhooks::run(&mut bench)?,
         Benchmark::All(growth) => {
             idle::run(&mut bench, &Default::default())?;
             fanout::run(&mut bench, &Default::default())?;
@@ -155,6 +158,7 @@ fn measure(args: Args) -> Result<bool> {
             compression::run(&mut bench, &Default::default())?;
             tls::run(&mut bench, &Default::default())?;
             api::run(&mut bench, &Default::default())?;
+            webhooks::run(&mut bench)?;
             growth::run(&mut bench, growth)?;
         }
         Benchmark::ClusterLatency => cluster::latency::run(&mut bench)?,

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::bench::client::{Pace, Plan, Say, Shape};
+use crate::bench::client::{Measured, Pace, Plan, Say, Shape};
 use crate::bench::error::{Error, Result};
 use crate::bench::proc;
 use crate::bench::report::{Bound, Goal, Section, figure, maybe, median};
-use crate::bench::runner::{Bench, progress, progress_of};
+use crate::bench::runner::{Bench, data, over, over_some, progress, progress_of};
 use crate::bench::target::{Setup, Subject, Target};
 
 /// Options of `api`.
@@ -100,6 +100,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         ..Section::default()
     };
     let alone = others(bench, None)?;
+    let by_clients = by_clients(bench, &mut section)?;
     for case in CASES {
         let mut runs = Vec::new();
         for _ in 0..bench.options.repeat() {
@@ -129,6 +130,17 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
             "p99_ms": p99,
             "p99_ms_of_others": of_others,
         }));
+        if let (Some(cpu), Some(by_clients), false, true) =
+            (cpu, by_clients, bench.options.quick, case.batch > 1)
+        {
+            section.goals.push(Goal {
+                what: "CPU of a message among 50 of a request, against that of a client's"
+                    .to_owned(),
+                value: cpu / by_clients,
+                bound: Bound::AtMost(1.0),
+                unit: "×",
+            });
+        }
         if !bench.options.quick && case.batch == 1 && !case.beside {
             section.goals.push(Goal {
                 what: format!("publishes/s to {}", case.name),
@@ -148,6 +160,37 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
     );
     bench.add(section);
     Ok(())
+}
+
+/// The row of clients that say the same: one connection is in about 16 of 1,000 rooms, and has one message under way in each.
+/// Returns the server's CPU time of a message in µs.
+fn by_clients(bench: &mut Bench, section: &mut Section) -> Result<Option<f64>> {
+    let plan = Plan {
+        say: Say::Event,
+        kind: "relay",
+        payload: PAYLOAD,
+        ..Plan::new(
+            Shape::new(1_000, 1).with_connections(64),
+            Pace::InFlight(1),
+            bench.options.measure(5),
+        )
+    };
+    let mut runs = Vec::new();
+    for _ in 0..bench.options.repeat() {
+        runs.push(bench.run("api: clients", Subject::Server, &setup(), &plan)?);
+    }
+    let name = "1,000 rooms, by clients over WebSocket";
+    let cpu = over_some(&runs, Measured::cpu_per_delivery);
+    section.rows.push(vec![
+        name.to_owned(),
+        figure(over(&runs, Measured::per_second)),
+        maybe(cpu),
+        figure(over(&runs, |run| run.latency_ms(50.0))),
+        figure(over(&runs, |run| run.latency_ms(99.0))),
+        maybe(None),
+    ]);
+    section.data.push(data(name, &runs));
+    Ok(cpu)
 }
 
 struct Run {
@@ -326,8 +369,9 @@ impl Publisher {
     }
 }
 
+/// Of µs. What takes longer than a minute counts as a minute.
 fn histogram() -> Result<Histogram<u64>> {
-    Histogram::new(3).map_err(|error| Error::new(error.to_string()))
+    Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|error| Error::new(error.to_string()))
 }
 
 /// The offsets of each room are 1, 2, 3 … and each is there once.

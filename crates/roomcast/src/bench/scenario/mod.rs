@@ -11,3 +11,4 @@ pub(crate) mod rooms;
 pub(crate) mod stalled;
 pub(crate) mod storm;
 pub(crate) mod tls;
+pub(crate) mod webhooks;
