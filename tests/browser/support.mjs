@@ -61,7 +61,7 @@ export async function startServer({ port = 0, args = [] } = {}) {
 export async function startExample(name, port = 0, signal = "SIGKILL") {
   const target = process.env.CARGO_TARGET_DIR ?? `${repository}target`;
   const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"));
-  const child = spawn(`${target}/release/examples/${name}`, [], {
+  const child = spawn(`${target}/optimised/examples/${name}`, [], {
     cwd: artifacts, // where no roomcast.toml lies
     env: { ...Object.fromEntries(environment), ROOMCAST_SERVER_LISTEN: `127.0.0.1:${port}` },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,6 +1,6 @@
 //! The simulation finds faults: each one made by hand, in a build of its own, is caught by one of its first schedules.
 //!
-//! `RUSTFLAGS="--cfg roomcast_mutations" cargo test --profile mutations -p roomcast-simulation --test mutations`
+//! `RUSTFLAGS="--cfg roomcast_mutations" cargo test --profile optimised -p roomcast-simulation --test mutations`
 #![cfg(roomcast_mutations)]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
