@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use roomcast_protocol::{ErrorCode, HistoryRequest, MessageType, PayloadKind, PresenceUpdate};
 
+use crate::desk::MOST_OF_ASKER;
 use crate::id::ClientId;
 use crate::log::Epoch;
 use crate::store::NodeId;
@@ -44,6 +45,9 @@ pub struct Batch {
     /// One message on each line, in UTF-8.
     pub body: Box<[u8]>,
 }
+
+/// Bytes of a [`Batch`]'s body at most: a desk never takes a larger one.
+pub const MOST_BATCH: usize = MOST_OF_ASKER - size_of::<Question>();
 
 /// What became of a [`Batch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 mod bell;
 
-use std::hash::{Hash as _, Hasher as _};
+use std::hash::{Hash, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -232,7 +232,7 @@ impl Mailboxes {
     /// user, so that questions keep their order.
     pub(crate) fn ask(
         &self,
-        about: &str,
+        about: &(impl Hash + ?Sized),
         asker: Asker,
         asked: backend::Question,
     ) -> Option<oneshot::Receiver<Reply>> {

@@ -109,7 +109,12 @@ impl Server {
             Some(engine) => engine.node(),
             None => SysRng.try_next_u64().map_err(std::io::Error::other)?,
         };
-        let (streams, from_nodes) = Streams::new(NodeId(name), engine.is_none(), &mailboxes);
+        let (streams, from_nodes) = Streams::new(
+            NodeId(name),
+            engine.is_none(),
+            &settings.session_key,
+            &mailboxes,
+        );
         let name = format!("{name:016x}");
         let webhooks = Webhooks::start(
             &self.config,

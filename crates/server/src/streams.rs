@@ -2,24 +2,28 @@
 //! through. A stream is a shard's connection like any other one. This is the way from what its client has posted to it,
 //! which may come in on any connection, and at any node.
 
+mod elsewhere;
+mod id;
+
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rand::TryRng as _;
-use roomcast_core::backend::{Asker, Batch, Question, Reply, Taken};
+use roomcast_core::backend::{Asker, Batch, MOST_BATCH, Question, Reply, Taken};
 use roomcast_core::store::NodeId;
-use roomcast_core::{ConnId, QuestionFrom};
+use roomcast_core::{ConnId, Origin, QuestionFrom};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::mailbox::Mailboxes;
 use crate::shard::Order;
+use elsewhere::Elsewhere;
+use id::{SECRET, StreamId, StreamKey};
+
+pub(crate) use id::Claim;
 
 /// How long a batch waits until its messages are taken. Who has posted it then posts it again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,49 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
 /// Bodies that are read at once for one stream: a proxy may repeat one while we still wait for the rest of the first.
 const BODIES: u8 = 2;
-/// Most bodies that are read at once for streams of other nodes: 4 MiB of them with the default `limits.max_message`.
-const BODIES_ELSEWHERE: usize = 64;
 /// All clients whose batches are for other nodes are one who asks, and leave room at the desk for backends.
 const CLIENTS: Asker = Asker(u32::MAX);
-
-/// What a client shows to post for its stream.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StreamId {
-    /// Where the stream is.
-    node: NodeId,
-    /// Nobody can guess it.
-    secret: [u8; 16],
-}
-
-impl StreamId {
-    /// Reads what [`StreamId::to_string`] has written.
-    pub(crate) fn parse(text: &str) -> Option<StreamId> {
-        let mut bytes = [0; 24];
-        let length = BASE64_URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        let (node, secret) = bytes.split_first_chunk()?;
-        (length == bytes.len()).then_some(StreamId {
-            node: NodeId(u64::from_be_bytes(*node)),
-            secret: secret.try_into().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; 24];
-        let (node, secret) = bytes.split_at_mut(8);
-        node.copy_from_slice(&self.node.0.to_be_bytes());
-        secret.copy_from_slice(&self.secret);
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(bytes))
-    }
-}
-
-/// Never in a log.
-impl fmt::Debug for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamId").finish_non_exhaustive()
-    }
-}
 
 /// Where a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +79,10 @@ pub(crate) struct Streams {
     node: NodeId,
     /// There are no other nodes.
     is_alone: bool,
-    /// Bodies that are being read for streams of other nodes.
-    elsewhere: AtomicUsize,
+    key: StreamKey,
+    elsewhere: Elsewhere,
     mailboxes: Arc<Mailboxes>,
-    listed: Mutex<HashMap<[u8; 16], Listed>>,
+    listed: Mutex<HashMap<[u8; SECRET], Listed>>,
     from_nodes: UnboundedSender<FromNode>,
     outcomes: [AtomicU64; OUTCOMES.len()],
 }
@@ -128,17 +91,19 @@ pub(crate) struct Streams {
 pub(crate) const OUTCOMES: [&str; 5] = ["taken", "gone", "out_of_order", "busy", "refused"];
 
 impl Streams {
-    /// None yet. What other nodes hand over is to be given to [`Streams::serve`].
+    /// None yet. What other nodes hand over is to be given to [`Streams::serve`]. All nodes have the same session key.
     pub(crate) fn new(
         node: NodeId,
         is_alone: bool,
+        session_key: &[u8; 32],
         mailboxes: &Arc<Mailboxes>,
     ) -> (Arc<Streams>, UnboundedReceiver<FromNode>) {
         let (from_nodes, receiver) = mpsc::unbounded_channel();
         let streams = Streams {
             node,
             is_alone,
-            elsewhere: AtomicUsize::new(0),
+            key: StreamKey::new(session_key),
+            elsewhere: Elsewhere::default(),
             mailboxes: Arc::clone(mailboxes),
             listed: Mutex::default(),
             from_nodes,
@@ -152,7 +117,7 @@ impl Streams {
     /// # Errors
     /// The system has no random numbers.
     pub(crate) fn begin(self: &Arc<Streams>) -> std::io::Result<Ticket> {
-        let mut secret = [0; 16];
+        let mut secret = [0; SECRET];
         rand::rngs::SysRng
             .try_fill_bytes(&mut secret)
             .map_err(std::io::Error::other)?;
@@ -189,36 +154,50 @@ impl Streams {
         }
     }
 
+    /// Bytes that a batch may have, where those of this node could have `most`: it may come in at another node.
+    pub(crate) fn max_body(&self, most: usize) -> usize {
+        match self.is_alone {
+            true => most,
+            false => most.min(MOST_BATCH),
+        }
+    }
+
     /// Whether a body may be read for a stream: only for one that there may be, and for each only so many at once.
-    pub(crate) fn read_for(self: &Arc<Streams>, id: StreamId) -> Result<Reading, Taken> {
-        let may = match id.node == self.node {
-            true => self.with(|all| {
+    pub(crate) fn read_for(
+        self: &Arc<Streams>,
+        claim: &Claim,
+        address: Origin,
+    ) -> Result<Reading, Taken> {
+        let reading = self.find_place(claim, address);
+        reading.inspect_err(|taken| self.count_taken(*taken))
+    }
+
+    fn find_place(self: &Arc<Streams>, claim: &Claim, address: Origin) -> Result<Reading, Taken> {
+        // Without a look at it a stream of another node could not be told from one that there never was.
+        let id = self.key.open(claim).ok_or(Taken::Gone)?;
+        let is_elsewhere = id.node != self.node;
+        match is_elsewhere {
+            false => self.with(|all| {
                 let listed = all.get_mut(&id.secret).ok_or(Taken::Gone)?;
                 if listed.bodies >= BODIES {
                     return Err(Taken::Busy);
                 }
                 listed.bodies += 1;
                 Ok(())
-            }),
-            false if self.is_alone => Err(Taken::Gone),
-            // Whether the other node has the stream is known when it has the body.
-            false => self
-                .elsewhere
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bodies| {
-                    (bodies < BODIES_ELSEWHERE).then_some(bodies + 1)
-                })
-                .map(drop)
-                .map_err(|_| Taken::Busy),
-        };
-        may.inspect_err(|taken| self.count_taken(*taken))?;
+            })?,
+            true if self.is_alone => return Err(Taken::Gone),
+            true if !self.elsewhere.take(&id.secret, address) => return Err(Taken::Busy),
+            true => {}
+        }
         Ok(Reading {
             streams: Arc::clone(self),
             id,
+            address,
         })
     }
 
     /// Brings a batch to its stream, on whichever node that is, and waits until its messages are taken.
-    pub(crate) async fn post(&self, id: StreamId, batch: Batch) -> Taken {
+    async fn post(&self, id: StreamId, batch: Batch) -> Taken {
         let taken = match id.node == self.node {
             true => self.deliver(batch).await,
             false => self.hand_over(id, batch).await,
@@ -238,9 +217,8 @@ impl Streams {
 
     /// To a stream of another node.
     async fn hand_over(&self, id: StreamId, batch: Batch) -> Taken {
-        let about = id.to_string();
         let question = Question::Batch(id.node, batch);
-        let Some(reply) = self.mailboxes.ask(&about, CLIENTS, question) else {
+        let Some(reply) = self.mailboxes.ask(&id.secret, CLIENTS, question) else {
             return Taken::Busy;
         };
         match reply.await {
@@ -278,12 +256,12 @@ impl Streams {
         }
     }
 
-    fn place(&self, secret: &[u8; 16]) -> Option<Place> {
+    fn place(&self, secret: &[u8; SECRET]) -> Option<Place> {
         self.with(|all| all.get(secret).map(|listed| listed.place))
     }
 
     /// Whether a stream is this connection, as far as is known here.
-    pub(crate) fn is_at(&self, secret: &[u8; 16], shard: u16, conn: ConnId) -> bool {
+    pub(crate) fn is_at(&self, secret: &[u8; SECRET], shard: u16, conn: ConnId) -> bool {
         self.place(secret) == Some(Place::At(shard, conn))
     }
 
@@ -314,7 +292,7 @@ impl Streams {
     }
 
     /// A panic elsewhere leaves the list as good as it was: each change is one of one entry.
-    fn with<T>(&self, what: impl FnOnce(&mut HashMap<[u8; 16], Listed>) -> T) -> T {
+    fn with<T>(&self, what: impl FnOnce(&mut HashMap<[u8; SECRET], Listed>) -> T) -> T {
         what(&mut self.listed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -323,20 +301,19 @@ impl Streams {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     streams: Arc<Streams>,
-    secret: [u8; 16],
+    secret: [u8; SECRET],
 }
 
 impl Ticket {
-    /// What its client is told.
-    pub(crate) fn id(&self) -> StreamId {
-        StreamId {
-            node: self.streams.node,
-            secret: self.secret,
-        }
+    /// What its client is told, as the name of the stream.
+    pub(crate) fn id(&self) -> String {
+        let node = self.streams.node;
+        let secret = self.secret;
+        self.streams.key.seal(&StreamId { node, secret })
     }
 
     /// The stream's secret, which names it on its node.
-    pub(crate) fn secret(&self) -> &[u8; 16] {
+    pub(crate) fn secret(&self) -> &[u8; SECRET] {
         &self.secret
     }
 
@@ -370,6 +347,7 @@ impl Drop for Ticket {
 pub(crate) struct Reading {
     streams: Arc<Streams>,
     id: StreamId,
+    address: Origin,
 }
 
 impl Reading {
@@ -390,7 +368,8 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         if self.id.node != self.streams.node {
-            self.streams.elsewhere.fetch_sub(1, Ordering::Relaxed);
+            let elsewhere = &self.streams.elsewhere;
+            elsewhere.give_back(&self.id.secret, self.address);
             return;
         }
         self.streams.with(|all| {
@@ -398,31 +377,5 @@ impl Drop for Reading {
                 listed.bodies = listed.bodies.saturating_sub(1);
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_read_as_it_was_written_and_nothing_else_is_one() {
-        let id = StreamId {
-            node: NodeId(0xfeed),
-            secret: [0xa7; 16],
-        };
-        let text = id.to_string();
-        assert_eq!(text.len(), 32);
-        assert_eq!(StreamId::parse(&text), Some(id));
-        for text in [
-            "",
-            "AAAA",
-            &text[1..],
-            &format!("{text}AAAA"),
-            &text.replace("A", "!"),
-        ] {
-            assert_eq!(StreamId::parse(text), None, "{text}");
-        }
-        assert!(!format!("{id:?}").contains(&text[12..]));
     }
 }

@@ -116,6 +116,51 @@ fn a_batch_that_comes_again_is_taken_once_and_one_that_leaves_a_gap_is_not() {
 }
 
 #[test]
+fn a_batch_that_comes_again_is_answered_when_it_is_taken_and_not_before() {
+    let server = start(|config| {
+        config.socket.send_buffer = 8 * 1024;
+        config.core.messages_per_second = 0;
+        config.core.max_offences = 0;
+    });
+    let mut stream = Stream::narrow(address(&server));
+    stream.hello(HELLO);
+    // Their answers are more than the client takes without reading, so most of them have to wait.
+    let pings = [r#"{"type":"ping","payload":"0123456789"}"#; 1_600].join("\n");
+    assert!(pings.len() < stream.max_body);
+    let number = stream.batch + 1;
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (tell, stream, pings) = (tell.clone(), &stream, &pings);
+            scope.spawn(move || tell.send(stream.post_as(number, pings, &[]).status));
+        }
+        // Whichever came first leaves the answer to the other one.
+        assert_eq!(told.recv(), Ok(503));
+        let mut reader = stream.reader();
+        for _ in 0..1_600 {
+            reader.expect("pong");
+        }
+        assert_eq!(told.recv(), Ok(204));
+    });
+    assert_eq!(stream.post_as(number, &pings, &[]).status, 204);
+}
+
+#[test]
+fn an_id_that_is_not_genuine_is_refused_before_a_body_is_there() {
+    let server = start(|_| {});
+    let stream = Stream::open(address(&server));
+    let forged = event_stream::forged(&stream.id);
+    assert_eq!(event_stream::refused_unread(address(&server), &forged), 410);
+    // An ended one is known here.
+    let id = stream.id.clone();
+    drop(stream);
+    eventually("the stream's end is noticed", || {
+        metric(&server, "roomcast_event_streams") == 0
+    });
+    assert_eq!(event_stream::refused_unread(address(&server), &id), 410);
+}
+
+#[test]
 fn a_session_goes_from_a_websocket_to_a_stream_and_back() {
     // Two shards: a session that lives on the other one takes the stream there, with what was posted behind the hello.
     let server = start(|config| config.server.shards = Some(2));
@@ -241,7 +286,7 @@ fn what_is_wrong_with_a_batch_is_told_and_harms_nobody() {
     let post =
         |headers: &[&str], body: &str| request(address(&server), "POST", "/send", headers, body);
     let id = format!("roomcast-stream: {}", stream.id);
-    let unknown = format!("roomcast-stream: {}A", &stream.id[..31]);
+    let forged = format!("roomcast-stream: {}", event_stream::forged(&stream.id));
     let next = format!("roomcast-batch: {}", stream.batch + 1);
     for (headers, status) in [
         (vec![], 400),
@@ -253,9 +298,9 @@ fn what_is_wrong_with_a_batch_is_told_and_harms_nobody() {
         (vec!["roomcast-stream: x", &next], 400),
         (
             vec!["roomcast-stream: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &next],
-            410,
+            400,
         ),
-        (vec![unknown.as_str(), &next], 410),
+        (vec![forged.as_str(), &next], 410),
     ] {
         let answer = post(&headers, &chat("relay:1", "no"));
         assert_eq!(answer.status, status, "{headers:?} {answer:?}");

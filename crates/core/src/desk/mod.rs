@@ -31,6 +31,8 @@ const MOST: usize = 8_192;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// So many times as much as one who asks may have.
 const SHARE: usize = 4;
+/// Bytes that the questions of one who asks hold at most.
+pub(crate) const MOST_OF_ASKER: usize = MOST_BYTES / SHARE;
 /// Milliseconds after which who asks is told that there is no answer. A lease is over by then, and a room has another home.
 const PATIENCE: u64 = 10_000;
 /// Milliseconds after which a home does not do any more what was asked: whoever has asked was told that it may not be.

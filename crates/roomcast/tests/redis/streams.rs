@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
-use crate::event_stream::{Heard, Stream, chat};
+use crate::event_stream::{Heard, Stream, chat, forged, refused_unread};
 use crate::process::Process;
 use crate::redis_server::Server as Redis;
 use crate::settings;
@@ -67,10 +67,11 @@ async fn what_is_posted_to_any_server_gets_to_the_stream_once_and_in_order() {
         for (number, stream) in streams.iter().enumerate() {
             let early = stream.post_to(at(number + 1), stream.batch + 2, "", &[]);
             assert_eq!(early.status, 409);
-            let mut guess = stream.id.clone();
-            guess.replace_range(31.., if guess.ends_with('A') { "Q" } else { "A" });
-            let wrong = Stream::named(at(number), guess);
-            assert_eq!(wrong.post_to(at(number + 1), 1, "", &[]).status, 410);
+            // Neither its own node nor another one reads what comes for a guess.
+            for server in 0..2 {
+                let status = refused_unread(at(number + server), &forged(&stream.id));
+                assert_eq!(status, 410);
+            }
         }
         streams
     };
@@ -113,6 +114,39 @@ async fn a_stream_whose_server_is_gone_is_told_so_and_its_session_goes_on_at_ano
     next.expect("joined");
     next.send(&chat("chat:1", "two"));
     next.until(|message| message["type"] == "chat" && message["payload"] == "two");
+}
+
+/// What one server could hand over to another is told to each client, and nothing larger is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_batch_passes_from_server_to_server_and_a_larger_one_is_refused_by_each() {
+    let redis = Redis::start([""; 0]);
+    let mut settings = settings(&redis);
+    for setting in [
+        "limits.max_message=16MiB",
+        "queues.event_lane=32MiB",
+        "queues.publish_window=16MiB",
+        "queues.link_window=32MiB",
+    ] {
+        settings.push(setting.to_owned());
+    }
+    let servers = servers_with(&settings, 2).await;
+    let mut stream = Stream::open(servers[0].address);
+    stream.hello(HELLO);
+    assert!(stream.max_body < 4 << 20, "{}", stream.max_body);
+    let ping = r#"{"type":"ping","payload":1}"#;
+    let pings = |bytes: usize| format!("{ping}{}", " ".repeat(bytes - ping.len()));
+    for server in &servers {
+        let answer = stream.post_to(
+            server.address,
+            stream.batch + 1,
+            &pings(stream.max_body + 1),
+            &[],
+        );
+        assert_eq!(answer.status, 413, "{answer:?}");
+        let most = pings(stream.max_body);
+        post(&mut stream, server.address, &most);
+        stream.expect("pong");
+    }
 }
 
 /// While its session is written it takes nothing: that once kept it from being pinged until the next other timer.

@@ -11,13 +11,14 @@ use http::header::{
 };
 use http::{Response, StatusCode, request};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use roomcast_core::Origin;
 use roomcast_core::backend::Taken;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::Site;
 use super::response::{Answer, last_text, text, with_header};
-use crate::streams::{Reading, StreamId, Ticket};
+use crate::streams::{Claim, Reading, Ticket};
 
 /// What can be done with `/sse`, and with `/send`.
 pub(super) const STREAM_METHODS: &str = "GET, OPTIONS";
@@ -59,7 +60,7 @@ impl Opening {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
         }
-        let first = json!({ "id": ticket.id().to_string(), "max_body": max_body(site) });
+        let first = json!({ "id": ticket.id(), "max_body": max_body(site) });
         let _ = write!(
             head,
             "\r\n:{:PADDING$}\n\nevent: stream\ndata: {first}\n\n",
@@ -82,9 +83,9 @@ pub(super) fn not_sent() -> Answer {
     with_header(answer, CONNECTION, LAST)
 }
 
-/// Bytes that the body of a `POST /send` may have: those of the largest message at least.
+/// Bytes that the body of a `POST /send` may have: those of the largest message, where another node could hand it over.
 fn max_body(site: &Site) -> usize {
-    site.max_message.max(BODY)
+    site.streams.max_body(site.max_message.max(BODY))
 }
 
 /// Lets a page of another origin read the answer, where that one may connect.
@@ -137,7 +138,7 @@ pub(super) fn preflight(site: &Site, request: &HeaderMap, methods: &'static str)
 /// What the headers of a `POST /send` say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Posted {
-    id: StreamId,
+    stream: Claim,
     number: u64,
     /// 0: it goes on.
     close: u16,
@@ -152,8 +153,8 @@ impl Posted {
             let only = values.next().filter(|_| values.next().is_none())?;
             only.to_str().ok().map(str::trim)
         };
-        let id = header(STREAM).and_then(StreamId::parse);
-        let id = id
+        let stream = header(STREAM).and_then(Claim::parse);
+        let stream = stream
             .ok_or("`Roomcast-Stream` has to be the `id` that the stream's first event has told")?;
         let number = header(BATCH).and_then(|number| number.parse().ok());
         let number = number
@@ -166,14 +167,17 @@ impl Posted {
                 .filter(|code| matches!(code, 1000 | 1001 | 3000..=4999))
                 .ok_or("`Roomcast-Close` has to be 1000, 1001, or a number from 3000 to 4999")?,
         };
-        Ok(Posted { id, number, close })
+        Ok(Posted {
+            stream,
+            number,
+            close,
+        })
     }
 
-    /// Whether a body may be read for it.
-    pub(super) fn begin(self, site: &Site) -> Result<Reading, Box<Answer>> {
-        site.streams
-            .read_for(self.id)
-            .map_err(|taken| Box::new(answer(taken)))
+    /// Whether a body may be read for it, from a client of this address.
+    pub(super) fn begin(self, site: &Site, address: Origin) -> Result<Reading, Box<Answer>> {
+        let reading = site.streams.read_for(&self.stream, address);
+        reading.map_err(|taken| Box::new(answer(taken)))
     }
 
     /// Reads the messages, and waits until they are taken.

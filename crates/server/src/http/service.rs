@@ -218,7 +218,7 @@ impl Service {
             }
         };
         // Who has a stream is let in already: a full server takes what is posted for it.
-        let reading = posted.begin(&self.site);
+        let reading = posted.begin(&self.site, limits::origin(peer.counted_under()));
         let reading = reading.map_err(|answer| for_page(*answer));
         Some(reading.map(|reading| (posted, reading)))
     }

@@ -373,10 +373,16 @@ impl Inbox {
 
     fn post(&mut self, batch: Batch, to: oneshot::Sender<Posted>) -> bool {
         let next = self.come + 1;
-        let taken = match &self.batch {
-            _ if batch.number > next => Taken::OutOfOrder(next),
-            _ if batch.number < next => Taken::Done,
-            Some(_) => Taken::Busy,
+        let number = batch.number;
+        let (to, taken) = match &mut self.batch {
+            _ if number > next => (to, Taken::OutOfOrder(next)),
+            // The same again: who posts it last is told when it is taken, as the others may be gone.
+            Some(waiting) if number == self.come => match &mut waiting.to {
+                Some(before) => (std::mem::replace(before, to), Taken::Busy),
+                None => (to, Taken::Done),
+            },
+            _ if number < next => (to, Taken::Done),
+            Some(_) => (to, Taken::Busy),
             None => {
                 self.come = next;
                 let to = Some(to);
@@ -544,21 +550,25 @@ mod tests {
         let mut inbox = Inbox::default();
         let (first, to, posted) = batch(1, "a\r\n\n bb", 0);
         assert!(inbox.post(first, to));
-        // One before it is taken; the same again, which a proxy has repeated; one that leaves a gap.
-        for (number, wanted) in [
-            (2, Taken::Busy),
-            (1, Taken::Done),
-            (3, Taken::OutOfOrder(2)),
-        ] {
+        // One before it is taken; one that leaves a gap.
+        for (number, wanted) in [(2, Taken::Busy), (3, Taken::OutOfOrder(2))] {
             let (other, to, posted) = batch(number, "x", 0);
             assert!(!inbox.post(other, to));
             assert_eq!(taken(posted), Some(wanted));
         }
+        // The same again, which a proxy has repeated: it is not taken yet.
+        let (again, to, mut repeated) = batch(1, "x", 0);
+        assert!(!inbox.post(again, to));
+        assert_eq!(taken(posted), Some(Taken::Busy));
+        assert!(repeated.try_recv().is_err());
         let json = |text: &'static str| Some(Frame::Message(Format::Json, text.as_bytes()));
         assert_eq!(inbox.next_frame(4), json("a\r"));
         assert_eq!(inbox.next_frame(1), Some(Frame::TooLarge { size: 2 }));
-        assert_eq!(inbox.next_frame(4), None);
+        assert_eq!(taken(repeated), Some(Taken::Done));
+        let (again, to, posted) = batch(1, "x", 0);
+        assert!(!inbox.post(again, to));
         assert_eq!(taken(posted), Some(Taken::Done));
+        assert_eq!(inbox.next_frame(4), None);
         let (second, to, posted) = batch(2, "c\n", 1000);
         assert!(inbox.post(second, to));
         assert_eq!(inbox.next_frame(0), json("c"));

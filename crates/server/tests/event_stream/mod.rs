@@ -99,16 +99,16 @@ impl Stream {
         stream
     }
 
-    /// Not a stream, but what posts for one of this name.
-    pub fn named(address: SocketAddr, id: String) -> Stream {
+    /// What hears instead of this one, which only speaks from here on.
+    pub fn reader(&self) -> Stream {
         Stream {
-            address,
-            io: TcpStream::connect(address).unwrap(),
-            bytes: Vec::new(),
+            address: self.address,
+            io: self.io.try_clone().unwrap(),
+            bytes: self.bytes.clone(),
             head: String::new(),
-            id,
-            max_body: 0,
-            batch: 0,
+            id: self.id.clone(),
+            max_body: self.max_body,
+            batch: self.batch,
         }
     }
 
@@ -237,6 +237,26 @@ impl Stream {
             }
         }
     }
+}
+
+/// An id that differs from this one in a bit of its node.
+pub fn forged(id: &str) -> String {
+    let other = if id.starts_with('A') { "B" } else { "A" };
+    format!("{other}{}", &id[1..])
+}
+
+/// The status of a batch that is announced, and whose body is not sent.
+pub fn refused_unread(to: SocketAddr, id: &str) -> u16 {
+    let mut io = TcpStream::connect(to).unwrap();
+    io.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = format!(
+        "POST /send HTTP/1.1\r\nhost: localhost\r\nroomcast-stream: {id}\r\nroomcast-batch: 1\r\ncontent-length: 9\r\n\r\n"
+    );
+    io.write_all(head.as_bytes()).unwrap();
+    let mut status = [0; 12];
+    io.read_exact(&mut status).unwrap();
+    let status = std::str::from_utf8(&status).unwrap();
+    status.strip_prefix("HTTP/1.1 ").unwrap().parse().unwrap()
 }
 
 /// A chat as a line of a batch.

@@ -48,7 +48,7 @@ fn stream(tried: &Tried<'_>) -> (String, TcpStream) {
         std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
         told.push(char::from(byte[0]));
     }
-    let id = told.split("\"id\":\"").nth(1).and_then(|id| id.get(..32));
+    let id = told.split("\"id\":\"").nth(1).and_then(|id| id.get(..54));
     (format!("Roomcast-Stream: {}\r\n", id.unwrap()), stream)
 }
 

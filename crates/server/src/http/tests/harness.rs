@@ -37,7 +37,7 @@ impl Server {
         let shards = Arc::new(FakeShards::default());
         let bound = Bound::bind(&config).unwrap();
         let no_shards = Arc::new(Mailboxes::new(Vec::new()));
-        let (streams, _) = Streams::new(NodeId(0), true, &no_shards);
+        let (streams, _) = Streams::new(NodeId(0), true, &[0; 32], &no_shards);
         let services = Services {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
