@@ -2,9 +2,12 @@
 //!
 //! They are read at start, and again when they change: a request reads no file, so it can name none that is not there.
 
+mod beneath;
+
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -50,7 +53,8 @@ impl Folder {
         }
         let real =
             fs::canonicalize(directory).map_err(|error| format!("{directory:?}: {error}"))?;
-        let assets = read_all(&real).map_err(|error| format!("{directory:?}: {error}"))?;
+        let assets = scan(&real).and_then(|scanned| read(&real, scanned.files));
+        let assets = assets.map_err(|error| format!("{directory:?}: {error}"))?;
         Ok(Some(Arc::new(Folder {
             directory: real,
             assets: RwLock::new(Arc::new(assets)),
@@ -79,7 +83,8 @@ impl FromFiles for Folder {
     fn files(&self) -> Vec<PathBuf> {
         // Folders too: they change when a file comes or goes.
         let scanned = scan(&self.directory).unwrap_or_default();
-        let files = scanned.files.into_iter().map(|(_, path)| path);
+        let files = scanned.files.into_iter();
+        let files = files.map(|(_, within)| self.directory.join(within));
         let all = scanned.folders.into_iter().chain(files);
         [self.directory.clone()].into_iter().chain(all).collect()
     }
@@ -89,7 +94,8 @@ impl FromFiles for Folder {
     }
 
     fn reload(&self) -> Result<(), String> {
-        let assets = Arc::new(read_all(&self.directory)?);
+        let assets = read(&self.directory, scan(&self.directory)?.files)?;
+        let assets = Arc::new(assets);
         *self.assets.write().unwrap_or_else(PoisonError::into_inner) = assets;
         Ok(())
     }
@@ -97,7 +103,7 @@ impl FromFiles for Folder {
 
 #[derive(Debug, Default)]
 struct Scanned {
-    /// The path of a request, and the file.
+    /// The path of a request, and that of the file within the folder.
     files: Vec<(String, PathBuf)>,
     folders: Vec<PathBuf>,
 }
@@ -125,8 +131,8 @@ fn scan(directory: &Path) -> Result<Scanned, String> {
                 }
                 scanned.folders.push(file.clone());
                 left.push((file, format!("{path}/"), depth + 1));
-            } else if kind.is_file() || is_file_within(directory, &file) {
-                scanned.files.push((path, file));
+            } else if let Some(within) = file_within(directory, &file, kind.is_file()) {
+                scanned.files.push((path, within));
             }
             if scanned.files.len() + scanned.folders.len() > MOST_FILES {
                 return Err(format!(
@@ -140,32 +146,44 @@ fn scan(directory: &Path) -> Result<Scanned, String> {
     Ok(scanned)
 }
 
-/// Whether a link leads to a file of the folder. One that leads out of it is not served, nor is one to a folder.
-fn is_file_within(directory: &Path, link: &Path) -> bool {
-    let real = fs::canonicalize(link);
-    real.is_ok_and(|real| real.starts_with(directory) && real.is_file())
+/// Where in the folder a file is, or the one that a link leads to. One that leads out of it is not served, nor is one to a
+/// folder or to what begins with a dot.
+fn file_within(directory: &Path, file: &Path, is_file: bool) -> Option<PathBuf> {
+    let real = match is_file {
+        true => file.to_owned(),
+        false => fs::canonicalize(file).ok().filter(|real| real.is_file())?,
+    };
+    let within = real.strip_prefix(directory).ok()?;
+    let is_shown = |it: Component<'_>| {
+        let name = it.as_os_str().as_encoded_bytes();
+        !name.starts_with(b".")
+    };
+    within.components().all(is_shown).then(|| within.to_owned())
 }
 
-fn read_all(directory: &Path) -> Result<HashMap<String, Asset>, String> {
+/// Reads what was found. A file may have become something else meanwhile: then nothing is taken, and it is looked again.
+fn read(directory: &Path, files: Vec<(String, PathBuf)>) -> Result<HashMap<String, Asset>, String> {
     let mut assets = HashMap::new();
-    let mut bytes = 0;
-    for (path, file) in scan(directory)?.files {
-        let wrong = |error| format!("{}: {error}", file.display());
-        bytes += fs::metadata(&file).map_err(wrong)?.len();
+    let mut left = MOST_BYTES;
+    for (path, within) in files {
+        let wrong = |error| format!("{}: {error}", directory.join(&within).display());
         let too_much = || {
             let most = MOST_BYTES / 1024 / 1024;
             format!(
                 "its files have more than {most} MiB together: serve such a folder with a web server"
             )
         };
-        if bytes > MOST_BYTES {
+        let file = beneath::open(directory, &within).map_err(wrong)?;
+        if file.metadata().map_err(wrong)?.len() > left {
             return Err(too_much());
         }
-        let content = Bytes::from(fs::read(&file).map_err(wrong)?);
+        let mut content = Vec::new();
+        let read = file.take(left + 1).read_to_end(&mut content);
         // It may have grown meanwhile.
-        if content.len() as u64 > MOST_BYTES {
-            return Err(too_much());
-        }
+        left = left
+            .checked_sub(read.map_err(wrong)? as u64)
+            .ok_or_else(too_much)?;
+        let content = Bytes::from(content);
         let asset = Asset::of_folder(content_type(&path), etag(&content), content);
         if let Some(folder) = path
             .strip_suffix("index.html")
@@ -266,6 +284,7 @@ mod tests {
             ("site/game/art/a b.PNG", "png"),
             ("site/.env", "SECRET=1"),
             ("site/.git/config", "hidden"),
+            ("site/.git/page.html", "hidden"),
             ("secret.txt", "outside"),
         ] {
             fs::write(all.path().join(name), text).unwrap();
@@ -273,6 +292,8 @@ mod tests {
         symlink("../secret.txt", directory.join("out.txt")).unwrap();
         symlink("..", directory.join("up")).unwrap();
         symlink("game/index.html", directory.join("in.html")).unwrap();
+        symlink(".env", directory.join("env.txt")).unwrap();
+        symlink("../.git/page.html", directory.join("game/page.html")).unwrap();
         let folder = Folder::load(directory.to_str().unwrap()).unwrap().unwrap();
         (all, folder)
     }
@@ -301,6 +322,8 @@ mod tests {
         for path in [
             "/.env",
             "/.git/config",
+            "/env.txt",
+            "/game/page.html",
             "/out.txt",
             "/up/secret.txt",
             "/up",
@@ -316,6 +339,39 @@ mod tests {
             "/none",
         ] {
             assert_eq!(text(&folder, path), None, "{path}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    /// Between the look at the folder and the reading of a file.
+    #[test]
+    fn what_has_become_a_link_or_a_pipe_meanwhile_is_not_read() {
+        let changes: [fn(&Path); 4] = [
+            |site| {
+                fs::remove_file(site.join("index.html")).unwrap();
+                symlink("../secret.txt", site.join("index.html")).unwrap();
+            },
+            |site| {
+                fs::remove_file(site.join("index.html")).unwrap();
+                symlink(".env", site.join("index.html")).unwrap();
+            },
+            |site| {
+                fs::remove_file(site.join("index.html")).unwrap();
+                let mode = rustix::fs::Mode::from_bits_truncate(0o600);
+                let fifo = rustix::fs::FileType::Fifo;
+                rustix::fs::mknodat(rustix::fs::CWD, site.join("index.html"), fifo, mode, 0)
+                    .unwrap();
+            },
+            |site| {
+                fs::rename(site.join("game"), site.join("../game")).unwrap();
+                symlink("../game", site.join("game")).unwrap();
+            },
+        ];
+        for change in changes {
+            let (all, folder) = folder();
+            let scanned = scan(&folder.directory).unwrap();
+            change(&all.path().join("site"));
+            read(&folder.directory, scanned.files).unwrap_err();
         }
     }
 

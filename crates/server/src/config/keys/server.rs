@@ -65,8 +65,8 @@ pub(super) static SERVER: Section = Section {
             "static_dir",
             "A folder with an application's own page: its files are served under `/`, in place of the demo page. `/console`, \
              `/sdk/` and the other paths of the server stay. A path that ends with `/` is the `index.html` there. Files and \
-             folders whose names begin with a dot are not served, nor are links that lead out of the folder. The files are \
-             kept in memory (at most 4096, and 64 MiB together), and read again when they change.",
+             folders whose names begin with a dot are not served, nor are links to such ones, to folders, or out of the folder. \
+             The files are kept in memory (at most 4096, and 64 MiB together), and read again when they change.",
             &Text {
                 place: |c: &mut Config| &mut c.server.static_dir,
                 check: |_| Ok(()),
