@@ -117,6 +117,27 @@ fn cause(error: hyper_util::client::legacy::Error) -> String {
     cause.unwrap_or_else(|| error.to_string())
 }
 
+/// Reads a URL that a setting names. What it shows of whoever asks comes from a file and not from it, as logs show URLs.
+///
+/// # Errors
+/// What is wrong with it, to be put behind its name.
+pub(crate) fn read_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|_| "is no URL".to_owned())?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return Err("does not begin with https:// or http://".to_owned());
+    }
+    let authority = url.authority().map_or("", |it| it.as_str());
+    if authority.contains('@') {
+        return Err("has a user or a password in it".to_owned());
+    }
+    // Behind a bracket it is a port. A password with a `/` in it looks like one too.
+    let port = authority.rsplit(']').next().unwrap_or_default();
+    if port.contains(':') && url.port_u16().is_none() {
+        return Err("has a port that is none".to_owned());
+    }
+    Ok(url)
+}
+
 /// Whether a URL names this machine by its address: what goes there needs no TLS.
 pub(crate) fn is_loopback(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
@@ -125,4 +146,32 @@ pub(crate) fn is_loopback(url: &Uri) -> bool {
         .and_then(|it| it.strip_suffix(']'))
         .unwrap_or(host);
     url.scheme_str() == Some("http") && host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_server_and_nobody_who_asks() {
+        for url in [
+            "http://a",
+            "https://a.example:4318/x",
+            "http://[::1]:1/",
+            "http://[::1]/@",
+        ] {
+            assert!(read_url(url).is_ok(), "{url}");
+        }
+        for (url, says) in [
+            ("a", "does not begin"),
+            ("ftp://a/", "does not begin"),
+            ("http://", "no URL"),
+            ("http://me@a/", "a user or a password"),
+            ("http://me:pass@a/", "a user or a password"),
+            ("http://me:pa/ss@a/", "has a port that is none"),
+        ] {
+            let told = read_url(url).unwrap_err();
+            assert!(told.contains(says), "{url}: {told}");
+        }
+    }
 }

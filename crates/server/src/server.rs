@@ -126,9 +126,15 @@ impl Server {
         )?;
         let authorize = Authorize::start(&self.config, &self.kinds, &mailboxes, hangup)?;
         let span_stats = Arc::new(SpanStats::default());
-        let (tracer, exporter) = spans::start(&self.config.tracing, &clock, &name, &span_stats)
-            .map_err(ServerError::Tracing)?
-            .unzip();
+        let (tracer, exporter) = spans::start(
+            &self.config.tracing,
+            reload_interval,
+            &clock,
+            &name,
+            &span_stats,
+        )
+        .map_err(ServerError::Tracing)?
+        .unzip();
         let node = Arc::new(Node {
             name: name.clone(),
             asker: authorize.as_ref().map(|it| Arc::clone(it.asker())),

@@ -23,37 +23,39 @@ const CALLER: &str = "00f067aa0ba902b7";
 /// A collector: takes OTLP over HTTP, and hands out what came.
 struct Collector {
     url: String,
-    bodies: Receiver<Value>,
+    /// The heads of requests, in lower case, and their bodies.
+    requests: Receiver<(String, Value)>,
 }
 
 impl Collector {
     fn start() -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (to, bodies) = mpsc::channel();
+        let (to, requests) = mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (mut stream, to) = (stream.unwrap(), to.clone());
                 // A connection may bring several requests.
                 std::thread::spawn(move || {
-                    while let Some(body) = read_request(&mut stream) {
+                    while let Some(request) = read_request(&mut stream) {
                         let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-                        if stream.write_all(answer.as_bytes()).is_err() || to.send(body).is_err() {
+                        if stream.write_all(answer.as_bytes()).is_err() || to.send(request).is_err()
+                        {
                             return;
                         }
                     }
                 });
             }
         });
-        Collector { url, bodies }
+        Collector { url, requests }
     }
 
     /// So many spans of a trace, by their names, with all that came.
     fn spans(&self, trace: &str, count: usize) -> Vec<Value> {
         let mut spans: Vec<Value> = Vec::new();
         while spans.len() < count {
-            let body = self.bodies.recv_timeout(DEADLINE);
-            let body = body.unwrap_or_else(|_| panic!("only {spans:#?}"));
+            let request = self.requests.recv_timeout(DEADLINE);
+            let (_, body) = request.unwrap_or_else(|_| panic!("only {spans:#?}"));
             let resource = &body["resourceSpans"][0];
             let name = &resource["resource"]["attributes"][0];
             assert_eq!(name["key"], "service.name");
@@ -65,7 +67,7 @@ impl Collector {
     }
 }
 
-fn read_request(stream: &mut std::net::TcpStream) -> Option<Value> {
+fn read_request(stream: &mut std::net::TcpStream) -> Option<(String, Value)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -79,7 +81,7 @@ fn read_request(stream: &mut std::net::TcpStream) -> Option<Value> {
     let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    Some(serde_json::from_slice(&body).unwrap())
+    Some((head, serde_json::from_slice(&body).unwrap()))
 }
 
 fn with_tracing(config: &mut Config, url: &str, sample: f64) {
@@ -197,6 +199,29 @@ fn a_trace_begins_here_where_nobody_has_begun_it() {
     let path = "/api/v1/rooms/relay:1/messages";
     let none = request(address(&server), "POST", path, &[], "{}");
     assert_eq!((none.status, none.header("traceparent")), (401, None));
+}
+
+#[test]
+fn a_collector_is_shown_what_is_in_the_file_and_no_log_is() {
+    let collector = Collector::start();
+    let headers = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(headers.path(), "Authorization: Bearer first\n").unwrap();
+    let server = start(|config| {
+        with_tracing(config, &collector.url, 1.0);
+        config.tracing.headers_path = headers.path().to_str().unwrap().to_owned();
+        config.auth.reload_interval = std::time::Duration::from_millis(10);
+    });
+    let shown = || {
+        assert_eq!(publish(&server, &[]).status, 200);
+        let (head, _) = collector.requests.recv_timeout(DEADLINE).unwrap();
+        let line = head
+            .lines()
+            .find_map(|it| it.strip_prefix("authorization: "));
+        line.unwrap_or_default().to_owned()
+    };
+    assert_eq!(shown(), "bearer first");
+    std::fs::write(headers.path(), "Authorization: Bearer the second\n").unwrap();
+    eventually("the file is read anew", || shown() == "bearer the second");
 }
 
 #[test]

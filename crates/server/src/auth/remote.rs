@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Uri};
+use http::{Request, StatusCode};
 use http_body_util::Full;
 use rand::TryRng as _;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -28,14 +28,11 @@ pub(crate) fn check_jwks_path(path: &str) -> Result<(), String> {
     if !path.contains("://") {
         return Ok(());
     }
-    let url: Uri = path.parse().map_err(|_| "is no URL".to_owned())?;
-    if url.scheme_str() != Some("https") && !outgoing::is_loopback(&url) {
-        return Err("does not begin with https://".to_owned());
+    let url = outgoing::read_url(path)?;
+    match url.scheme_str() == Some("https") || outgoing::is_loopback(&url) {
+        true => Ok(()),
+        false => Err("does not begin with https://".to_owned()),
     }
-    if url.authority().is_some_and(|it| it.as_str().contains('@')) {
-        return Err("has a user or a password in it".to_owned());
-    }
-    Ok(())
 }
 
 /// Fetches the set for as long as its runtime lives.

@@ -26,6 +26,7 @@ pub(super) fn check(loaded: &mut Loaded, problems: &mut Vec<Problem>) {
     redis(&loaded.config, &mut found);
     memory(&loaded.config, &mut found);
     static_dir(&loaded.config, &mut found);
+    tracing(&loaded.config, &mut found);
     warn(&loaded.config, &mut loaded.warnings);
 }
 
@@ -217,6 +218,17 @@ fn static_dir(config: &Config, found: &mut Found<'_>) {
     if let Err(problem) = crate::http::Folder::load(&config.server.static_dir) {
         let message = format!("server.static_dir = {problem}");
         found.push(&["server.static_dir"], message);
+    }
+}
+
+/// The file is read here too, so that a wrong one is told before anything is opened.
+fn tracing(config: &Config, found: &mut Found<'_>) {
+    if let Err(message) = crate::spans::check_headers(&config.tracing.headers_path) {
+        found.push(&["tracing.headers_path"], message);
+    }
+    if !config.tracing.is_on() && !config.tracing.headers_path.is_empty() {
+        let message = "tracing.headers_path is set, and nothing is traced: set tracing.endpoint";
+        found.push(&["tracing.headers_path"], message.to_owned());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Values as they were written, before they are checked against what a key takes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A value as it was written.
@@ -31,11 +32,11 @@ impl Raw {
     }
 }
 
-/// As it would stand in a TOML file.
+/// As it would stand in a TOML file, but for what may be a password.
 impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Raw::Plain(text) | Raw::Text(text) => f.write_str(&quoted(text)),
+            Raw::Plain(text) | Raw::Text(text) => f.write_str(&quoted(&without_login(text))),
             Raw::Integer(text) | Raw::Float(text) | Raw::Other(text) => f.write_str(text),
             Raw::Boolean(value) => write!(f, "{value}"),
             Raw::List(items) => {
@@ -47,6 +48,15 @@ impl fmt::Display for Raw {
                 f.write_str("]")
             }
         }
+    }
+}
+
+/// A URL without its user and its password: a value that is refused is shown.
+fn without_login(text: &str) -> Cow<'_, str> {
+    let parts = text.split_once("://");
+    match parts.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
+        Some((scheme, rest)) => format!("{scheme}://…@{rest}").into(),
+        None => text.into(),
     }
 }
 

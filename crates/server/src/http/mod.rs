@@ -213,7 +213,7 @@ impl Bound {
             runtime.spawn(Arc::clone(&site.streams).serve(from_nodes));
         }
         if let Some(exporter) = exporter {
-            runtime.spawn(exporter.run());
+            runtime.spawn(exporter.run(hangup));
         }
         drop(guard);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Request, Row, SpanStats, TracingSettings};
+use super::{Headers, Request, Row, SpanStats, TracingSettings};
 use crate::clock::Clock;
+use crate::files::watch;
 use crate::outgoing::Outgoing;
 
 /// Spans of one batch, and the time for which it is waited for more.
@@ -34,6 +35,7 @@ pub(crate) struct Exporter {
     rows: Receiver<Row>,
     outgoing: Outgoing,
     url: Uri,
+    headers: Arc<Headers>,
     resource: Value,
     /// Nanoseconds since the Unix epoch at 0 microseconds of the server's clock.
     epoch: i128,
@@ -44,7 +46,7 @@ impl Exporter {
     pub(super) fn new(
         rows: Receiver<Row>,
         settings: &TracingSettings,
-        (outgoing, url): (Outgoing, Uri),
+        (outgoing, url, headers): (Outgoing, Uri, Arc<Headers>),
         node: &str,
         clock: &Clock,
         stats: Arc<SpanStats>,
@@ -55,6 +57,7 @@ impl Exporter {
             rows,
             outgoing,
             url,
+            headers,
             resource: json!({ "attributes": [
                 text("service.name", &settings.service_name),
                 text("service.version", env!("CARGO_PKG_VERSION")),
@@ -65,7 +68,9 @@ impl Exporter {
         }
     }
 
-    pub(crate) async fn run(mut self) {
+    /// `hangup`: on SIGHUP headers are read anew.
+    pub(crate) async fn run(mut self, hangup: bool) {
+        tokio::spawn(watch(Arc::clone(&self.headers), hangup));
         let mut told: Option<Instant> = None;
         while let Some(first) = self.rows.recv().await {
             let mut batch = vec![self.span(&first)];
@@ -84,7 +89,9 @@ impl Exporter {
                     self.stats.dropped.fetch_add(count, Ordering::Relaxed);
                     if told.is_none_or(|at| at.elapsed() >= QUIET) {
                         told = Some(Instant::now());
-                        tracing::warn!(url = %self.url, "traces are not taken: {why}");
+                        // The rest of a URL may have a key in it.
+                        let collector = self.url.authority().map_or("", |it| it.as_str());
+                        tracing::warn!(collector, "traces are not taken: {why}");
                     }
                 }
             }
@@ -99,10 +106,11 @@ impl Exporter {
                 "spans": spans,
             }],
         }] });
-        let request = HttpRequest::post(self.url.clone())
+        let mut request = HttpRequest::post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| error.to_string())?;
+        request.headers_mut().extend(self.headers.now());
         let (head, _) = self
             .outgoing
             .send(request, LARGEST_ANSWER, DEADLINE)

@@ -4,11 +4,13 @@
 //! sends in batches as OTLP over HTTP in JSON. Without `tracing.endpoint` there is none of this.
 
 mod export;
+mod headers;
 mod settings;
 mod traceparent;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use rand::TryRng as _;
@@ -19,6 +21,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use crate::clock::Clock;
 use crate::outgoing::Outgoing;
 pub(crate) use export::Exporter;
+use headers::Headers;
+pub(crate) use headers::check_headers;
 pub use settings::TracingSettings;
 pub(crate) use settings::{check_endpoint, check_name};
 use traceparent::Parent;
@@ -71,9 +75,10 @@ pub(crate) struct Request {
 /// The tracer, and what sends its spans. Nothing: nothing is traced.
 ///
 /// # Errors
-/// A sentence about `tracing.endpoint`, or about certificates.
+/// A sentence about a setting, or about certificates.
 pub(crate) fn start(
     settings: &TracingSettings,
+    reload_interval: Duration,
     clock: &Clock,
     node: &str,
     stats: &Arc<SpanStats>,
@@ -82,8 +87,9 @@ pub(crate) fn start(
         return Ok(None);
     }
     let url = settings.url();
-    let url = url.map_err(|why| format!("tracing.endpoint = {:?} {why}", settings.endpoint))?;
-    let way = (Outgoing::new("")?, url);
+    let url = url.map_err(|why| format!("tracing.endpoint {why}"))?;
+    let headers = Headers::load(&settings.headers_path, reload_interval)?;
+    let way = (Outgoing::new("")?, url, Arc::new(headers));
     let (tracer, rows) = Tracer::new(settings, clock.clone(), Arc::clone(stats));
     let exporter = Exporter::new(rows, settings, way, node, clock, Arc::clone(stats));
     Ok(Some((tracer, exporter)))

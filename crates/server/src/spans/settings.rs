@@ -2,6 +2,8 @@
 
 use http::Uri;
 
+use crate::outgoing;
+
 /// `[tracing]`
 #[derive(Clone, Debug)]
 pub struct TracingSettings {
@@ -11,6 +13,8 @@ pub struct TracingSettings {
     pub sample: f64,
     /// What traces call the servers.
     pub service_name: String,
+    /// A file with headers for the collector, one on each line; empty: none.
+    pub headers_path: String,
 }
 
 impl Default for TracingSettings {
@@ -19,6 +23,7 @@ impl Default for TracingSettings {
             endpoint: String::new(),
             sample: 0.01,
             service_name: "roomcast".to_owned(),
+            headers_path: String::new(),
         }
     }
 }
@@ -30,17 +35,13 @@ impl TracingSettings {
     }
 
     /// Where traces go.
-    pub(crate) fn url(&self) -> Result<Uri, &'static str> {
+    pub(crate) fn url(&self) -> Result<Uri, String> {
         let base = self.endpoint.trim_end_matches('/');
         let url = match base.ends_with("/v1/traces") {
             true => base.to_owned(),
             false => format!("{base}/v1/traces"),
         };
-        let uri: Uri = url.parse().map_err(|_| "is no URL")?;
-        match uri.scheme_str() {
-            Some("http" | "https") if uri.host().is_some() => Ok(uri),
-            _ => Err("does not begin with http:// or https://"),
-        }
+        outgoing::read_url(&url)
     }
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn check_endpoint(text: &str) -> Result<(), String> {
         ..TracingSettings::default()
     };
     match settings.is_on() {
-        true => settings.url().map(drop).map_err(str::to_owned),
+        true => settings.url().map(drop),
         false => Ok(()),
     }
 }

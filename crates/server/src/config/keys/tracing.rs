@@ -11,11 +11,22 @@ pub(super) static TRACING: Section = Section {
     keys: &[
         Key::new(
             "endpoint",
-            "Where a collector takes OTLP over HTTP. If it is empty, nothing is traced.",
+            "Where a collector takes OTLP over HTTP. If it is empty, nothing is traced. It has no user and no password in it: \
+             what the collector wants to see goes into `headers_path`.",
             &Text {
                 place: |c: &mut Config| &mut c.tracing.endpoint,
                 check: crate::spans::check_endpoint,
                 takes: "a URL, such as \"http://127.0.0.1:4318\", or \"\" (off)",
+            },
+        ),
+        Key::new(
+            "headers_path",
+            "A file with headers that are sent to the collector: `Name: value`, one on each line. It is looked at every \
+             `auth.reload_interval`, and what is new in it is used at once.",
+            &Text {
+                place: |c: &mut Config| &mut c.tracing.headers_path,
+                check: |_| Ok(()),
+                takes: "a file, such as \"/etc/roomcast/collector.headers\", or \"\" (none)",
             },
         ),
         Key::new(

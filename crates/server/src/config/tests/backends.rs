@@ -60,7 +60,7 @@ fn what_a_webhook_lacks_is_told_before_anything_is_opened() {
         ),
         (
             "url = \"https://me:pass@a/\"\nSECRET\nevents = [\"message\"]",
-            "has a user or a password in it",
+            "webhooks.shop.url = \"https://…@a/\" has a user or a password in it",
         ),
         (
             "url = \"http://a/\"\nSECRET\nevents = [\"room.closed\"]",

@@ -100,6 +100,40 @@ fn all_wrong_items_of_a_list_are_told() {
     assert!(!error.contains("\"127.0.0.1:2\" in it"), "{error}");
 }
 
+/// A value that is refused is shown, and the log keeps what it is shown.
+#[test]
+fn a_password_in_a_url_is_refused_and_not_shown() {
+    for url in [
+        "https://me:s3cret@a/",
+        "https://me:s3c/ret@a/",
+        "me://s3cret@a",
+    ] {
+        for key in ["tracing.endpoint", "auth.jwks_path", "redis.urls"] {
+            let (table, name) = key.split_once('.').unwrap();
+            let error = error_in(&format!("[{table}]\n{name} = \"{url}\""));
+            assert!(error.contains(key), "{error}");
+            assert!(!error.contains("s3c") && !error.contains("ret@"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn headers_for_a_collector_are_read_before_anything_is_opened() {
+    let endpoint = "endpoint = \"http://127.0.0.1:4318\"\n";
+    let error = error_in(&format!("[tracing]\n{endpoint}headers_path = \"/nowhere\""));
+    assert!(
+        error.contains("tracing.headers_path = \"/nowhere\" cannot be read"),
+        "{error}"
+    );
+    let headers = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(headers.path(), "Authorization: Bearer s3cret").unwrap();
+    let path = format!("headers_path = {:?}\n", headers.path());
+    let loaded = with_file(&format!("[tracing]\n{endpoint}{path}")).load();
+    assert!(!loaded.report().contains("s3cret"));
+    let error = error_in(&format!("[tracing]\n{path}"));
+    assert!(error.contains("set tracing.endpoint"), "{error}");
+}
+
 #[test]
 fn a_key_that_is_there_twice_is_named() {
     for (text, message) in [
