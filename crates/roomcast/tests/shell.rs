@@ -137,6 +137,50 @@ fn what_one_shell_publishes_another_one_prints() {
 }
 
 #[test]
+fn a_token_comes_from_a_file_or_a_variable_and_from_no_flag() {
+    let secret = "auth.hs256_secret=0123456789abcdef0123456789abcdef";
+    let key = format!("api_keys.shop.key={KEY}");
+    let settings = [
+        &key,
+        "api_keys.shop.rights=publish",
+        secret,
+        "auth.anonymous=false",
+    ];
+    let server = Process::start(free_address(), &settings);
+    let made = roomcast(&["token", "--user", "u7", "--set", secret])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, &made.stdout).unwrap();
+    let file = file.to_str().unwrap();
+    let (mut child, mut stdout) =
+        follow(&server, &["chat:1", "--token-file", file, "--count", "1"]);
+    assert!(publish(&server, &["chat:1", "hello"], "").status.success());
+    let mut printed = String::new();
+    stdout.read_line(&mut printed).unwrap();
+    assert_eq!(printed, "shop: hello\n");
+    assert!(child.wait().unwrap().success());
+    let url = format!("ws://{}", server.address);
+    let sub = |more: &[&str]| roomcast(&[&["sub", "--url", &url, "chat:1"], more].concat());
+    let nobody = sub(&[]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1), "{}", text(&nobody.stderr));
+    let wrong = sub(&[])
+        .env("ROOMCAST_TOKEN_FILE", "/nowhere")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(text(&wrong.stderr).contains("cannot read the token in /nowhere"));
+    let wrong = sub(&[])
+        .env("ROOMCAST_TOKEN", "of two words")
+        .output()
+        .unwrap();
+    assert_eq!(wrong.status.code(), Some(64));
+    assert!(!sub(&["--token", "x"]).output().unwrap().status.success());
+}
+
+#[test]
 fn who_may_not_is_told_why() {
     let server = server();
     let url = format!("http://{}", server.address);

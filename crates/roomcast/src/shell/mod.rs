@@ -4,7 +4,7 @@ mod http;
 mod publish;
 mod subscribe;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use roomcast_server::config::exit;
@@ -63,10 +63,10 @@ pub(crate) struct PubArgs {
 Examples:
   roomcast sub chat:42
   roomcast sub chat:42 --json | jq .payload
-  roomcast sub chat:42 --token \"$(roomcast token --user me)\" --url wss://rooms.example.com
+  roomcast token --user me | roomcast sub chat:42 --token-file /dev/stdin --url wss://rooms.example.com
   roomcast sub chat:42 --count 1                 wait for one message
 
-ROOMCAST_URL and ROOMCAST_TOKEN stand for --url and --token.")]
+ROOMCAST_URL, ROOMCAST_TOKEN_FILE and ROOMCAST_TOKEN stand for --url, --token-file and the token itself.")]
 pub(crate) struct SubArgs {
     /// The room.
     room: String,
@@ -85,9 +85,9 @@ pub(crate) struct SubArgs {
     /// What others call one.
     #[arg(long, value_name = "NAME")]
     nickname: Option<String>,
-    /// A token, where the server wants one.
-    #[arg(long)]
-    token: Option<String>,
+    /// A file with a token, where the server wants one.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Where the server is [default: ws://127.0.0.1:8080].
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -135,6 +135,30 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
             ExitCode::from(if usage { exit::USAGE } else { exit::FAILURE })
         }
     }
+}
+
+/// A key or a token: from the file that is named, or that the variable `NAME_FILE` names, or else from the variable itself.
+/// No flag has one, as everybody on the machine sees those.
+fn secret(what: &str, file: Option<&Path>, name: &str) -> Result<Option<String>, Failure> {
+    let file = file.map(Path::to_owned);
+    let file = file.or_else(|| variable(&format!("{name}_FILE")).map(Into::into));
+    let text = match file {
+        Some(file) => std::fs::read_to_string(&file).map_err(|error| {
+            let shown = file.display();
+            Failure::usage(format!("cannot read the {what} in {shown}: {error}"))
+        })?,
+        None => match variable(name) {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+    };
+    let secret = text.trim();
+    // Else it would be more than one line of a request.
+    if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let sentence = format!("the {what} is empty, or has characters that no {what} has");
+        return Err(Failure::usage(sentence));
+    }
+    Ok(Some(secret.to_owned()))
 }
 
 /// A variable that is set to something.

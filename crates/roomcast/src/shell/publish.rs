@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::http::Api;
-use super::{Failure, PubArgs, variable};
+use super::{Failure, PubArgs, secret, variable};
 
 pub(super) fn run(args: &PubArgs) -> Result<(), Failure> {
     let url = args.url.clone().or_else(|| variable("ROOMCAST_API_URL"));
@@ -24,27 +24,10 @@ pub(super) fn run(args: &PubArgs) -> Result<(), Failure> {
 }
 
 fn key(args: &PubArgs) -> Result<String, Failure> {
-    let file = args.key_file.clone();
-    let file = file.or_else(|| variable("ROOMCAST_API_KEY_FILE").map(Into::into));
-    let key = match file {
-        Some(file) => std::fs::read_to_string(&file).map_err(|error| {
-            Failure::usage(format!(
-                "cannot read the key in {}: {error}",
-                file.display()
-            ))
-        })?,
-        None => variable("ROOMCAST_API_KEY").ok_or_else(|| {
-            Failure::usage("there is no key: give --key-file FILE, or set ROOMCAST_API_KEY_FILE")
-        })?,
-    };
-    let key = key.trim();
-    // Else it would be more than one line of the request.
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::usage(
-            "the key is empty, or has characters that no key has",
-        ));
-    }
-    Ok(key.to_owned())
+    let key = secret("key", args.key_file.as_deref(), "ROOMCAST_API_KEY")?;
+    key.ok_or_else(|| {
+        Failure::usage("there is no key: give --key-file FILE, or set ROOMCAST_API_KEY_FILE")
+    })
 }
 
 fn publish(api: &mut Api, args: &PubArgs, message: &str) -> Result<(), Failure> {

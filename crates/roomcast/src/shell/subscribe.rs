@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::http::tls;
-use super::{Failure, SubArgs, variable};
+use super::{Failure, SubArgs, secret, variable};
 
 /// A place in a log: `EPOCH:OFFSET`.
 pub(super) fn place(text: &str) -> Result<Position, String> {
@@ -40,7 +40,7 @@ async fn follow(args: SubArgs) -> Result<(), Failure> {
     let url = args.url.clone().or_else(|| variable("ROOMCAST_URL"));
     let url = url.unwrap_or_else(|| "ws://127.0.0.1:8080".to_owned());
     let mut builder = Client::builder(&url);
-    if let Some(token) = args.token.clone().or_else(|| variable("ROOMCAST_TOKEN")) {
+    if let Some(token) = secret("token", args.token_file.as_deref(), "ROOMCAST_TOKEN")? {
         builder = builder.token(token);
     }
     if args.ca.is_some() {
