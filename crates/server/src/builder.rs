@@ -58,7 +58,8 @@ impl ServerBuilder {
     }
 
     /// Serves a page, in place of the server's own one at that path. Content types are written in full:
-    /// `text/html; charset=utf-8`.
+    /// `text/html; charset=utf-8`. Where the server answers clients, backends and supervisors there can be none: `/ws`,
+    /// `/sse`, `/send`, `/healthz`, `/readyz`, `/metrics`, and what is below `/api` and `/admin`.
     pub fn page(
         mut self,
         path: impl Into<String>,

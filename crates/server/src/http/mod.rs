@@ -13,6 +13,7 @@ mod listen;
 mod notices;
 mod origin;
 mod pages;
+mod paths;
 mod proxy_protocol;
 mod response;
 mod service;

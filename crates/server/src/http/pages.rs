@@ -13,10 +13,8 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 
 use super::folder::{Folder, Found};
+use super::paths::Own;
 use super::response::Answer;
-
-/// Where the server's own answers are.
-const RESERVED: [&str; 5] = ["/ws", "/ws/", "/healthz", "/readyz", "/metrics"];
 
 /// The built-in pages need nothing but themselves: their scripts and styles are files, their WebSocket is here.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -69,19 +67,11 @@ const BUILT_IN: &[(&str, &str, &[u8])] = built_in! {
     "/sdk/react.d.ts" "sdk/react.d.ts" "text/plain; charset=utf-8"
 };
 
-/// The admin page: it is where the API is, and no page frames it.
-const ADMIN: &str = "/admin";
-
+/// No page frames the admin page.
 const ADMIN_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'",
 );
-
-/// Whether a path is of the admin page.
-pub(super) fn is_admin_page(path: &str) -> bool {
-    let rest = path.strip_prefix(ADMIN);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
 
 /// The demo page, in whose place the files of a folder are. The other built-in pages keep their paths.
 const DEMO: [&str; 10] = [
@@ -117,7 +107,7 @@ impl Page {
                 "the path of a page begins with / and has no query: {path:?}"
             ));
         }
-        if RESERVED.contains(&path) {
+        if Own::at(path).is_some() {
             return Err(format!("{path} is the server's own"));
         }
         // A page that doesn't say how it is encoded is UTF-8, as Rust's strings are.
@@ -163,9 +153,9 @@ impl Pages {
             |(path, content_type, content)| {
                 let asset = Asset {
                     built_in: true,
-                    policy: match is_admin_page(path) {
-                        true => ADMIN_POLICY,
-                        false => POLICY,
+                    policy: match Own::at(path) {
+                        Some(Own::Admin) => ADMIN_POLICY,
+                        _ => POLICY,
                     },
                     always: path.starts_with(SDK),
                     content: Bytes::from_static(content),
@@ -295,7 +285,7 @@ mod tests {
                 let entry = entry.unwrap();
                 let name = entry.file_name().into_string().unwrap();
                 let path = match name.as_str() {
-                    "index.html" if prefix == "/admin/" => ADMIN.to_owned(),
+                    "index.html" if prefix == "/admin/" => "/admin".to_owned(),
                     "index.html" => "/".to_owned(),
                     "console.html" => "/console".to_owned(),
                     name => format!("{prefix}{name}"),
@@ -337,11 +327,10 @@ mod tests {
                 .unwrap_err()
                 .contains("begins with /")
         );
-        assert!(
-            page("/ws", "text/html")
-                .unwrap_err()
-                .contains("server's own")
-        );
+        for path in ["/ws", "/sse", "/send", "/metrics", "/api/v1/x", "/admin"] {
+            let told = page(path, "text/html").unwrap_err();
+            assert!(told.contains("server's own"), "{told}");
+        }
         assert!(page("/a?b", "text/html").is_err());
         assert!(
             page("/game", "text/html\r\n")

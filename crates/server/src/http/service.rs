@@ -23,7 +23,7 @@ use super::client_address::{Peer, Way};
 use super::event_stream::{self, Opening, Posted};
 use super::host;
 use super::origin::Seen;
-use super::pages::is_admin_page;
+use super::paths::Own;
 use super::response::{Answer, last_text, method_not_allowed, options, text, with_header};
 use super::stats::RefusedBy;
 use super::upgrade::{Handshake, Refused};
@@ -34,8 +34,6 @@ use crate::streams::Reading;
 
 /// A declared body beyond this is refused as such, whatever else is wrong with its request.
 const LARGE_BODY: u64 = 64 * 1024;
-/// Asked by load balancers and supervisors.
-const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 /// A connection of the API or of `/send` that is older is closed with its next answer, before it is cut: `connection::LIFETIME`.
 const API_LIFETIME: Duration = Duration::from_secs(20);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -114,51 +112,53 @@ impl Service {
         if let Some(refused) = self.misdirected(path, host.as_ref()) {
             return self.refuse(refused);
         }
-        match path {
-            // These addresses are not for clients.
-            path if self.listener.role == Role::Api
-                && !PROBES.contains(&path)
-                && !self.has_admin_page(path) =>
-            {
-                self.not_found(path)
-            }
-            "/ws" | "/ws/" => match self.upgrade(request, host.as_ref(), body) {
-                Ok(answer) => answer,
-                Err(refused) => self.refuse(refused),
-            },
-            "/sse" | "/send" if self.site.sse => {
-                match self.event_stream(path, request, host.as_ref(), body) {
-                    Ok(answer) => answer,
-                    Err(refused) => self.refuse(refused),
-                }
-            }
-            path => self.page(path, request, body),
+        let own = Own::at(path);
+        // These addresses are not for clients.
+        let is_for_backends = own.is_some_and(Own::is_probe) || self.has_admin_page(own);
+        if self.listener.role == Role::Api && !is_for_backends {
+            return self.not_found(path);
         }
+        let answered = match own {
+            Some(Own::WebSocket) => self.upgrade(request, host.as_ref(), body),
+            Some(Own::EventStream) if self.site.sse => self.event_stream(
+                path,
+                event_stream::STREAM_METHODS,
+                request,
+                host.as_ref(),
+                body,
+            ),
+            Some(Own::Send) if self.site.sse => self.event_stream(
+                path,
+                event_stream::SEND_METHODS,
+                request,
+                host.as_ref(),
+                body,
+            ),
+            own => return self.page(path, own, request, body),
+        };
+        answered.unwrap_or_else(|refused| self.refuse(refused))
     }
 
-    /// Whether it is of the admin page, which is where the API is.
-    fn has_admin_page(&self, path: &str) -> bool {
-        is_admin_page(path) && self.listener.api && self.site.api.is_some()
+    /// Whether it is of the admin page, and that is here: where the API is.
+    fn has_admin_page(&self, own: Option<Own>) -> bool {
+        own == Some(Own::Admin) && self.listener.api && self.site.api.is_some()
     }
 
     /// `/sse`, and what of `/send` is answered at once.
     fn event_stream(
         &self,
         path: &str,
+        methods: &'static str,
         request: &request::Parts,
         host: Option<&HostPort>,
         body: u64,
     ) -> Result<Answer, Refused> {
-        let methods = match path {
-            "/sse" => event_stream::STREAM_METHODS,
-            _ => event_stream::SEND_METHODS,
-        };
         let site = &self.site;
         let peer = site.trusted.peer(self.way, &request.headers);
         self.check_origin(origin_of(request), host, peer)?;
         let for_page = |answer| event_stream::for_page(site, &request.headers, answer);
         match request.method {
-            Method::GET if path == "/sse" => {}
+            Method::GET if methods == event_stream::STREAM_METHODS => {}
             Method::OPTIONS => {
                 return Ok(event_stream::preflight(site, &request.headers, methods));
             }
@@ -196,8 +196,12 @@ impl Service {
 
     /// A `POST /send` that a body is read for, or what is wrong with it.
     fn posted(&self, request: &request::Parts) -> Option<Result<(Posted, Reading), Answer>> {
-        let is_post = request.uri.path() == "/send" && request.method == Method::POST;
-        if !is_post || !self.site.sse || self.listener.role == Role::Api {
+        let is_post = request.method == Method::POST;
+        if !is_post
+            || Own::at(request.uri.path()) != Some(Own::Send)
+            || !self.site.sse
+            || self.listener.role == Role::Api
+        {
             return None;
         }
         self.note_request();
@@ -227,7 +231,8 @@ impl Service {
     /// or none.
     fn misdirected(&self, path: &str, host: Option<&HostPort>) -> Option<Refused> {
         let known = |host: &HostPort| self.site.hosts.know(host);
-        if !self.listener.loopback || PROBES.contains(&path) || host.is_some_and(known) {
+        let is_probe = Own::at(path).is_some_and(Own::is_probe);
+        if !self.listener.loopback || is_probe || host.is_some_and(known) {
             return None;
         }
         let answer = match host {
@@ -254,7 +259,7 @@ impl Service {
     /// The API, where it is on this address and the request is one of its.
     fn api(&self, request: &request::Parts) -> Option<Result<Arc<Api>, Answer>> {
         let api = self.site.api.as_ref().filter(|_| self.listener.api)?;
-        if !Api::has(request.uri.path()) {
+        if Own::at(request.uri.path()) != Some(Own::Api) {
             return None;
         }
         self.note_request();
@@ -285,19 +290,19 @@ impl Service {
         *refused.answer
     }
 
-    fn page(&self, path: &str, request: &request::Parts, body: u64) -> Answer {
-        let page = match path {
-            "/healthz" => Some(text(StatusCode::OK, "ok")),
-            "/readyz" => Some(match self.site.not_ready() {
+    fn page(&self, path: &str, own: Option<Own>, request: &request::Parts, body: u64) -> Answer {
+        let page = match own {
+            Some(Own::Health) => Some(text(StatusCode::OK, "ok")),
+            Some(Own::Ready) => Some(match self.site.not_ready() {
                 None => text(StatusCode::OK, "ready"),
                 Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
             }),
-            "/metrics" => match self.refuse_metrics(request) {
+            Some(Own::Metrics) => match self.refuse_metrics(request) {
                 None => Some(self.metrics()),
                 Some(sentence) => return text(StatusCode::NOT_FOUND, sentence),
             },
             // The server as a whole.
-            "*" => Some(options(PAGE_METHODS)),
+            _ if path == "*" => Some(options(PAGE_METHODS)),
             _ => None,
         };
         let page = match page {
@@ -306,9 +311,9 @@ impl Service {
                 Err(refusal) => return self.refuse(self.site.full(refusal)),
                 Ok(_) => {
                     let pages = &self.site.pages;
-                    let on = match is_admin_page(path) {
-                        true => self.has_admin_page(path),
-                        false => self.listener.pages,
+                    let on = match own {
+                        Some(Own::Admin) => self.has_admin_page(own),
+                        _ => self.listener.pages,
                     };
                     match pages.get(path, on, &request.headers) {
                         Some(page) => page,
