@@ -16,6 +16,7 @@ use roomcast_server::config::{ApiKey, Config, Right};
 use serde_json::Value;
 
 const KEY: &str = "a-key-that-may-listen-1234567890-1234567890";
+const EYES: &str = "a-key-that-listens-too-1234567890-123456789";
 const WEAK: &str = "a-key-that-may-not-listen-1234567890-12345";
 
 fn with_keys(config: &mut Config) {
@@ -31,7 +32,11 @@ fn with_keys(config: &mut Config) {
         .copied()
         .filter(|it| *it != Right::Tail)
         .collect();
-    config.api_keys = vec![key("ops", KEY, Right::ALL), key("weak", WEAK, &most)];
+    config.api_keys = vec![
+        key("ops", KEY, Right::ALL),
+        key("weak", WEAK, &most),
+        key("eyes", EYES, &[Right::Tail]),
+    ];
 }
 
 /// A stream of server-sent events.
@@ -39,11 +44,15 @@ struct Tail(BufReader<TcpStream>);
 
 impl Tail {
     fn open(server: &RunningServer, last: Option<&str>) -> Tail {
+        Tail::with_key(server, KEY, last)
+    }
+
+    fn with_key(server: &RunningServer, key: &str, last: Option<&str>) -> Tail {
         let mut stream = TcpStream::connect(address(server)).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let last = last.map_or(String::new(), |last| format!("last-event-id: {last}\r\n"));
         let request = format!(
-            "GET /api/v1/rooms/relay%3A1/tail HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n{last}\r\n"
+            "GET /api/v1/rooms/relay%3A1/tail HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n{last}\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut tail = Tail(BufReader::new(stream));
@@ -121,12 +130,20 @@ fn it_needs_a_right_of_its_own_and_good_input() {
 }
 
 #[test]
-fn there_are_sixteen_at_most() {
+fn there_are_sixteen_at_most_and_each_key_gets_one() {
     let server = start(with_keys);
-    let mut tails: Vec<_> = (0..16).map(|_| Tail::open(&server, None)).collect();
+    let mut tails: Vec<_> = (0..15).map(|_| Tail::open(&server, None)).collect();
     tails.iter_mut().for_each(Tail::listening);
-    let bearer = format!("authorization: Bearer {KEY}");
     let path = "/api/v1/rooms/relay:1/tail";
-    let more = request(address(&server), "GET", path, &[&bearer], "");
-    assert_eq!((more.status, more.code()), (503, "unavailable"));
+    let more = |key: &str| {
+        let bearer = format!("authorization: Bearer {key}");
+        request(address(&server), "GET", path, &[&bearer], "")
+    };
+    let refused = more(KEY);
+    assert_eq!((refused.status, refused.code()), (503, "unavailable"));
+    let mut last = Tail::with_key(&server, EYES, None);
+    last.listening();
+    for key in [KEY, EYES] {
+        assert_eq!(more(key).status, 503);
+    }
 }

@@ -75,6 +75,8 @@ impl Api {
         if keys.is_empty() {
             return None;
         }
+        let may_listen = |key: &&ApiKey| key.rights.contains(&Right::Tail);
+        let listeners = config.api_keys.iter().filter(may_listen).count();
         Some(Arc::new(Api {
             keys,
             shards,
@@ -83,7 +85,7 @@ impl Api {
             max_body: config.api.max_body,
             stats,
             operator,
-            tails: tail::Tails::default(),
+            tails: tail::Tails::new(listeners),
             tracer,
         }))
     }
@@ -95,11 +97,6 @@ impl Api {
     /// Whether a request shows a key that somebody has.
     pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
         self.holder(headers).is_ok()
-    }
-
-    /// Whether a path is one of the API's, or looks like one.
-    pub(crate) fn has(path: &str) -> bool {
-        path == "/api" || path.starts_with("/api/")
     }
 
     /// Answers a request. Takes at most about twenty seconds.

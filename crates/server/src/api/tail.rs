@@ -4,17 +4,18 @@
 //! told how many. So it costs the room nothing but a copy of each message, while somebody listens.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http_body_util::Either;
 use http_body_util::channel::{Channel, Sender};
-use roomcast_core::backend::{Ask, Reply};
+use roomcast_core::backend::{Ask, Asker, Reply};
 use roomcast_protocol::ErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -36,31 +37,62 @@ const LONGEST: Duration = Duration::from_secs(30);
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// How many there are.
-#[derive(Debug, Default)]
-pub(super) struct Tails(Arc<AtomicUsize>);
+/// How many each key has. One that has none always gets one, whatever the others have.
+#[derive(Debug)]
+pub(super) struct Tails {
+    /// Keys that may have some.
+    keys: usize,
+    taken: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
 
 /// One of them, until it is dropped.
-struct Permit(Arc<AtomicUsize>);
+struct Permit {
+    key: u32,
+    taken: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
 
 impl Tails {
-    fn begin(&self) -> Option<Permit> {
-        let permit = Permit(Arc::clone(&self.0));
-        (self.0.fetch_add(1, Ordering::Relaxed) < MOST).then_some(permit)
+    /// None yet, for so many keys.
+    pub(super) fn new(keys: usize) -> Tails {
+        Tails {
+            keys,
+            taken: Arc::default(),
+        }
+    }
+
+    fn begin(&self, Asker(key): Asker) -> Option<Permit> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        // A place is left for each key that has none.
+        let kept = self.keys.saturating_sub(taken.len());
+        if taken.contains_key(&key) && all + kept >= MOST.max(self.keys) {
+            return None;
+        }
+        *taken.entry(key).or_default() += 1;
+        let taken = Arc::clone(&self.taken);
+        Some(Permit { key, taken })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut of_key) = taken.entry(self.key) {
+            *of_key.get_mut() -= 1;
+            if *of_key.get() == 0 {
+                of_key.remove();
+            }
+        }
     }
 }
 
 pub(super) async fn tail(call: Call) -> Result<Answer, Problem> {
     let room = call.room()?.to_owned();
     let position = position(call.last_event.as_deref())?;
-    let Some(permit) = call.api.tails.begin() else {
-        let detail = format!("this server has {MOST} live tails already");
+    let Some(permit) = call.api.tails.begin(call.holder.asker) else {
+        let detail = format!(
+            "this server has {MOST} live tails at most, and one of them for each key that has none: end another one first"
+        );
         return Err(Problem::unavailable(&detail));
     };
     // What can't be had at all is told as any other error.
@@ -199,11 +231,22 @@ mod tests {
     }
 
     #[test]
-    fn there_are_not_more_than_may_be() {
-        let tails = Tails::default();
-        let some: Vec<_> = (0..MOST).map(|_| tails.begin().unwrap()).collect();
-        assert!(tails.begin().is_none());
-        drop(some);
-        assert!(tails.begin().is_some());
+    fn there_are_not_more_than_may_be_and_each_key_gets_one() {
+        for keys in [1, 3, 40] {
+            let tails = Tails::new(keys);
+            let all_of = |key: u32| -> Vec<Permit> {
+                std::iter::from_fn(|| tails.begin(Asker(key))).collect()
+            };
+            let first = all_of(0);
+            assert_eq!(first.len(), MOST.saturating_sub(keys - 1).max(1), "{keys}");
+            let others: Vec<_> = (1..keys as u32).map(|key| (key, all_of(key))).collect();
+            assert!(others.iter().all(|(_, of_key)| of_key.len() == 1), "{keys}");
+            drop(first);
+            let again: Vec<_> = (0..keys as u32).flat_map(all_of).collect();
+            let had = keys - 1;
+            assert_eq!(again.len() + had, MOST.max(keys), "{keys}");
+            drop((again, others));
+            assert!(tails.taken.lock().unwrap().is_empty());
+        }
     }
 }
