@@ -6,8 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::log::ALLOCATION;
 use crate::trace::Traced;
 
@@ -262,12 +260,22 @@ impl ChunkBuilder {
     }
 }
 
+/// A chunk, with what refers to it.
+#[derive(Debug)]
+struct Slot {
+    chunk: Arc<Chunk>,
+    references: u32,
+    /// Its delivery's place among those that are traced, counted from 1; 0: it is not. So a chunk that is released finds it
+    /// at once, however many there are.
+    traced: u32,
+}
+
 /// The chunks that lanes of this shard refer to, with counts that need no atomics.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkTable {
-    slots: slab::Slab<(Arc<Chunk>, u32)>,
-    /// Deliveries with messages that are traced: their chunks, as far as they are not released.
-    traced: Vec<(SmallVec<[u32; 4]>, Vec<Traced>)>,
+    slots: slab::Slab<Slot>,
+    /// Deliveries with messages that are traced, and how many of their chunks are not released.
+    traced: slab::Slab<(u32, Vec<Traced>)>,
     /// Of these, messages that nobody waits for any more.
     written: Vec<Traced>,
     /// The most that there were when [`ChunkTable::note`] was called, since [`ChunkTable::trim`].
@@ -280,46 +288,58 @@ const PLACES: usize = 4_096;
 impl ChunkTable {
     /// Enters a chunk with one reference, the caller's.
     pub(crate) fn insert(&mut self, chunk: Arc<Chunk>) -> u32 {
-        self.slots.insert((chunk, 1)) as u32
+        let slot = Slot {
+            chunk,
+            references: 1,
+            traced: 0,
+        };
+        self.slots.insert(slot) as u32
     }
 
     pub(crate) fn get(&self, id: u32) -> &Chunk {
-        &self.slots[id as usize].0
+        &self.slots[id as usize].chunk
     }
 
     pub(crate) fn retain(&mut self, id: u32) {
-        self.slots[id as usize].1 += 1;
+        self.slots[id as usize].references += 1;
     }
 
     pub(crate) fn release(&mut self, id: u32, pool: &mut ChunkPool) {
-        let (_, references) = &mut self.slots[id as usize];
-        *references -= 1;
-        if *references == 0 {
-            let (chunk, _) = self.slots.remove(id as usize);
-            pool.give_back(chunk);
-            if !self.traced.is_empty() {
-                self.note_written(id);
+        let slot = &mut self.slots[id as usize];
+        slot.references -= 1;
+        if slot.references == 0 {
+            let slot = self.slots.remove(id as usize);
+            pool.give_back(slot.chunk);
+            if slot.traced != 0 {
+                self.note_written(slot.traced);
             }
         }
     }
 
-    /// Messages in these chunks are traced until the last of them is released.
-    pub(crate) fn trace(&mut self, chunks: SmallVec<[u32; 4]>, traced: Vec<Traced>) {
-        self.traced.push((chunks, traced));
+    /// The messages of a delivery are traced until the last of its chunks is released. A chunk is of one delivery.
+    pub(crate) fn trace(&mut self, chunks: impl Iterator<Item = u32>, mut traced: Vec<Traced>) {
+        let place = self.traced.vacant_key();
+        let mut count = 0;
+        for chunk in chunks {
+            self.slots[chunk as usize].traced = place as u32 + 1;
+            count += 1;
+        }
+        match count {
+            0 => self.written.append(&mut traced),
+            _ => drop(self.traced.insert((count, traced))),
+        }
     }
 
+    /// `place` is counted from 1.
     #[cold]
-    fn note_written(&mut self, id: u32) {
-        let ChunkTable {
-            traced, written, ..
-        } = self;
-        traced.retain_mut(|(chunks, messages)| {
-            chunks.retain(|chunk| *chunk != id);
-            if chunks.is_empty() {
-                written.append(messages);
-            }
-            !chunks.is_empty()
-        });
+    fn note_written(&mut self, place: u32) {
+        let place = place as usize - 1;
+        let (left, _) = &mut self.traced[place];
+        *left -= 1;
+        if *left == 0 {
+            let (_, mut messages) = self.traced.remove(place);
+            self.written.append(&mut messages);
+        }
     }
 
     /// Whether there is something that [`ChunkTable::take_written`] gives.
@@ -397,6 +417,42 @@ mod tests {
         assert_eq!(table.len(), 0);
         assert_eq!(pool.take(100).held(), SMALLEST);
         assert_eq!(pool.kept, 0);
+    }
+
+    #[test]
+    fn a_traced_message_is_written_when_the_last_chunk_of_its_delivery_is_released() {
+        use crate::trace::TraceContext;
+
+        let (mut pool, mut table) = (ChunkPool::new(), ChunkTable::default());
+        let mut chunk = |table: &mut ChunkTable| {
+            table.insert(ChunkBuilder::new(&mut pool, 100, 0).finish(&mut pool))
+        };
+        let message = |trace: u128| Traced {
+            parent: TraceContext { trace, span: 1 },
+            at: 0,
+        };
+        let deliveries: Vec<[u32; 2]> = (0..1_000_u128)
+            .map(|trace| {
+                let chunks = [chunk(&mut table), chunk(&mut table)];
+                table.trace(chunks.into_iter(), vec![message(trace)]);
+                chunks
+            })
+            .collect();
+        let other = chunk(&mut table);
+        table.release(other, &mut pool);
+        for [first, _] in &deliveries {
+            table.release(*first, &mut pool);
+        }
+        assert!(!table.has_written());
+        for (trace, [_, last]) in deliveries.into_iter().enumerate().rev() {
+            table.release(last, &mut pool);
+            assert_eq!(table.take_written(), [message(trace as u128)]);
+        }
+        assert!(table.traced.is_empty());
+        // One that nobody was there to get.
+        table.trace(std::iter::empty(), vec![message(7)]);
+        assert_eq!(table.take_written(), [message(7)]);
+        assert_eq!(size_of::<Slot>(), 16);
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl<S: Store> Edge<S> {
         }
         if let Some(traced) = traced {
             let chunks = events.iter().chain(&state).flatten();
-            let chunks = chunks.map(|(chunk, ..)| *chunk).collect();
+            let chunks = chunks.map(|(chunk, ..)| *chunk);
             let receivers = room.receivers.len();
             table.trace(
                 chunks,
