@@ -247,6 +247,12 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.edge.written(&mut self.ctx, now, conn, bytes, blocked)
     }
 
+    /// The connection's socket took bytes, though of nothing that was gathered.
+    #[cold]
+    pub(crate) fn note_progress(&mut self, now: Now, conn: ConnId) {
+        self.edge.note_progress(now, conn);
+    }
+
     /// Messages for another shard of this node; take them and hand them to its [`Shard::from_shard`] in order.
     pub fn outbox(&mut self, shard: u16) -> Option<&mut Vec<ShardMessage>> {
         self.ctx.outbox(shard)

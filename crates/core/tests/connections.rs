@@ -159,6 +159,41 @@ fn a_socket_that_takes_nothing_for_ten_seconds_is_closed() {
     node.assert_empty();
 }
 
+/// A record of TLS may have 16 KiB, and counts when the socket has all of it.
+#[test]
+fn a_socket_that_takes_a_part_of_a_record_now_and_then_is_not_closed() {
+    let mut node = node(
+        1,
+        Settings {
+            messages_per_second: 0,
+            ..Settings::default()
+        },
+        vec![relay("default")],
+    );
+    let (ann, bob) = (node.member("room"), node.member("room"));
+    (node.sockets[bob].window, node.sockets[bob].takes_parts) = (0, true);
+    node.say(ann, r#"{"type":"chat","payload":1}"#);
+    for second in 1..=60 {
+        node.pass(1_000);
+        node.say(bob, r#"{"type":"ping"}"#);
+        if second % 7 == 0 {
+            assert!(node.read(bob).is_empty());
+        }
+    }
+    assert!(node.sockets[bob].open);
+    // It is looked at as often, and takes nothing.
+    node.sockets[bob].takes_parts = false;
+    for second in 1..=12 {
+        node.say(bob, r#"{"type":"ping"}"#);
+        if second % 7 == 0 {
+            node.read(bob);
+        }
+        node.pass(1_000);
+    }
+    assert!(!node.sockets[bob].open);
+    assert_eq!(node.shards[0].stats().write_timeouts, 1);
+}
+
 #[test]
 fn too_many_messages_are_refused_with_the_time_to_wait() {
     let mut node = node(1, Settings::default(), vec![relay("default")]);

@@ -4,18 +4,18 @@ use std::net::TcpStream;
 
 use roomcast_core::Access;
 use roomcast_protocol::Format;
-use tokio_rustls::rustls::ServerConnection;
 
 use crate::limits::ConnectionPermit;
 use crate::streams::Ticket;
+use crate::tls::Secured;
 
 /// An upgraded connection on its way from the HTTP runtime to its shard. Its 101 response has been sent.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
     /// Non-blocking, without Nagle's delay, its buffers sized as configured; registered with no poller.
     pub(crate) stream: TcpStream,
-    /// Its keys, where it has TLS. Nothing is left in its buffers.
-    pub(crate) tls: Option<Box<ServerConnection>>,
+    /// Its keys, where it has TLS. Nothing that was decrypted is left in its buffers.
+    pub(crate) tls: Option<Box<Secured>>,
     /// It is an event stream and no WebSocket. Its first event has been sent.
     pub(crate) stream_of: Option<Ticket>,
     /// What the subprotocol says about the frames.

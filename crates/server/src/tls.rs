@@ -2,6 +2,8 @@
 //!
 //! The handshake is made on the HTTP runtime. An upgraded connection takes its keys along to its shard (`shard/tls`).
 
+mod records;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,10 +15,19 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{ServerConfig, version};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, version};
 
 use crate::config::TlsSettings;
 use crate::files::{self, FromFiles};
+
+pub(crate) use records::{Followed, Records};
+
+/// The TLS of a connection on its way to a shard: its keys, and where its records are.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    pub(crate) session: ServerConnection,
+    pub(crate) records: Records,
+}
 
 /// Makes TLS of accepted connections, with the certificate of the moment.
 pub(crate) struct Acceptor {

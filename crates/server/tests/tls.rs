@@ -7,6 +7,9 @@
 )]
 
 mod common;
+mod event_stream;
+#[path = "common/http.rs"]
+mod http;
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Client, DEADLINE, address, eventually, metric, start, text_frame};
+use event_stream::{Stream, chat};
 use roomcast_protocol::Format;
 use roomcast_server::RunningServer;
 use roomcast_server::config::Config;
@@ -416,6 +420,161 @@ fn bytes_that_are_no_records_end_the_connection_alone() {
     assert!(ended);
     good.chat("relay:1", "fine");
     assert_eq!(good.expect("chat")["payload"], "fine");
+}
+
+/// What a record keeps from the server is timed as any message is.
+#[test]
+fn a_record_that_does_not_end_is_not_waited_for() {
+    let certificate = Certificate::new();
+    let server = start(|config| {
+        certificate.set(config);
+        config.core.message_timeout = 300;
+    });
+    let config = certificate.client();
+    let mut good = Secure::open(&config, &server);
+    good.join("relay:1");
+    let message = json!({"type": "chat", "room_id": "relay:1", "payload": "whole"}).to_string();
+    // From the first byte of its header to the last byte but one of what it has in it.
+    for part in [1, 4, 5, 6, 30] {
+        for behind in ["", &*message] {
+            let mut slow = Secure::open(&config, &server);
+            slow.join("relay:1");
+            let mut bytes = Vec::new();
+            slow.stream.conn.write_tls(&mut bytes).unwrap();
+            assert!(bytes.is_empty());
+            if !behind.is_empty() {
+                slow.stream
+                    .conn
+                    .writer()
+                    .write_all(&text_frame(behind))
+                    .unwrap();
+            }
+            slow.stream.conn.write_tls(&mut bytes).unwrap();
+            let mut record = Vec::new();
+            slow.stream
+                .conn
+                .writer()
+                .write_all(&text_frame(&message))
+                .unwrap();
+            slow.stream.conn.write_tls(&mut record).unwrap();
+            bytes.extend_from_slice(&record[..part]);
+            slow.stream.sock.write_all(&bytes).unwrap();
+            while slow.next().is_some() {}
+            assert_eq!(slow.closed, Some(4008), "{part} {behind:?}");
+        }
+    }
+    // Longer than that it was silent.
+    good.chat("relay:1", "still here");
+    while good.expect("chat")["payload"] != "still here" {}
+}
+
+/// Brings connections without TLS to the server with TLS, as a client of many libraries does.
+struct Tunnel {
+    address: SocketAddr,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Tunnel {
+    fn start(config: Arc<ClientConfig>, server: &RunningServer) -> Tunnel {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let to = address(server);
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            let connector = tokio_rustls::TlsConnector::from(config);
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let connector = connector.clone();
+                tokio::spawn(async move {
+                    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                    // A reader that stalls does so soon.
+                    socket.set_recv_buffer_size(64 * 1024).unwrap();
+                    let far = socket.connect(to).await.unwrap();
+                    let name = "localhost".try_into().unwrap();
+                    let mut far = connector.connect(name, far).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Tunnel {
+            address,
+            _runtime: runtime,
+        }
+    }
+}
+
+#[test]
+fn event_streams_are_spoken_over_tls_too() {
+    let certificate = Certificate::new();
+    let server = start(|config| {
+        certificate.set(config);
+        config.server.shards = Some(2);
+    });
+    for version in [&version::TLS12, &version::TLS13] {
+        let tunnel = Tunnel::start(Arc::new(certificate.trusted(&[version])), &server);
+        let mut stream = Stream::open(tunnel.address);
+        let welcome = stream.hello(r#"{"version":1}"#);
+        stream.join("relay:1");
+        let mut web = Secure::open(&certificate.client(), &server);
+        web.join("relay:1");
+        // From one byte to more than a record has.
+        for size in [0, 1, 100, 16_300, 16_384, 50_000] {
+            let text = "x".repeat(size);
+            stream.send(&chat("relay:1", &text));
+            assert_eq!(stream.expect("chat")["payload"], text);
+            assert_eq!(web.expect("chat")["payload"], text);
+            web.chat("relay:1", &text);
+            assert_eq!(stream.expect("chat")["payload"], text);
+            assert_eq!(web.expect("chat")["payload"], text);
+        }
+        // Its session may live on the other shard, where it goes then with its keys.
+        let mut token = welcome["resume_token"].clone();
+        drop(stream);
+        for _ in 0..4 {
+            let mut stream = Stream::open(tunnel.address);
+            let payload = json!({"version": 1, "resume_token": token});
+            let welcome = stream.hello(&payload.to_string());
+            assert_eq!(welcome["resumed"], true);
+            token = welcome["resume_token"].clone();
+            stream.send(&chat("relay:1", "again"));
+            stream.until(|message| message["type"] == "chat" && message["payload"] == "again");
+        }
+        let refused = event_stream::forged(&Stream::open(tunnel.address).id);
+        assert_eq!(event_stream::refused_unread(tunnel.address, &refused), 410);
+    }
+}
+
+#[test]
+fn a_stalled_event_stream_over_tls_gets_every_event_in_order_once_it_reads() {
+    let certificate = Certificate::new();
+    let server = start(|config| {
+        certificate.set(config);
+        config.socket.send_buffer = 8 * 1024;
+        config.core.event_lane = 160 * 1024;
+        for kind in &mut config.kinds {
+            kind.retention.bytes = 64 << 20;
+        }
+    });
+    let tunnel = Tunnel::start(certificate.client(), &server);
+    let mut stalled = Stream::narrow(tunnel.address);
+    stalled.hello(r#"{"version":1}"#);
+    stalled.join("relay:1");
+    let mut talker = Client::json(plain(&server));
+    talker.join("relay:1");
+    let said = |number: usize| format!("{number} {}", "y".repeat(number * 13 % 4_000));
+    for number in 0..1_000 {
+        talker.chat("relay:1", &said(number));
+        talker.expect_chat();
+    }
+    for number in 0..1_000 {
+        assert_eq!(stalled.expect("chat")["payload"], said(number));
+    }
 }
 
 #[test]

@@ -84,6 +84,13 @@ pub trait Outside<H, S> {
     /// are taken, until the driver is told.
     fn write(&mut self, socket: &mut Self::Socket, slices: &[IoSlice<'_>]) -> Option<usize>;
 
+    /// Whether the last write, of which nothing was taken, gave the socket some bytes all the same: of something that is
+    /// written whole or not at all, as a record of TLS is.
+    fn took_some(&mut self, socket: &mut Self::Socket) -> bool {
+        let _ = socket;
+        false
+    }
+
     /// Ends the writing side. False if the connection is broken.
     fn shut_down(&mut self, socket: &mut Self::Socket) -> bool;
 

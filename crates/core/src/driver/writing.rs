@@ -91,6 +91,9 @@ fn flush<H: Host, S: Store, K, O: Outside<H, S, Socket = K>>(
         let Some((given, taken)) = written else {
             return Flushed::Broken;
         };
+        if taken == 0 && outside.took_some(&mut connection.socket) {
+            shard.note_progress(now, conn);
+        }
         match shard.written(now, conn, taken, taken < given) {
             Written::Done => return Flushed::Whole,
             Written::Blocked => return Flushed::Blocked,

@@ -140,6 +140,13 @@ impl<S: Store> Edge<S> {
         Written::Done
     }
 
+    /// The socket took bytes of something that isn't whole there.
+    pub(crate) fn note_progress(&mut self, now: Now, id: ConnId) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.progress_at = now.micros;
+        }
+    }
+
     /// State that waits for a full socket is dropped: the newest is asked for when it drains.
     fn blocked<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let Edge {

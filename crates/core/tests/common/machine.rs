@@ -21,6 +21,8 @@ pub struct Socket {
     pub origin: Origin,
     /// Bytes that the socket takes before it is full.
     pub window: usize,
+    /// It takes bytes and says nothing of them, as where they are parts of a record of TLS.
+    pub takes_parts: bool,
     pub wire: Vec<u8>,
     pub in_socket: usize,
     pub blocked: bool,
@@ -213,6 +215,10 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
         socket.in_socket += taken;
         socket.blocked |= taken < wanted;
         Some(taken)
+    }
+
+    fn took_some(&mut self, client: &mut Client) -> bool {
+        self.sockets[*client].takes_parts
     }
 
     /// The client ends its side at once.

@@ -270,6 +270,7 @@ impl<S: Store> Node<S> {
             encoding,
             origin: self.origin,
             window: usize::MAX,
+            takes_parts: false,
             wire: Vec::new(),
             in_socket: 0,
             blocked: false,

@@ -26,6 +26,7 @@ use crate::config::{Listener, ProxyProtocol, Role};
 use crate::handover::Upgraded;
 use crate::limits::{ConnectionPermit, Refusal};
 use crate::shard::event_stream::close_event;
+use crate::tls::Followed;
 
 /// A connection that is still HTTP after so long is cut: pages are read in less, and come back by a new one.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -196,7 +197,10 @@ async fn secure(
             // Somebody who looks whether the port is open.
             0 => Err(io::ErrorKind::NotConnected.into()),
             _ if first[0].is_ascii_alphabetic() => Ok(Err(stream)),
-            _ => tls.acceptor().accept(stream).await.map(Ok),
+            _ => {
+                let accepted = tls.acceptor().accept(Followed::new(stream));
+                accepted.await.map(Ok)
+            }
         }
     };
     match timeout(time, handshake).await {
@@ -335,8 +339,8 @@ async fn hand_over(site: &Site, mut upgraded: Upgraded) {
             // A fresh socket takes the few bytes; if not, there is nobody to tell.
             let _ = match &mut upgraded.tls {
                 None => io::Write::write(&mut upgraded.stream, &frame),
-                Some(session) => io::Write::write(&mut session.writer(), &frame)
-                    .and_then(|_| session.write_tls(&mut upgraded.stream)),
+                Some(tls) => io::Write::write(&mut tls.session.writer(), &frame)
+                    .and_then(|_| tls.session.write_tls(&mut upgraded.stream)),
             };
             return;
         }

@@ -6,13 +6,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
+
+use crate::tls::{Followed, Secured};
 
 #[derive(Debug)]
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Followed>>),
 }
 
 impl Transport {
@@ -24,11 +25,12 @@ impl Transport {
     pub(super) fn into_parts(
         self,
         leftover: &mut Vec<u8>,
-    ) -> io::Result<(std::net::TcpStream, Option<Box<ServerConnection>>)> {
+    ) -> io::Result<(std::net::TcpStream, Option<Box<Secured>>)> {
         match self {
             Transport::Plain(stream) => Ok((stream.into_std()?, None)),
             Transport::Tls(stream) => {
-                let (stream, mut session) = stream.into_inner();
+                let (followed, mut session) = stream.into_inner();
+                let (stream, records) = followed.into_parts();
                 if session.wants_write() {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
@@ -36,7 +38,8 @@ impl Transport {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                     Ok(_) | Err(_) => {}
                 }
-                Ok((stream.into_std()?, Some(Box::new(session))))
+                let secured = Secured { session, records };
+                Ok((stream.into_std()?, Some(Box::new(secured))))
             }
         }
     }

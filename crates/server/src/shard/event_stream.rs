@@ -311,7 +311,7 @@ impl EventStream {
         };
         match read {
             // It was told that its connection ends with the answer.
-            Read::Bytes(_) | Read::Part(1..) => Read::End,
+            Read::Bytes(1..) | Read::Part(1..) => Read::End,
             nothing => nothing,
         }
     }

@@ -32,6 +32,14 @@ pub(super) enum Over {
 }
 
 impl Over {
+    /// Its TLS, where it has some.
+    fn tls(&mut self) -> Option<&mut Tls> {
+        match self {
+            Over::Tls(tls) => Some(tls),
+            Over::Events(events) => events.tls.as_mut(),
+        }
+    }
+
     /// Whether something is to be read of which the socket tells nothing.
     pub(super) fn holds_input(&mut self) -> bool {
         match self {
@@ -66,6 +74,21 @@ impl Socket {
             None => write_plain(&mut self.stream, slices, stats),
             Some(Over::Tls(tls)) => tls.write(&self.stream, slices, stats),
             Some(Over::Events(it)) => it.write(&mut self.stream, slices, events, stats),
+        }
+    }
+
+    /// When what has begun to arrive and isn't whole began: a message, or the TLS record that has one.
+    pub(super) fn incomplete_since(&mut self, now: u64) -> Option<u64> {
+        let message = self.receiver.incomplete_since(now);
+        let tls = self.over.as_deref_mut().and_then(Over::tls);
+        let record = tls.and_then(|tls| tls.incomplete_since(now));
+        [message, record].into_iter().flatten().min()
+    }
+
+    pub(super) fn restart_incomplete(&mut self, now: u64) {
+        self.receiver.restart_incomplete(now);
+        if let Some(tls) = self.over.as_deref_mut().and_then(Over::tls) {
+            tls.restart_incomplete(now);
         }
     }
 

@@ -10,6 +10,7 @@ use tokio_rustls::rustls::ServerConnection;
 
 use super::order::IoStats;
 use super::syscall;
+use crate::tls::{Records, Secured};
 
 /// Bytes that are encrypted at most before the socket has taken what was encrypted before: one record's. So a peer that
 /// does not read costs that much beside its lanes.
@@ -28,18 +29,34 @@ pub(crate) struct Tls {
     owed: bool,
     /// The peer has ended its side, or what it sent is no TLS: nothing follows what was decrypted.
     over: bool,
+    /// Where the bytes that were read end.
+    records: Records,
 }
 
 impl Tls {
     /// Goes on with a session whose handshake is done.
-    pub(super) fn new(mut session: ServerConnection) -> Tls {
+    pub(super) fn new(secured: Secured) -> Tls {
+        let Secured {
+            mut session,
+            records,
+        } = secured;
         // What is encrypted at once is bounded here.
         session.set_buffer_limit(None);
         Tls {
             session,
             owed: false,
             over: false,
+            records,
         }
+    }
+
+    /// When the record began that has begun to arrive and isn't whole.
+    pub(super) fn incomplete_since(&mut self, now: u64) -> Option<u64> {
+        self.records.incomplete_since(now)
+    }
+
+    pub(super) fn restart_incomplete(&mut self, now: u64) {
+        self.records.restart_incomplete(now);
     }
 
     /// Reads until `input` is full, the socket empty, or enough is read.
@@ -79,6 +96,7 @@ impl Tls {
             let mut incoming = Incoming {
                 stream,
                 stats,
+                records: &mut self.records,
                 empty: false,
             };
             match self.session.read_tls(&mut incoming) {
@@ -98,7 +116,8 @@ impl Tls {
             self.over |= broken || deaf;
         }
         match (filled, empty) {
-            (0, true) => Read::Nothing,
+            (0, true) if taken == 0 => Read::Nothing,
+            // Some of a record, which is a sign of life.
             (_, true) => Read::Bytes(filled),
             (_, false) => Read::Part(filled),
         }
@@ -190,6 +209,7 @@ impl Tls {
 struct Incoming<'a> {
     stream: &'a TcpStream,
     stats: &'a mut IoStats,
+    records: &'a mut Records,
     /// A read got less than it could have: nothing more is there.
     empty: bool,
 }
@@ -203,6 +223,7 @@ impl io::Read for Incoming<'_> {
                 Err(error) => return Err(error),
                 Ok(read) => {
                     self.stats.bytes_read += read as u64;
+                    self.records.feed(input.get(..read).unwrap_or_default());
                     // At the end of the stream the next read says so.
                     self.empty = read > 0 && read < input.len();
                     return Ok(read);
@@ -236,5 +257,92 @@ impl io::Write for Outgoing<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream as StdStream};
+    use std::sync::Arc;
+
+    use socket2::{Domain, Socket, Type};
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio_rustls::rustls::{
+        ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig,
+    };
+
+    use super::*;
+
+    /// Both ends of a connection whose buffers are as small as the system lets them be, after the handshake.
+    fn connected() -> (Tls, TcpStream, StdStream) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_send_buffer_size(1).unwrap();
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        listener.bind(&any.into()).unwrap();
+        listener.listen(1).unwrap();
+        let listener: TcpListener = listener.into();
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.set_recv_buffer_size(1).unwrap();
+        client
+            .connect(&listener.local_addr().unwrap().into())
+            .unwrap();
+        let mut client: StdStream = client.into();
+        let (mut server, _) = listener.accept().unwrap();
+
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = || Arc::new(aws_lc_rs::default_provider());
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let trusts = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let shakes = std::thread::spawn(move || {
+            let name = "localhost".try_into().unwrap();
+            let session = ClientConnection::new(Arc::new(trusts), name).unwrap();
+            let mut session = Connection::from(session);
+            while session.is_handshaking() {
+                session.complete_io(&mut client).unwrap();
+            }
+            client
+        });
+        let mut session = ServerConnection::new(Arc::new(config)).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut server).unwrap();
+        }
+        let client = shakes.join().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let records = Records::default();
+        let tls = Tls::new(Secured { session, records });
+        (tls, TcpStream::from_std(server), client)
+    }
+
+    /// That is how a shard sees that its peer reads, though slowly: no frame is done with meanwhile.
+    #[test]
+    fn what_a_socket_takes_of_a_record_is_counted_before_the_record_is_done() {
+        let (mut tls, stream, mut peer) = connected();
+        let text = vec![b'x'; 4 * RECORD];
+        let (mut done, mut parts) = (0, 0);
+        let mut stats = IoStats::default();
+        while done < text.len() {
+            let before = stats.bytes_written;
+            let rest = [IoSlice::new(&text[done..])];
+            let written = tls.write(&stream, &rest, &mut stats).unwrap();
+            done += written;
+            parts += usize::from(written == 0 && stats.bytes_written > before);
+            if stats.bytes_written == before {
+                assert!(peer.read(&mut [0; 512]).unwrap() > 0);
+            }
+        }
+        assert!(parts > 0, "each record went out at once");
     }
 }

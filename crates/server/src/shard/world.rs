@@ -61,6 +61,8 @@ pub(super) struct World {
     /// Batches for event streams here, and a buffer for events.
     pub(super) posts: Vec<Post>,
     events: Vec<u8>,
+    /// The last write gave its socket something.
+    took_some: bool,
     /// What backends have asked, and where the answers go.
     asked: HashMap<QuestionId, oneshot::Sender<Reply>>,
 }
@@ -93,6 +95,7 @@ impl World {
             newcomers: Vec::new(),
             posts: Vec::new(),
             events: Vec::new(),
+            took_some: false,
             asked: HashMap::new(),
         }
     }
@@ -328,15 +331,22 @@ impl<S: Store> Outside<ShardHost, S> for World {
     }
 
     fn incomplete_since(&mut self, socket: &mut Socket, now: u64) -> Option<u64> {
-        socket.receiver.incomplete_since(now)
+        socket.incomplete_since(now)
     }
 
     fn restart_incomplete(&mut self, socket: &mut Socket, now: u64) {
-        socket.receiver.restart_incomplete(now);
+        socket.restart_incomplete(now);
     }
 
     fn write(&mut self, socket: &mut Socket, slices: &[IoSlice<'_>]) -> Option<usize> {
-        socket.write(slices, &mut self.events, &mut self.io)
+        let before = self.io.bytes_written;
+        let written = socket.write(slices, &mut self.events, &mut self.io);
+        self.took_some = self.io.bytes_written > before;
+        written
+    }
+
+    fn took_some(&mut self, _: &mut Socket) -> bool {
+        self.took_some
     }
 
     fn shut_down(&mut self, socket: &mut Socket) -> bool {
