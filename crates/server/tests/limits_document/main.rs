@@ -12,14 +12,13 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use common::{DEADLINE, address, eventually, metric};
 use roomcast_protocol::Format;
 use roomcast_server::config::{Config, Flag, Sources};
 use roomcast_server::{CountingAllocator, RunningServer, Server};
-use trials::TRIALS;
 use wire::Wire;
 
 #[global_allocator]
@@ -179,7 +178,31 @@ fn defaults() -> BTreeMap<String, String> {
     defaults
 }
 
-fn server(set: &[&str]) -> RunningServer {
+/// What settings may name.
+struct Around {
+    folder: tempfile::TempDir,
+    /// Who connects here hears nothing.
+    silent: TcpListener,
+}
+
+impl Around {
+    fn new() -> Around {
+        Around {
+            folder: tempfile::tempdir().unwrap(),
+            silent: TcpListener::bind("127.0.0.1:0").unwrap(),
+        }
+    }
+
+    fn fill_in(&self, value: &str) -> String {
+        let folder = self.folder.path().to_str().unwrap();
+        let silent = self.silent.local_addr().unwrap().to_string();
+        value
+            .replace("{FOLDER}", folder)
+            .replace("{SILENT}", &silent)
+    }
+}
+
+fn server(set: &[&str], around: &Around) -> RunningServer {
     let base = [
         "server.listen=127.0.0.1:0",
         "server.shards=1",
@@ -191,7 +214,7 @@ fn server(set: &[&str]) -> RunningServer {
         Flag {
             name: "--set".to_owned(),
             key: key.to_owned(),
-            values: vec![value.to_owned()],
+            values: vec![around.fill_in(value)],
         }
     };
     let sources = Sources {
@@ -206,7 +229,7 @@ fn server(set: &[&str]) -> RunningServer {
 #[test]
 fn every_row_is_tried() {
     let (mut rows, defaults) = (rows(), defaults());
-    for trial in TRIALS {
+    for trial in trials::all() {
         let what = trial.what;
         let row = rows.remove(what);
         let row = row.unwrap_or_else(|| panic!("{what} is not in the document"));
@@ -220,7 +243,8 @@ fn every_row_is_tried() {
             let default = default.unwrap_or_else(|| panic!("{what}: no key {}", row.key));
             assert!(row.bound.ends_with(&**default), "{what}: {default}");
         }
-        let server = server(trial.set);
+        let around = Around::new();
+        let server = server(trial.set, &around);
         let tried = Tried {
             server: &server,
             counter: &row.counter,
