@@ -1,4 +1,5 @@
-//! What TLS costs: memory of idle connections with it and without, and the server's processor time for each connect.
+//! What TLS and event streams cost: memory of idle connections with each and without, and the server's processor time for
+//! each connect.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -48,6 +49,8 @@ enum Way {
     Plain,
     Full,
     Resumed,
+    Events,
+    EventsOverTls,
 }
 
 impl Way {
@@ -56,7 +59,17 @@ impl Way {
             Way::Plain => "without TLS",
             Way::Full => "TLS 1.3, full handshake",
             Way::Resumed => "TLS 1.3, resumed",
+            Way::Events => "event stream, without TLS",
+            Way::EventsOverTls => "event stream, TLS 1.3",
         }
+    }
+
+    fn has_tls(self) -> bool {
+        matches!(self, Way::Full | Way::Resumed | Way::EventsOverTls)
+    }
+
+    fn is_event_stream(self) -> bool {
+        matches!(self, Way::Events | Way::EventsOverTls)
     }
 }
 
@@ -69,7 +82,14 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         columns: vec!["", "bytes/connection", "CPU µs/connect"],
         ..Section::default()
     };
-    for way in [Way::Plain, Way::Full, Way::Resumed] {
+    let ways = [
+        Way::Plain,
+        Way::Full,
+        Way::Resumed,
+        Way::Events,
+        Way::EventsOverTls,
+    ];
+    for way in ways {
         progress(&format!("tls: {}", way.name()), "connecting");
         let (memory, cpu) = measure(bench, way, connections)?;
         section
@@ -94,8 +114,8 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         }
     }
     section.notes.push(format!(
-        "memory is the growth of the server's PSS; a connect is all of it, up to `joined`, with a certificate of P-256; {} \
-         connections come before",
+        "memory is the growth of the server's PSS; a connect is all of it, up to `joined`, with a certificate of P-256. That of \
+         an event stream has the connection of the request to `/send` in it. {} connections come before",
         FIRST
     ));
     bench.add(section);
@@ -109,9 +129,9 @@ fn measure(bench: &Bench, way: Way, connections: u32) -> Result<(Option<f64>, Op
     let certificate = certificate(&directory);
     let result = certificate.and_then(|certificate| {
         let setup = Setup {
-            config: match way {
-                Way::Plain => String::new(),
-                Way::Full | Way::Resumed => settings(&directory),
+            config: match way.has_tls() {
+                false => String::new(),
+                true => settings(&directory),
             },
             ..Setup::default()
         };
@@ -191,32 +211,86 @@ impl Clients {
         for _ in 0..count {
             let number = self.open.len();
             let room = number as u32 / MEMBERS;
-            let socket = TcpStream::connect_timeout(&target.to, DEADLINE)?;
-            socket.set_nodelay(true)?;
-            socket.set_read_timeout(Some(DEADLINE))?;
-            socket.set_write_timeout(Some(DEADLINE))?;
-            let stream: Box<dyn Stream> = if self.way == Way::Plain {
-                let mut socket = socket;
-                join(&mut socket, room)?;
-                Box::new(socket)
-            } else {
-                let name =
-                    ServerName::try_from("localhost").map_err(|it| Error::new(it.to_string()))?;
-                let session =
-                    ClientConnection::new(Arc::clone(&self.config), name).map_err(wrong)?;
-                let mut stream = StreamOwned::new(session, socket);
-                join(&mut stream, room)?;
-                let resumed = stream.conn.handshake_kind() == Some(HandshakeKind::Resumed);
-                if resumed != (self.way == Way::Resumed && number > 0) {
-                    return Err(Error::new(
-                        "a handshake was not of the kind that is measured".to_owned(),
-                    ));
+            let mut stream = self.connect(target, number > 0)?;
+            match self.way.is_event_stream() {
+                false => join(&mut stream, room)?,
+                true => {
+                    let id = begin_events(&mut *stream)?;
+                    let mut post = self.connect(target, true)?;
+                    join_events(&mut *stream, &mut *post, &id, room)?;
                 }
-                Box::new(stream)
-            };
+            }
             self.open.push(stream);
         }
         Ok(())
+    }
+
+    /// A connection. `again`: one was made before, whose TLS session may be resumed.
+    fn connect(&self, target: &Target, again: bool) -> Result<Box<dyn Stream>> {
+        let mut socket = TcpStream::connect_timeout(&target.to, DEADLINE)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_write_timeout(Some(DEADLINE))?;
+        if !self.way.has_tls() {
+            return Ok(Box::new(socket));
+        }
+        let name = ServerName::try_from("localhost").map_err(|it| Error::new(it.to_string()))?;
+        let mut session = ClientConnection::new(Arc::clone(&self.config), name).map_err(wrong)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        if resumed != (self.way == Way::Resumed && again) {
+            return Err(Error::new(
+                "a handshake was not of the kind that is measured".to_owned(),
+            ));
+        }
+        Ok(Box::new(StreamOwned::new(session, socket)))
+    }
+}
+
+/// Begins an event stream, and returns its id.
+fn begin_events(stream: &mut dyn Stream) -> Result<String> {
+    stream.write_all(b"GET /sse HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+    let begin = read_until(stream, "max_body")?;
+    let id = begin.split("\"id\":\"").nth(1).and_then(|it| it.split('"').next());
+    let id = id.map(str::to_owned);
+    id.ok_or_else(|| Error::new("the server begins no event stream".to_owned()))
+}
+
+/// Says `hello` over another connection, and waits until the stream is in its room.
+fn join_events(
+    stream: &mut dyn Stream,
+    post: &mut dyn Stream,
+    id: &str,
+    room: u32,
+) -> Result<()> {
+    let body = format!(
+        "{{\"type\":\"hello\",\"payload\":{{\"version\":1}}}}\n{{\"type\":\"join_room\",\"room_id\":\"relay:{room}\"}}"
+    );
+    let length = body.len();
+    let request = format!(
+        "POST /send HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nroomcast-stream: {id}\r\nroomcast-batch: 1\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    post.write_all(request.as_bytes())?;
+    read_until(post, "HTTP/1.1 204")?;
+    read_until(stream, "\"type\":\"joined\"").map(drop)
+}
+
+/// Reads until this has come, and returns all of it.
+fn read_until(stream: &mut dyn Stream, what: &str) -> Result<String> {
+    let (mut text, mut input) = (Vec::new(), [0; 4 * 1024]);
+    loop {
+        let read = stream.read(&mut input)?;
+        if read == 0 {
+            return Err(Error::new(format!("the server says no {what}")));
+        }
+        text.extend_from_slice(input.get(..read).unwrap_or_default());
+        let told = String::from_utf8_lossy(&text);
+        if told.contains(what) {
+            return Ok(told.into_owned());
+        }
     }
 }
 
