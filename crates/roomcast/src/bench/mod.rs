@@ -22,7 +22,8 @@ use error::{Error, Result};
 use options::Options;
 use runner::Bench;
 use scenario::{
-    api, cluster, compression, fanout, growth, idle, resume, rooms, stalled, storm, tls, webhooks,
+    api, cluster, compression, fanout, growth, idle, resume, rooms, snapshot, stalled, storm, tls,
+    webhooks,
 };
 
 /// What to measure, and how.
@@ -64,8 +65,10 @@ enum Benchmark {
     Api(api::Args),
     /// Webhooks: what members feel of receivers that take all, and of those that do not.
     Webhooks,
-    /// What TLS costs: memory of idle connections, and handshakes.
+    /// What TLS and event streams cost: memory of idle connections, and handshakes.
     Tls(tls::Args),
+    /// What the second copy of rooms and sessions costs that memory.snapshot_path asks for.
+    Snapshot,
     /// What Redis adds to the time that a message takes. This and those that follow start a redis-server and several nodes.
     ClusterLatency,
     /// What a message asks of Redis.
@@ -146,6 +149,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::Stalled(args) => stalled::run(&mut bench, args)?,
         Benchmark::Compression(args) => compression::run(&mut bench, args)?,
         Benchmark::Tls(args) => tls::run(&mut bench, args)?,
+        Benchmark::Snapshot => snapshot::run(&mut bench)?,
         Benchmark::Api(args) => api::run(&mut bench, args)?,
         Benchmark::Webhooks => webhooks::run(&mut bench)?,
         Benchmark::All(growth) => {
@@ -159,6 +163,7 @@ fn measure(args: Args) -> Result<bool> {
             tls::run(&mut bench, &Default::default())?;
             api::run(&mut bench, &Default::default())?;
             webhooks::run(&mut bench)?;
+            snapshot::run(&mut bench)?;
             growth::run(&mut bench, growth)?;
         }
         Benchmark::ClusterLatency => cluster::latency::run(&mut bench)?,

@@ -8,6 +8,7 @@ pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod resume;
 pub(crate) mod rooms;
+pub(crate) mod snapshot;
 pub(crate) mod stalled;
 pub(crate) mod storm;
 pub(crate) mod tls;

@@ -253,18 +253,16 @@ impl Clients {
 fn begin_events(stream: &mut dyn Stream) -> Result<String> {
     stream.write_all(b"GET /sse HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
     let begin = read_until(stream, "max_body")?;
-    let id = begin.split("\"id\":\"").nth(1).and_then(|it| it.split('"').next());
+    let id = begin
+        .split("\"id\":\"")
+        .nth(1)
+        .and_then(|it| it.split('"').next());
     let id = id.map(str::to_owned);
     id.ok_or_else(|| Error::new("the server begins no event stream".to_owned()))
 }
 
 /// Says `hello` over another connection, and waits until the stream is in its room.
-fn join_events(
-    stream: &mut dyn Stream,
-    post: &mut dyn Stream,
-    id: &str,
-    room: u32,
-) -> Result<()> {
+fn join_events(stream: &mut dyn Stream, post: &mut dyn Stream, id: &str, room: u32) -> Result<()> {
     let body = format!(
         "{{\"type\":\"hello\",\"payload\":{{\"version\":1}}}}\n{{\"type\":\"join_room\",\"room_id\":\"relay:{room}\"}}"
     );
