@@ -15,11 +15,17 @@ pub(crate) const PREFIX: &str = "ROOMCAST_";
 /// The variable that names the configuration file.
 pub(crate) const CONFIG: &str = "ROOMCAST_CONFIG";
 
-/// What `roomcast admin` reads: nothing for the server.
-const ADMIN: [&str; 3] = [
+/// What `roomcast admin`, `pub` and `sub` read: nothing for the server.
+const TOOLS: [&str; 9] = [
     "ROOMCAST_ADMIN_URL",
     "ROOMCAST_ADMIN_KEY",
     "ROOMCAST_ADMIN_KEY_FILE",
+    "ROOMCAST_API_URL",
+    "ROOMCAST_API_KEY",
+    "ROOMCAST_API_KEY_FILE",
+    "ROOMCAST_URL",
+    "ROOMCAST_TOKEN",
+    "ROOMCAST_TOKEN_FILE",
 ];
 
 /// The variable of a key: `limits.max_message` is `ROOMCAST_LIMITS_MAX_MESSAGE`.
@@ -33,7 +39,7 @@ pub(super) fn read(variables: &[(String, String)], problems: &mut Vec<Problem>) 
     let ours = variables
         .iter()
         .filter(|(name, value)| name.starts_with(PREFIX) && name != CONFIG && !value.is_empty())
-        .filter(|(name, _)| !ADMIN.contains(&&**name));
+        .filter(|(name, _)| !TOOLS.contains(&&**name));
     let ours: BTreeMap<&str, &str> = ours.map(|(name, value)| (&**name, &**value)).collect();
     let mut entries = Vec::new();
     for (&name, &value) in &ours {

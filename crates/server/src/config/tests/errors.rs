@@ -100,6 +100,24 @@ fn all_wrong_items_of_a_list_are_told() {
     assert!(!error.contains("\"127.0.0.1:2\" in it"), "{error}");
 }
 
+/// They are set in the shell in which a server is started, too.
+#[test]
+fn what_the_other_commands_read_is_nothing_to_the_server() {
+    let mut sources = without_file();
+    for name in [
+        "ADMIN_URL",
+        "ADMIN_KEY_FILE",
+        "API_KEY",
+        "API_KEY_FILE",
+        "URL",
+        "TOKEN",
+        "TOKEN_FILE",
+    ] {
+        sources = sources.variable(&format!("ROOMCAST_{name}"), "x");
+    }
+    sources.load();
+}
+
 /// A value that is refused is shown, and the log keeps what it is shown.
 #[test]
 fn a_password_in_a_url_is_refused_and_not_shown() {
