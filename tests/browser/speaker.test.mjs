@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import WebSocket from "ws";
-import { artifacts, startBrowser, startServer, until } from "./support.mjs";
+import { artifacts, startBrowser, startExample, startServer, until } from "./support.mjs";
 
 const SECRET = "a secret of at least thirty-two bytes, for tests";
 const WITH_TOKENS = ["--set", `auth.hs256_secret=${SECRET}`, "--set", "auth.anonymous=true"];
@@ -57,6 +57,29 @@ describe("who speaks", { timeout: 180_000 }, () => {
       await until("one's own number", async () => /player 1/.test(await page.textContent("#rooms")));
       ada.end();
     }));
+});
+
+describe("who speaks in an example", { timeout: 180_000 }, () => {
+  test("the chat", async () => {
+    const example = await startExample("chat", 0, "SIGKILL", WITH_TOKENS);
+    try {
+      await using(`${example.url}?room=chat:who`, async (page) => {
+        await page.locator('#status[data-state="connected"]').waitFor();
+        const [ada, liar] = [await join(example.port, "chat:who", "Ada", token("ada")), await join(example.port, "chat:who", "Ada")];
+        const lines = page.locator("#log li");
+        ada.chat({ name: "Ada", text: "it is me" });
+        await until("the first line", async () => (await lines.count()) === 1);
+        liar.chat({ name: "Ada", text: "no, me" });
+        await until("the second line", async () => (await lines.count()) === 2);
+        const shown = await lines.evaluateAll((all) => all.map((it) => ["b", ".user", ".text"].map((part) => it.querySelector(part)).map((part) => part.dataset.num ?? part.textContent)));
+        assert.deepEqual(shown, [["2", "ada", "it is me"], ["3", "", "no, me"]]);
+        await page.screenshot({ path: `${artifacts}/chat-who.png` });
+        for (const one of [ada, liar]) one.end();
+      });
+    } finally {
+      await example.stop();
+    }
+  });
 });
 
 async function using(url, steps) {

@@ -55,15 +55,14 @@ export async function startServer({ port = 0, args = [] } = {}) {
 }
 
 /**
- * Starts an example on a port of its choice (or on `port`), and waits until it says where it listens. It is ended with
- * `signal`: one that has processes of its own wants to end them first.
+ * Starts an example on a port of its choice (or on `port`), with the server's flags, and waits until it says where it
+ * listens. It is ended with `signal`: one that has processes of its own wants to end them first.
  */
-export async function startExample(name, port = 0, signal = "SIGKILL") {
+export async function startExample(name, port = 0, signal = "SIGKILL", args = []) {
   const target = process.env.CARGO_TARGET_DIR ?? `${repository}target`;
-  const environment = Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"));
-  const child = spawn(`${target}/optimised/examples/${name}`, [], {
+  const child = spawn(`${target}/optimised/examples/${name}`, ["--listen", `127.0.0.1:${port}`, ...args], {
     cwd: artifacts, // where no roomcast.toml lies
-    env: { ...Object.fromEntries(environment), ROOMCAST_SERVER_LISTEN: `127.0.0.1:${port}` },
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("ROOMCAST_"))),
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -140,7 +139,7 @@ export async function startEmptyPage() {
 }
 
 /** Waits until `check` gives something true, and returns it. Fails after the deadline with what was waited for. */
-export async function until(what, check, milliseconds = 10_000) {
+export async function until(what, check, milliseconds = 30_000) {
   const end = performance.now() + milliseconds;
   for (;;) {
     const value = await check();
