@@ -14,10 +14,11 @@ const client = keepOverReload("chat", (saved) => new Client(`${location.origin.r
 const room = client.room(name, { nickname: part("name").value });
 const [log, lines] = [part("log"), part("lines")];
 
-part("name").onchange = () => {
+function rename() {
   part("name").value = part("name").value.trim() || localStorage.name;
-  room.setNickname((localStorage.name = part("name").value));
-};
+  if (part("name").value !== localStorage.name) room.setNickname((localStorage.name = part("name").value));
+}
+part("name").onchange = rename;
 
 /** Puts a message where its offset says; one that has none yet to the end. */
 function put(what, { offset = Infinity, timestamp, from = client.id, user, player = room.self?.num, service } = {}) {
@@ -96,6 +97,7 @@ function notice(text, mayConnect = false) {
 
 document.querySelector("form").onsubmit = async (submitted) => {
   submitted.preventDefault();
+  rename();
   const said = { name: part("name").value, text: part("text").value.trim() };
   if (!said.text) return;
   part("text").value = "";

@@ -98,6 +98,7 @@ describe("the example chat", { timeout: 180_000 }, () => {
         assert.equal(await ann.locator(".waits").count(), 2);
         await ann.screenshot({ path: `${artifacts}/chat-offline.png` });
         wire.plug();
+        await bob.locator("#people li", { hasText: "Ann" }).waitFor(); // changed while it was away
         const all = ["Bob: while you were away", "Ann: one", "Ann: two"];
         for (const page of [ann, bob]) await said(page, all);
         await until("nothing waits", async () => (await ann.locator(".waits").count()) === 0);

@@ -18,17 +18,20 @@ export class Arena {
   #pen;
   #world;
   #nameOf;
+  #isConnected;
   #view = { width: 0, height: 0, scale: 1, x: 0, y: 0 };
   #theme = {};
   #effects = []; // { kind, at, … }
   #bubbles = new Map(); // player_id → { text, until }
   #finger = null; // { id, start, now, moved }
 
-  constructor(canvas, world, nameOf) {
+  /** `nameOf` and `isConnected` tell of a player by its number. */
+  constructor(canvas, world, nameOf, isConnected) {
     this.#canvas = canvas;
     this.#pen = canvas.getContext("2d");
     this.#world = world;
     this.#nameOf = nameOf;
+    this.#isConnected = isConnected;
     new ResizeObserver(() => this.#resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#readTheme());
     this.#readTheme();
@@ -164,13 +167,14 @@ export class Arena {
   #drawPlayer(pen, player, now) {
     const out = player.health <= 0;
     const mine = player.id === this.#world.selfId;
+    const away = !this.#isConnected(player.num);
     const speed = Math.min(1, Math.hypot(player.dx, player.dy));
     const born = calm.matches ? 1 : grow((now - player.born) / 320);
 
     pen.save();
     pen.translate(player.x, player.y);
     pen.scale(born, born);
-    pen.globalAlpha = out ? 0.4 : 1;
+    pen.globalAlpha = out || away ? 0.4 : 1;
 
     // A shadow, then the disc, stretched a little along its way.
     pen.save();
@@ -199,8 +203,8 @@ export class Arena {
       ring(pen, 0, 0, RADIUS + 4);
     }
     this.#drawHealth(pen, player);
-    pen.globalAlpha = out ? 0.6 : 1;
-    this.#label(pen, player, this.#nameOf(player.num), mine ? 650 : 500);
+    pen.globalAlpha = out || away ? 0.6 : 1;
+    this.#label(pen, player, `${this.#nameOf(player.num)}${away ? ", offline" : ""}`, mine ? 650 : 500);
     pen.restore();
   }
 

@@ -55,7 +55,7 @@ export class Pane {
       (action, data) => this.#act(action, data),
       (kind, details) => this.#arena.effect(kind, details),
     );
-    this.#arena = new Arena(this.#parts.canvas, this.#world, (num) => this.#nameOf(num));
+    this.#arena = new Arena(this.#parts.canvas, this.#world, (num) => this.#nameOf(num), (num) => this.#member(num)?.connected !== false);
     this.#label(element);
     this.#listen();
     this.#wire();
