@@ -367,6 +367,46 @@ impl Keeper {
         }
     }
 
+    /// Where that is kept which was asked about messages on their way, and about sessions that end.
+    fn asked_about(&mut self, about: About) -> Option<&mut Option<Asked>> {
+        match about {
+            About::Outbox(to) => self.mail.outbox(to).map(|it| &mut it.asked),
+            About::Search(number) => self.mail.searching(number).map(|it| &mut it.asked),
+            About::Orphans(number) => self.endings.asked(number),
+            About::Session(_) | About::User(_) | About::Inbox(_) => None,
+        }
+    }
+
+    /// [`Keeper::ask`], and keeps that it was asked.
+    pub(super) fn ask_about(&mut self, about: About, request: Request) {
+        let asked = self.ask(about, request);
+        if let Some(place) = self.asked_about(about) {
+            *place = Some(asked);
+        }
+    }
+
+    /// [`Keeper::pause`] of what is kept.
+    pub(super) fn pause_about(&mut self, about: About, micros: u64, random: u64) {
+        self.change_asked(about, |keeper, asked| {
+            keeper.pause(about, asked, micros, random);
+        });
+    }
+
+    /// [`Keeper::repeat`] of what is kept.
+    pub(super) fn repeat_about(&mut self, about: About, micros: u64) {
+        self.change_asked(about, |keeper, asked| keeper.repeat(about, asked, micros));
+    }
+
+    fn change_asked(&mut self, about: About, change: impl FnOnce(&mut Keeper, &mut Asked)) {
+        let Some(mut asked) = self.asked_about(about).and_then(Option::take) else {
+            return;
+        };
+        change(self, &mut asked);
+        if let Some(place) = self.asked_about(about) {
+            *place = Some(asked);
+        }
+    }
+
     /// What an answer is about.
     pub(super) fn answered(&mut self, ticket: Ticket) -> Option<About> {
         self.tickets.remove(&ticket)

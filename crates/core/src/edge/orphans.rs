@@ -55,6 +55,13 @@ pub(super) struct Endings {
     last: u64,
 }
 
+impl Endings {
+    pub(super) fn asked(&mut self, number: u64) -> Option<&mut Option<Asked>> {
+        let orphans = self.by_number.get_mut(&number);
+        orphans.map(|it| &mut it.asked)
+    }
+}
+
 impl<S: Store> Edge<S> {
     /// Ends the sessions of a user that no living node has. [`Found::Ended`] says how many.
     pub(crate) fn end_orphans<H: Host>(
@@ -119,10 +126,7 @@ impl<S: Store> Edge<S> {
             }),
             Step::Forget => change(&orphans.ended),
         };
-        let asked = self.keeper.ask(About::Orphans(number), request);
-        if let Some(orphans) = self.keeper.endings.by_number.get_mut(&number) {
-            orphans.asked = Some(asked);
-        }
+        self.keeper.ask_about(About::Orphans(number), request);
     }
 
     /// The store has answered.
@@ -138,9 +142,9 @@ impl<S: Store> Edge<S> {
         let Some(orphans) = self.keeper.endings.by_number.get_mut(&number) else {
             return;
         };
-        let Some(mut asked) = orphans.asked.clone().filter(|it| it.is(ticket)) else {
+        if !orphans.asked.as_ref().is_some_and(|it| it.is(ticket)) {
             return;
-        };
+        }
         // While sessions are written at another store than before, some may be yet to come.
         let is_all = |key: KeyOf<'_>, store: StoreId| {
             let cluster = ctx.cluster.of(key);
@@ -189,12 +193,8 @@ impl<S: Store> Edge<S> {
             _ => false,
         };
         if !is_answered {
-            self.keeper
-                .pause(About::Orphans(number), &mut asked, now.micros, random);
-            if let Some(orphans) = self.keeper.endings.by_number.get_mut(&number) {
-                orphans.asked = Some(asked);
-            }
-            return;
+            let about = About::Orphans(number);
+            return self.keeper.pause_about(about, now.micros, random);
         }
         orphans.asked = None;
         orphans.step = match orphans.left.pop() {
@@ -256,14 +256,8 @@ impl<S: Store> Edge<S> {
             self.keeper.endings.by_number.remove(&number);
             return;
         }
-        let (until, asked) = (orphans.until, orphans.asked.clone());
-        let about = About::Orphans(number);
+        let (until, about) = (orphans.until, About::Orphans(number));
         self.keeper.look_at(about, until);
-        if let Some(mut asked) = asked {
-            self.keeper.repeat(about, &mut asked, now.micros);
-            if let Some(orphans) = self.keeper.endings.by_number.get_mut(&number) {
-                orphans.asked = Some(asked);
-            }
-        }
+        self.keeper.repeat_about(about, now.micros);
     }
 }

@@ -98,11 +98,8 @@ impl<S: Store> Edge<S> {
             most: MESSAGES as u32,
             most_bytes: BYTES as u32,
         };
-        let about = About::Outbox(to);
-        let asked = self.keeper.ask(about, Request::InboxAppend(append));
-        if let Some(outbox) = self.keeper.mail.outbox(to) {
-            outbox.asked = Some(asked);
-        }
+        let request = Request::InboxAppend(append);
+        self.keeper.ask_about(About::Outbox(to), request);
     }
 
     /// The store has said what became of a message to an inbox.
@@ -130,13 +127,8 @@ impl<S: Store> Edge<S> {
             _ => None,
         };
         let Some(stored) = stored else {
-            let mut asked = asked.clone();
             let about = About::Outbox(to);
-            self.keeper.pause(about, &mut asked, now.micros, random);
-            if let Some(outbox) = self.keeper.mail.outbox(to) {
-                outbox.asked = Some(asked);
-            }
-            return;
+            return self.keeper.pause_about(about, now.micros, random);
         };
         let is_repeated = asked.is_repeated();
         outbox.asked = None;
@@ -273,11 +265,8 @@ impl<S: Store> Edge<S> {
         };
         let number = self.keeper.mail.search(search);
         let about = About::Search(number);
-        let asked = self.keeper.ask(about, request);
+        self.keeper.ask_about(about, request);
         self.look_at_end(about, until);
-        if let Some(search) = self.keeper.mail.searching(number) {
-            search.asked = Some(asked);
-        }
     }
 
     /// The store has said whom a message is for, or who has its recipient.
@@ -292,9 +281,9 @@ impl<S: Store> Edge<S> {
         let random = ctx.host.random();
         let searching = self.keeper.mail.searching(number);
         let Some(searching) = searching else { return };
-        let Some(mut asked) = searching.asked.clone().filter(|it| it.is(ticket)) else {
+        if !searching.asked.as_ref().is_some_and(|it| it.is(ticket)) {
             return;
-        };
+        }
         // While sessions are written at another store than before, some may be yet to come.
         let cluster = ctx.cluster.of(KeyOf::User(&searching.message.body.to_user));
         let all_there = |store: StoreId| cluster.settled && store == cluster.store;
@@ -303,11 +292,7 @@ impl<S: Store> Edge<S> {
             Ok(answer @ Answer::Session(_)) => answer,
             _ => {
                 let about = About::Search(number);
-                self.keeper.pause(about, &mut asked, now.micros, random);
-                if let Some(search) = self.keeper.mail.searching(number) {
-                    search.asked = Some(asked);
-                }
-                return;
+                return self.keeper.pause_about(about, now.micros, random);
             }
         };
         if let Answer::Clients(_, clients) = answer {
@@ -448,13 +433,7 @@ impl<S: Store> Edge<S> {
     /// The time to ask again, or to give up what waits, has come.
     pub(super) fn look_at_outbox<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, to: ClientId) {
         let about = About::Outbox(to);
-        let outbox = self.keeper.mail.outbox(to);
-        if let Some(mut asked) = outbox.and_then(|it| it.asked.clone()) {
-            self.keeper.repeat(about, &mut asked, now.micros);
-            if let Some(outbox) = self.keeper.mail.outbox(to) {
-                outbox.asked = Some(asked);
-            }
-        }
+        self.keeper.repeat_about(about, now.micros);
         let (over, next) = self.keeper.mail.take_over(to, now.micros);
         if let Some(until) = next {
             self.look_at_end(about, until);
@@ -483,14 +462,8 @@ impl<S: Store> Edge<S> {
             self.refuse_mail(ctx, now, &search.message, code);
             return self.go_on_with(ctx, now, behind);
         }
-        let (until, asked) = (search.until, search.asked.clone());
-        let about = About::Search(number);
+        let (until, about) = (search.until, About::Search(number));
         self.look_at_end(about, until);
-        if let Some(mut asked) = asked {
-            self.keeper.repeat(about, &mut asked, now.micros);
-            if let Some(search) = self.keeper.mail.searching(number) {
-                search.asked = Some(asked);
-            }
-        }
+        self.keeper.repeat_about(about, now.micros);
     }
 }

@@ -49,17 +49,25 @@ impl Room {
     /// the place of the `player_joined` that went over the limit.
     pub(super) fn switch_to_count<H: Host>(&mut self, ctx: &mut Context<H>, born: u64) {
         self.counts_presence = true;
-        let payload = count_json(self.members.len());
-        let payload = Payload::json(&payload);
+        let told = count_json(self.members.len());
+        self.tell_of_room(ctx, born, self.timestamp, (PRESENCE_EVENT, &told));
+    }
+
+    /// Tells everybody of the last event of the log, which the room itself put there: its name, and its payload in JSON.
+    pub(super) fn tell_of_room<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        born: u64,
+        timestamp: i64,
+        (name, json): (&str, &str),
+    ) {
+        let payload = Payload::json(json);
         let message = Outgoing {
             room_id: &self.name,
-            timestamp: self.timestamp,
+            timestamp,
             offset: self.offset,
             epoch: self.epoch.as_str(),
-            body: Body::Event {
-                name: PRESENCE_EVENT,
-                payload,
-            },
+            body: Body::Event { name, payload },
             ..Outgoing::default()
         };
         let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);

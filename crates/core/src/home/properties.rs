@@ -2,15 +2,12 @@
 //!
 //! A change is an event of the room's log, so that members get it in its order, once, and after they were away.
 
-use roomcast_protocol::{
-    Body, ErrorCode, MessageType, Outgoing, Payload, PayloadKind, PresenceUpdate, presence,
-};
+use roomcast_protocol::{ErrorCode, MessageType, PayloadKind, PresenceUpdate, presence};
 
 use crate::backend::{Failure, Reply};
 use crate::context::Context;
 use crate::home::append::log_unavailable;
 use crate::home::backend::failure_of;
-use crate::home::output::Via;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::log::Record;
@@ -73,27 +70,7 @@ impl Room {
             (rules.properties, rules.properties_until) = (merged.as_str().into(), until);
         }
         self.rules_have_changed(now);
-        let message = Outgoing {
-            room_id: &self.name,
-            timestamp: done.timestamp,
-            offset: done.offset,
-            epoch: self.epoch.as_str(),
-            body: Body::Event {
-                name: PROPERTIES_EVENT,
-                payload: Payload::json(told),
-            },
-            ..Outgoing::default()
-        };
-        let (receivers, compression) = (&self.receivers, &self.entry.kind.compression);
-        self.output.broadcast(
-            ctx,
-            Via::Events,
-            receivers,
-            compression,
-            born,
-            &message,
-            None,
-        );
+        self.tell_of_room(ctx, born, done.timestamp, (PROPERTIES_EVENT, told));
         Reply::Properties(merged.into())
     }
 

@@ -3,57 +3,27 @@
 use super::super::field::{Choice, List, Number, Text, Zero};
 use super::super::units::Unit;
 use super::super::{AuthorizeSettings, Silence, items};
-use super::Key;
+use super::{Key, backend};
 
 /// Each is one backend, with what it decides.
 pub(crate) static AUTHORIZE_KEYS: &[Key<AuthorizeSettings>] = &[
-    Key::new(
-        "url",
+    backend::url!(
+        AuthorizeSettings,
         "Where the backend is asked, with POST. There is no default. Redirects are not followed.",
-        &Text {
-            place: |a: &mut AuthorizeSettings| &mut a.url,
-            check: crate::webhooks::check_url,
-            takes: "a URL, such as \"https://shop.example/allow\"",
-        },
+        "a URL, such as \"https://shop.example/allow\""
     ),
-    Key::new(
-        "secret",
-        "What questions are signed with, as in `[webhooks.NAME]`.",
-        &Text {
-            place: |a: &mut AuthorizeSettings| &mut a.secret.0,
-            check: |_| Ok(()),
-            takes: "one secret or two, or \"\" (they are in `secret_path`)",
-        },
-    )
-    .secret(),
-    Key::new(
-        "secret_path",
-        "A file with one secret or two, as in `[webhooks.NAME]`.",
-        &Text {
-            place: |a: &mut AuthorizeSettings| &mut a.secret_path,
-            check: |_| Ok(()),
-            takes: "a file, such as \"/etc/roomcast/shop.whsec\", or \"\" (they are in `secret`)",
-        },
+    backend::secret!(
+        AuthorizeSettings,
+        "What questions are signed with, as in `[webhooks.NAME]`."
     ),
-    Key::new(
-        "ca_path",
-        "A PEM file with the certificates that are trusted for an `https` URL. If there is none, those count that the system \
-         trusts.",
-        &Text {
-            place: |a: &mut AuthorizeSettings| &mut a.ca_path,
-            check: |_| Ok(()),
-            takes: "a file, or \"\" (none)",
-        },
+    backend::secret_path!(
+        AuthorizeSettings,
+        "A file with one secret or two, as in `[webhooks.NAME]`."
     ),
-    Key::new(
-        "kinds",
-        "The kinds of rooms that it decides about. There is no default. Of two tables, one decides about a kind.",
-        &List {
-            place: |a: &mut AuthorizeSettings| &mut a.kinds,
-            read: items::kind,
-            show: |kind| kind.clone(),
-            takes: "a list of kinds, such as [\"chat\"]",
-        },
+    backend::ca_path!(AuthorizeSettings),
+    backend::kinds!(
+        AuthorizeSettings,
+        "The kinds of rooms that it decides about. There is no default. Of two tables, one decides about a kind."
     ),
     Key::new(
         "asks",

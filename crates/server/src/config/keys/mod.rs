@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod authorize;
+mod backend;
 mod cluster;
 mod connections;
 mod kinds;

@@ -3,50 +3,26 @@
 use super::super::field::{List, Number, Real, Text, Zero};
 use super::super::units::Unit;
 use super::super::{WebhookSettings, items};
-use super::Key;
+use super::{Key, backend};
 
 /// Each is one receiver, with what it is told.
 pub(crate) static WEBHOOK_KEYS: &[Key<WebhookSettings>] = &[
-    Key::new(
-        "url",
+    backend::url!(
+        WebhookSettings,
         "Where events are sent to, with POST. There is no default. Redirects are not followed.",
-        &Text {
-            place: |w: &mut WebhookSettings| &mut w.url,
-            check: crate::webhooks::check_url,
-            takes: "a URL, such as \"https://shop.example/roomcast\"",
-        },
+        "a URL, such as \"https://shop.example/roomcast\""
     ),
-    Key::new(
-        "secret",
+    backend::secret!(
+        WebhookSettings,
         "What requests are signed with: `whsec_` and 24 to 64 bytes in base64. While one secret replaces another, name both, \
          with a space between them: each request then has two signatures. Better keep them out of the file: name a file in \
-         `secret_path`.",
-        &Text {
-            place: |w: &mut WebhookSettings| &mut w.secret.0,
-            check: |_| Ok(()),
-            takes: "one secret or two, or \"\" (they are in `secret_path`)",
-        },
-    )
-    .secret(),
-    Key::new(
-        "secret_path",
-        "A file with one secret or two. It is looked at every `auth.reload_interval`, and what is new in it is used at once.",
-        &Text {
-            place: |w: &mut WebhookSettings| &mut w.secret_path,
-            check: |_| Ok(()),
-            takes: "a file, such as \"/etc/roomcast/shop.whsec\", or \"\" (they are in `secret`)",
-        },
+         `secret_path`."
     ),
-    Key::new(
-        "ca_path",
-        "A PEM file with the certificates that are trusted for an `https` URL. If there is none, those count that the system \
-         trusts.",
-        &Text {
-            place: |w: &mut WebhookSettings| &mut w.ca_path,
-            check: |_| Ok(()),
-            takes: "a file, or \"\" (none)",
-        },
+    backend::secret_path!(
+        WebhookSettings,
+        "A file with one secret or two. It is looked at every `auth.reload_interval`, and what is new in it is used at once."
     ),
+    backend::ca_path!(WebhookSettings),
     Key::new(
         "events",
         "What is told. There is no default: name each type of event.",
@@ -58,15 +34,9 @@ pub(crate) static WEBHOOK_KEYS: &[Key<WebhookSettings>] = &[
                     \"member.joined\", \"member.left\", \"message\" and \"connection.refused\"",
         },
     ),
-    Key::new(
-        "kinds",
-        "The kinds of rooms that are told of. If there are none here, all are.",
-        &List {
-            place: |w: &mut WebhookSettings| &mut w.kinds,
-            read: items::kind,
-            show: |kind| kind.clone(),
-            takes: "a list of kinds, such as [\"chat\"]",
-        },
+    backend::kinds!(
+        WebhookSettings,
+        "The kinds of rooms that are told of. If there are none here, all are."
     ),
     Key::new(
         "sample",
