@@ -10,7 +10,7 @@ use crate::process::{Process, free_address};
 use crate::redis_cluster::RedisCluster;
 use crate::{DEADLINE, SECRET, in_time, ready, start};
 
-fn settings(redis: &RedisCluster) -> Vec<String> {
+pub(crate) fn settings(redis: &RedisCluster) -> Vec<String> {
     vec![
         SECRET.to_owned(),
         "server.engine=redis".to_owned(),
@@ -33,7 +33,7 @@ fn client(address: SocketAddr) -> Client {
 }
 
 /// A room whose record is at this master.
-fn room_at(master: u16) -> String {
+pub(crate) fn room_at(master: u16) -> String {
     let third = |room: &str| u32::from(Slot::of(KeyOf::Room(room)).0) * 3 / u32::from(Slot::COUNT);
     let mut rooms = (0..).map(|number| format!("chat:{number}"));
     rooms.find(|room| third(room) == u32::from(master)).unwrap()

@@ -6,18 +6,29 @@ use std::time::{Duration, Instant};
 use roomcast_client::session::JoinOptions;
 
 use crate::receiver::{Do, Receiver, SECRETS};
+use crate::redis_cluster::RedisCluster;
 use crate::redis_server::Server as Redis;
 use crate::two::{client, servers_with};
-use crate::{DEADLINE, in_time, settings};
+use crate::{DEADLINE, in_time, settings, spread};
 
 const SAID: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waits_for_a_backend_outlives_the_server_that_is_killed() {
     let redis = Redis::start([""; 0]);
+    outlives_its_server(settings(&redis)).await;
+}
+
+/// The lanes of a webhook are in one slot, and the rooms that it is about in all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_holds_with_a_redis_cluster() {
+    let redis = RedisCluster::start(0);
+    outlives_its_server(spread::settings(&redis)).await;
+}
+
+async fn outlives_its_server(mut settings: Vec<String>) {
     let receiver = Receiver::start();
     receiver.then(Some(Do::Hang));
-    let mut settings = settings(&redis);
     settings.push(format!("webhooks.shop.url={}", receiver.url()));
     settings.push(format!("webhooks.shop.secret={}", SECRETS[0]));
     settings.push("webhooks.shop.events=message".to_owned());
@@ -26,9 +37,13 @@ async fn what_waits_for_a_backend_outlives_the_server_that_is_killed() {
     let mut servers = servers_with(&settings, 2).await;
     let (a, b) = (servers.remove(0), servers.remove(0));
     let ada = client(a.address);
-    let room = ada.room("chat:1");
-    in_time(room.join(JoinOptions::default())).await.unwrap();
+    // With a Cluster each is at another master.
+    let rooms = [0, 1, 2].map(|master| ada.room(&spread::room_at(master)));
+    for room in &rooms {
+        in_time(room.join(JoinOptions::default())).await.unwrap();
+    }
     for at in 0..SAID {
+        let room = &rooms[at % rooms.len()];
         in_time(room.chat(at.to_string())).await.unwrap();
     }
     let begin = Instant::now();
@@ -56,18 +71,21 @@ async fn what_waits_for_a_backend_outlives_the_server_that_is_killed() {
     // It stays until its last answer has come.
     let (_receiver, taken) = in_time(taken).await.unwrap();
     let mut seen = BTreeSet::new();
-    let mut said = Vec::new();
+    let mut said = [const { Vec::new() }; 3];
     for event in taken
         .iter()
         .filter(|it| it.taken)
         .flat_map(|it| it.events())
     {
         if seen.insert(event["id"].to_string()) {
-            said.push(event["message"]["payload"].as_str().unwrap().to_owned());
+            let payload = event["message"]["payload"].as_str().unwrap();
+            said[payload.parse::<usize>().unwrap() % 3].push(payload.to_owned());
         }
     }
-    let expected: Vec<_> = (0..SAID).map(|at| at.to_string()).collect();
-    assert_eq!(said, expected, "each, in the order of the room");
+    for (nth, said) in said.iter().enumerate() {
+        let expected: Vec<_> = (nth..SAID).step_by(3).map(|at| at.to_string()).collect();
+        assert_eq!(*said, expected, "each, in the order of the room");
+    }
     assert!(taken.iter().all(|it| it.is_signed_by(SECRETS[0])));
     // Nothing is left.
     let begin = Instant::now();
