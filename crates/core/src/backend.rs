@@ -15,10 +15,10 @@ use crate::log::Epoch;
 use crate::store::NodeId;
 use crate::trace::TraceContext;
 
-pub(crate) use looking::greatest;
 pub use looking::{
     ConnectionLine, ConnectionsQuery, MOST_LINES, NodeLine, TopLine, TopOrder, TopQuery, Whose,
 };
+pub(crate) use looking::{Greatest, greatest};
 
 /// What a backend asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

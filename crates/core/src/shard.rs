@@ -15,7 +15,7 @@ use roomcast_protocol::CloseCode;
 
 use crate::address::{NodeNumber, ShardAddress};
 use crate::authorize::Decision;
-use crate::backend::{Asker, Batch, Busy, Found, Query, Question, Reply, Taken, TopOrder};
+use crate::backend::{Asker, Batch, Busy, Found, Query, Question, Reply, Taken};
 use crate::batcher::BatcherLimits;
 use crate::context::{Context, ForNode};
 use crate::desk::{Desk, QuestionId};
@@ -32,6 +32,7 @@ use crate::stats::Stats;
 use crate::store::{Sorted, Store, StoreId};
 use crate::time::Now;
 use crate::wire::{self, Reader, WireError};
+use looking::Looks;
 
 /// What a shard is made from.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct Shard<H, S> {
     pub(crate) node_name: Box<str>,
     /// Batches for event streams of this node, which another one has got, and who waits for an answer.
     batches: VecDeque<(QuestionFrom, Batch)>,
+    /// What it looks for, for whoever runs it.
+    looks: Looks,
 }
 
 impl<H: Host, S: Store> Shard<H, S> {
@@ -90,6 +93,7 @@ impl<H: Host, S: Store> Shard<H, S> {
             desk: Desk::default(),
             node_name: Box::default(),
             batches: VecDeque::new(),
+            looks: Looks::default(),
         }
     }
 
@@ -217,7 +221,7 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.edge.note_waiting();
         more |= !self.ctx.local_ops.is_empty();
         self.ctx.stats.turns_cut += u64::from(more);
-        more
+        more | self.look(now)
     }
 
     /// Whether writing or closing has left something for the rooms: take another turn without sleeping.
@@ -332,6 +336,9 @@ impl<H: Host, S: Store> Shard<H, S> {
 
     /// Answers what a backend asks of all shards.
     fn find(&mut self, now: Now, from: ShardAddress, (number, query): (u32, Query)) {
+        if self.looks.begin(now, (from, number), &query) {
+            return;
+        }
         let found = match query {
             Query::Rooms(rooms) => self.home.list(&rooms),
             Query::Whose(user) => Found::Whose(self.edge.whose(&self.ctx, &user)),
@@ -353,20 +360,12 @@ impl<H: Host, S: Store> Shard<H, S> {
                     .edge
                     .end_orphans(&mut self.ctx, now, (from, number), user);
             }
-            Query::Nodes => Found::Node(Box::new(self.node_line(now, from))),
-            Query::Top(query) if query.order == TopOrder::Slowest => {
-                Found::Top(self.edge.slowest(&query))
-            }
-            Query::Top(query) => Found::Top(self.home.top(now, &query)),
-            Query::Connections(query) => {
-                let (names, node) = (&self.ctx.names, &self.node_name);
-                Found::Connections(self.edge.connections_of(names, node, now, &query))
-            }
             // Whoever runs this shard knows the streams.
             Query::Batch(batch) => {
                 return self.batches.push_back((QuestionFrom(from, number), batch));
             }
-            Query::Newer => Found::Unknown,
+            // Looked for, or of a newer version.
+            Query::Nodes | Query::Top(_) | Query::Connections(_) | Query::Newer => Found::Unknown,
         };
         self.ctx
             .post(from, Letter::Found(Box::new((number, found))));
@@ -448,7 +447,7 @@ impl<H: Host, S: Store> Shard<H, S> {
     /// Microseconds at which the next turn has something to do; 0 where what was written or closed
     /// since [`Shard::run_rooms`] left work for it.
     pub fn next_wake(&self) -> Option<u64> {
-        if self.has_work() {
+        if self.has_work() || !self.looks.is_empty() {
             return Some(0);
         }
         let wakes = [

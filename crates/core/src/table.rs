@@ -2,6 +2,7 @@
 //! once its row is gone, whatever takes the row's place.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// What a table's rows are named by: a place in the table, and how often that was used before.
 pub(crate) trait Number: Copy + Eq + Debug {
@@ -79,6 +80,16 @@ impl<R: Row> Table<R> {
     /// All rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &R> {
         self.rows.iter().map(|(_, row)| row)
+    }
+
+    /// Places that have ever been used: rows are at those below it.
+    pub(crate) fn places(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// The rows at these places.
+    pub(crate) fn rows_at(&self, places: Range<usize>) -> impl Iterator<Item = &R> {
+        places.filter_map(|place| self.rows.get(place))
     }
 
     /// The same, to change them.

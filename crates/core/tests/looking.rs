@@ -115,6 +115,43 @@ fn the_busiest_and_the_biggest_rooms_come_first() {
     assert_eq!(top(&mut node, TopOrder::Slowest, 10), []);
 }
 
+/// A shard with many connections goes on meanwhile: it looks at a slice of them in each turn.
+#[test]
+fn whoever_looks_at_many_holds_up_nobody() {
+    let mut node = node(1, settings(), kinds());
+    let mut clients: Vec<_> = (0..2_500).map(|_| node.connect()).collect();
+    let ann = node.member("r");
+    for client in clients.drain(..) {
+        node.read(client);
+    }
+    let query = ConnectionsQuery {
+        whose: Whose::Room("r".into()),
+        limit: 10,
+    };
+    let now = node.now;
+    // The same twice: it is looked for once.
+    for _ in 0..2 {
+        let question = Question::All(Query::Connections(query.clone()));
+        node.shards[0].ask(now, Asker::default(), question).unwrap();
+    }
+    node.turn();
+    node.send(ann, r#"{"type":"chat","room_id":"r","payload":1}"#);
+    assert!(node.turn(), "there is more to look at");
+    assert!(
+        node.replies.is_empty(),
+        "2,500 are more than two turns take"
+    );
+    assert_eq!(node.types(ann), ["chat"]);
+    node.settle();
+    assert_eq!(node.replies.len(), 2);
+    for (_, _, reply) in node.replies.drain(..) {
+        match reply {
+            Reply::Connections(lines) => assert_eq!(lines.len(), 1),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn who_lags_is_found_with_the_reason() {
     let mut node = node(2, settings(), kinds());

@@ -143,24 +143,53 @@ impl NodeLine {
     }
 }
 
-/// The `most` with the greatest keys, those first. Never holds more than twice as many.
+/// The lines with the greatest keys among all that were added. Never holds more than twice as many as are wanted.
+#[derive(Debug)]
+pub(crate) struct Greatest<T> {
+    most: usize,
+    first: Vec<T>,
+}
+
+impl<T> Greatest<T> {
+    /// None yet, and at most so many.
+    pub(crate) fn new(most: usize) -> Greatest<T> {
+        Greatest {
+            most: most.max(1),
+            first: Vec::new(),
+        }
+    }
+
+    /// Each time with the same `key`.
+    pub(crate) fn add<K: Ord>(&mut self, lines: impl Iterator<Item = T>, key: impl Fn(&T) -> K) {
+        for line in lines {
+            self.first.push(line);
+            if self.first.len() >= 2 * self.most {
+                let last = self.most - 1;
+                self.first
+                    .select_nth_unstable_by(last, |a, b| key(b).cmp(&key(a)));
+                self.first.truncate(self.most);
+            }
+        }
+    }
+
+    /// Those with the greatest keys, these first.
+    pub(crate) fn take<K: Ord>(&mut self, key: impl Fn(&T) -> K) -> Vec<T> {
+        let mut first = std::mem::take(&mut self.first);
+        first.sort_by_key(|line| Reverse(key(line)));
+        first.truncate(self.most);
+        first
+    }
+}
+
+/// The `most` with the greatest keys, those first.
 pub(crate) fn greatest<T, K: Ord>(
     lines: impl Iterator<Item = T>,
     most: usize,
     key: impl Fn(&T) -> K,
 ) -> Vec<T> {
-    let most = most.max(1);
-    let mut first: Vec<T> = Vec::new();
-    for line in lines {
-        first.push(line);
-        if first.len() >= 2 * most {
-            first.select_nth_unstable_by(most - 1, |a, b| key(b).cmp(&key(a)));
-            first.truncate(most);
-        }
-    }
-    first.sort_by_key(|line| Reverse(key(line)));
-    first.truncate(most);
-    first
+    let mut greatest = Greatest::new(most);
+    greatest.add(lines, &key);
+    greatest.take(key)
 }
 
 #[cfg(test)]

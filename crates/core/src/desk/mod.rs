@@ -34,7 +34,7 @@ const SHARE: usize = 4;
 /// Bytes that the questions of one who asks hold at most.
 pub(crate) const MOST_OF_ASKER: usize = MOST_BYTES / SHARE;
 /// Milliseconds after which who asks is told that there is no answer. A lease is over by then, and a room has another home.
-const PATIENCE: u64 = 10_000;
+pub(crate) const PATIENCE: u64 = 10_000;
 /// Milliseconds after which a home does not do any more what was asked: whoever has asked was told that it may not be.
 pub(crate) const TOO_LATE: u64 = 15_000;
 /// Milliseconds for which a question without an answer counts, as it may still wait somewhere.

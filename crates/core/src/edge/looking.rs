@@ -1,11 +1,12 @@
 //! Which connections lag, and why: for whoever runs the servers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use roomcast_protocol::Format;
 
 use crate::backend::{
-    ConnectionLine, ConnectionsQuery, MOST_LINES, TopLine, TopQuery, Whose, greatest,
+    ConnectionLine, ConnectionsQuery, Greatest, MOST_LINES, TopLine, TopQuery, Whose, greatest,
 };
 use crate::edge::Edge;
 use crate::edge::backend::is_of;
@@ -16,49 +17,63 @@ use crate::kinds::kind_name;
 use crate::store::Store;
 use crate::time::Now;
 
+/// Rooms in which connections lag: how many do, and what waits for them.
+pub(crate) type Lagging = BTreeMap<EdgeRoomId, (u32, u64)>;
+
 impl<S: Store> Edge<S> {
-    /// Connections here, those that lag most first. It looks at each connection.
-    pub(crate) fn connections_of(
+    /// Places at which there may be connections, and sessions without one.
+    pub(crate) fn places(&self) -> (usize, usize) {
+        (self.conns.places(), self.parking.places())
+    }
+
+    /// Looks at the connections at these places.
+    pub(crate) fn connections_at(
         &self,
-        names: &NameHash,
-        node: &str,
+        (names, node): (&NameHash, &str),
         now: Now,
         query: &ConnectionsQuery,
-    ) -> Vec<ConnectionLine> {
-        let most = query.limit.min(MOST_LINES) as usize;
-        let conns = self.conns.rows().filter(|conn| conn.is_served());
+        places: Range<usize>,
+        found: &mut Greatest<ConnectionLine>,
+    ) {
+        let conns = self.conns.rows_at(places).filter(|conn| conn.is_served());
         match &query.whose {
             Whose::Lagging => {
                 let lines = conns.filter(|conn| lags(conn));
-                greatest(lines.map(|conn| line(conn, node, now, None)), most, |it| {
-                    it.lag()
-                })
+                let lines = lines.map(|conn| line(conn, node, now, None));
+                found.add(lines, ConnectionLine::lag);
             }
             Whose::Room(room) => {
                 let Some(room) = self.rooms.find(room, names.hash(room)) else {
-                    return Vec::new();
+                    return;
                 };
-                let is_in = |conn: &&Conn| place_in(conn, room).is_some();
-                let lines = conns.filter(is_in);
+                let lines = conns.filter(|conn| place_in(conn, room).is_some());
                 let lines = lines.map(|conn| line(conn, node, now, Some(room)));
-                greatest(lines, most, |it| it.lag())
+                found.add(lines, ConnectionLine::lag);
             }
             Whose::User(user) => {
                 let conns = conns.filter(|it| is_of(user, it.pooled.client_id, &it.session));
-                let conns = conns.map(|conn| line(conn, node, now, None));
-                let parked = self.parking.iter();
-                let parked = parked.filter(|it| is_of(user, it.client_id, &it.session));
-                let parked = parked.map(|it| parked_line(it, node));
-                greatest(conns.chain(parked), most, |it| it.lag())
+                let lines = conns.map(|conn| line(conn, node, now, None));
+                found.add(lines, ConnectionLine::lag);
             }
         }
     }
 
-    /// The rooms in which most connections that are here lag.
-    pub(crate) fn slowest(&self, query: &TopQuery) -> Vec<TopLine> {
-        let most = query.limit.min(MOST_LINES) as usize;
-        let mut rooms: BTreeMap<EdgeRoomId, (u32, u64)> = BTreeMap::new();
-        let conns = self.conns.rows().filter(|conn| conn.is_served());
+    /// Looks at the sessions without a connection at these places, for those of a user.
+    pub(crate) fn parked_at(
+        &self,
+        user: &str,
+        node: &str,
+        places: Range<usize>,
+        found: &mut Greatest<ConnectionLine>,
+    ) {
+        let parked = self.parking.at(places);
+        let parked = parked.filter(|it| is_of(user, it.client_id, &it.session));
+        found.add(parked.map(|it| parked_line(it, node)), ConnectionLine::lag);
+    }
+
+    /// Looks at the connections at these places for rooms in which some lag.
+    pub(crate) fn lagging_at(&self, places: Range<usize>, rooms: &mut Lagging) {
+        let conns = self.conns.rows_at(places).filter(|conn| conn.is_served());
         for conn in conns.filter(|conn| lags(conn)) {
             for membership in &conn.session.memberships {
                 let (lagging, pending) = rooms.entry(membership.room).or_default();
@@ -66,6 +81,11 @@ impl<S: Store> Edge<S> {
                 *pending += conn.lanes.bytes() as u64;
             }
         }
+    }
+
+    /// The rooms in which most connections lag, of those that were found.
+    pub(crate) fn slowest(&self, query: &TopQuery, rooms: Lagging) -> Vec<TopLine> {
+        let most = query.limit.min(MOST_LINES) as usize;
         let is_of_kind = |room: &str| query.kind.is_empty() || kind_name(room) == &*query.kind;
         let lines = rooms.into_iter().filter_map(|(id, (lagging, pending))| {
             let room = self.rooms.get(id).filter(|it| is_of_kind(&it.name))?;
@@ -82,9 +102,9 @@ impl<S: Store> Edge<S> {
         greatest.into_iter().map(line).collect()
     }
 
-    /// Connections that lag, and the bytes that wait for all.
-    pub(crate) fn lag(&self) -> (u64, u64) {
-        let each = self.conns.rows().map(|conn| {
+    /// Connections at these places that lag, and the bytes that wait for all there.
+    pub(crate) fn lag_at(&self, places: Range<usize>) -> (u64, u64) {
+        let each = self.conns.rows_at(places).map(|conn| {
             let lags = conn.is_served() && lags(conn);
             (u64::from(lags), conn.lanes.bytes() as u64)
         });

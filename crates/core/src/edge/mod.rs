@@ -60,6 +60,7 @@ use conn::{Conn, Phase};
 use fan_out::FanOut;
 use keeper::Keeper;
 pub(crate) use lifecycle::AfterClose;
+pub(crate) use looking::Lagging;
 use rooms::EdgeRooms;
 use session::{Parking, Session};
 use users::Users;

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::num::NonZeroU64;
+use std::ops::Range;
 
 use hashbrown::HashTable;
 use roomcast_protocol::mutated;
@@ -143,8 +144,14 @@ impl Parking {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Parked> {
-        self.parked.iter().map(|(_, (_, parked))| parked)
+    /// Places at which there may be one.
+    pub(super) fn places(&self) -> usize {
+        self.parked.capacity()
+    }
+
+    pub(super) fn at(&self, places: Range<usize>) -> impl Iterator<Item = &Parked> {
+        let all = places.filter_map(|place| self.parked.get(place));
+        all.map(|(_, parked)| parked)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Parked> {

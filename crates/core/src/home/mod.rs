@@ -52,6 +52,7 @@ pub(crate) use refusals::refuse_withheld;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+pub(crate) use top::key as top_key;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
