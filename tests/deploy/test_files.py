@@ -14,6 +14,10 @@ from support import DEPLOY, PROGRAM, Node, Redis
 
 # Of a sample, but set by Prometheus.
 SCRAPED = {"job", "instance"}
+# A backend that is told and asked: what a webhook counts is there once there is one. Nobody listens there.
+SECRET = "whsec_" + "A" * 43 + "="
+BACKEND = [f"{table}.shop.{key}" for table in ("webhooks", "authorize") for key in (f"url=http://127.0.0.1:9/", f"secret={SECRET}")]
+BACKEND += ['webhooks.shop.events=["room.opened"]', 'authorize.shop.asks=["join"]', 'authorize.shop.kinds=["none"]']
 
 
 def run(*command, **options):
@@ -65,7 +69,7 @@ class Metrics(unittest.TestCase):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="roomcast-deploy-"))
             redis = Redis(directory)
             stack.callback(redis.stop)
-            node = Node(directory, "node", redis).ready()
+            node = Node(directory, "node", redis, *BACKEND).ready()
             stack.callback(node.stop)
             # Some codes are counted from their first time on.
             support.connect_once(f"ws://127.0.0.1:{node.port}/ws")

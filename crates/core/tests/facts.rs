@@ -5,11 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::bench::{bench, set_cluster, settings, tap, view};
+use common::bench::{STORE, bench, home, set_cluster, settings, tap, view};
 use common::{Client, Node, SimHost, node_on, node_with, relay, text};
 use roomcast_core::fact::{ClientFacts, RoomFacts, What};
+use roomcast_core::log::Epoch;
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::store::Store;
+use roomcast_core::store::{Claim, Request, Store};
 use roomcast_core::{Outcome, PlayerNum, RoomContext, RoomLogic};
 use roomcast_protocol::GameAction;
 
@@ -145,6 +146,37 @@ fn with_a_store_a_backend_is_told_what_is_kept_and_nothing_before() {
     tap(&store, true);
     node.settle();
     assert_eq!(facts(&mut node), ["chat:1 chat \"one\" at 2"]);
+}
+
+/// Another node has taken the room: whether the store has what was said is not known, so that is counted.
+#[test]
+fn what_a_lost_room_had_to_tell_is_counted() {
+    let store = bench();
+    let kinds = vec![(told("chat", ALL), None)];
+    let mut node = node_on(1, 1, settings(), kinds, || store.clone());
+    set_cluster(&mut node, view(1));
+    let ann = node.member("chat:1");
+    facts(&mut node);
+    let claim = Request::Claim(Claim {
+        room: "chat:1".into(),
+        home: home(9),
+        store: STORE,
+        dead: Some(home(1)),
+        settled: true,
+        epoch: Epoch::from_random(1),
+        timestamp: 0,
+        has: None,
+        ends_after: 0,
+    });
+    let now = node.now.unix_ms as u64;
+    store.0.borrow_mut().model.apply(now, &claim).unwrap();
+    tap(&store, false);
+    say(&mut node, ann, "chat:1", "one");
+    assert_eq!(node.shards[0].host().facts_lost, 0);
+    tap(&store, true);
+    node.pass(10);
+    assert_eq!(node.shards[0].host().facts_lost, 1);
+    assert!(facts(&mut node).is_empty());
 }
 
 struct Panics;

@@ -451,6 +451,13 @@ impl Gate {
         ctx.stats.unconfirmed_bytes -= std::mem::take(&mut self.bytes);
         self.free_append(ctx);
         let waiting = std::mem::take(&mut self.waiting);
+        let facts = waiting
+            .iter()
+            .filter(|it| matches!(it.said.1, ToEdge::Fact(_)));
+        let facts = facts.count() as u64;
+        if facts > 0 {
+            ctx.host.facts_lost(facts);
+        }
         // These are asked for again wherever the room is.
         let again = |message: &ToEdge| {
             matches!(

@@ -51,6 +51,8 @@ pub struct SimHost {
     pub notices: Vec<String>,
     /// What backends are told.
     pub facts: Vec<Fact>,
+    /// What they are not told, as a room was lost.
+    pub facts_lost: u64,
     /// What they are asked.
     pub inquiries: Vec<Inquiry>,
     /// Steps of messages that are traced.
@@ -132,6 +134,10 @@ impl Host for SimHost {
 
     fn fact(&mut self, fact: Fact) {
         self.facts.push(fact);
+    }
+
+    fn facts_lost(&mut self, count: u64) {
+        self.facts_lost += count;
     }
 
     fn ask(&mut self, inquiry: Inquiry) {
@@ -223,6 +229,7 @@ pub fn node_with_key<S: Store>(
             random: Random(random.next()),
             notices: Vec::new(),
             facts: Vec::new(),
+            facts_lost: 0,
             inquiries: Vec::new(),
             spans: Vec::new(),
             stopwatch: 0,

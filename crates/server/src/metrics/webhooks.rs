@@ -71,6 +71,15 @@ pub(super) const WEBHOOK_FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "roomcast_webhook_facts_lost_total",
+        &[],
+        "Events that rooms had to tell when another server took them, and that Redis had not confirmed. What was not done is done \
+         and told there; what was done is told by nobody.",
+        |scrape, out| {
+            out.sample(&[], scrape.webhooks.map_or(0, |it| it.lost()));
+        },
+    ),
+    counter(
         "roomcast_authorize_total",
         &["backend", "outcome"],
         "Questions to a backend (`[authorize.NAME]`): `allowed`, `refused`, without an answer in time that can be read (`silent`), \

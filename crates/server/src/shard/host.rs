@@ -157,6 +157,12 @@ impl Host for ShardHost {
         }
     }
 
+    fn facts_lost(&mut self, count: u64) {
+        if let Some(intake) = &self.intake {
+            intake.lose(count);
+        }
+    }
+
     fn ask(&mut self, inquiry: Inquiry) {
         if let Some((asker, shard)) = &self.asker {
             asker.ask(*shard, inquiry);

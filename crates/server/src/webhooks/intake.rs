@@ -15,6 +15,8 @@ pub(crate) struct Intake {
     changed: Notify,
     /// Facts that there was no room for.
     dropped: AtomicU64,
+    /// Facts of rooms that were lost before the store had confirmed them.
+    lost: AtomicU64,
     /// Who wants to know when all that was left before is taken.
     flushed: Mutex<Vec<mpsc::Sender<()>>>,
 }
@@ -37,6 +39,12 @@ impl Intake {
         }
     }
 
+    /// Nobody will leave so many facts: their room is at another server.
+    pub(crate) fn lose(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
     /// Tells when all that was left before is taken, and dealt with.
     pub(super) fn flush(&self) -> mpsc::Receiver<()> {
         let (flushed, has_flushed) = mpsc::channel();
@@ -53,6 +61,11 @@ impl Intake {
     /// Facts that there was no room for.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Facts that were lost with their rooms.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Who is to be told once the facts that are taken next are dealt with.

@@ -248,4 +248,9 @@ impl WebhookStats {
     pub(crate) fn dropped(&self) -> u64 {
         self.intake.dropped()
     }
+
+    /// Facts of rooms that were lost to another server before Redis had confirmed them.
+    pub(crate) fn lost(&self) -> u64 {
+        self.intake.lost()
+    }
 }

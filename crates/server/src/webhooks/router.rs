@@ -50,7 +50,7 @@ impl Router {
             for fact in self.intake.take() {
                 self.tell(&fact);
             }
-            let lost = self.intake.dropped();
+            let lost = self.intake.dropped() + self.intake.lost();
             let more = lost - std::mem::replace(&mut self.lost, lost);
             if more > 0 {
                 self.hooks.iter().for_each(|hook| hook.missed(more));
