@@ -228,7 +228,8 @@ impl Ask {
     /// Whether it may be done twice without anybody noticing: it is asked again where it may have been done.
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
-            Ask::Publish(publication) => publication.once.is_some() || publication.ephemeral,
+            // A room's logic would notice: what is ephemeral is no exception.
+            Ask::Publish(publication) => publication.once.is_some(),
             // What was said meanwhile would be gone too.
             Ask::Clear => false,
             _ => true,
@@ -250,7 +251,7 @@ pub struct Publication {
     /// It has no offset, and no log keeps it.
     pub ephemeral: bool,
     /// Whose it is among those that are published once: [`ClientId::of_key`]. A room's log that has an event of this one
-    /// answers with the place of that event. Not with `ephemeral`.
+    /// answers with the place of that event, or with 0 where the room's logic has handled it. Not with `ephemeral`.
     pub once: Option<ClientId>,
     /// Who sends it, as those who get it see it: the name of the backend's key. Not empty.
     pub service: Box<str>,

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use cluster::{At, Cluster};
 use common::{relay, text};
+use roomcast_core::backend::{Ask, Asker, Publication, Question, Reply};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::{LogicFactory, Outcome, PlayerNum, RoomContext, RoomLogic, SAVED_LOGIC};
-use roomcast_protocol::GameAction;
+use roomcast_core::{
+    ClientId, LogicFactory, Outcome, PlayerNum, RoomContext, RoomEvent, RoomLogic, SAVED_LOGIC,
+};
+use roomcast_protocol::{GameAction, MessageType, PayloadKind};
 use serde_json::{Value, json};
 
 fn settings() -> Settings {
@@ -59,6 +62,11 @@ impl RoomLogic for Counter {
             }
             _ => return Outcome::refused("no"),
         }
+        Outcome::Handled
+    }
+
+    fn service_event(&mut self, _: &mut RoomContext<'_>, _: &str, _: &RoomEvent<'_>) -> Outcome {
+        self.count += 1;
         Outcome::Handled
     }
 
@@ -371,4 +379,60 @@ fn logic_that_has_nothing_to_save_asks_nothing_of_the_store() {
         cluster.pass(1_000);
     }
     assert_eq!(cluster.node(0).shards[0].stats().store_requests[0], before);
+}
+
+/// Asks the room's logic, as a backend with an `Idempotency-Key`.
+fn tell_logic(cluster: &mut Cluster, node: usize, key: &str) {
+    let publication = Publication {
+        message_type: MessageType::Chat,
+        payload_kind: PayloadKind::Json,
+        name: "".into(),
+        payload: b"1".as_slice().into(),
+        ephemeral: false,
+        once: Some(ClientId::of_key("shop", key)),
+        service: "shop".into(),
+        trace: None,
+    };
+    let question = Question::Room("counter:1".into(), Ask::Publish(publication));
+    let node = cluster.node(node);
+    let now = node.now;
+    node.shards[0].ask(now, Asker::default(), question).unwrap();
+    cluster.pass(1_000);
+}
+
+/// Whether the only answer says that it was done before. What logic has handled is in no log.
+fn was_repeated(cluster: &mut Cluster, node: usize) -> bool {
+    let mut replies = std::mem::take(&mut cluster.node(node).replies);
+    assert_eq!(replies.len(), 1, "{replies:?}");
+    match replies.remove(0).2 {
+        Reply::Published(published) => {
+            assert_eq!(published.offset, 0);
+            published.repeated
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn logic_hears_once_of_what_a_backend_repeats_and_the_next_home_too() {
+    let mut cluster = counters(&[1, 2, 1], 2);
+    let _ann = cluster.member(0, "counter:1");
+    let bob = cluster.member(1, "counter:1");
+    for repeated in [false, true] {
+        tell_logic(&mut cluster, 2, "a");
+        assert_eq!(was_repeated(&mut cluster, 2), repeated);
+    }
+    assert_eq!(said(&mut cluster, bob, "counter:1")[0], 1);
+    // It is done, the answer is lost, and so is the home: it is asked again.
+    assert_eq!(cluster.home_of("counter:1"), Some(0));
+    cluster.hold(0, 2);
+    tell_logic(&mut cluster, 2, "b");
+    assert_eq!(cluster.node(2).replies.len(), 0);
+    cluster.kill(0);
+    cluster.let_all_go();
+    cluster.pass(1_000);
+    assert!(was_repeated(&mut cluster, 2));
+    tell_logic(&mut cluster, 2, "a");
+    assert!(was_repeated(&mut cluster, 2));
+    assert_eq!(said(&mut cluster, bob, "counter:1")[0], 2);
 }

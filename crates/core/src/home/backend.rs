@@ -102,11 +102,11 @@ impl Room {
         reply
     }
 
-    /// Lets the logic have it first. `None`: it is published.
+    /// Lets the logic have it first, and once if it has a key. `None`: it is published, or was.
     fn ask_about_service<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
-        logs: &Logs,
+        logs: &mut Logs,
         now: Now,
         publication: &Publication,
         publish: &mut Publish,
@@ -118,12 +118,19 @@ impl Room {
         }
         match self.outcome(ctx, now, author, publish) {
             Outcome::Relay | Outcome::RelayAs(_) => None,
-            Outcome::Handled => Some(Reply::Published(Published {
-                epoch: self.epoch,
-                offset: 0,
-                timestamp: now.unix_ms,
-                repeated: false,
-            })),
+            Outcome::Handled => {
+                if let Some(once) = publication.once {
+                    // With what the logic made of it, or not at all.
+                    self.note_logic(true);
+                    logs.handled_once(self.log, once);
+                }
+                Some(Reply::Published(Published {
+                    epoch: self.epoch,
+                    offset: 0,
+                    timestamp: now.unix_ms,
+                    repeated: false,
+                }))
+            }
             Outcome::Refused(refusal) => Some(Reply::Failed(failure_of(&fault_of(&refusal)))),
         }
     }

@@ -9,6 +9,8 @@ use crate::id::ClientId;
 
 /// Answers that are kept for each client: as many as may wait for one.
 const ANSWERS: usize = 32;
+/// Messages of backends that logic has handled, so that no event has them: so many of the newest are known.
+const HANDLED: usize = 64;
 
 /// What is to be done with a numbered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,12 @@ pub struct Producers {
     held: usize,
     /// How many of them are not in the room.
     absent: usize,
+    /// Those of whom a message was handled once, the newest last.
+    #[expect(
+        clippy::box_collection,
+        reason = "most rooms have none: a pointer is a quarter of it"
+    )]
+    handled: Option<Box<VecDeque<ClientId>>>,
     /// Who has changed since a store was told last; nothing where there is none.
     changed: Option<Box<HashSet<ClientId, own_bits::Hash>>>,
 }
@@ -114,7 +122,11 @@ impl Producers {
     pub fn held(&self) -> usize {
         let changed = self.changed.as_ref();
         let changed = changed.map_or(0, |it| it.allocation_size() + size_of_val(&**it));
-        self.clients.allocation_size() + self.held + changed
+        let handled = self.handled.as_ref();
+        let handled = handled.map_or(0, |it| {
+            size_of_val(&**it) + it.capacity() * size_of::<ClientId>() + 2 * super::ALLOCATION
+        });
+        self.clients.allocation_size() + self.held + changed + handled
     }
 
     /// From here on it is known who has changed.
@@ -155,7 +167,11 @@ impl Producers {
             present,
             ..producer
         };
+        let is_handled = producer.is_handled();
         self.clients.insert(client, Box::new(producer));
+        if is_handled {
+            self.note_handled(client);
+        }
     }
 
     fn note(&mut self, client: ClientId) {
@@ -299,6 +315,37 @@ impl Producers {
         });
     }
 
+    /// The only message of somebody who is in no room was handled, and no event has it. `next` is the offset of the event that
+    /// comes next: it is known as long as that is kept, and it is among the newest of its kind.
+    pub fn handled_once(&mut self, client: ClientId, next: u64) {
+        if self.check(client, 1) != Verdict::Next {
+            return;
+        }
+        self.change(&client, |known| {
+            known.offset = next;
+            known.answer(Answer::Logged(0));
+            known.present = false;
+        });
+        self.note_handled(client);
+    }
+
+    fn note_handled(&mut self, client: ClientId) {
+        let handled = self.handled.get_or_insert_default();
+        handled.push_back(client);
+        if handled.len() <= HANDLED {
+            return;
+        }
+        let oldest = handled.pop_front();
+        if let Some(client) =
+            oldest.filter(|it| self.clients.get(it).is_some_and(|it| it.is_handled()))
+            && let Some(known) = self.clients.remove(&client)
+        {
+            self.held -= known.held();
+            self.absent -= 1;
+            self.note(client);
+        }
+    }
+
     /// A number was given up by its client, and won't come. Nothing happens where it was used up before.
     pub fn skip(&mut self, client: ClientId, seq: u64) -> Verdict {
         let verdict = self.check(client, seq);
@@ -321,6 +368,11 @@ impl Producer {
             + 2 * super::ALLOCATION
             + self.answers.capacity() * size_of::<Answer>()
             + self.ahead.capacity() * size_of::<(u64, ErrorCode)>()
+    }
+
+    /// Whether it is of somebody in no room, whose only message no event has.
+    fn is_handled(&self) -> bool {
+        !self.present && self.last == 1 && self.answers == [Answer::Logged(0)]
     }
 
     fn check(&mut self, seq: u64) -> Verdict {
@@ -416,6 +468,26 @@ mod tests {
         assert_eq!(producers.check(client(), 42), gap(41, true), "told anew");
         assert_eq!(producers.skip(client(), 41), Verdict::Next);
         assert_eq!(producers.check(client(), 42), Verdict::Next);
+    }
+
+    #[test]
+    fn what_was_handled_once_is_known_as_long_as_it_is_among_the_newest() {
+        let mut producers = Producers::default();
+        producers.track();
+        let id = |n: usize| ClientId::from_random([n as u64, 7]);
+        for n in 0..HANDLED + 10 {
+            producers.handled_once(id(n), 1);
+            producers.handled_once(id(n), 1);
+        }
+        producers.forget(1);
+        assert_eq!((producers.len(), producers.absent()), (HANDLED, HANDLED));
+        assert!(!producers.knows(&id(9)) && producers.knows(&id(10)));
+        assert_eq!(producers.check(id(10), 1), Verdict::Logged(0));
+        let forgotten = producers.take_changed().filter(|(_, it)| it.is_none());
+        assert_eq!(forgotten.count(), 10);
+        // The next event is kept no more.
+        producers.forget(2);
+        assert!(producers.is_empty());
     }
 
     #[test]

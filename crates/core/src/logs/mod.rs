@@ -225,7 +225,7 @@ impl Logs {
                 log.events.clear();
                 // They are all looked at: for a few it is not worth it.
                 if 4 * log.producers.absent() >= log.producers.len() {
-                    log.producers.forget(log.events.first());
+                    log.producers.forget(u64::MAX);
                 }
             });
         }
@@ -461,6 +461,15 @@ impl Logs {
         let verdict = self.change(log.0, |log| log.producers.skip(client, seq));
         self.evict();
         verdict.unwrap_or(Verdict::Logged(0))
+    }
+
+    /// What was published with this id was handled, and is in no log: it is known as one that was logged.
+    pub fn handled_once(&mut self, log: LogId, once: ClientId) {
+        self.change(log.0, |log| {
+            let next = log.events.last() + 1;
+            log.producers.handled_once(once, next);
+        });
+        self.evict();
     }
 
     /// A number was refused for good before it came to the log.
