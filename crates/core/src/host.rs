@@ -109,6 +109,15 @@ pub enum Notice<'a> {
         /// How many there are.
         bytes: usize,
     },
+    /// Room logic wants something passed on that is no such message: its sender was refused.
+    BadRelay {
+        /// The room's kind.
+        kind: &'a str,
+        /// What is wrong with it.
+        why: &'a str,
+        /// How many bytes it has.
+        bytes: usize,
+    },
     /// Room logic panicked; the room is closed.
     LogicPanicked {
         /// The room's kind.

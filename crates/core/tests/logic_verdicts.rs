@@ -59,6 +59,7 @@ impl RoomLogic for Host {
         match action.action() {
             "shout" => Outcome::relay_as(&json!({ "action": "whisper", "by": player })),
             "break" => Outcome::relay_as(&json!(["no action"])),
+            "grow" => Outcome::relay_as(&json!({ "action": "x".repeat(100_000) })),
             "clear" => {
                 let all: Vec<_> = room.players().map(|it| it.num).collect();
                 for player in all {
@@ -215,10 +216,10 @@ fn what_is_said_may_be_changed_and_the_history_has_the_change() {
             bob,
             r#"{"type":"event","room_id":"talk:1","name":"old","payload":{"new":false},"seq":2}"#,
         );
-        node.say(
-            bob,
-            r#"{"type":"game_action","room_id":"talk:1","payload":{"action":"break"}}"#,
-        );
+        for action in ["break", "grow"] {
+            let action = json!({ "type": "game_action", "room_id": "talk:1", "payload": { "action": action } });
+            node.say(bob, &action.to_string());
+        }
         let heard = node.messages(ann);
         assert_eq!(heard.len(), 2, "{heard:#?}");
         assert_eq!(heard[0]["payload"], json!({ "action": "whisper", "by": 2 }));
@@ -229,8 +230,15 @@ fn what_is_said_may_be_changed_and_the_history_has_the_change() {
         );
         let answers = node.messages(bob);
         let codes: Vec<_> = of_type(&answers, "error");
-        assert_eq!(codes.len(), 1, "{answers:#?}");
-        assert_eq!(codes[0]["payload"]["code"], "room_failed");
+        assert_eq!(codes.len(), 2, "{answers:#?}");
+        assert_eq!(codes[0]["payload"]["code"], "action_refused");
+        assert_eq!(codes[1]["payload"]["code"], "too_large");
+        let hosts = node.shards.iter_mut().map(|shard| shard.host());
+        let notices: Vec<_> = hosts
+            .flat_map(|host| std::mem::take(&mut host.notices))
+            .collect();
+        let bad = notices.iter().filter(|it| it.contains("BadRelay")).count();
+        assert_eq!(bad, 2, "its author hears of it: {notices:?}");
         node.say(ann, r#"{"type":"history","room_id":"talk:1"}"#);
         let page = node.messages(ann)[0]["payload"]["events"].take();
         let text = page.to_string();

@@ -7,7 +7,7 @@ use roomcast_protocol::{ErrorCode, Format, GameAction, MessageType, PresenceUpda
 use crate::context::{Context, Fault};
 use crate::home::publish::{Author, NOBODY};
 use crate::home::room::Room;
-use crate::host::Host;
+use crate::host::{Host, Notice};
 use crate::letter::{Join, OpHead, Publish, ToEdge};
 use crate::log::Verdict;
 use crate::logic::{Changed, Outcome, Profile, Refusal, RoomEvent, cut, update_of};
@@ -116,10 +116,12 @@ impl Room {
         };
         self.note_changes();
         match outcome {
-            Some(Outcome::RelayAs(changed)) => match change(ctx, publish, &changed) {
-                Ok(()) => Outcome::Relay,
-                Err(refusal) => Outcome::Refused(refusal),
-            },
+            Some(Outcome::RelayAs(changed)) => {
+                match change(ctx, &self.entry.kind.name, publish, &changed) {
+                    Ok(()) => Outcome::Relay,
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
             Some(outcome) => outcome,
             // It panicked: the room is closed, and everybody was told. This is the answer.
             None => Outcome::refused_with(
@@ -246,25 +248,39 @@ pub(super) fn fault_of(refusal: &Refusal) -> Fault<'_> {
 }
 
 /// Puts something else in the place of what was sent.
-fn change<H>(
+fn change<H: Host>(
     ctx: &mut Context<H>,
+    kind: &str,
     publish: &mut Publish,
     changed: &Changed,
 ) -> Result<(), Refusal> {
     let (settings, payload) = (&ctx.settings, &changed.payload);
-    let fault = |sentence| Err(Refusal::new(sentence).with_code(ErrorCode::RoomFailed));
-    if settings.max_message > 0 && payload.len() > settings.max_message {
-        return fault("the room's logic has made it larger than a message may be");
-    }
-    if publish.message_type == MessageType::GameAction
-        && GameAction::parse(Format::Json, payload, &settings.message).is_err()
-    {
-        return fault("the room's logic has made no action of it");
-    }
     let name = match &changed.name {
         Some(name) if publish.message_type == MessageType::Event => &**name,
         _ => publish.name(),
     };
+    // The fault is the logic's, and the room goes on: its author reads of it in the log.
+    let is_large = settings.max_message > 0 && payload.len() > settings.max_message;
+    let wrong = if is_large {
+        Some((
+            ErrorCode::TooLarge,
+            "the room's logic has made it larger than a message may be",
+        ))
+    } else if publish.message_type == MessageType::GameAction
+        && GameAction::parse(Format::Json, payload, &settings.message).is_err()
+    {
+        Some((
+            ErrorCode::ActionRefused,
+            "the room's logic has made no action of it",
+        ))
+    } else {
+        None
+    };
+    if let Some((code, why)) = wrong {
+        let bytes = payload.len();
+        ctx.host.notice(Notice::BadRelay { kind, why, bytes });
+        return Err(Refusal::new(why).with_code(code));
+    }
     let mut bytes = ctx.buffer();
     bytes.extend_from_slice(name.as_bytes());
     publish.name_length = name.len() as u32;

@@ -57,6 +57,13 @@ impl Notices {
                 bytes,
                 "the state of a room's logic is larger than 64 KiB: Redis does not keep it, and it begins anew on another server"
             ),
+            Notice::BadRelay { kind, why, bytes } => warn!(
+                more,
+                kind,
+                bytes,
+                why,
+                "room logic has returned RelayAs with what can't be passed on: its sender got an error"
+            ),
             Notice::LogicPanicked { kind } => {
                 error!(more, kind, "room logic panicked: its room is closed");
             }
@@ -100,6 +107,7 @@ fn cause(notice: &Notice<'_>) -> &'static str {
         Notice::NoLogMemory => "no_log_memory",
         Notice::SlowLogic { .. } => "slow_logic",
         Notice::LogicTooLarge { .. } => "logic_too_large",
+        Notice::BadRelay { .. } => "bad_relay",
         Notice::LogicPanicked { .. } => "logic_panicked",
         Notice::ShortLog { .. } => "short_log",
         Notice::StoreRefuses { .. } => "store_refuses",
