@@ -8,8 +8,9 @@ mod cluster;
 mod common;
 
 use asking::{
-    answer, client_id, cluster, code, direct, kinds, reply, settings,
+    answer, ask_node, client_id, cluster, code, direct, kinds, of_room, reply, reply_of, settings,
 };
+use cluster::Cluster;
 use common::{node, text};
 use roomcast_core::ClientId;
 use roomcast_core::backend::{Ask, Asker, Query, Question, Recipient, Reply, RoomsQuery};
@@ -184,4 +185,53 @@ fn members_and_history_are_read_without_joining() {
     assert_eq!(nothing["payload"]["events"].as_array().unwrap().len(), 0);
     let nobody = read("nowhere", Ask::Members { after: 0, limit: 0 });
     assert_eq!(nobody["payload"]["total"].as_u64().unwrap_or(0), 0);
+}
+
+/// To look at rooms that are not there makes none, at no node: who looks for many names leaves nothing.
+#[test]
+fn a_room_that_is_not_there_is_not_claimed_to_be_looked_at() {
+    let mut cluster = cluster();
+    let asks = [
+        Ask::Members { after: 0, limit: 0 },
+        Ask::History(Default::default()),
+        Ask::Properties,
+        Ask::Rules,
+        Ask::Kick { user: "x".into() },
+    ];
+    for node in 0..3 {
+        for ask in &asks {
+            let told = answer(&mut cluster, node, of_room("nowhere", ask.clone()));
+            assert!(!matches!(told, Reply::Failed(_)), "{told:?}");
+            let now = cluster.node(0).now.unix_ms as u64;
+            let model = std::rc::Rc::clone(&cluster.model);
+            assert!(model.borrow_mut().room(now, "nowhere").is_none(), "{ask:?}");
+            assert_eq!(cluster.home_of("nowhere"), None);
+        }
+    }
+    let requests = |cluster: &mut Cluster, node: usize| -> u64 {
+        let shards = cluster.node(node).shards.iter_mut();
+        shards.map(|shard| shard.stats().store_requests[0]).sum()
+    };
+    let before: u64 = (0..3).map(|node| requests(&mut cluster, node)).sum();
+    answer(&mut cluster, 2, of_room("nowhere", asks[0].clone()));
+    let after: u64 = (0..3).map(|node| requests(&mut cluster, node)).sum();
+    assert_eq!(
+        after - before,
+        1,
+        "it is asked for once, and not given back"
+    );
+    // Somebody who joins at the same time gets the room.
+    ask_node(&mut cluster, 1, "soon", asks[0].clone());
+    let ann = cluster.member(1, "soon");
+    cluster.pass(1_000);
+    assert!(matches!(reply_of(&mut cluster, 1), Reply::Message(_)));
+    let there = answer(&mut cluster, 2, of_room("soon", asks[0].clone()));
+    match there {
+        Reply::Message(message) => {
+            let members: serde_json::Value = serde_json::from_slice(&message).unwrap();
+            assert_eq!(members["payload"]["total"], 1);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.total(ann, "soon"), 1);
 }

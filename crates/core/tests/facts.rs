@@ -167,6 +167,7 @@ fn what_a_lost_room_had_to_tell_is_counted() {
         timestamp: 0,
         has: None,
         ends_after: 0,
+        only_existing: false,
     });
     let now = node.now.unix_ms as u64;
     store.0.borrow_mut().model.apply(now, &claim).unwrap();

@@ -219,6 +219,7 @@ fn a_room_that_has_another_home_says_nothing_more_and_who_waits_comes_back() {
         timestamp: 0,
         has: None,
         ends_after: 0,
+        only_existing: false,
     });
     let now = node.now.unix_ms as u64;
     store.0.borrow_mut().model.apply(now, &claim).unwrap();

@@ -286,6 +286,7 @@ fn a_room_that_another_node_has_had_meanwhile_is_given_up() {
         timestamp: 0,
         has: None,
         ends_after: 0,
+        only_existing: false,
     };
     let Answer::Claim(Claimed::Loaded(record)) = ask(&store, &node, Request::Claim(claim)) else {
         panic!("it is not given");

@@ -81,6 +81,7 @@ fn claimed(redis: &mut RedisClient, room: usize) -> Header {
         timestamp: 0,
         has: None,
         ends_after: 86_400_000,
+        only_existing: false,
     };
     match redis.apply(&Request::Claim(claim)) {
         Ok(Answer::Claim(Claimed::Loaded(record))) => record.header,

@@ -232,6 +232,7 @@ impl RedisClient {
             timestamp: 0,
             has: None,
             ends_after: 0,
+            only_existing: false,
         });
         let command = self.commands.command(&claim, "");
         let [room, log] = &command.keys[..] else {

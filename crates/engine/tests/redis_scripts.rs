@@ -27,6 +27,7 @@ fn claim(of: u8) -> Claim {
         timestamp: 5,
         has: None,
         ends_after: 1_000_000,
+        only_existing: false,
     }
 }
 

@@ -97,6 +97,7 @@ fn claim(store: StoreId, of: u8, has: Option<(u64, u64)>) -> Request {
         timestamp: 0,
         has,
         ends_after: 1_000_000,
+        only_existing: false,
     })
 }
 

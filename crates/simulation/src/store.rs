@@ -186,6 +186,7 @@ impl Cloud {
             timestamp: now.unix_ms,
             has: None,
             ends_after: 0,
+            only_existing: false,
         };
         let claimed = self.apply(now, &Request::Claim(claim));
         let Ok(Answer::Claim(Claimed::Loaded(record))) = claimed else {

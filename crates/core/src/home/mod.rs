@@ -26,6 +26,7 @@ mod list;
 mod load;
 mod logic_calls;
 mod meet;
+mod looked_for;
 mod moved;
 mod output;
 mod properties;

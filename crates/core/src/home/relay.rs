@@ -94,7 +94,9 @@ impl<S: Store> Home<S> {
         }
         if op.is_for_any_home() {
             let id = self.claim(ctx, now, room)?;
-            if is_own {
+            // What is only looked for is not claimed where it is not there: nobody else is troubled.
+            let looks = matches!(&op.request, OpKind::Backend(ask) if !ask.opens());
+            if is_own && !looks {
                 self.ask_first(ctx, now, id);
             }
             return Some((id, op));

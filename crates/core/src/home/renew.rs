@@ -69,7 +69,7 @@ impl<S: Store> Home<S> {
                 return self.release_stray(ctx, now, name, answer);
             }
             Claimed::Theirs(_) => return self.lose(ctx, now, id),
-            Claimed::Unsettled => return self.ask_again(ctx, now, id, None),
+            Claimed::Unsettled | Claimed::Absent => return self.ask_again(ctx, now, id, None),
         }
         self.letting_out.push(id);
     }
@@ -165,6 +165,7 @@ impl Room {
             timestamp: now.unix_ms,
             has: Some((gate.recorded, tenure.fence)),
             ends_after: KEPT,
+            only_existing: false,
         }))
     }
 

@@ -221,6 +221,7 @@ impl<S: Store> Home<S> {
                 self.answer_wanted(ctx, now, id, home.filter(|_| loaded.is_some()));
             }
             Claimed::Theirs(home) => self.theirs(ctx, now, id, home),
+            Claimed::Absent => self.absent(ctx, now, id),
             // It has nothing, so that it is never told that it has all.
             Claimed::Unsettled | Claimed::Kept(_) => {
                 self.answer_wanted(ctx, now, id, None);
@@ -439,6 +440,7 @@ fn claim_of<H: Host>(
         timestamp: now.unix_ms,
         has: None,
         ends_after: KEPT,
+        only_existing: room.is_only_looked_for(),
     })
 }
 

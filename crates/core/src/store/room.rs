@@ -121,6 +121,8 @@ pub struct Claim {
     pub has: Option<(u64, u64)>,
     /// Milliseconds after which the record ends if nothing is written; 0: as before, and a new one does not end.
     pub ends_after: u64,
+    /// Where there is no record, nothing is done.
+    pub only_existing: bool,
 }
 
 /// The answer to a claim.
@@ -135,6 +137,8 @@ pub enum Claimed {
     Theirs(HomeName),
     /// Whoever asks is not settled at this store: ask again later.
     Unsettled,
+    /// There is no record, and none was made: [`Claim::only_existing`].
+    Absent,
 }
 
 /// Changes of a room, all or none of which are written. The header is written last.

@@ -416,6 +416,7 @@ impl Cluster {
             timestamp: 0,
             has: None,
             ends_after: 0,
+            only_existing: false,
         });
         let now = self.node(to).now.unix_ms as u64;
         let claimed = self.model.borrow_mut().apply(now, &claim);

@@ -344,6 +344,7 @@ mod tests {
                 has: None,
                 // Every third one has ended when it is written.
                 ends_after: if number % 3 == 0 { 1 } else { 100_000 },
+                only_existing: false,
             };
             store.apply(NOW, &Request::Claim(claim)).unwrap();
             let client = ClientId::from_random([number, 1]);

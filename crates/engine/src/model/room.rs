@@ -77,6 +77,9 @@ impl Model {
             if !claim.settled {
                 return Claimed::Unsettled;
             }
+            if claim.only_existing {
+                return Claimed::Absent;
+            }
             let room = new_room(now_ms, claim);
             let record = room.record();
             self.rooms.insert(Arc::clone(&claim.room), room);

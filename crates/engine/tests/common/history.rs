@@ -127,6 +127,7 @@ impl Histories {
             has,
             // Not at once: the log is read behind it.
             ends_after: after(c[6] % 128),
+            only_existing: c[5] & 8 != 0,
         })
     }
 

@@ -31,6 +31,7 @@ impl ScriptCommands {
             next.into(),
             fence.into(),
             number(claim.ends_after),
+            flag(claim.only_existing),
         ];
         let log = self.keys.log(&claim.room);
         let behind = match claim.has {
@@ -174,6 +175,7 @@ pub(super) fn claimed(value: Value) -> Option<Claimed> {
         1 => Claimed::Kept(Box::new(header_from(parts.next()?.as_bytes()?)?)),
         2 => Claimed::Theirs(home_from(parts.next()?.as_str()?)?),
         3 => Claimed::Unsettled,
+        4 => Claimed::Absent,
         _ => return None,
     })
 }

@@ -1,6 +1,6 @@
 -- KEYS: room, log. ARGV: me, dead or "", settled, epoch, timestamp, n of my copy or "", the next n, its fence,
--- milliseconds until the end or 0.
--- Answers {0, fields, log?}: loaded; {1, header}: kept; {2, home}: another's; {3}: not settled.
+-- milliseconds until the end or 0, only an existing one.
+-- Answers {0, fields, log?}: loaded; {1, header}: kept; {2, home}: another's; {3}: not settled; {4}: absent.
 local STORE = '@STORE@'
 -- A Redis that was demoted and promoted again lacks writes, and knows its scripts still.
 local info = redis.call('INFO', 'server', 'replication')
@@ -14,6 +14,7 @@ local kept = false
 
 if not header then
   if not settled then return {3} end
+  if ARGV[10] == '1' then return {4} end
   -- What is left of an older record's log has nothing to do with this one.
   redis.call('UNLINK', KEYS[1], KEYS[2])
   local fence = string.format('%016.0f', math.max(now, 1))
