@@ -1,9 +1,10 @@
 //! A room's operations that an application's backend decides: they wait in their room for its answer.
 //!
-//! What waits stays in the room's queue, so all that becomes of a queue becomes of it too. Behind it waits what is from the same
-//! connection or about the same session, in its order. All else goes on.
+//! Behind one that waits is what came over the same connection, or is about the same session, in its order (`undecided`). All
+//! else goes on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use roomcast_protocol::{
     Body, ErrorCode, Format, GameAction, MessageType, Outgoing, Payload, encode,
@@ -12,8 +13,10 @@ use roomcast_protocol::{
 use crate::authorize::{Decision, Inquiry, Wish};
 use crate::context::{Context, Fault};
 use crate::home::Home;
+use crate::home::answers::{About, Answers};
 use crate::home::publish::NOBODY;
 use crate::home::room::Room;
+use crate::home::undecided::Asked;
 use crate::host::Host;
 use crate::id::{ClientId, ConnRef, HomeRoomId};
 use crate::letter::{Op, OpHead, OpKind, Publish};
@@ -24,8 +27,6 @@ use crate::time::{Now, micros};
 
 /// Inquiries of a shard that may wait for an answer.
 const MOST: usize = 4_096;
-/// Answers of a shard that are kept, for as long as they say.
-const MOST_KNOWN: usize = 16_384;
 /// Milliseconds after which it is worth trying again, where nobody has answered.
 const TRY_AGAIN: u64 = 1_000;
 
@@ -36,19 +37,8 @@ pub(super) struct Inquiries {
     under_way: HashMap<u32, UnderWay>,
     /// When each is over, in microseconds.
     ends: BTreeSet<(u64, u32)>,
-    /// Answers that are good until then, by what was asked.
-    known: HashMap<Box<str>, (u64, Decision)>,
-    /// What waits, by room: those rooms alone in which something does.
-    rooms: BTreeMap<HomeRoomId, InRoom>,
-}
-
-/// What waits in a room.
-#[derive(Debug, Default)]
-struct InRoom {
-    /// The first operation of each connection of which one waits.
-    asked: HashMap<ConnRef, Waiting>,
-    /// All operations of the room's queue, where none of them may be done.
-    ops: usize,
+    /// Answers that are good for a time.
+    known: Answers,
 }
 
 #[derive(Debug)]
@@ -57,60 +47,22 @@ struct UnderWay {
     conn: ConnRef,
     ends: u64,
     /// What its answer is kept under.
-    about: Box<str>,
+    about: About,
 }
 
-/// An operation of a room that waits: the first one of its connection there.
-#[derive(Debug)]
-struct Waiting {
-    number: u32,
-    /// When its operation came.
-    born: u64,
-    client: ClientId,
-    decision: Option<Decision>,
-}
-
-impl Waiting {
-    /// Whether this operation of its connection is the one that it is about, and no later one.
-    fn is_about(&self, op: &Op) -> bool {
-        self.born == op.head.born && matches!(op.request, OpKind::Join(_) | OpKind::Publish(_))
-    }
-
-    /// Whether its operation is still in the room's queue: impatience takes operations out, and the loss of their node.
-    fn is_in(&self, conn: ConnRef, queue: &VecDeque<Op>) -> bool {
-        let mut of_conn = queue.iter().filter(|op| op.head.conn == conn);
-        of_conn.any(|op| self.is_about(op))
-    }
-}
-
-impl InRoom {
-    /// Whether it is about a session of which something waits that came over another connection.
-    fn is_followed_by(&self, op: &Op, queue: &VecDeque<Op>) -> bool {
-        let client = match &op.request {
-            OpKind::Join(join) => join.client_id,
-            OpKind::Resume(resume) => resume.client_id,
-            OpKind::Leave(leave) => leave.client_id,
-            _ => return false,
-        };
-        let mut asked = self.asked.iter();
-        asked.any(|(conn, waiting)| waiting.client == client && waiting.is_in(*conn, queue))
-    }
+/// What becomes of an operation that is looked at.
+enum Next {
+    /// It is done, or refused, if this is what was decided. `None`: nobody had to.
+    Decided(Option<Decision>),
+    /// Its answer will come.
+    Asked(Asked),
+    /// It waits for what is said about this session, over another connection.
+    Behind(ClientId),
 }
 
 impl Inquiries {
     pub(super) fn next_wake(&self) -> Option<u64> {
         self.ends.first().map(|(at, _)| *at)
-    }
-
-    /// Whether none of so many operations in a room's queue may be done now.
-    pub(super) fn all_wait(&self, room: HomeRoomId, ops: usize) -> bool {
-        let waiting = self.rooms.get(&room).map_or(0, |it| it.ops);
-        ops == waiting
-    }
-
-    /// A room is gone, with what waited there.
-    pub(super) fn forget(&mut self, room: HomeRoomId) {
-        self.rooms.remove(&room);
     }
 
     /// The next operation of a room that may be done now. Those that are refused are done with.
@@ -121,107 +73,99 @@ impl Inquiries {
         now: Now,
         room: &mut Room,
     ) -> Option<Op> {
-        let mut here = self.rooms.remove(&room.id).unwrap_or_default();
-        let next = self.next_here(ctx, logs, now, room, &mut here);
-        here.ops = match &next {
-            Some(_) => 0,
-            None => room.pending.len(),
-        };
-        if !here.asked.is_empty() || here.ops > 0 {
-            self.rooms.insert(room.id, here);
+        while let Some(undecided) = room.undecided_mut() {
+            let Some(mut taken) = undecided.take_ready() else {
+                if undecided.is_empty() {
+                    room.take_undecided();
+                }
+                break;
+            };
+            let conn = taken.op.head.conn;
+            let next = match taken.decision.take() {
+                Some(decision) => Next::Decided(Some(decision)),
+                None => self.look(ctx, logs, now, room, &taken.op),
+            };
+            let undecided = room.make_undecided();
+            match next {
+                Next::Asked(asked) => {
+                    undecided.put_back(taken);
+                    undecided.asks(conn, asked);
+                }
+                Next::Behind(client) => {
+                    undecided.put_back(taken);
+                    undecided.waits_for(conn, client);
+                }
+                Next::Decided(decision) => {
+                    undecided.go_on(conn);
+                    let done = room.decided(ctx, logs, now, taken.op, decision);
+                    if done.is_some() {
+                        return done;
+                    }
+                }
+            }
         }
-        next
-    }
-
-    fn next_here<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        logs: &mut Logs,
-        now: Now,
-        room: &mut Room,
-        here: &mut InRoom,
-    ) -> Option<Op> {
-        let mut passed = HashSet::new();
-        let mut at = 0;
-        while let Some(op) = room.pending.get(at) {
+        while let Some(op) = room.pending.pop_front() {
             let conn = op.head.conn;
             if conn == NOBODY || matches!(op.request, OpKind::Backend(_)) {
-                return room.pending.remove(at);
+                return Some(op);
             }
-            let is_first = !passed.contains(&conn);
-            let is_another = |waiting: &Waiting| !waiting.is_about(op);
-            if is_first && here.asked.get(&conn).is_some_and(is_another) {
-                here.asked.remove(&conn);
-            }
-            let decided = match here.asked.get(&conn) {
-                _ if !is_first => None,
-                Some(waiting) => waiting.decision.clone().map(Some),
-                None if here.is_followed_by(op, &room.pending) => None,
-                None => match room.inquiry(ctx, logs, now, op) {
-                    None => Some(None),
-                    Some(inquiry) => self
-                        .ask(ctx, now, (room, here), &op.head, inquiry)
-                        .map(Some),
-                },
-            };
-            let Some(decision) = decided else {
-                passed.insert(conn);
-                at += 1;
+            let undecided = room.undecided_mut();
+            if let Some(undecided) = undecided.filter(|it| it.has_line(conn)) {
+                undecided.push(op);
                 continue;
-            };
-            here.asked.remove(&conn);
-            let mut op = room.pending.remove(at)?;
-            match decision {
-                None => return Some(op),
-                Some(Decision::Allow { nickname, .. }) => {
-                    if let (OpKind::Join(join), Some(nickname)) = (&mut op.request, nickname) {
-                        join.nickname = nickname;
+            }
+            match self.look(ctx, logs, now, room, &op) {
+                Next::Asked(asked) => {
+                    let undecided = room.make_undecided();
+                    undecided.push(op);
+                    undecided.asks(conn, asked);
+                }
+                Next::Behind(client) => {
+                    let undecided = room.make_undecided();
+                    undecided.push(op);
+                    undecided.waits_for(conn, client);
+                }
+                Next::Decided(decision) => {
+                    let done = room.decided(ctx, logs, now, op, decision);
+                    if done.is_some() {
+                        return done;
                     }
-                    return Some(op);
-                }
-                Some(Decision::Silent) if room.entry.kind.asks.allows_silence => return Some(op),
-                Some(Decision::Silent) => {
-                    ctx.stats.inquiries[2] += 1;
-                    let sentence =
-                        "the application has not said whether this is allowed; ask again later";
-                    let fault = Fault {
-                        retry_after_ms: TRY_AGAIN,
-                        ..Fault::new(ErrorCode::Unavailable, sentence)
-                    };
-                    room.refuse_undecided(ctx, logs, now, op, fault);
-                }
-                Some(Decision::Refuse { reason, .. }) => {
-                    ctx.stats.inquiries[1] += 1;
-                    let sentence = match &*reason {
-                        "" => "the application does not allow this",
-                        reason => reason,
-                    };
-                    let fault = Fault::new(ErrorCode::Forbidden, sentence);
-                    room.refuse_undecided(ctx, logs, now, op, fault);
                 }
             }
         }
         None
     }
 
-    /// Asks the backend, unless its answer is known. `None`: its answer will come.
-    fn ask<H: Host>(
+    /// Looks at an operation, the first one of its connection. Asks the backend, unless its answer is known.
+    fn look<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
+        logs: &mut Logs,
         now: Now,
-        (room, here): (&Room, &mut InRoom),
-        head: &OpHead,
-        (mut inquiry, about): (Inquiry, Box<str>),
-    ) -> Option<Decision> {
-        if let Some((until, decision)) = self.known.get(&about) {
-            if *until > now.micros {
-                ctx.stats.inquiries[3] += 1;
-                return Some(decision.clone());
-            }
-            self.known.remove(&about);
+        room: &Room,
+        op: &Op,
+    ) -> Next {
+        let session = match &op.request {
+            OpKind::Join(join) => Some(join.client_id),
+            OpKind::Resume(resume) => Some(resume.client_id),
+            OpKind::Leave(leave) => Some(leave.client_id),
+            _ => None,
+        };
+        let undecided = room.undecided();
+        if let Some(client) = session
+            && undecided.is_some_and(|it| it.is_asked_about(client))
+        {
+            return Next::Behind(client);
+        }
+        let Some((mut inquiry, about)) = room.inquiry(ctx, logs, now, op) else {
+            return Next::Decided(None);
+        };
+        if let Some(decision) = self.known.get(now, &about.what) {
+            ctx.stats.inquiries[3] += 1;
+            return Next::Decided(Some(decision));
         }
         if self.under_way.len() >= MOST {
-            return Some(Decision::Silent);
+            return Next::Decided(Some(Decision::Silent));
         }
         self.last = self.last.wrapping_add(1);
         let number = self.last;
@@ -229,42 +173,22 @@ impl Inquiries {
         let ends = now
             .micros
             .saturating_add(micros(room.entry.kind.asks.timeout));
-        let waiting = Waiting {
-            number,
-            born: head.born,
-            client: inquiry.client,
-            decision: None,
-        };
         let under_way = UnderWay {
             room: room.id,
-            conn: head.conn,
+            conn: op.head.conn,
             ends,
             about,
         };
         self.under_way.insert(number, under_way);
         self.ends.insert((ends, number));
-        here.asked.insert(head.conn, waiting);
         ctx.stats.inquiries[0] += 1;
+        let client = inquiry.client;
         ctx.host.ask(inquiry);
-        None
-    }
-
-    /// Keeps an answer for as long as it says.
-    fn note(&mut self, now: Now, about: Box<str>, decision: &Decision) {
-        let cache = match decision {
-            Decision::Allow { cache, .. } | Decision::Refuse { cache, .. } => *cache,
-            Decision::Silent => 0,
-        };
-        if cache == 0 {
-            return;
-        }
-        if self.known.len() >= MOST_KNOWN {
-            self.known.retain(|_, (until, _)| *until > now.micros);
-        }
-        if self.known.len() < MOST_KNOWN {
-            let until = now.micros.saturating_add(micros(cache));
-            self.known.insert(about, (until, decision.clone()));
-        }
+        Next::Asked(Asked {
+            number,
+            client,
+            decision: None,
+        })
     }
 }
 
@@ -275,19 +199,10 @@ impl<S: Store> Home<S> {
             return;
         };
         self.inquiries.ends.remove(&(asked.ends, number));
-        self.inquiries.note(now, asked.about, &decision);
-        let Some(here) = self.inquiries.rooms.get_mut(&asked.room) else {
-            return;
-        };
-        let waiting = here.asked.get_mut(&asked.conn);
-        if let Some(waiting) = waiting.filter(|it| it.number == number) {
-            let room = self.rooms.get(asked.room);
-            if room.is_some_and(|room| waiting.is_in(asked.conn, &room.pending)) {
-                waiting.decision = Some(decision);
-            } else {
-                here.asked.remove(&asked.conn);
-            }
-            here.ops = 0;
+        self.inquiries.known.note(now, asked.about, &decision);
+        let room = self.rooms.get_mut(asked.room);
+        let undecided = room.and_then(|room| room.undecided_mut());
+        if undecided.is_some_and(|it| it.decide(asked.conn, number, decision)) {
             self.mark_unsealed(asked.room);
         }
     }
@@ -304,6 +219,46 @@ impl<S: Store> Home<S> {
 }
 
 impl Room {
+    /// Does what was decided. An operation that may be done is given back.
+    fn decided<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &mut Logs,
+        now: Now,
+        mut op: Op,
+        decision: Option<Decision>,
+    ) -> Option<Op> {
+        let fault = match &decision {
+            None => return Some(op),
+            Some(Decision::Allow { nickname, .. }) => {
+                if let (OpKind::Join(join), Some(nickname)) = (&mut op.request, nickname) {
+                    join.nickname.clone_from(nickname);
+                }
+                return Some(op);
+            }
+            Some(Decision::Silent) if self.entry.kind.asks.allows_silence => return Some(op),
+            Some(Decision::Silent) => {
+                ctx.stats.inquiries[2] += 1;
+                let sentence =
+                    "the application has not said whether this is allowed; ask again later";
+                Fault {
+                    retry_after_ms: TRY_AGAIN,
+                    ..Fault::new(ErrorCode::Unavailable, sentence)
+                }
+            }
+            Some(Decision::Refuse { reason, .. }) => {
+                ctx.stats.inquiries[1] += 1;
+                let sentence = match &**reason {
+                    "" => "the application does not allow this",
+                    reason => reason,
+                };
+                Fault::new(ErrorCode::Forbidden, sentence)
+            }
+        };
+        self.refuse_undecided(ctx, logs, now, op, fault);
+        None
+    }
+
     /// What the backend is to be asked about an operation, and what its answer is kept under; nothing where it has no say:
     /// also where the room refuses it anyway, or has answered it before.
     fn inquiry<H: Host>(
@@ -312,7 +267,7 @@ impl Room {
         logs: &mut Logs,
         now: Now,
         op: &Op,
-    ) -> Option<(Inquiry, Box<str>)> {
+    ) -> Option<(Inquiry, About)> {
         let asks = self.entry.kind.asks;
         let (client, user_id, nickname, what, topic) = match &op.request {
             OpKind::Join(join) if asks.joins => {
@@ -345,19 +300,16 @@ impl Room {
             }
             _ => return None,
         };
-        let who = match &*user_id {
-            "" => client.as_str(),
-            user => user,
+        // A session without a user may have the name of one.
+        let who: Arc<str> = match &*user_id {
+            "" => format!("-{}", client.as_str()).into(),
+            user => format!("+{user}").into(),
         };
         let kind = match &op.request {
             OpKind::Publish(publish) => publish.message_type.as_str(),
             _ => "join",
         };
-        let about = format!(
-            "{}\n{}\n{who}\n{kind}\n{topic}",
-            self.name,
-            user_id.is_empty()
-        );
+        let known_as = format!("{who}\n{}\n{kind}\n{topic}", self.name);
         let inquiry = Inquiry {
             number: 0,
             room: self.name.clone(),
@@ -366,7 +318,11 @@ impl Room {
             nickname,
             what,
         };
-        Some((inquiry, about.into()))
+        let about = About {
+            who,
+            what: known_as.into(),
+        };
+        Some((inquiry, about))
     }
 
     /// A message as members would get it, but for its place.

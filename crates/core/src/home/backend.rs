@@ -25,7 +25,7 @@ use crate::trace::{MOST_TRACED, Span, Step, TraceContext, Traced};
 const MOST_WAITING: usize = 1_024;
 
 impl Room {
-    /// Whether a backend's question may wait here for its turn.
+    /// Whether a backend's question may wait here for its turn. What waits for verdicts is not before it.
     pub(super) fn takes_questions(&self) -> bool {
         self.pending.len() < MOST_WAITING
     }

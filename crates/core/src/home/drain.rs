@@ -10,7 +10,6 @@ use crate::home::Home;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::HomeRoomId;
-use crate::letter::Op;
 use crate::store::Store;
 use crate::time::Now;
 
@@ -67,9 +66,9 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
-        let pending: Vec<Op> = std::mem::take(&mut room.pending).into();
+        let waiting = room.take_waiting();
         self.close(now, id);
-        for op in pending {
+        for op in waiting {
             self.enqueue(ctx, now, op);
         }
     }

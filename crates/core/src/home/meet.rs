@@ -132,7 +132,7 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return false;
         };
-        let waits = !room.pending.is_empty();
+        let waits = room.waiting() > 0;
         let Some(gate) = &mut room.gate else {
             return false;
         };

@@ -8,6 +8,7 @@
 
 mod absent;
 mod acks;
+mod answers;
 mod append;
 mod ask_logic;
 mod asking;
@@ -25,8 +26,8 @@ mod line;
 mod list;
 mod load;
 mod logic_calls;
-mod meet;
 mod looked_for;
+mod meet;
 mod moved;
 mod output;
 mod properties;
@@ -48,12 +49,13 @@ mod state_sync;
 mod store;
 mod tail;
 mod top;
+mod undecided;
 
 pub(crate) use refusals::refuse_withheld;
+pub(crate) use top::key as top_key;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-pub(crate) use top::key as top_key;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -206,7 +208,7 @@ impl<S: Store> Home<S> {
         if S::WAITS {
             room.merge_pending();
             let gate = room.gate.as_ref().filter(|gate| gate.in_line);
-            if let Some(gate) = gate.filter(|_| room.pending.len() == 1)
+            if let Some(gate) = gate.filter(|_| room.waiting() == 1)
                 && let Some(at) = ctx.cluster.place(gate.slot)
                 && let Some(line) = self.lines.get_mut(at)
             {
@@ -299,7 +301,7 @@ impl<S: Store> Home<S> {
                 ctx.hold();
             }
             room.deficit = (room.deficit + QUANTUM).min(QUANTUM);
-            let (asks, mut waits) = (room.entry.kind.asks.any(), false);
+            let asks = room.entry.kind.asks.any();
             while room.deficit > 0 && room.output.handed() < most {
                 if S::WAITS && room.is_shut(ctx, now) {
                     break;
@@ -309,7 +311,6 @@ impl<S: Store> Home<S> {
                     true => self.inquiries.next_op(ctx, &mut self.logs, now, room),
                 };
                 let Some(op) = next else {
-                    waits = true;
                     break;
                 };
                 let is_lost = |op: &Op| {
@@ -329,13 +330,11 @@ impl<S: Store> Home<S> {
             }
             // One that is in debt from a large operation comes round again until it is not.
             stuck = 0;
-            if room.pending.is_empty() {
+            // What waits for answers of a backend is no work.
+            if !room.has_work() {
                 room.queued = false;
                 room.deficit = 0;
                 ctx.recycle_queue(&mut room.pending);
-            } else if waits {
-                // All of it waits for answers of a backend.
-                (room.queued, room.deficit) = (false, 0);
             } else {
                 self.active.push_back(id);
             }
@@ -449,11 +448,7 @@ impl<S: Store> Home<S> {
             return;
         };
         // Logic may have queued events of the room's own.
-        let ops = room.pending.len();
-        if room.queued || ops == 0 {
-            return;
-        }
-        if !(room.entry.kind.asks.any() && self.inquiries.all_wait(id, ops)) {
+        if !room.queued && room.has_work() {
             room.queued = true;
             self.active.push_back(id);
         }
@@ -523,9 +518,6 @@ impl<S: Store> Home<S> {
 
     fn remove(&mut self, id: HomeRoomId) -> Option<Room> {
         let room = self.rooms.remove(id)?;
-        if room.entry.kind.asks.any() {
-            self.inquiries.forget(id);
-        }
         if let Ok(entry) = self.by_name.find_entry(room.hash, |other| *other == id) {
             entry.remove();
         }

@@ -24,15 +24,15 @@ impl<S: Store> Home<S> {
             let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
-            let waiting = room.pending.len();
-            room.pending.retain(|op| op.head.conn.shard.node() != node);
+            let waiting = room.waiting();
+            room.filter_waiting(|_, op| (op.head.conn.shard.node() != node).then_some(op));
             let has_seats = room.has_seats_on(node);
             if has_seats {
                 ctx.hold();
                 room.lose_seats(ctx, now, node);
                 room.speak(ctx, &self.logs, now);
             }
-            if has_seats || room.pending.len() != waiting {
+            if has_seats || room.waiting() != waiting {
                 self.mark_unsealed(id);
             }
         }

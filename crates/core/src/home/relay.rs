@@ -143,15 +143,16 @@ impl<S: Store> Home<S> {
             return;
         };
         // A node that was asked by others alone has nothing to send there.
-        if !room.pending.is_empty() {
+        let mut waiting = room.take_waiting();
+        if !waiting.is_empty() {
             self.relays.put(now, room.name, node);
         }
         if mutated!("forwards_out_of_order") {
-            room.pending.make_contiguous().reverse();
+            waiting.make_contiguous().reverse();
         }
         // Whose join was refused meanwhile is in no room: if the link is lost, nobody knows of an answer that it is owed.
         let mut asked = Vec::new();
-        for op in room.pending {
+        for op in waiting {
             let conn = op.head.conn;
             if op.is_for_any_home() {
                 asked.push(conn);

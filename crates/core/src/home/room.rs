@@ -18,6 +18,7 @@ use crate::home::publish::NOBODY;
 use crate::home::rules::Rules;
 use crate::home::state_parts::Parts;
 use crate::home::state_sync::StateSyncer;
+use crate::home::undecided::Undecided;
 use crate::host::{Encoding, Host, Notice};
 use crate::id::{ClientId, ConnRef, HomeRoomId};
 use crate::kinds::KindEntry;
@@ -73,7 +74,7 @@ pub(crate) struct Room {
     pub(super) parts: Parts,
     pub(super) logic: Option<Box<dyn RoomLogic>>,
     /// Most rooms need none.
-    beside_logic: Option<Box<BesideLogic>>,
+    beside: Option<Box<Beside>>,
     pub(super) wake_at: u64,
     /// Milliseconds that the room's clock is ahead of the node's: it has had another home.
     pub(super) clock: i64,
@@ -85,12 +86,15 @@ pub(crate) struct Room {
     pub(super) load: Load,
 }
 
-/// What a room keeps of its logic, beside the logic itself.
+/// What most rooms have nothing of.
 #[derive(Default)]
-struct BesideLogic {
+struct Beside {
+    /// Of the room's logic.
     rules: LogicRules,
     /// In the order in which logic has said so.
     kicks: VecDeque<Kick>,
+    /// Operations that wait for a backend to decide, and those behind them: they came before those that are pending.
+    undecided: Option<Box<Undecided>>,
 }
 
 impl Row for Room {
@@ -104,21 +108,36 @@ impl Row for Room {
 impl Room {
     /// Names that the room's logic holds, and whether it is asked.
     pub(super) fn logic_rules(&self) -> LogicRules {
-        self.beside_logic
+        self.beside
             .as_ref()
             .map_or_else(LogicRules::default, |beside| beside.rules)
     }
 
     /// Whom logic wants out, if it has ever wanted that.
     pub(super) fn kicks(&mut self) -> Option<&mut VecDeque<Kick>> {
-        Some(&mut self.beside_logic.as_mut()?.kicks)
+        Some(&mut self.beside.as_mut()?.kicks)
     }
 
     pub(super) fn push_kick(&mut self, kick: Kick) {
-        self.beside_logic
-            .get_or_insert_default()
-            .kicks
-            .push_back(kick);
+        self.beside.get_or_insert_default().kicks.push_back(kick);
+    }
+
+    /// Operations that wait for a backend to decide.
+    pub(super) fn undecided(&self) -> Option<&Undecided> {
+        self.beside.as_ref()?.undecided.as_deref()
+    }
+
+    pub(super) fn undecided_mut(&mut self) -> Option<&mut Undecided> {
+        self.beside.as_mut()?.undecided.as_deref_mut()
+    }
+
+    pub(super) fn make_undecided(&mut self) -> &mut Undecided {
+        let beside = self.beside.get_or_insert_default();
+        beside.undecided.get_or_insert_default()
+    }
+
+    pub(super) fn take_undecided(&mut self) -> Option<Box<Undecided>> {
+        self.beside.as_mut()?.undecided.take()
     }
 
     pub(super) fn new(
@@ -134,15 +153,15 @@ impl Room {
             let logic = entry.new_logic(&name);
             let rules = logic.as_deref().map(LogicRules::of);
             let beside = rules.filter(|rules| !rules.is_empty()).map(|rules| {
-                Box::new(BesideLogic {
+                Box::new(Beside {
                     rules,
-                    kicks: VecDeque::new(),
+                    ..Beside::default()
                 })
             });
             (logic, beside)
         }));
         let failed = made.is_err();
-        let (logic, beside_logic) = made.unwrap_or_default();
+        let (logic, beside) = made.unwrap_or_default();
         Room {
             name,
             hash,
@@ -171,7 +190,7 @@ impl Room {
             syncer: StateSyncer::default(),
             parts: Parts::default(),
             logic,
-            beside_logic,
+            beside,
             wake_at: u64::MAX,
             clock: 0,
             timer_at: u64::MAX,
@@ -199,7 +218,7 @@ impl Room {
     /// Nobody is here, nothing waits.
     pub(super) fn is_over(&self) -> bool {
         self.members.is_empty()
-            && self.pending.is_empty()
+            && self.waiting() == 0
             && !self.has_rules()
             && !self.output.is_tapped()
             && self

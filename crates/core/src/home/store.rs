@@ -354,7 +354,7 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
-        let pending = std::mem::take(&mut room.pending);
+        let pending = room.take_waiting();
         let waiting = room.gate.as_mut().map(|gate| gate.drop_all(ctx));
         let mut conns = waiting.unwrap_or_default();
         let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
@@ -383,7 +383,7 @@ impl<S: Store> Home<S> {
             return;
         };
         self.logs.forget(room.log);
-        let pending = std::mem::take(&mut room.pending);
+        let pending = room.take_waiting();
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
             self.enqueue(ctx, now, op);
         }
@@ -463,15 +463,19 @@ impl Room {
 
     /// The gate is shut: it is noted until when those wait who do not wait for ever.
     pub(super) fn note_patience<H: Host>(&mut self, ctx: &Context<H>) -> bool {
-        let gate = self.gate.as_mut();
-        let Some(gate) = gate.filter(|gate| gate.patience_until == u64::MAX) else {
+        let gate = self.gate.as_ref();
+        if gate.is_none_or(|gate| gate.patience_until != u64::MAX) {
             return false;
-        };
-        let oldest = self.pending.iter().filter(|op| may_be_refused(op));
+        }
+        let undecided = self.undecided().into_iter().flat_map(|it| it.iter());
+        let waiting = undecided.chain(&self.pending);
+        let oldest = waiting.filter(|op| may_be_refused(op));
         let Some(oldest) = oldest.map(|op| op.head.born).min() else {
             return false;
         };
-        gate.patience_until = oldest.saturating_add(micros(ctx.settings.patience));
+        if let Some(gate) = &mut self.gate {
+            gate.patience_until = oldest.saturating_add(micros(ctx.settings.patience));
+        }
         true
     }
 
@@ -486,22 +490,21 @@ impl Room {
         ctx.hold();
         // Whose join is refused is not in the room: its leave does not wait either.
         let mut refused = HashSet::new();
-        for op in std::mem::take(&mut self.pending) {
+        self.filter_waiting(|room, op| {
             let conn = op.head.conn;
             match &op.request {
                 OpKind::Leave(leave) if refused.contains(&conn) => {
                     refuse_leave(ctx, now, &op.head, *leave);
                     ctx.accepted(conn, op.head.window);
-                    continue;
+                    return None;
                 }
-                OpKind::Detach if refused.contains(&conn) => continue,
+                OpKind::Detach if refused.contains(&conn) => return None,
                 _ => {}
             }
             if op.head.born > limit || !may_be_refused(&op) {
-                self.pending.push_back(op);
-                continue;
+                return Some(op);
             }
-            if matches!(op.request, OpKind::Join(_)) && self.find(conn).is_none() {
+            if matches!(op.request, OpKind::Join(_)) && room.find(conn).is_none() {
                 refused.insert(conn);
             }
             ctx.stats.impatient += 1;
@@ -514,7 +517,8 @@ impl Room {
                 OpKind::Backend(_) => answer(ctx, &op.head, None),
                 _ => refuse_op(ctx, now, op, fault),
             }
-        }
+            None
+        });
         if let Some(gate) = &mut self.gate {
             gate.say_refused(ctx);
         }
@@ -523,14 +527,13 @@ impl Room {
     /// While a room is shut, sessions come and go: of one that has come back several times, the last time counts. Looked
     /// at whenever twice as much waits.
     pub(super) fn merge_pending(&mut self) {
-        let Some(gate) = &mut self.gate else {
-            return;
-        };
-        if self.pending.len() < gate.merge_at {
+        let gate = self.gate.as_ref();
+        if gate.is_none_or(|gate| self.pending.len() < gate.merge_at) {
             return;
         }
         let mut last = HashMap::new();
-        let mut others = HashSet::new();
+        let undecided = self.undecided().into_iter().flat_map(|it| it.iter());
+        let mut others: HashSet<_> = undecided.map(|op| op.head.conn).collect();
         for (at, op) in self.pending.iter().enumerate() {
             match &op.request {
                 OpKind::Resume(resume) => drop(last.insert(resume.client_id, at)),
@@ -557,7 +560,9 @@ impl Room {
                 _ => true,
             }
         });
-        gate.merge_at = MERGED.max(2 * self.pending.len());
+        if let Some(gate) = &mut self.gate {
+            gate.merge_at = MERGED.max(2 * self.pending.len());
+        }
     }
 }
 

@@ -13,6 +13,8 @@ struct Counting;
 thread_local! {
     /// Bytes that this thread holds, and the most that it ever held.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+    /// Bytes that this thread has ever asked for.
+    static ASKED: Cell<usize> = const { Cell::new(0) };
 }
 
 #[global_allocator]
@@ -32,7 +34,17 @@ pub fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (result, (most - before) as usize)
 }
 
+/// What `run` gives, and how many bytes this thread asked for in it, given back or not.
+pub fn asked_for<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    let before = ASKED.with(Cell::get);
+    let result = run();
+    (result, ASKED.with(Cell::get) - before)
+}
+
 fn count(bytes: isize) {
+    if bytes > 0 {
+        let _ = ASKED.try_with(|asked| asked.set(asked.get() + bytes as usize));
+    }
     let _ = HELD.try_with(|counts| {
         let (held, most) = counts.get();
         let held = held + bytes;
