@@ -192,6 +192,12 @@ pub trait Host {
         let _ = fact;
     }
 
+    /// So many facts of a room are not told: the room was lost to another home before the store had confirmed them. What was
+    /// not done is done there, and told. What was done and not confirmed is told by nobody.
+    fn facts_lost(&mut self, count: u64) {
+        let _ = count;
+    }
+
     /// A backend is asked, where the settings say so: [`Shard::decide`](crate::Shard::decide) takes what it says.
     fn ask(&mut self, inquiry: Inquiry) {
         let _ = inquiry;
@@ -201,12 +207,6 @@ pub trait Host {
     fn span(&mut self, span: Span) {
         let _ = span;
     }
-    /// So many facts of a room are not told: the room was lost to another home before the store had confirmed them. What was
-    /// not done is done there, and told. What was done and not confirmed is told by nobody.
-    fn facts_lost(&mut self, count: u64) {
-        let _ = count;
-    }
-
 
     /// Something becomes of a room's log. Tests know from this what is true.
     fn log_news(&mut self, now: Now, room: &str, epoch: &Epoch, news: LogNews<'_>) {
