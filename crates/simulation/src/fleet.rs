@@ -364,13 +364,14 @@ impl Node {
 
     /// A round of all that it has to do. Whether there was anything.
     fn run(&mut self, now: u64, net: &mut Network, shared: &mut Option<Shared>) -> bool {
+        // Neither has anything left after that, unless the shards are told something.
+        self.touched = false;
         let mut busy = self.server.run(now, net);
         if let Some(shared) = shared {
             busy |= self.follow(now, shared);
             busy |= self.go_on_draining(now);
         }
-        self.touched = busy;
-        if !busy {
+        if !self.touched {
             self.rests_until = self.wakes_at(now).unwrap_or(u64::MAX);
         }
         busy
@@ -449,11 +450,10 @@ impl Node {
             any = true;
             cluster.send(at, from, letters);
         }
-        for (shard, settled_at) in self.server.take_turned() {
-            cluster.turned(shard, settled_at);
-        }
+        self.server
+            .tell_turned(|shard, settled_at| cluster.turned(shard, settled_at));
         while let Some(event) = cluster.poll_event() {
-            any = true;
+            (any, self.touched) = (true, true);
             match event {
                 ClusterEvent::View(view) => self.server.order_all(&Order::View(view)),
                 ClusterEvent::Forget(node) => self.server.order_all(&Order::Forget(node)),
@@ -467,7 +467,7 @@ impl Node {
         if cluster.beat_at().is_some_and(|beat| beat <= at.micros) {
             let waits: Vec<_> = cluster.waits_for().collect();
             for shard in waits {
-                any = true;
+                (any, self.touched) = (true, true);
                 self.server.wake(shard);
             }
         }

@@ -62,6 +62,10 @@ pub(crate) struct Peer {
     /// Said to the server in a way that its session may end sooner.
     said_goodbye: bool,
     trace: DefaultHasher,
+    /// Something was done with it since it came to rest.
+    touched: bool,
+    /// At rest: when its session wants the time.
+    rests_until: u64,
 }
 
 impl Peer {
@@ -82,6 +86,8 @@ impl Peer {
             given_up: Vec::new(),
             said_goodbye: false,
             trace: DefaultHasher::new(),
+            touched: true,
+            rests_until: 0,
         }
     }
 
@@ -90,8 +96,35 @@ impl Peer {
         self.line.as_ref().map(|line| line.wire)
     }
 
+    /// Whether there is nothing to do at this moment.
+    pub(crate) fn rests(&self, now: u64, net: &Network) -> bool {
+        let is_left_alone = !self.touched && now < self.rests_until;
+        is_left_alone
+            && self.line.as_ref().is_none_or(|line| {
+                line.out.is_empty() && !net.wires[line.wire].down.is_readable(now)
+            })
+    }
+
+    /// Somebody does something with it.
+    pub(crate) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// It has done what was to be done: until when it rests.
+    pub(crate) fn rest(&mut self, now: u64) {
+        self.touched = false;
+        self.rests_until = self.wants_time(now).unwrap_or(u64::MAX);
+    }
+
     /// When its session wants the time.
     pub(crate) fn due(&self, now: u64) -> Option<u64> {
+        match self.touched {
+            true => self.wants_time(now),
+            false => Some(self.rests_until).filter(|due| *due < u64::MAX),
+        }
+    }
+
+    fn wants_time(&self, now: u64) -> Option<u64> {
         match self.session.connection() {
             Connection::Connect | Connection::Close(_) => Some(now),
             Connection::Up | Connection::Down => self.session.poll_timeout(),
@@ -121,6 +154,7 @@ impl Peer {
 
     /// Somebody new, who knows nothing.
     pub(crate) fn begin_anew(&mut self) {
+        self.touch();
         self.view = View::default();
         self.session = Session::new(config(self.format, self.outbox_bytes));
         self.welcomed = None;

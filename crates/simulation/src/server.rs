@@ -361,15 +361,16 @@ impl Server {
         self.workers[usize::from(shard)].woken = true;
     }
 
-    /// Shards that have turned since this was asked last, and at which store each has written its rooms.
-    pub(crate) fn take_turned(&mut self) -> Vec<(u16, Vec<StoreId>)> {
-        let workers = (0..).zip(&mut self.workers);
-        let turned = workers.filter_map(|(shard, it)| {
-            let turns = std::mem::take(&mut it.turns);
-            let driver = (turns > 0).then_some(&mut it.driver)?;
-            Some((shard, with!(driver, it => it.shard_mut().settled_at())))
-        });
-        turned.collect()
+    /// Tells which shards have turned since this was asked last, and at which stores each has written its rooms.
+    pub(crate) fn tell_turned(&mut self, mut tell: impl FnMut(u16, Vec<StoreId>)) {
+        for (shard, it) in (0..).zip(&mut self.workers) {
+            if std::mem::take(&mut it.turns) > 0 {
+                tell(
+                    shard,
+                    with!(&mut it.driver, it => it.shard_mut().settled_at()),
+                );
+            }
+        }
     }
 
     /// Whether the store has all that was here, and no order waits.

@@ -247,15 +247,18 @@ impl World {
             assert!(rounds < 10_000, "the world does not come to rest");
             let mut busy = self.server.run(self.now, &mut self.net);
             for who in 0..self.peers.len() {
-                busy |= self.with(who, |peer, around| {
-                    let busy = peer.drive(around);
-                    let careless = around.refuses > 0 && around.random.chance(300);
-                    if peer.view.wants_token && !careless {
-                        peer.renew_token(around);
-                    }
-                    peer.view.wants_token = false;
-                    busy
-                });
+                if self.peers[who].rests(self.now, &self.net) {
+                    self.is_careless();
+                    continue;
+                }
+                let did = self.with(who, Peer::drive);
+                busy |= did;
+                let careless = self.is_careless();
+                if std::mem::take(&mut self.peers[who].view.wants_token) && !careless {
+                    self.with(who, Peer::renew_token);
+                } else if !did {
+                    self.peers[who].rest(self.now);
+                }
                 if let Some(why) = self.peers[who].view.closed.take() {
                     let asked = why.starts_with("closed: ");
                     assert!(asked, "a client was closed: {why}");
@@ -277,6 +280,11 @@ impl World {
         }
     }
 
+    /// Whether a client whose token ends does not fetch another one now: drawn whether or not it ends.
+    fn is_careless(&mut self) -> bool {
+        !self.healthy && self.random.chance(300)
+    }
+
     /// A client, and the world around it.
     pub(crate) fn with<T>(
         &mut self,
@@ -294,7 +302,9 @@ impl World {
             grace: self.setup.settings.session_grace,
             refuses: if self.healthy { 0 } else { REFUSES },
         };
-        act(&mut self.peers[who], &mut around)
+        let peer = &mut self.peers[who];
+        peer.touch();
+        act(peer, &mut around)
     }
 
     /// The network is good again, nobody acts, and there is time: everything comes to its end.
