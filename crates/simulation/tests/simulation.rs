@@ -13,7 +13,7 @@ use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
 const ALONE: usize = 18;
 
 /// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many.
-const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 6_500 };
+const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 10_000 };
 
 /// One that fails: its seed.
 type Failed = u64;
