@@ -26,6 +26,7 @@ describe("the demo page", { timeout: 180_000 }, () => {
       for (const index of [0, 1]) await membersAre(page, index, 2);
       const [first, second] = await Promise.all([0, 1].map((index) => name(page, index)));
       assert.notEqual(first, second);
+      assert.deepEqual((await page.locator(".pane-head .disc").allTextContents()).sort(), ["1", "2"]);
       for (const index of [0, 1]) {
         const shown = (await memberNames(page, index)).sort();
         assert.deepEqual(shown, [first, second].sort());

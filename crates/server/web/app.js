@@ -26,10 +26,14 @@ function openPanes(controls) {
   const place = document.getElementById("panes");
   place.dataset.count = controls.length;
   const names = nicknames(controls.length);
+  let after;
   return controls.map((control, index) => {
     const section = document.getElementById("pane").content.cloneNode(true).firstElementChild;
     place.append(section);
-    return new Pane(section, { room, nickname: names[index], controls: control });
+    const pane = new Pane(section, { room, nickname: names[index], controls: control, after });
+    // Without a server nobody waits for long.
+    after = Promise.race([pane.joined, new Promise((resolve) => setTimeout(resolve, 1_000))]);
+    return pane;
   });
 }
 

@@ -38,8 +38,14 @@ export class Pane {
   #greeted = false;
   #pulled = false;
 
-  /** A player in `room`, drawn into `element`, steered by `controls`: "wasd", "arrows" or "both". */
-  constructor(element, { room, nickname, controls }) {
+  /** Settles when this player is in the room, or was refused. */
+  joined;
+
+  /**
+   * A player in `room`, drawn into `element`, steered by `controls`: "wasd", "arrows" or "both". It joins `after` others, so
+   * that their numbers follow each other.
+   */
+  constructor(element, { room, nickname, controls, after }) {
     this.#nickname = nickname;
     const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
     const WebSocket = countingSocket((direction, bytes) => {
@@ -60,7 +66,9 @@ export class Pane {
     this.#listen();
     this.#wire();
     setInterval(() => this.#measure(), 1_000);
-    this.#room.join().catch((error) => this.#veil(`${error.message} (${error.code})`));
+    this.joined = Promise.resolve(after)
+      .then(() => this.#room.join())
+      .catch((error) => this.#veil(`${error.message} (${error.code})`));
   }
 
   /** Draws a frame. */
