@@ -16,8 +16,12 @@ from support import DEPLOY, PROGRAM, Node, Redis
 SCRAPED = {"job", "instance"}
 # A backend that is told and asked: what a webhook counts is there once there is one. Nobody listens there.
 SECRET = "whsec_" + "A" * 43 + "="
-BACKEND = [f"{table}.shop.{key}" for table in ("webhooks", "authorize") for key in (f"url=http://127.0.0.1:9/", f"secret={SECRET}")]
-BACKEND += ['webhooks.shop.events=["room.opened"]', 'authorize.shop.asks=["join"]', 'authorize.shop.kinds=["none"]']
+BACKEND = [
+    f"{table}.shop.{setting}"
+    for table in ("webhooks", "authorize")
+    for setting in ("url=http://127.0.0.1:9/", f"secret={SECRET}")
+]
+BACKEND += ["webhooks.shop.events=room.opened", "authorize.shop.asks=join", "authorize.shop.kinds=default"]
 
 
 def run(*command, **options):
