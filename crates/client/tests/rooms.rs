@@ -569,6 +569,38 @@ fn answers_of_an_earlier_stay_that_come_late_end_no_other() {
 }
 
 #[test]
+fn what_an_earlier_stay_is_told_late_begins_no_other() {
+    let mut rig = Rig::in_room();
+    rig.sent();
+    rig.events();
+    rig.session.leave(rig.now, "r").unwrap();
+    let left = rig.sent()[0]["request_id"].clone();
+    rig.pass(10_000);
+    let again = rig.sent()[0]["request_id"].clone();
+    rig.session
+        .join(rig.now, "r", JoinOptions::default())
+        .unwrap();
+    // An error overtakes what waits in the room's order.
+    let refused = json!({"code": "not_in_room", "message": "", "request": "leave_room"});
+    rig.say(json!({"type": "error", "room_id": "r", "request_id": again, "payload": refused}));
+    let join = rig.sent()[0]["request_id"].clone();
+    rig.events();
+    let joined = |offset: u64, num: u64| {
+        json!({"epoch": "e", "offset": offset, "player_num": num, "player_id": "me",
+            "members": [{"player_id": "me", "player_num": num, "connected": true}], "total": 1})
+    };
+    rig.say(json!({"type": "joined", "room_id": "r", "payload": joined(20, 1)}));
+    let payload = json!({"player_id": "me", "player_num": 1});
+    rig.say(json!({"type": "player_left", "room_id": "r", "request_id": left, "payload": payload}));
+    assert_eq!(rig.events(), []);
+    let answer = joined(21, 2);
+    rig.say(json!({"type": "joined", "room_id": "r", "request_id": join, "payload": answer}));
+    let events = rig.events();
+    assert!(matches!(&events[0], Event::Joined { .. }), "{events:?}");
+    assert_eq!(rig.session.members("r").unwrap().player_num, 2);
+}
+
+#[test]
 fn an_answer_on_the_next_connection_is_of_no_earlier_stay() {
     let mut rig = Rig::open();
     rig.join("a");

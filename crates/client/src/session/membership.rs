@@ -227,6 +227,7 @@ impl Session {
             if room.op == Op::Join && room.hold == Hold::No {
                 room.hold = Hold::Maybe;
             }
+            room.gave_up_leave |= room.op == Op::Leave;
             room.op = Op::None;
         }
         if room.asking && room.page_due <= now {
@@ -267,11 +268,16 @@ impl Session {
         if room.is_of_before(request_id) {
             return;
         }
+        // What the stay before was told, which an answer to its second leave has overtaken.
+        if request_id == 0 && room.op == Op::Join && room.gave_up_leave {
+            return;
+        }
         room.hold = Hold::Yes;
         if room.op == Op::Leave {
             return;
         }
         room.op = Op::None;
+        room.gave_up_leave = false;
         if !room.joined_by_app {
             return self.step(name);
         }

@@ -56,6 +56,8 @@ pub(super) struct Room {
     pub(super) new_stay: bool,
     /// It was joined anew while the server may still have the stay before, whose end comes first.
     pub(super) leave_first: bool,
+    /// A leave had no answer in time on this connection, and was asked again: what was told before it may come yet.
+    pub(super) gave_up_leave: bool,
     pub(super) nickname: Option<String>,
     pub(super) token: Option<String>,
     /// One's own keys as they are to be; `null` is removed.
@@ -119,6 +121,7 @@ impl Room {
             leaving: false,
             new_stay: false,
             leave_first: false,
+            gave_up_leave: false,
             nickname: None,
             token: None,
             presence: BTreeMap::new(),
@@ -193,6 +196,7 @@ impl Room {
             _ => {}
         }
         self.op = Op::None;
+        self.gave_up_leave = false;
         self.retry_at = 0;
         self.member = false;
         self.asking = false;
