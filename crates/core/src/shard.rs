@@ -328,6 +328,7 @@ impl<H: Host, S: Store> Shard<H, S> {
             Letter::User(user) => self.edge.note_user(&mut self.ctx, now, &user),
             Letter::SessionRefused(client) => self.edge.refuse_session(&mut self.ctx, now, client),
             Letter::News(news) => self.edge.hear_news(&mut self.ctx, now, &news),
+            Letter::NewsLost => self.edge.miss_news(now),
             Letter::SessionTaken(taken) => self.edge.session_taken(&mut self.ctx, now, taken),
             Letter::Spare(buffer) => self.ctx.recycle(buffer),
             Letter::Credit(bytes) => self.ctx.link_credit(from, bytes),

@@ -8,7 +8,7 @@ mod common;
 use cluster::{At, Cluster};
 use common::{Got, relay, text};
 use roomcast_core::settings::Settings;
-use roomcast_core::store::StoreId;
+use roomcast_core::store::{Request, StoreId};
 use roomcast_engine::model::Model;
 use serde_json::{Value, json};
 
@@ -192,6 +192,48 @@ fn news_that_come_late_or_not_at_all_lose_nothing() {
     assert_eq!(chats(&cluster.messages(back.at)).len(), 5);
     cluster.let_go(0, 1);
     assert_eq!(cluster.messages(back.at), [Value::Null; 0]);
+}
+
+#[test]
+fn what_comes_between_the_losses_of_the_two_ends_of_a_link_is_not_lost() {
+    let mut cluster = cluster(&[1, 2], |_| {});
+    let (ann, bob) = (begin(&mut cluster, 0), begin(&mut cluster, 1));
+    // Bob's node gives the link up, and looks into his inbox. Ann's does not know yet.
+    cluster.lose_end(1, 0);
+    cluster.tell_all();
+    cluster.pass(100);
+    cluster.hold(0, 1);
+    send(&mut cluster, &ann, &bob, 1, "one");
+    assert_eq!(acked(&cluster.messages(ann.at)), [1]);
+    cluster.lose_end(0, 1);
+    cluster.take_on_the_way(0, 1);
+    cluster.tell_all();
+    cluster.let_go(0, 1);
+    assert_eq!(chats(&cluster.messages(bob.at)), ["one"]);
+}
+
+#[test]
+fn news_that_is_lost_while_a_session_is_being_taken_loses_nothing() {
+    let mut cluster = cluster(&[1, 1, 1], |_| {});
+    let (ann, bob) = (begin(&mut cluster, 0), begin(&mut cluster, 2));
+    cluster.node(2).cut(bob.at.1);
+    // His inbox is read, and the answer is late.
+    let late = |request: &Request| matches!(request, Request::InboxRead(_));
+    cluster.late.set(Some((1, late)));
+    let at = (1, cluster.node(1).connect());
+    let hello = json!({"type": "hello", "payload": {"resume_token": bob.token}});
+    cluster.say(at, &hello.to_string());
+    cluster.hold(0, 1);
+    send(&mut cluster, &ann, &bob, 1, "one");
+    assert_eq!(acked(&cluster.messages(ann.at)), [1]);
+    cluster.lose_link(0, 1);
+    cluster.let_go(0, 1);
+    assert_eq!(cluster.messages(at), [Value::Null; 0]);
+    cluster.late.set(None);
+    cluster.pass(100);
+    let got = cluster.messages(at);
+    assert_eq!(got[0]["type"], "welcome");
+    assert_eq!(chats(&got), ["one"]);
 }
 
 #[test]

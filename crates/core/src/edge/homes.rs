@@ -35,6 +35,7 @@ impl<S: Store> Edge<S> {
             room.lose_home();
         }
         self.miss_news(now);
+        self.owe_look(node);
         let waits = |conn: &Conn| {
             let mut stays = conn.session.memberships.iter().map(|it| it.stay);
             conn.phase == Phase::Open && (conn.asks_of_left || stays.any(|it| it != Stay::In))

@@ -130,6 +130,8 @@ pub(super) struct Taking {
     pub(super) from: Option<NodeId>,
     /// The newest offset in its inbox that was heard of meanwhile.
     pub(super) heard: u64,
+    /// News of its inbox may have been lost meanwhile.
+    pub(super) is_doubtful: bool,
     pub(super) asked: Option<Asked>,
 }
 
@@ -263,8 +265,16 @@ impl Keeper {
             turn,
             from: None,
             heard: 0,
+            is_doubtful: false,
             asked: None,
         })
+    }
+
+    /// News of inboxes may be lost. What is read of one for somebody who waits may be older.
+    pub(super) fn doubt_takes(&mut self) {
+        for taking in self.takes.values_mut() {
+            taking.is_doubtful = true;
+        }
     }
 
     pub(super) fn end_taking(&mut self, client: ClientId) -> Option<Taking> {

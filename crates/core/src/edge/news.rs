@@ -1,17 +1,21 @@
 //! News of what is in an inbox may be lost: with the link to the node that it comes from, or with that node. The message is
 //! in the inbox all the same, and its sender was told so. So where a node is lost, those who are here look into their
-//! inboxes, a few at a time. And what is for a node that is not known yet waits until it is, as all does while this node has
-//! no lease: others may have given the link up, and looked before the message came.
+//! inboxes, a few at a time.
+//!
+//! The two ends of a link do not lose it at the same moment, and one that has looked may not have been told of what came
+//! after that. So who loses a link over which it has told news says so over the next one, behind all that is lost. And
+//! what is for a node that is not known yet waits until it is, as all does while this node has no lease.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roomcast_protocol::mutated;
 
+use crate::address::{NodeNumber, ShardAddress};
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::host::Host;
 use crate::id::ClientId;
-use crate::letter::News;
+use crate::letter::{Letter, News};
 use crate::store::{KeyOf, NodeId, Store};
 use crate::time::Now;
 
@@ -23,6 +27,8 @@ const PAUSE: u64 = 50_000;
 /// next beat.
 const MOST: usize = 1024 * 1024;
 const VIEWS: u32 = 8;
+/// Nodes that are to be told that news to them may be lost. Those beyond are gone for ever, most likely.
+const MOST_OWED: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct LostNews {
@@ -33,19 +39,42 @@ pub(super) struct LostNews {
     bytes: usize,
     /// Other nodes may be known than before.
     pub(super) met: bool,
+    /// Links over which news was told, each with its node.
+    pub(super) told: BTreeMap<NodeNumber, NodeId>,
+    /// Nodes to which news may be lost, and that do not know it.
+    owed: BTreeSet<NodeId>,
 }
 
 impl LostNews {
     pub(super) fn next_wake(&self) -> Option<u64> {
         self.next.map(|(at, _)| at)
     }
+
+    /// News to a node may be lost: it is told so, once it can be.
+    fn owe(&mut self, node: NodeId) {
+        self.owed.insert(node);
+        if self.owed.len() > MOST_OWED {
+            self.owed.pop_first();
+        }
+    }
 }
 
 impl<S: Store> Edge<S> {
-    /// The link to a node is lost, and with it what it was about to say.
-    pub(super) fn miss_news(&mut self, now: Now) {
+    /// The link to a node is lost, and with it what it was about to say. Or a node says that it had said something.
+    pub(crate) fn miss_news(&mut self, now: Now) {
         if S::WAITS && !mutated!("lost_news_is_not_missed") {
             self.keeper.news.next = Some((now.micros, None));
+            self.keeper.doubt_takes();
+        }
+    }
+
+    /// The link to a node is lost, and with it what it was not told yet.
+    pub(super) fn owe_look(&mut self, node: NodeNumber) {
+        let news = &mut self.keeper.news;
+        if let Some(node) = news.told.remove(&node)
+            && !mutated!("lost_news_is_not_owed")
+        {
+            news.owe(node);
         }
     }
 
@@ -62,8 +91,10 @@ impl<S: Store> Edge<S> {
             // What is not written there yet has nothing there.
             let is_there = self.keeper.copy(client).and_then(|it| it.known) == Some(store);
             let hash = ctx.names.hash(client.as_str());
-            if let Some(id) = self.live(hash, client).filter(|_| is_there) {
-                self.look_into_inbox(ctx, client, id);
+            match self.live(hash, client) {
+                Some(id) if is_there => self.look_into_inbox(ctx, client, id),
+                Some(_) => self.doubt_inbox(client),
+                None => {}
             }
         }
     }
@@ -74,9 +105,10 @@ impl<S: Store> Edge<S> {
         kept.bytes += news.body.size();
         kept.waiting.push_back((node, views, news));
         while kept.bytes > MOST
-            && let Some((_, _, oldest)) = kept.waiting.pop_front()
+            && let Some((node, _, oldest)) = kept.waiting.pop_front()
         {
             kept.bytes -= oldest.body.size();
+            kept.owe(node);
         }
     }
 
@@ -93,6 +125,30 @@ impl<S: Store> Edge<S> {
                 self.tell_node(ctx, now, node, news);
             } else if views < VIEWS {
                 self.keep_news(node, views + u32::from(acts), news);
+            } else {
+                self.keeper.news.owe(node);
+            }
+        }
+        self.tell_of_lost_news(ctx, now);
+    }
+
+    /// Tells nodes that are known by now that they were not told all.
+    fn tell_of_lost_news<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        let owed = &mut self.keeper.news.owed;
+        if owed.is_empty() || ctx.cluster.nodes().acts(now.micros).is_none() {
+            return;
+        }
+        let nodes = ctx.cluster.nodes();
+        let known = owed.iter().filter_map(|node| nodes.node(*node));
+        let known: Vec<_> = known
+            .map(|it| (it.home.node, it.number, it.shards))
+            .collect();
+        for (node, number, shards) in known {
+            owed.remove(&node);
+            // Where a new letter is lost with its link, that is a loss like any other.
+            self.keeper.news.told.insert(number, node);
+            for shard in 0..shards {
+                ctx.post(ShardAddress::new(number, shard), Letter::NewsLost);
             }
         }
     }

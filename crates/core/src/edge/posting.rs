@@ -198,7 +198,10 @@ impl<S: Store> Edge<S> {
             Some(home) if home.is_own() => ctx.post(home, Letter::News(Box::new(news))),
             _ if !acts => self.keep_news(node, 0, news),
             Some(_) if mutated!("news_is_not_told") => {}
-            Some(home) => ctx.post(home, Letter::News(Box::new(news))),
+            Some(home) => {
+                self.keeper.news.told.insert(home.node(), node);
+                ctx.post(home, Letter::News(Box::new(news)));
+            }
             // Whoever has the session next reads its inbox.
             None => self.keep_news(node, 0, news),
         }

@@ -235,6 +235,7 @@ impl<S: Store> Edge<S> {
         };
         let staying = session.memberships.iter();
         let staying = staying.filter(|it| it.player != 0 && it.stay.is_staying());
+        let staying = staying.filter(|_| !mutated!("record_lacks_rooms"));
         let rooms = staying.filter_map(|it| {
             Some(PackedMembership {
                 room: (&*self.rooms.get(it.room)?.name).into(),
@@ -354,6 +355,7 @@ impl<S: Store> Edge<S> {
         }
         self.ask_of_user(ctx, client);
         self.tell_saved(ctx, now, client);
+        self.look_if_in_doubt(ctx, client);
     }
 
     /// A session is saved, and in its user's set: its client may be told.
@@ -416,6 +418,11 @@ impl<S: Store> Edge<S> {
         let Some(copied) = self.keeper.copy(client) else {
             return Some((0, session));
         };
+        if mutated!("session_ends_before_the_store_says") {
+            let turn = copied.turn;
+            self.keeper.remove(client);
+            return Some((turn, session));
+        }
         let is_unknown = copied.saved == 0 && copied.asked.is_none() && copied.known.is_none();
         let turn = copied.turn;
         // As many may wait for a store that is away as may wait for their clients.

@@ -258,7 +258,7 @@ impl<S: Store> Edge<S> {
             (taking.turn, taking.from) = (0, None);
             return self.keeper.look_now(client);
         }
-        let heard = taking.heard;
+        let (heard, is_doubtful) = (taking.heard, taking.is_doubtful);
         let last = slice.last;
         if let Some(copied) = self.keeper.copy_mut(client) {
             copied.mailbox = Mailbox::of(slice);
@@ -269,8 +269,14 @@ impl<S: Store> Edge<S> {
             copied.mailbox.slice = None;
         }
         // It came while the inbox was read.
-        if heard > last {
+        if heard > last && !mutated!("heard_meanwhile_is_forgotten") {
             self.catch_up(ctx, client, heard);
+        }
+        if is_doubtful
+            && !mutated!("doubt_of_a_take_is_forgotten")
+            && let Some(id) = self.live(hash, client)
+        {
+            self.look_into_inbox(ctx, client, id);
         }
     }
 

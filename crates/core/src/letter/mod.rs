@@ -47,6 +47,8 @@ pub(crate) enum Letter {
     SessionRefused(ClientId),
     /// A direct message is in the inbox, in the store, of a client that is at home on the other shard.
     News(Box<News>),
+    /// News that went from here to the other shard may be lost, with the link over which it went.
+    NewsLost,
     /// A session that was at home on the other shard has another node.
     SessionTaken(SessionTaken),
     /// A backend asks this of all shards: the question's number, and what is asked.

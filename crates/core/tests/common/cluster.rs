@@ -25,12 +25,24 @@ use crate::common::{Client, Node, node_with_key, text};
 
 type Answered = (Ticket, Result<Answer, StoreError>);
 
+/// Requests of one node whose answers are late.
+pub type Late = Option<(usize, fn(&Request) -> bool)>;
+
 /// The store of one shard: what is asked is done at once.
 pub struct AtOnce {
     model: Rc<RefCell<Model>>,
     unanswered: Rc<Cell<usize>>,
     unread: Rc<Cell<bool>>,
     answers: VecDeque<Answered>,
+    node: usize,
+    late: Rc<Cell<Late>>,
+    late_answers: Vec<Answered>,
+}
+
+impl AtOnce {
+    fn is_late(&self) -> bool {
+        self.late.get().is_some_and(|(node, _)| node == self.node)
+    }
 }
 
 impl Store for AtOnce {
@@ -44,15 +56,24 @@ impl Store for AtOnce {
             _ => Err(StoreError::Again(Cause::Timeout)),
         };
         self.unanswered.set(unanswered.saturating_sub(1));
-        self.answers.push_back((ticket, answer));
+        match self.late.get() {
+            Some((node, is_late)) if node == self.node && is_late(&request) => {
+                self.late_answers.push((ticket, answer));
+            }
+            _ => self.answers.push_back((ticket, answer)),
+        }
     }
 
     fn poll(&mut self, _: Now) -> Option<Answered> {
+        if !self.is_late() {
+            self.answers.extend(self.late_answers.drain(..));
+        }
         self.answers.pop_front()
     }
 
     fn next_wake(&self) -> Option<u64> {
-        (!self.answers.is_empty()).then_some(0)
+        let waits = !self.answers.is_empty() || !self.is_late() && !self.late_answers.is_empty();
+        waits.then_some(0)
     }
 }
 
@@ -70,6 +91,8 @@ pub struct Cluster {
     pub unanswered: Rc<Cell<usize>>,
     /// Who reads an inbox gets no answer.
     pub unread: Rc<Cell<bool>>,
+    /// What is done at once and answered later.
+    pub late: Rc<Cell<Late>>,
     /// `None`: it is dead.
     pub nodes: Vec<Option<Node<AtOnce>>>,
     shards: Vec<u16>,
@@ -111,6 +134,7 @@ impl Cluster {
     ) -> Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
         let (unanswered, unread) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let late = Rc::<Cell<Late>>::default();
         let node = |(number, count): (usize, &u16)| {
             let kinds = kinds.to_vec();
             let store = || AtOnce {
@@ -118,6 +142,9 @@ impl Cluster {
                 unanswered: unanswered.clone(),
                 unread: unread.clone(),
                 answers: VecDeque::new(),
+                node: number,
+                late: late.clone(),
+                late_answers: Vec::new(),
             };
             let (seed, key) = (number as u64 + 1, Some([11, 12]));
             Some(node_with_key(
@@ -134,6 +161,7 @@ impl Cluster {
             model,
             unanswered,
             unread,
+            late,
             nodes,
             shards: shards.into(),
             queues: BTreeMap::new(),
@@ -311,22 +339,25 @@ impl Cluster {
 
     /// The link between two nodes is lost: what is on its way is gone, both are told, and both get other numbers.
     pub fn lose_link(&mut self, one: usize, other: usize) {
-        self.queues.remove(&(one, other));
-        self.queues.remove(&(other, one));
-        for (at, of) in [(one, other), (other, one)] {
-            let number = NodeNumber::met(self.numbers[&(at, of)]);
-            *self.numbers.entry((at, of)).or_default() += 100;
-            if let Some(node) = &mut self.nodes[at] {
-                let now = node.now;
-                for shard in node.shards.iter_mut() {
-                    shard.forget_node(number);
-                }
-                for shard in node.shards.iter_mut() {
-                    shard.node_lost(now, number);
-                }
+        self.lose_end(one, other);
+        self.lose_end(other, one);
+        self.tell_all();
+    }
+
+    /// The same at one end alone, which is told so: what is on its way to it is gone.
+    pub fn lose_end(&mut self, at: usize, of: usize) {
+        self.queues.remove(&(of, at));
+        let number = NodeNumber::met(self.numbers[&(at, of)]);
+        *self.numbers.entry((at, of)).or_default() += 100;
+        if let Some(node) = &mut self.nodes[at] {
+            let now = node.now;
+            for shard in node.shards.iter_mut() {
+                shard.forget_node(number);
+            }
+            for shard in node.shards.iter_mut() {
+                shard.node_lost(now, number);
             }
         }
-        self.tell_all();
     }
 
     /// A node is killed, and the store gives it up.

@@ -59,6 +59,7 @@ kinds! {
     SESSION_TAKEN = 71, V1;
     WANTED = 72, V1;
     WHOSE = 73, V1;
+    NEWS_LOST = 74, V2;
     QUERY = 80, V2;
     FOUND = 81, V2;
 }

@@ -106,7 +106,7 @@ pub(crate) fn write(sending: Sending, letter: &Letter, out: &mut Vec<u8>) {
         Letter::Whose(whose) => write_whose(out, whose),
         Letter::Query(query) => backend::write_query(out, query),
         Letter::Found(found) => backend::write_found(out, found),
-        Letter::Spare(_) => {}
+        Letter::NewsLost | Letter::Spare(_) => {}
     });
 }
 
@@ -119,6 +119,7 @@ fn kind_of(letter: &Letter) -> Option<u8> {
         Letter::User(_) => kind::USER,
         Letter::SessionRefused(_) => kind::SESSION_REFUSED,
         Letter::News(_) => kind::NEWS,
+        Letter::NewsLost => kind::NEWS_LOST,
         Letter::SessionTaken(_) => kind::SESSION_TAKEN,
         Letter::Credit(_) => kind::CREDIT,
         Letter::HomeGone { .. } => kind::GATEWAY_HOME_GONE,
@@ -155,6 +156,7 @@ pub(crate) fn read(
         kind::USER => direct::read_user(&mut body).map(|it| Letter::User(Box::new(it))),
         kind::SESSION_REFUSED => body.client().map(Letter::SessionRefused),
         kind::NEWS => direct::read_news(&mut body).map(|it| Letter::News(Box::new(it))),
+        kind::NEWS_LOST => Ok(Letter::NewsLost),
         kind::SESSION_TAKEN => direct::read_taken(&mut body).map(Letter::SessionTaken),
         kind::CREDIT => body.varint().map(Letter::Credit),
         kind::GATEWAY_HOME_GONE => read_home_gone(&mut body),

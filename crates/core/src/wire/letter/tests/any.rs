@@ -166,7 +166,7 @@ impl Draw {
     }
 
     pub(super) fn letter(&mut self) -> Letter {
-        match self.u64() % 39 {
+        match self.u64() % 40 {
             nth @ 0..13 => {
                 let request = self.request(nth);
                 self.op(request)
@@ -198,6 +198,7 @@ impl Draw {
                 ends: self.bool(),
             },
             32 => Letter::Wanted(self.text().into()),
+            38 => Letter::NewsLost,
             34 => {
                 let ask = OpKind::Backend(Arc::new(self.ask()));
                 self.op(ask)

@@ -605,6 +605,7 @@ fn others() -> Vec<(&'static str, Letter)> {
             "news_of_turn",
             Letter::News(Box::new(news(1_700_000_000_000))),
         ),
+        ("news_lost", Letter::NewsLost),
         ("session_taken", Letter::SessionTaken(taken)),
         ("credit", Letter::Credit(70_000)),
         (
