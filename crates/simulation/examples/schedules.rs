@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p roomcast-simulation --example schedules -- several 1 1000000` runs those of several nodes from
 //! the seed 1 on; `alone` instead of `several` those of one node, `restarts` those of several whose store comes back with
-//! what it had or less: of these some fail still. `aloud` and `restarts-aloud` print what happens. It prints how many
+//! what it had or less. `aloud` and `restarts-aloud` print what happens. It prints how many
 //! there were every 10,000, and each seed that fails, with what was wrong. At the end it prints a number that is the same
 //! if every byte that clients were sent is: a change that is to make schedules faster, and nothing else, keeps it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a schedule fails")]

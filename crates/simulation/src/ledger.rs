@@ -283,8 +283,11 @@ impl Ledger {
         own.or_else(|| {
             let names = self.logs.iter().filter(|log| log.room == room);
             let mut later = names.filter(|log| log.follows.is_some());
-            let later = later.find(|log| self.goes_on(room, (epoch, offset), &log.epoch));
-            later?.entries.get(at)
+            // Several names may go on from there, and some end before it was confirmed.
+            later.find_map(|log| {
+                let goes_on = self.goes_on(room, (epoch, offset), &log.epoch);
+                log.entries.get(at).filter(|_| goes_on)
+            })
         })
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct View {
     /// The number that it has in a room, and in which life of it.
     numbers: BTreeMap<String, (u32, String)>,
     inbox: Option<Place>,
+    /// It was told of a gap there since the last message: what it had before comes again, and is not told.
+    inbox_repeats: bool,
     mailed: BTreeSet<u64>,
     /// Names that the client had.
     pub(crate) names: BTreeSet<String>,
@@ -152,6 +154,7 @@ impl View {
                     facts.mail_gaps += 1;
                     facts.excuse_mail(&self.names);
                     self.inbox = Some(place).filter(|it| !it.epoch.is_empty());
+                    self.inbox_repeats = true;
                     return;
                 };
                 facts.gaps += 1;
@@ -190,6 +193,10 @@ impl View {
                 if !resumed && self.inbox.is_none() {
                     // Its session was lost before anything of its inbox came: that it was lost is all that it is told.
                     facts.excuse_mail(&self.names);
+                }
+                // For the others it may have left, and it is told so once it comes to the room.
+                if self.was_gone >= facts.grace / 2 {
+                    self.numbers.clear();
                 }
                 if !resumed {
                     self.numbers.clear();
@@ -377,7 +384,7 @@ impl View {
                 "another inbox, and nothing said so"
             );
             let next = position.offset == place.last + 1;
-            let may_lack = facts.amnesia || facts.mail_may_be_lost;
+            let may_lack = facts.amnesia || facts.mail_may_be_lost || self.inbox_repeats;
             // One that was sent twice, by a client that the server had forgotten, is told once.
             assert!(
                 next || may_lack && position.offset > place.last,
@@ -386,6 +393,7 @@ impl View {
             );
         }
         self.inbox = Some(position.into());
+        self.inbox_repeats = false;
         let number = number(&message.content).expect("a message of ours");
         assert!(
             self.mailed.insert(number),

@@ -7,13 +7,16 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use roomcast_simulation::{Counts, run, run_aloud, run_fleet};
+use roomcast_simulation::{Counts, run, run_aloud, run_fleet, run_restarts};
 
 /// Counts of what can happen to a node that is alone.
 const ALONE: usize = 18;
 
 /// Schedules of several nodes, if `ROOMCAST_SEVERAL` does not say how many.
 const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 10_000 };
+
+/// Those whose store comes back too.
+const RESTARTS: u64 = if cfg!(debug_assertions) { 40 } else { 1_000 };
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -94,6 +97,23 @@ fn several_nodes_are_one_system() {
             "{what} never happened"
         );
     }
+}
+
+#[test]
+fn several_nodes_whose_store_comes_back_with_all_or_less_lose_only_what_both_lose() {
+    if let Some(seed) = variable("ROOMCAST_RESTARTS_SEED") {
+        run_restarts(seed, true);
+        return;
+    }
+    println!("ROOMCAST_RESTARTS_SEED=1 and the {RESTARTS} from there on");
+    let run = |seed| run_restarts(seed, false);
+    let counts = run_all(run, 1, RESTARTS).unwrap_or_else(|seed| {
+        panic!("ROOMCAST_RESTARTS_SEED={seed} fails: see above");
+    });
+    for (what, count) in counts.list() {
+        println!("{what:14} {count}");
+    }
+    assert!(counts.store_restarts > 0);
 }
 
 #[test]
