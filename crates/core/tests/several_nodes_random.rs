@@ -5,7 +5,7 @@
 mod cluster;
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{At, Cluster};
 use common::{Got, Random, relay, text};
@@ -41,6 +41,9 @@ struct World {
     cluster: Cluster,
     fans: Vec<Fan>,
     killed: usize,
+    /// Rooms that were taken from homes that have a lease, which nothing but this test does. Such a home does not hear of
+    /// it before it writes, and may refuse who is not a member there.
+    stolen: BTreeSet<&'static str>,
     /// By room and offset: what it was.
     seen: BTreeMap<(&'static str, u64), String>,
     comebacks: usize,
@@ -69,6 +72,7 @@ impl World {
             random,
             fans: Vec::new(),
             killed: 0,
+            stolen: BTreeSet::new(),
             seen: BTreeMap::new(),
             comebacks: 0,
             unasked: 0,
@@ -189,6 +193,12 @@ impl World {
                 {
                     return;
                 }
+                if payload["request"] == "join_room"
+                    && code == "not_in_room"
+                    && self.stolen.contains(room)
+                {
+                    return self.join_again(fan, room);
+                }
                 assert_eq!(
                     code, "unavailable",
                     "{name} in {room}: {message}, seed {seed}"
@@ -232,6 +242,16 @@ impl World {
         self.send(fan, &json!({"type": "join_room", "room_id": room}));
     }
 
+    /// As SDKs do who are told unasked that they are in no room: that home writes for it, and hears that it is none.
+    fn join_again(&mut self, fan: usize, room: &'static str) {
+        let place = &self.fans[fan].rooms[room];
+        let first_seq = place.open.first().copied().unwrap_or(place.sent + 1);
+        let since = json!({"epoch": place.epoch, "offset": place.offset});
+        let payload = json!({"since": since, "first_seq": first_seq});
+        let join = json!({"type": "join_room", "room_id": room, "payload": payload});
+        self.send(fan, &join);
+    }
+
     fn chat(&mut self, fan: usize, room: &str, seq: u64) {
         let payload = format!("{}:{seq}", self.fans[fan].name);
         let chat = json!({"type": "chat", "room_id": room, "payload": payload, "seq": seq});
@@ -267,6 +287,7 @@ impl World {
                 let home = self.cluster.home_of(room);
                 let living = self.cluster.living();
                 if let Some(home) = home.filter(|it| living.contains(it) && *it != other) {
+                    self.stolen.insert(room);
                     self.cluster.steal(room, home, other);
                 }
             }
@@ -353,9 +374,9 @@ impl World {
 #[test]
 fn whatever_fails_nothing_is_lost_and_nothing_done_twice() {
     let one = std::env::var("ROOMCAST_SEED").ok();
-    let seeds = match one.and_then(|it| it.parse().ok()) {
-        Some(seed) => seed..seed + 1,
-        None => 1..13,
+    let seeds: Vec<u64> = match one.and_then(|it| it.parse().ok()) {
+        Some(seed) => vec![seed],
+        None => (1..13).chain([47]).collect(),
     };
     let (mut comebacks, mut unasked) = (0, 0);
     for seed in seeds {
