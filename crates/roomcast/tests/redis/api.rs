@@ -83,6 +83,31 @@ async fn a_backend_publishes_at_any_server_and_once_also_after_a_takeover() {
     assert_eq!(chat(&mut bob_hears).await, expected);
 }
 
+/// Whoever looks at many names that are no rooms writes nothing: Redis is asked once for each, by whichever server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_is_not_there_is_looked_at_without_a_trace() {
+    let redis = Redis::start([""; 0]);
+    let servers = servers_with(&with_key(&redis), 3).await;
+    let asked = || -> u64 {
+        let each = servers.iter();
+        each.map(|it| it.metric("roomcast_store_requests_total"))
+            .sum()
+    };
+    let before = asked();
+    let mut looks = 0;
+    for server in &servers {
+        for what in ["members", "history", "properties", "bans"] {
+            let path = format!("/rooms/nowhere-{looks}/{what}");
+            let (status, told) = ask(server, "GET", &path, "", "");
+            assert_eq!(status, 200, "{told}");
+            let records = redis.ask("KEYS *nowhere*");
+            assert_eq!(records.as_array().map(<[_]>::len), Some(0), "{path}");
+            looks += 1;
+        }
+    }
+    assert_eq!(asked() - before, looks);
+}
+
 /// Each row of the table, once for each server: method, path, body, and what of the answer is the same at all. `ME` is a
 /// client in the room.
 const ROWS: [(&str, &str, &str, &str); 19] = [
