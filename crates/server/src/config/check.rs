@@ -319,6 +319,15 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
         let message = "cluster.listen is set, and there are no other servers: set server.engine = \"redis\" for that";
         warnings.push(message.to_owned());
     }
+    let most = roomcast_core::backend::MOST_BATCH;
+    if config.server.engine == Engine::Redis && config.server.sse && config.core.max_message > most
+    {
+        warnings.push(format!(
+            "limits.max_message ({}) is more than a client of an event stream can send with Redis, which is {most} \
+             bytes with all that it posts at once",
+            Unit::Bytes.show(config.core.max_message as u64)
+        ));
+    }
     if config.core.max_message == 0 {
         warnings.push("limits.max_message is off: one client can use up the memory".to_owned());
     }

@@ -106,3 +106,23 @@ fn of_two_backends_one_decides_about_a_kind() {
     let error = error_of("authorize", "url = \"http://a/\"\nSECRET\nkinds = [\"x\"]");
     assert!(error.contains("authorize.shop has no asks"), "{error}");
 }
+
+#[test]
+fn messages_that_event_streams_cannot_bring_are_told_of() {
+    let text = |sse: bool, size: &str| {
+        format!(
+            "[server]\nengine = \"redis\"\nsse = {sse}\n[redis]\nurls = \"redis://localhost\"\n\
+             [session]\nsecret = \"a secret for tests, with enough bytes in it\"\n\
+             [limits]\nmax_message = \"{size}\"\n[queues]\nevent_lane = \"32MiB\"\n\
+             publish_window = \"32MiB\"\nlink_window = \"32MiB\"\n"
+        )
+    };
+    let warnings = |sse: bool, size: &str| with_file(&text(sse, size)).load().warnings;
+    let told = warnings(true, "4MiB");
+    assert!(
+        told[0].starts_with("limits.max_message (4MiB) is more"),
+        "{told:?}"
+    );
+    assert!(warnings(true, "3MiB").is_empty());
+    assert!(warnings(false, "4MiB").is_empty());
+}
