@@ -42,7 +42,7 @@ pub(super) async fn empty_with_direct_messages(name: &'static str) -> Outcome {
 }
 
 pub(super) async fn older(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking_in_rooms(3, KEEPS_SAVED).await;
+    let (mut cluster, mut run) = talking(3, KEEPS_SAVED).await;
     ask(cluster.redis(), "SAVE");
     run.answered(10).await;
     block_in_place(|| cluster.redis().restart());
