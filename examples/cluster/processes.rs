@@ -31,6 +31,8 @@ struct Node {
     port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
+    /// What it ended with when it last ended by itself.
+    code: Option<i32>,
     died: Instant,
     ready: bool,
 }
@@ -83,13 +85,15 @@ impl Processes {
             .chain(more.iter().cloned())
             .collect(),
             child: None,
+            code: None,
             died: Instant::now() - DEAD,
             ready: false,
         };
+        let (first, others) = ports[1..].split_at(1);
         let processes = Processes {
             redis: Mutex::new(redis),
             directory,
-            nodes: Mutex::new(ports[1..].iter().map(node).collect()),
+            nodes: Mutex::new(first.iter().map(&node).collect()),
             players: Mutex::default(),
             balancer,
             changed: watch::channel(()).0,
@@ -101,6 +105,18 @@ impl Processes {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // The first one says what is wrong with the flags, or gives help; then no other one is started.
+        while !processes.look().await && processes.code().is_none() {
+            if begin.elapsed() > Duration::from_secs(30) {
+                return Err(io::Error::other("the first node is not ready"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if let Some(code) = processes.code() {
+            drop(processes);
+            std::process::exit(code);
+        }
+        processes.lock_nodes().extend(others.iter().map(&node));
         while !processes.look().await {
             if begin.elapsed() > Duration::from_secs(30) {
                 return Err(io::Error::other("the nodes are not ready"));
@@ -131,6 +147,8 @@ impl Processes {
                     .as_mut()
                     .is_some_and(|it| !matches!(it.try_wait(), Ok(None)))
                 {
+                    let status = node.child.as_mut().and_then(|it| it.try_wait().ok()?);
+                    node.code = status.and_then(|it| it.code());
                     (node.child, node.died) = (None, Instant::now());
                 }
                 if node.child.is_none() && node.died.elapsed() >= DEAD {
@@ -152,6 +170,11 @@ impl Processes {
             }
         }
         all
+    }
+
+    /// What a node ended with by itself: no signal killed it.
+    fn code(&self) -> Option<i32> {
+        self.lock_nodes().iter().find_map(|node| node.code)
     }
 
     /// SIGKILL.

@@ -20,6 +20,11 @@ after(async () => {
 });
 
 describe("the example cluster", { timeout: 180_000 }, () => {
+  test("says what is wrong with its flags, and ends", async () => {
+    await assert.rejects(startExample("cluster", 0, "SIGTERM", ["--set", "server.bogus=1"]), /it ended with 78:/);
+    await assert.rejects(startExample("cluster", 0, "SIGTERM", ["--help"]), /it ended with 0:/);
+  });
+
   test("a killed node's players go on elsewhere: nothing is lost, nothing comes twice, and nobody left", async () => {
     const page = await browser.newPage({ viewport: { width: 1280, height: 1060 } });
     const problems = [];
