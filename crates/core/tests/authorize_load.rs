@@ -46,7 +46,7 @@ fn waiting(members: usize, chats: u64) -> (Node, Vec<Client>, Vec<Inquiry>) {
 
 #[test]
 fn a_backend_is_answered_in_a_room_where_many_wait_for_its_verdicts() {
-    let (mut node, clients, asked) = waiting(20, 60);
+    let (mut node, clients, asked) = waiting(300, 4);
     let publication = Publication {
         message_type: MessageType::Chat,
         payload_kind: PayloadKind::Json,
