@@ -153,5 +153,12 @@ mod fleet {
         taken_session_forgets_its_numbers
         news_is_not_told
         load_forgets_members
+        load_counts_players_anew
+        orphans_end_at_once
+        hole_in_an_inbox_is_passed_over
+        inbox_is_read_once
+        record_lacks_rooms
+        session_ends_before_the_store_says
+        resume_names_no_turn
     }
 }

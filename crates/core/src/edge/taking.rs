@@ -269,13 +269,10 @@ impl<S: Store> Edge<S> {
             copied.mailbox.slice = None;
         }
         // It came while the inbox was read.
-        if heard > last && !mutated!("heard_meanwhile_is_forgotten") {
+        if heard > last {
             self.catch_up(ctx, client, heard);
         }
-        if is_doubtful
-            && !mutated!("doubt_of_a_take_is_forgotten")
-            && let Some(id) = self.live(hash, client)
-        {
+        if is_doubtful && let Some(id) = self.live(hash, client) {
             self.look_into_inbox(ctx, client, id);
         }
     }

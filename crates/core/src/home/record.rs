@@ -173,7 +173,10 @@ impl Room {
         self.offset = header.offset;
         self.timestamp = header.timestamp.max(now.unix_ms);
         self.syncer.begin_after_another_home(header.fence);
-        self.next_num = header.next_player.max(1);
+        self.next_num = match mutated!("load_counts_players_anew") {
+            true => 1,
+            false => header.next_player.max(1),
+        };
         self.counts_presence = header.counts_presence;
         let news = LogNews::Opened {
             last: header.offset,
