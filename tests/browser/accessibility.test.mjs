@@ -95,10 +95,16 @@ for (const [name, use] of Object.entries({
   chat: (page) => says(page, "#status", /./),
   cursors: (page) => says(page, "#status", /./),
   tic_tac_toe: (page) => says(page, "main", /./),
+  cluster: async (page) => {
+    const nodes = page.locator(".pane .node[data-node]");
+    await until("four players on nodes", async () => (await nodes.count()) === 4);
+    await says(page, ".pane [data-figure=received]", /[1-9]/);
+  },
 })) {
   describe(`the example ${name}`, { timeout: 180_000 }, () => {
     let example;
-    before(async () => (example = await startExample(name)));
+    // The cluster ends its nodes and its Redis first.
+    before(async () => (example = await startExample(name, 0, name === "cluster" ? "SIGTERM" : "SIGKILL")));
     after(() => example?.stop());
 
     test("has no fault", () => look(`http://127.0.0.1:${example.port}/`, use));
