@@ -220,6 +220,14 @@ fn a_room_that_is_not_there_is_not_claimed_to_be_looked_at() {
         1,
         "it is asked for once, and not given back"
     );
+    cluster.settle();
+    for node in 0..3 {
+        let mut shards = cluster.node(node).shards.iter();
+        assert!(
+            shards.all(|it| it.is_quiet()),
+            "node {node} waits for nothing"
+        );
+    }
     // Somebody who joins at the same time gets the room.
     ask_node(&mut cluster, 1, "soon", asks[0].clone());
     let ann = cluster.member(1, "soon");

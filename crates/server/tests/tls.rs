@@ -252,6 +252,7 @@ fn a_stalled_reader_gets_every_event_in_order_once_it_reads() {
     let server = start(|config| {
         certificate.set(config);
         config.socket.send_buffer = 8 * 1024;
+        config.core.write_timeout = 0;
         config.core.event_lane = 160 * 1024;
         config
             .kinds
@@ -283,6 +284,7 @@ fn who_does_not_read_is_closed_behind_whole_frames() {
     let server = start(|config| {
         certificate.set(config);
         config.socket.send_buffer = 8 * 1024;
+        config.core.write_timeout = 0;
         config.core.event_lane = 64 * 1024;
     });
     let mut stalled = Secure::open(&certificate.client(), &server);
@@ -556,6 +558,7 @@ fn a_stalled_event_stream_over_tls_gets_every_event_in_order_once_it_reads() {
     let server = start(|config| {
         certificate.set(config);
         config.socket.send_buffer = 8 * 1024;
+        config.core.write_timeout = 0;
         config.core.event_lane = 160 * 1024;
         for kind in &mut config.kinds {
             kind.retention.bytes = 64 << 20;

@@ -6,7 +6,7 @@
 //! after that. So who loses a link over which it has told news says so over the next one, behind all that is lost. And
 //! what is for a node that is not known yet waits until it is, as all does while this node has no lease.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use roomcast_protocol::mutated;
 
@@ -42,7 +42,7 @@ pub(super) struct LostNews {
     /// Links over which news was told, each with its node.
     pub(super) told: BTreeMap<NodeNumber, NodeId>,
     /// Nodes to which news may be lost, and that do not know it.
-    owed: BTreeSet<NodeId>,
+    owed: VecDeque<NodeId>,
 }
 
 impl LostNews {
@@ -52,9 +52,12 @@ impl LostNews {
 
     /// News to a node may be lost: it is told so, once it can be.
     fn owe(&mut self, node: NodeId) {
-        self.owed.insert(node);
+        if self.owed.contains(&node) {
+            return;
+        }
+        self.owed.push_back(node);
         if self.owed.len() > MOST_OWED {
-            self.owed.pop_first();
+            self.owed.pop_front();
         }
     }
 }
@@ -144,7 +147,7 @@ impl<S: Store> Edge<S> {
             .map(|it| (it.home.node, it.number, it.shards))
             .collect();
         for (node, number, shards) in known {
-            owed.remove(&node);
+            owed.retain(|it| *it != node);
             // Where a new letter is lost with its link, that is a loss like any other.
             self.keeper.news.told.insert(number, node);
             for shard in 0..shards {

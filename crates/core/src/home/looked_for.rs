@@ -25,6 +25,10 @@ impl<S: Store> Home<S> {
             }
             return;
         }
+        // The claim has its answer: nothing of it is under way, and nothing is given back.
+        if let Some(gate) = &mut room.gate {
+            gate.answered();
+        }
         let waiting = room.take_waiting();
         self.close(now, id);
         for op in waiting {

@@ -331,6 +331,8 @@ impl Producers {
 
     fn note_handled(&mut self, client: ClientId) {
         let handled = self.handled.get_or_insert_default();
+        // One that was forgotten and comes again is new: its older place must not end it.
+        handled.retain(|it| *it != client);
         handled.push_back(client);
         if handled.len() <= HANDLED {
             return;

@@ -3,7 +3,7 @@
 //! It looks at all that it has, a slice in each turn, so that nobody waits for that. Who asks the same meanwhile gets the same
 //! answer.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 
 use super::Shard;
@@ -19,8 +19,10 @@ use crate::letter::Letter;
 use crate::store::Store;
 use crate::time::{Now, micros};
 
-/// Connections, sessions or rooms that are looked at in one turn: some 0.1 ms.
+/// Connections, sessions or rooms that are looked at in one turn: some 0.1 ms. Where there are many, so much more that all
+/// are seen in `SLICES` turns: who asks does not wait longer than `PATIENCE`.
 const SLICE: usize = 1_024;
+const SLICES: usize = 128;
 
 /// What is looked for, the first one now.
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ struct Look {
     until: u64,
     /// What comes next: connections or rooms from this place on, or sessions without a connection.
     at: usize,
+    has_begun: bool,
     is_at_parked: bool,
     found: Looked,
 }
@@ -64,7 +67,9 @@ impl Looks {
             _ => return false,
         };
         let until = now.micros.saturating_add(micros(PATIENCE));
-        if let Some(look) = self.0.iter_mut().find(|it| it.query == *query) {
+        // One that has begun would say what was before the question.
+        let mut same = self.0.iter_mut().filter(|it| it.query == *query);
+        if let Some(look) = same.find(|it| !it.has_begun) {
             look.askers.push(asker);
             look.until = until;
             return true;
@@ -74,18 +79,25 @@ impl Looks {
             askers: vec![asker],
             until,
             at: 0,
-            is_at_parked: false,
+            has_begun: false,
+            is_at_parked: looks_at_parked(query),
             found,
         });
         true
     }
 }
 
+/// Sessions without a connection come first: one that comes back in between is found among the connections then.
+fn looks_at_parked(query: &Query) -> bool {
+    matches!(query, Query::Connections(query) if matches!(query.whose, Whose::User(_)))
+}
+
 impl Look {
     /// The next places, of so many; none where all were looked at.
     fn next(&mut self, places: usize) -> Option<Range<usize>> {
         let from = self.at;
-        self.at = from.saturating_add(SLICE);
+        self.has_begun = true;
+        self.at = from.saturating_add(SLICE.max(places / SLICES));
         (from < places).then(|| from..self.at.min(places))
     }
 }
@@ -124,14 +136,8 @@ impl<H: Host, S: Store> Shard<H, S> {
             _ => conns,
         };
         let Some(slice) = look.next(places) else {
-            let has_parked = match &look.query {
-                Query::Connections(query) => matches!(query.whose, Whose::User(_)),
-                _ => false,
-            };
             look.at = 0;
-            let goes_on = has_parked && !look.is_at_parked;
-            look.is_at_parked = true;
-            return goes_on;
+            return std::mem::take(&mut look.is_at_parked);
         };
         match (&mut look.found, &look.query) {
             (Looked::Lag(lagging, pending), _) => {
@@ -163,7 +169,12 @@ impl<H: Host, S: Store> Shard<H, S> {
                 Found::Top(self.edge.slowest(query, rooms))
             }
             (Looked::Connections(mut found), _) => {
-                Found::Connections(found.take(ConnectionLine::lag))
+                let mut lines = found.take(ConnectionLine::lag);
+                // One that came back in between was met twice.
+                let there = lines.iter().filter(|it| it.connected);
+                let there: HashSet<_> = there.map(|it| it.client).collect();
+                lines.retain(|it| it.connected || !there.contains(&it.client));
+                Found::Connections(lines)
             }
             (Looked::Lag(lagging, pending), _) => {
                 let line = self.node_line(now, (lagging, pending));

@@ -91,7 +91,7 @@ pub(super) async fn tail(call: Call) -> Result<Answer, Problem> {
     let position = position(call.last_event.as_deref())?;
     let Some(permit) = call.api.tails.begin(call.holder.asker) else {
         let detail = format!(
-            "this server has {MOST} live tails at most, and one of them for each key that has none: end another one first"
+            "this server has {MOST} live tails at most, and one for each key that has none: end another one first"
         );
         return Err(Problem::unavailable(&detail));
     };

@@ -53,10 +53,12 @@ impl fmt::Display for Raw {
 
 /// A URL without its user and its password: a value that is refused is shown.
 fn without_login(text: &str) -> Cow<'_, str> {
-    let parts = text.split_once("://");
-    match parts.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, rest)) => format!("{scheme}://…@{rest}").into(),
-        None => text.into(),
+    let Some((login, rest)) = text.rsplit_once('@') else {
+        return text.into();
+    };
+    match login.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://…@{rest}").into(),
+        None => format!("…@{rest}").into(),
     }
 }
 
