@@ -5,6 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { artifacts, startBrowser, startServer, until } from "./support.mjs";
 
 const COLOURS = { 1: "#ff6a4d", 2: "#3f8cff", 3: "#22b07d" }; // of the first players, as arena.js has them
+/** Nearer than this to the canvas's edge is a player who can go no further, in the arena's units: its radius is 22. */
+const NEAR = 30;
 const DESKTOP = { width: 1360, height: 860 };
 const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 
@@ -287,6 +289,30 @@ describe("the demo page", { timeout: 180_000 }, () => {
     }, { ...PHONE });
   });
 
+  // On the smallest screen a bubble is the widest.
+  test("shows the name, the health and the bubble of a player in a corner whole", async () => {
+    await using(async (page) => {
+      const own = await name(page, 0);
+      for (const [x, y] of [["right", "lower"], ["left", "lower"], ["left", "upper"], ["right", "upper"]]) {
+        const keys = [x === "right" ? "KeyD" : "KeyA", y === "lower" ? "KeyS" : "KeyW"];
+        for (const key of keys) await page.keyboard.down(key);
+        await until(`the player in the ${y} ${x} corner`, async () => {
+          const { edges } = (await drawn(page, 0, own)) ?? {};
+          return edges?.[x] < NEAR && edges[y] < NEAR;
+        });
+        for (const key of keys) await page.keyboard.up(key);
+        const said = `A long thing to say, ${y} ${x} corner`;
+        await say(page, 0, said);
+        const bubble = await until("the bubble", () => drawn(page, 0, said));
+        const shown = await drawn(page, 0, own);
+        for (const [what, box] of Object.entries({ name: shown.text, health: shown.shape, words: bubble.text, bubble: bubble.shape })) {
+          const isWhole = box.left >= 0 && box.top >= 0 && box.right <= box.width && box.bottom <= box.height;
+          assert.ok(isWhole, `${y} ${x} corner: ${what} is at ${JSON.stringify(box)}`);
+        }
+      }
+    }, { ...PHONE, init: noteWhatIsDrawn });
+  });
+
   for (const [scheme, file] of [["light", "page"], ["dark", "page-dark"]]) {
     test(`looks like this, ${scheme}`, async () => {
       await using(async (page, { context }) => {
@@ -353,6 +379,46 @@ function sameChoices() {
   Math.random = () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
 
+/**
+ * Notes for each text on a canvas where it was drawn last. `edges`: how far its player is from the canvas's edges, in the
+ * arena's units. `text` is the box of the text, and `shape` that of what was drawn before it, the health or a bubble with
+ * its tail; both are in CSS pixels, beside the canvas's `width` and `height`.
+ */
+function noteWhatIsDrawn() {
+  const pens = CanvasRenderingContext2D.prototype;
+  const paths = new WeakMap();
+  const hook = (name, note) => {
+    const original = pens[name];
+    pens[name] = function (...args) {
+      const matrix = this.getTransform();
+      note(this, (x, y) => matrix.transformPoint({ x, y }), args);
+      return original.apply(this, args);
+    };
+  };
+  const boxOf = (canvas, points) => {
+    const ratio = canvas.width / canvas.clientWidth;
+    const [xs, ys] = ["x", "y"].map((axis) => points.map((point) => point[axis] / ratio));
+    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    return { left, top, right, bottom, width: canvas.clientWidth, height: canvas.clientHeight };
+  };
+  const note = (pen, at, [words, x, y], outline) => {
+    const size = pen.measureText(words);
+    const first = at(x - size.actualBoundingBoxLeft - outline, y - size.actualBoundingBoxAscent - outline);
+    const last = at(x + size.actualBoundingBoxRight + outline, y + size.actualBoundingBoxDescent + outline);
+    const { canvas } = pen;
+    const { a: scale, e: left, f: top } = pen.getTransform();
+    const edges = { left: left / scale, right: (canvas.width - left) / scale, upper: top / scale, lower: (canvas.height - top) / scale };
+    const shape = boxOf(canvas, paths.get(pen) ?? []);
+    (canvas.drawn ??= {})[words] = { edges, text: boxOf(canvas, [first, last]), shape };
+  };
+  hook("beginPath", (pen) => paths.set(pen, []));
+  hook("roundRect", (pen, at, [x, y, width, height]) => paths.get(pen).push(at(x, y), at(x + width, y + height)));
+  hook("lineTo", (pen, at, [x, y]) => paths.get(pen).push(at(x, y)));
+  hook("strokeText", (pen, at, args) => note(pen, at, args, pen.lineWidth / 2));
+  // What is said has no outline.
+  hook("fillText", (pen, at, args) => pen.textAlign === "left" && note(pen, at, args, 0));
+}
+
 /** Lets a test speak to the page and close its WebSockets as if it were the server. */
 function actAsServer() {
   const sockets = new Set();
@@ -405,6 +471,9 @@ async function tally(page, index) {
   const counts = ["lost", "twice", "recovered"].map(async (which) => [which, await figure(page, index, which)]);
   return Object.fromEntries(await Promise.all(counts));
 }
+
+/** Where a text was drawn last on a pane's canvas, as `noteWhatIsDrawn` has it. */
+const drawn = (page, index, text) => pane(page, index).locator("canvas").evaluate((canvas, text) => canvas.drawn?.[text], text);
 
 /** Waits until both panes show a player's disc at the same place, and returns that. */
 function settled(page, colour) {
