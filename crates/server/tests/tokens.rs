@@ -7,60 +7,19 @@
 )]
 
 mod common;
+#[path = "common/log.rs"]
+mod log;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::{Client, DEADLINE, address, eventually, start};
+use log::Log;
 use roomcast_server::auth::{NewToken, Signer};
 use roomcast_server::{RunningServer, Server};
-use tracing_subscriber::fmt::MakeWriter;
 
 const SECRET: &str = "a secret for tests, with enough bytes in it";
-
-/// Everything that this process logs, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// One for the process: the server's threads log to the global subscriber.
-    fn of_all() -> Log {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let install = || {
-            let log = Log::default();
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
-                .with_writer(log.clone())
-                .init();
-            log
-        };
-        LOG.get_or_init(install).clone()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
-}
 
 fn token(secret: &str, ttl: u64) -> String {
     let token = NewToken {
