@@ -193,8 +193,8 @@ async fn each_master_of_a_cluster_is_looked_at() {
     );
 }
 
-/// Answers INFO without ids, as some proxies do, and all else with OK.
-fn proxy() -> String {
+/// Answers INFO with this, and all else with OK.
+fn answers_info(info: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -202,11 +202,11 @@ fn proxy() -> String {
             std::thread::spawn(move || {
                 let mut bytes = [0; 4096];
                 while let Ok(read @ 1..) = socket.read(&mut bytes) {
-                    let answer: &[u8] = match bytes[..read].windows(4).any(|part| part == b"INFO") {
-                        true => b"$34\r\nredis_version:7.2.0\r\nrole:master\r\n\r\n",
-                        false => b"+OK\r\n",
+                    let answer = match bytes[..read].windows(4).any(|part| part == b"INFO") {
+                        true => format!("${}\r\n{info}\r\n", info.len()),
+                        false => "+OK\r\n".to_owned(),
                     };
-                    if socket.write_all(answer).is_err() {
+                    if socket.write_all(answer.as_bytes()).is_err() {
                         return;
                     }
                 }
@@ -217,8 +217,40 @@ fn proxy() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_too_old_or_not_told_is_an_error() {
+    let old = "It should be Redis 7.0 or later, or Valkey.";
+    for (info, level, text) in [
+        (
+            "redis_version:6.2.14\r\n",
+            Level::Error,
+            "It is Redis 6.2.14.",
+        ),
+        ("redis_version:6.2.14\r\n", Level::Error, old),
+        ("redis_version:odd\r\n", Level::Error, old),
+        ("role:master\r\n", Level::Error, "INFO shows no version."),
+        ("role:master\r\n", Level::Error, old),
+        ("redis_version:7.0.0\r\n", Level::Info, "It is Redis 7.0.0."),
+        (
+            "redis_version:10.0.1\r\n",
+            Level::Info,
+            "It is Redis 10.0.1.",
+        ),
+        (
+            "redis_version:6.9.9\r\nvalkey_version:8.0.1\r\n",
+            Level::Info,
+            "It is Valkey 8.0.1.",
+        ),
+    ] {
+        let report = check(&config(&[answers_info(info)], Mode::Standalone)).await;
+        says(&report, level, text);
+        assert_eq!(has(&report, Level::Error, old), level == Level::Error);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_hides_which_redis_answers_is_found() {
-    let url = proxy();
+    // Without ids, as some proxies do.
+    let url = answers_info("redis_version:7.2.0\r\nrole:master\r\n");
     let report = check(&config(std::slice::from_ref(&url), Mode::Standalone)).await;
     says(&report, Level::Error, "A proxy hides which Redis answers");
     let redis = Client::start(config(&[url], Mode::Standalone));
