@@ -25,7 +25,7 @@ struct Row {
     right: Right,
     good: &'static str,
     done: u16,
-    /// Bodies, or queries of what takes none.
+    /// Bodies; of what takes none: queries, or paths, which begin with a `/`.
     bad: &'static [(&'static str, u16, &'static str)],
 }
 
@@ -96,11 +96,11 @@ const ROWS: &[Row] = &[
     Row {
         name: "send_to_client",
         method: "POST",
-        path: "/clients/nobody/messages",
+        path: "/clients/nobodynobodynobody12/messages",
         right: Right::Send,
         good: CHAT,
         done: 404,
-        bad: &[],
+        bad: BAD_MESSAGES,
     },
     Row {
         name: "list_rooms",
@@ -202,7 +202,11 @@ const ROWS: &[Row] = &[
         right: Right::Moderate,
         good: "",
         done: 200,
-        bad: &[],
+        bad: &[
+            ("/rooms/relay:1/bans/a%20b", 400, "invalid_name"),
+            ("/rooms/a%20b/bans/u7", 400, "invalid_name"),
+            ("seconds=1", 400, "invalid_value"),
+        ],
     },
     Row {
         name: "lock",
@@ -223,7 +227,10 @@ const ROWS: &[Row] = &[
         right: Right::Moderate,
         good: "",
         done: 200,
-        bad: &[],
+        bad: &[
+            ("/rooms/a%20b/lock", 400, "invalid_name"),
+            ("seconds=1", 400, "invalid_value"),
+        ],
     },
     Row {
         name: "read_properties",
@@ -255,7 +262,10 @@ const ROWS: &[Row] = &[
         right: Right::Manage,
         good: "",
         done: 200,
-        bad: &[],
+        bad: &[
+            ("/rooms/a%20b/history", 400, "invalid_name"),
+            ("before=1", 400, "invalid_value"),
+        ],
     },
     Row {
         name: "list_nodes",
@@ -264,7 +274,7 @@ const ROWS: &[Row] = &[
         right: Right::Read,
         good: "",
         done: 200,
-        bad: &[],
+        bad: &[("limit=1", 400, "invalid_value")],
     },
     Row {
         name: "top_rooms",
@@ -360,8 +370,11 @@ fn each_row_is_done_with_the_right_key_and_no_other() {
         }
         for (body, status, code) in row.bad {
             let bad = match row.method {
-                "GET" => {
-                    let path = format!("{}?{body}", row.path);
+                "GET" | "DELETE" => {
+                    let path = match body.starts_with('/') {
+                        true => (*body).to_owned(),
+                        false => format!("{}?{body}", row.path),
+                    };
                     ask(&server, KEY, row.method, &path, "")
                 }
                 _ => ask(&server, KEY, row.method, row.path, body),
