@@ -1,9 +1,9 @@
 // The package as an application has it: what is built, minified, by the names of its entries. (`npm test` builds it.)
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -93,15 +93,18 @@ import { useRoom } from "roomcast/react";
 export const Part = () => useState(useRoom(new Client("ws://localhost/ws"), "a"));
 `;
 
+const npm = (cwd: string, ...args: string[]) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+// npm's cache may be empty: what it lacks is fetched.
+const install = (cwd: string, ...args: string[]) => npm(cwd, "install", "--prefer-offline", "--no-audit", "--no-fund", "--install-links", ...args);
+
 test("what is packed and installed brings no second React", async () => {
   const place = mkdtempSync(join(tmpdir(), "roomcast-packed-"));
   try {
     // It is built already: npm would build it again, in the place that the other tests use.
-    const npm = (cwd: string, ...args: string[]) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
     const packed = JSON.parse(npm(root, "pack", "--ignore-scripts", "--json", "--pack-destination", place));
     const [{ filename }] = Object.values(packed) as [{ filename: string }];
     writeFileSync(join(place, "package.json"), JSON.stringify({ type: "module", dependencies: { react: `file:${root}node_modules/react`, roomcast: `file:${filename}` } }));
-    npm(place, "install", "--offline", "--no-audit", "--no-fund", "--install-links");
+    install(place);
     writeFileSync(join(place, "app.js"), COMPONENT);
     const { metafile } = await build({ absWorkingDir: place, entryPoints: ["app.js"], bundle: true, write: false, metafile: true, format: "esm" });
     const inputs = Object.keys(metafile.inputs);
@@ -111,6 +114,26 @@ test("what is packed and installed brings no second React", async () => {
     rmSync(place, { recursive: true, force: true });
   }
 }, 60_000);
+
+test("the folder itself can be installed, from a fresh checkout", () => {
+  const place = mkdtempSync(join(tmpdir(), "roomcast-folder-"));
+  try {
+    // As it is in the repository: neither built, nor with its own packages.
+    cpSync(root, join(place, "sdk"), { recursive: true, filter: (path) => !/^(node_modules|dist)$/.test(relative(root, path)) });
+    const own = join(place, "app");
+    mkdirSync(own);
+    writeFileSync(join(own, "package.json"), '{ "type": "module" }');
+    install(own, "../sdk");
+    expect(readdirSync(join(own, "node_modules")).filter((it) => !it.startsWith("."))).toEqual(["roomcast"]);
+    expect(lstatSync(join(own, "node_modules/roomcast")).isSymbolicLink()).toBe(false);
+    const names = ["roomcast", "roomcast/protobuf", "roomcast/reload", "roomcast/fallback"].map((name) => `import("${name}")`);
+    const code = `const all = await Promise.all([${names}]); console.log(all.flatMap((it) => Object.keys(it)).join());`;
+    const told = execFileSync(process.execPath, ["--input-type=module", "-e", code], { cwd: own, encoding: "utf8" });
+    expect(told.trim().split(",")).toEqual(expect.arrayContaining(["Client", "protobuf", "keepOverReload", "fallback"]));
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}, 180_000);
 
 const RUN = `
 import WebSocket from "ws";
