@@ -233,6 +233,7 @@ class Socket {
   }
 }
 
+const bytes = (text: string) => new TextEncoder().encode(text).length;
 const pause = (ms: number) => new Promise((then) => setTimeout(then, ms));
 
 /** Events from `sse`, and messages to `send`. */
@@ -340,7 +341,7 @@ class Stream {
     let size = 0;
     let count = 0;
     for (const line of this._queue) {
-      size += new TextEncoder().encode(line).length + 1;
+      size += bytes(line) + 1;
       if (count && size > this._most) break;
       count++;
     }
@@ -349,6 +350,8 @@ class Stream {
 
   /** Whether the messages were taken: once, however often they are sent. */
   private async _post(body: string, code: number): Promise<boolean> {
+    // One message, then: the server would not read it.
+    if (bytes(body) > this._most) return this._tooBig();
     const headers: Record<string, string> = {
       "content-type": "application/x-ndjson",
       "roomcast-stream": this._id,
@@ -376,6 +379,8 @@ class Stream {
         this._batch++;
         return true;
       }
+      // Something in the way takes less than the server does. It would again, on each new stream.
+      if (status == 413) return this._tooBig();
       // The stream is gone, or something in the way refuses it: the session goes on with another one.
       if ((status >= 400 && status < 500 && status != 408 && status != 429) || tries >= TRIES) break;
       await pause(PAUSE_MS * 2 ** tries);
@@ -383,6 +388,12 @@ class Stream {
     // The stream may be about to say why.
     await pause(PAUSE_MS);
     this._end(1006, "");
+    return false;
+  }
+
+  /** As a WebSocket is closed whose message nobody reads. */
+  private _tooBig(): false {
+    this._end(1009, "too_big");
     return false;
   }
 

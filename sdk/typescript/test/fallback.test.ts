@@ -136,6 +136,30 @@ it("keeps trying where there is nothing at all, and is told how long to stay awa
   expect(transports).toEqual(["event-stream"]);
 });
 
+/** What a client says of its end. */
+async function ended(client: Client<any>): Promise<string | undefined> {
+  await until((then) => client.subscribe("status", then), () => client.status.state == "closed");
+  return client.status.state == "closed" ? client.status.reason.code : undefined;
+}
+
+it("ends where a message is larger than a request may be, as a WebSocket does", async () => {
+  const client = behind({}, { getToken: async () => "x".repeat(2_000_000) });
+  const states: string[] = [];
+  client.subscribe("status", ({ state }) => states.push(state));
+  client.connect();
+  expect(await ended(client)).toBe("too_big");
+  expect(states).not.toContain("reconnecting");
+  expect(proxy.posts).toBe(0);
+});
+
+it("ends where something in the way says that a request is too large", async () => {
+  const { client, room } = await pair();
+  proxy.status = 413;
+  const refused = refusal(room.send("n", "x"));
+  expect(await ended(client)).toBe("too_big");
+  expect((await refused).code).toBe("unconfirmed");
+});
+
 it("leaves at once when it is closed", async () => {
   const { client, room, other } = await pair();
   await soon(room.send("n", "x"));
