@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -118,16 +118,17 @@ test("what is packed and installed brings no second React", async () => {
 test("the folder itself can be installed, from a fresh checkout", () => {
   const place = mkdtempSync(join(tmpdir(), "roomcast-folder-"));
   try {
-    // As it is in the repository: neither built, nor with its own packages.
-    cpSync(root, join(place, "sdk"), { recursive: true, filter: (path) => !/^(node_modules|dist)$/.test(relative(root, path)) });
+    // As it is in the repository: neither built, nor with its own packages. Other tests write into the folder meanwhile.
+    const names = readdirSync(root).filter((name) => /\.(json|md)$/.test(name));
+    for (const name of [...names, "scripts", "src"]) cpSync(join(root, name), join(place, "sdk", name), { recursive: true });
     const own = join(place, "app");
     mkdirSync(own);
     writeFileSync(join(own, "package.json"), '{ "type": "module" }');
     install(own, "../sdk");
     expect(readdirSync(join(own, "node_modules")).filter((it) => !it.startsWith("."))).toEqual(["roomcast"]);
     expect(lstatSync(join(own, "node_modules/roomcast")).isSymbolicLink()).toBe(false);
-    const names = ["roomcast", "roomcast/protobuf", "roomcast/reload", "roomcast/fallback"].map((name) => `import("${name}")`);
-    const code = `const all = await Promise.all([${names}]); console.log(all.flatMap((it) => Object.keys(it)).join());`;
+    const imports = ["roomcast", "roomcast/protobuf", "roomcast/reload", "roomcast/fallback"].map((name) => `import("${name}")`);
+    const code = `const all = await Promise.all([${imports}]); console.log(all.flatMap((it) => Object.keys(it)).join());`;
     const told = execFileSync(process.execPath, ["--input-type=module", "-e", code], { cwd: own, encoding: "utf8" });
     expect(told.trim().split(",")).toEqual(expect.arrayContaining(["Client", "protobuf", "keepOverReload", "fallback"]));
   } finally {
