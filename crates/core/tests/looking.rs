@@ -338,6 +338,66 @@ fn nodes_say_how_they_are() {
     }
 }
 
+#[test]
+fn the_top_rooms_and_a_users_connections_are_those_of_all_nodes() {
+    let mut cluster = Cluster::new(&[2, 1, 3], &settings(), &kinds());
+    for number in 0..3 {
+        for shard in cluster.node(number).shards.iter_mut() {
+            shard.call_node(&format!("node-{number}"));
+        }
+    }
+    cluster.member(0, "chat:here");
+    let busy = cluster.member(1, "chat:busy");
+    // At home on one node, with members on all.
+    for number in [2, 0, 1] {
+        cluster.member(number, "chat:big");
+    }
+    for _ in 0..40 {
+        cluster.pass(250);
+        cluster.say(busy, r#"{"type":"chat","payload":1}"#);
+    }
+    let mut top = |order, limit| {
+        let query = TopQuery {
+            order,
+            kind: "chat".into(),
+            limit,
+        };
+        match asked(&mut cluster, Question::All(Query::Top(query))) {
+            Reply::Top(lines) => lines,
+            other => panic!("{other:?}"),
+        }
+    };
+    let names =
+        |lines: &[TopLine]| -> Vec<String> { lines.iter().map(|it| it.room.to_string()).collect() };
+    let biggest = top(TopOrder::Biggest, 10);
+    assert_eq!((&*biggest[0].room, biggest[0].members), ("chat:big", 3));
+    let mut all = names(&biggest);
+    all.sort();
+    assert_eq!(all, ["chat:big", "chat:busy", "chat:here"]);
+    let busiest = top(TopOrder::Busiest, 1);
+    assert_eq!(names(&busiest), ["chat:busy"]);
+    assert!(busiest[0].rate > 2_000, "{busiest:?}");
+    assert_eq!(top(TopOrder::Slowest, 10), []);
+
+    // Of two who are elsewhere: each one's own, from its node. Without tokens a user is a client.
+    let mut of = |whose: Whose| {
+        let query = ConnectionsQuery { whose, limit: 10 };
+        match asked(&mut cluster, Question::All(Query::Connections(query))) {
+            Reply::Connections(lines) => lines,
+            other => panic!("{other:?}"),
+        }
+    };
+    let members = of(Whose::Room("chat:big".into()));
+    let mut nodes: Vec<_> = members.iter().map(|it| &*it.node).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["node-0", "node-1", "node-2"]);
+    for member in &members {
+        let lines = of(Whose::User(member.client.as_str().into()));
+        let shown: Vec<_> = lines.iter().map(|it| (&*it.node, it.client)).collect();
+        assert_eq!(shown, [(&*member.node, member.client)]);
+    }
+}
+
 fn room(ask: Ask) -> Question {
     Question::Room("r".into(), ask)
 }

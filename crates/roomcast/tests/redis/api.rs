@@ -2,22 +2,23 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomcast_client::session::JoinOptions;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::process::Process;
 use crate::redis_server::Server as Redis;
 use crate::two::{chat, client, servers_with};
-use crate::{DEADLINE, in_time, settings};
+use crate::{DEADLINE, SECRET, in_time, ready, settings, start};
 
 const KEY: &str = "a-key-of-these-tests-which-is-long-enough";
 
 fn with_key(redis: &Redis) -> Vec<String> {
     let mut settings = settings(redis);
     settings.push(format!("api_keys.shop.key={KEY}"));
-    settings.push("api_keys.shop.rights=publish,send,read,moderate,manage".to_owned());
+    settings.push("api_keys.shop.rights=publish,send,read,moderate,manage,operate".to_owned());
     settings
 }
 
@@ -244,4 +245,93 @@ async fn each_route_is_answered_alike_by_every_server_of_the_cluster() {
         "",
     );
     assert_eq!((status, &away["sessions"]), (200, &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_runs_the_servers_looks_at_all_and_drains_one() {
+    const LEASE: Duration = Duration::from_secs(10);
+    let redis = Redis::start([""; 0]);
+    let mut settings = with_key(&redis);
+    // A takeover that waits for the end of the lease is not to be mistaken for a room that is handed over.
+    settings.push(format!("redis.lease={}s", LEASE.as_secs()));
+    settings.push("shutdown.delay=50ms".to_owned());
+    let mut servers = servers_with(&settings, 2).await;
+    let (a, b) = (servers.remove(0), servers.remove(0));
+    let (ada, bob) = (client(a.address), client(b.address));
+    let (adas, bobs) = (ada.room("chat:1"), bob.room("chat:1"));
+    let mut bob_hears = bobs.events();
+    in_time(adas.join(JoinOptions::default())).await.unwrap();
+    in_time(bobs.join(JoinOptions::default())).await.unwrap();
+    let (_, told) = ask(&a, "GET", "/nodes", "", "");
+    let nodes = told["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 2, "{told}");
+    let own = nodes.iter().find(|it| it["answers"] == true).unwrap();
+    let node = own["node"].as_str().unwrap().to_owned();
+    let adas_connections = format!("/users/{}/connections", ada.client_id());
+    for server in [&a, &b] {
+        let (status, told) = ask(server, "GET", &adas_connections, "", "");
+        let lines = told["connections"].as_array().unwrap();
+        assert_eq!((status, lines.len()), (200, 1), "{told}");
+        assert_eq!(lines[0]["node"], *node, "{told}");
+        let (status, told) = ask(server, "GET", "/top/rooms?by=biggest", "", "");
+        let rooms = told["rooms"].as_array().unwrap();
+        assert_eq!((status, rooms.len()), (200, 1), "{told}");
+        assert_eq!(
+            (&rooms[0]["room_id"], &rooms[0]["members"]),
+            (&json!("chat:1"), &json!(2))
+        );
+    }
+    let (_, one) = publish(&b, "", "one");
+    let offset = one["offset"].as_u64().unwrap();
+    assert_eq!(chat(&mut bob_hears).await, (offset, "one".to_owned()));
+
+    let body = json!({ "node": node }).to_string();
+    let (status, told) = ask(&b, "POST", "/drain", "", &body);
+    assert_eq!(
+        (status, &told["code"]),
+        (409, &json!("another_node")),
+        "{told}"
+    );
+    let begin = Instant::now();
+    let (status, told) = ask(&a, "POST", "/drain", "", &body);
+    assert_eq!(status, 200, "{told}");
+    assert!(a.ended_well());
+    let (status, two) = publish(&b, "", "two");
+    let took = begin.elapsed();
+    assert!(took < LEASE, "{took:?}");
+    assert_eq!(status, 200, "{two}");
+    assert_eq!(two["epoch"], one["epoch"]);
+    let offset = two["offset"].as_u64().unwrap();
+    assert_eq!(chat(&mut bob_hears).await, (offset, "two".to_owned()));
+    assert_eq!(b.metric("roomcast_rooms_lost_total"), 0);
+}
+
+/// Redis keeps what has nothing to do with the secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_stay_when_the_session_secret_is_changed_and_sessions_begin_anew() {
+    let redis = Redis::start([""; 0]);
+    let mut settings = with_key(&redis);
+    settings.push("shutdown.delay=50ms".to_owned());
+    let old = servers_with(&settings, 1).await.remove(0);
+    let address = old.address;
+    let ada = client(address);
+    let adas = ada.room("chat:1");
+    in_time(adas.join(JoinOptions::default())).await.unwrap();
+    let before = ada.client_id();
+    let (status, one) = publish(&old, "", "one");
+    assert_eq!(status, 200, "{one}");
+    old.signal(Signal::TERM);
+    assert!(old.ended_well());
+
+    settings.retain(|it| it != SECRET);
+    settings.push("session.secret=a new one of these tests, and as long".to_owned());
+    let new = start(address, &settings);
+    ready(&new, true).await;
+    let (status, told) = ask(&new, "GET", "/rooms/chat:1/history", "", "");
+    assert_eq!((status, &told["epoch"]), (200, &one["epoch"]), "{told}");
+    let events = told["events"].as_array().unwrap();
+    assert!(events.iter().any(|it| it["payload"] == "one"), "{told}");
+    let two = in_time(adas.chat("two")).await.unwrap();
+    assert!(two.offset > one["offset"].as_u64().unwrap());
+    assert_ne!(ada.client_id(), before);
 }
