@@ -163,3 +163,24 @@ async fn what_the_sentinel_lacks_is_said() {
     let failure = wait("a failure", || redis.masters()[0].failure.clone()).await;
     assert_eq!(failure.error, StoreError::Again(Cause::Rights), "{failure}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_for_the_sentinel_in_a_file_may_change_meanwhile() {
+    let master = Server::start([""; 0]);
+    let sentinel = sentinel_of(&master);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("password");
+    std::fs::write(&file, "wrong\n").expect("it is written");
+    let with_file = Mode::Sentinel {
+        master: "main".to_owned(),
+        login: Login {
+            user: None,
+            password: Some(Secret::File(file.clone())),
+        },
+    };
+    let redis = Client::start(config(&[sentinel.url()], with_file));
+    let failure = wait("a failure", || redis.masters()[0].failure.clone()).await;
+    assert_eq!(failure.error, StoreError::Again(Cause::Rights), "{failure}");
+    std::fs::write(&file, "watched\n").expect("it is written");
+    wait("a connection", || redis.masters()[0].store).await;
+}

@@ -24,6 +24,8 @@ pub struct RedisSettings {
     pub sentinel_username: String,
     /// The password there; empty: none.
     pub sentinel_password: Secret,
+    /// A file that has the password there in its first line; empty: none.
+    pub sentinel_password_path: String,
     /// The number of the database; `None`: that of the URLs, or 0.
     pub database: Option<u32>,
     /// Begins each key.
@@ -54,6 +56,7 @@ impl Default for RedisSettings {
             password_path: String::new(),
             sentinel_username: String::new(),
             sentinel_password: Secret::default(),
+            sentinel_password_path: String::new(),
             database: None,
             prefix: "roomcast:".to_owned(),
             ca_path: String::new(),
@@ -80,7 +83,7 @@ impl RedisSettings {
             .ok_or_else(|| ("redis.mode", format!("redis.mode {MODE_TAKES}")))?;
         if let Mode::Sentinel { login, .. } = &mut mode {
             login.user = some(&self.sentinel_username);
-            login.password = some(self.sentinel_password.expose()).map(redis::Secret::Value);
+            login.password = self.sentinel_secret()?;
         }
         let urls: Vec<&str> = self.urls.iter().map(Secret::expose).collect();
         let mut config = RedisConfig::new(&urls, mode)
@@ -117,6 +120,13 @@ impl RedisSettings {
         read_mode(&self.mode) == Some(Mode::Standalone) && self.urls.len() > 1
     }
 
+    fn sentinel_secret(&self) -> Result<Option<redis::Secret>, Wrong> {
+        one_of(
+            ("redis.sentinel_password", &self.sentinel_password),
+            ("redis.sentinel_password_path", &self.sentinel_password_path),
+        )
+    }
+
     fn log_in(&self, login: &mut Login) -> Result<(), Wrong> {
         if let Some(user) = some(&self.username) {
             if login.user.as_ref().is_some_and(|named| *named != user) {
@@ -124,17 +134,16 @@ impl RedisSettings {
             }
             login.user = Some(user);
         }
-        let value = some(self.password.expose()).map(redis::Secret::Value);
-        let file = some(&self.password_path).map(|path| redis::Secret::File(path.into()));
-        let (key, password) = match (value, file) {
-            (Some(_), Some(_)) => {
-                let message =
-                    "redis.password and redis.password_path are both set: set one of them";
-                return Err(("redis.password_path", message.to_owned()));
-            }
-            (Some(value), None) => ("redis.password", value),
-            (None, Some(file)) => ("redis.password_path", file),
-            (None, None) => return Ok(()),
+        let key = match self.password_path.is_empty() {
+            true => "redis.password",
+            false => "redis.password_path",
+        };
+        let Some(password) = one_of(
+            ("redis.password", &self.password),
+            ("redis.password_path", &self.password_path),
+        )?
+        else {
+            return Ok(());
         };
         if login
             .password
@@ -145,6 +154,22 @@ impl RedisSettings {
         }
         login.password = Some(password);
         Ok(())
+    }
+}
+
+/// A password that is in the settings, or in a file that they name.
+fn one_of(
+    (key, value): (&'static str, &Secret),
+    (path_key, path): (&'static str, &str),
+) -> Result<Option<redis::Secret>, Wrong> {
+    match (some(value.expose()), some(path)) {
+        (Some(_), Some(_)) => {
+            let message = format!("{key} and {path_key} are both set: set one of them");
+            Err((path_key, message))
+        }
+        (Some(value), None) => Ok(Some(redis::Secret::Value(value))),
+        (None, Some(path)) => Ok(Some(redis::Secret::File(path.into()))),
+        (None, None) => Ok(None),
     }
 }
 
@@ -171,5 +196,51 @@ pub(super) fn read_mode(text: &str) -> Option<Mode> {
             login: Login::default(),
         }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_sentinels() -> RedisSettings {
+        RedisSettings {
+            urls: vec!["redis://127.0.0.1:26379".to_owned().into()],
+            mode: "sentinel:main".to_owned(),
+            ..RedisSettings::default()
+        }
+    }
+
+    #[test]
+    fn the_password_of_the_sentinels_may_be_in_a_file() {
+        let mut settings = with_sentinels();
+        settings.password_path = "redis".to_owned();
+        settings.sentinel_username = "watcher".to_owned();
+        settings.sentinel_password_path = "sentinel".to_owned();
+        let config = settings.connection().unwrap();
+        let login = |user: Option<&str>, path: &str| Login {
+            user: user.map(str::to_owned),
+            password: Some(redis::Secret::File(path.into())),
+        };
+        assert_eq!(config.login, login(None, "redis"));
+        let Mode::Sentinel { login: there, .. } = config.mode else {
+            panic!("{:?}", config.mode);
+        };
+        assert_eq!(there, login(Some("watcher"), "sentinel"));
+    }
+
+    #[test]
+    fn a_password_is_in_one_place() {
+        let mut settings = with_sentinels();
+        settings.sentinel_password = "a".to_owned().into();
+        settings.sentinel_password_path = "b".to_owned();
+        let (key, message) = settings.connection().unwrap_err();
+        assert_eq!(key, "redis.sentinel_password_path");
+        let says = "redis.sentinel_password and redis.sentinel_password_path are both set: set one of them";
+        assert_eq!(message, says);
+        settings = with_sentinels();
+        settings.password = "a".to_owned().into();
+        settings.password_path = "b".to_owned();
+        assert_eq!(settings.connection().unwrap_err().0, "redis.password_path");
     }
 }

@@ -89,6 +89,15 @@ pub(super) static REDIS: Section = Section {
         )
         .secret(),
         Key::new(
+            "sentinel_password_path",
+            "A file with the password there in its first line. It is read whenever a connection to a Sentinel is made.",
+            &Text {
+                place: |c: &mut Config| &mut c.redis.sentinel_password_path,
+                check: anything,
+                takes: "a file, or \"\" (none)",
+            },
+        ),
+        Key::new(
             "database",
             "The number of the database.",
             &AutoNumber {
