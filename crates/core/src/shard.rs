@@ -465,6 +465,12 @@ impl<H: Host, S: Store> Shard<H, S> {
         self.edge.announce_reconnect(&mut self.ctx, now, spread_ms);
     }
 
+    /// The node is cut off from the others: everybody is asked to come back, at the pace of
+    /// [`Settings::come_back_pace`], and closed with 4000.
+    pub fn send_away(&mut self, now: Now) {
+        self.edge.send_away(&mut self.ctx, now);
+    }
+
     /// Closes everybody with a code.
     pub fn close_all(&mut self, now: Now, code: CloseCode) {
         self.edge.close_all(&mut self.ctx, now, code);

@@ -5,7 +5,7 @@
 use roomcast_core::cluster::{Cluster, ClusterEvent};
 use roomcast_core::node::NodeSettings;
 use roomcast_core::post::{MOST_LETTER, PostKey, PostSettings};
-use roomcast_core::store::{Answer, NodeId, Request, StoreId};
+use roomcast_core::store::{Answer, Cause, NodeId, Request, StoreError, StoreId};
 use roomcast_core::{ForNode, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 
@@ -19,6 +19,8 @@ struct Node {
     events: Vec<ClusterEvent>,
     /// It neither turns nor hears anything.
     stopped: bool,
+    /// The store does not answer it.
+    cut_off: bool,
 }
 
 /// Nodes, their store and one clock.
@@ -55,6 +57,7 @@ impl World {
             cluster,
             events: Vec::new(),
             stopped: false,
+            cut_off: false,
         });
     }
 
@@ -81,6 +84,11 @@ impl World {
                 node.cluster.turned(shard, Some(STORE));
             }
             while let Some((ticket, beat)) = node.cluster.poll_beat(now) {
+                if node.cut_off {
+                    let error = Err(StoreError::Again(Cause::Timeout));
+                    node.cluster.answered(now, ticket, error);
+                    continue;
+                }
                 let request = Request::Beat(Box::new(beat));
                 let answer = self.model.apply(now.unix_ms as u64, &request);
                 let Ok(Answer::Beat(beaten)) = answer else {
@@ -199,6 +207,7 @@ fn told(world: &mut World, at: usize) -> Vec<String> {
         ClusterEvent::Forget(number) => format!("forget {number:?}"),
         ClusterEvent::Lost(number) => format!("lost {number:?}"),
         ClusterEvent::Letter { .. } => "letter".to_owned(),
+        ClusterEvent::SendAway => "send away".to_owned(),
     });
     let mut told: Vec<_> = told.collect();
     told.dedup();
@@ -260,4 +269,47 @@ fn a_link_that_is_given_up_is_lost_on_both_sides_and_another_begins() {
     world.send(0, ShardAddress::new(after, 1), &[7]);
     world.pass(200);
     assert_eq!(world.letters(1).len(), 1);
+}
+
+/// Lets so many milliseconds pass at a node that looks whether it is cut off. How often it says so.
+fn sends_away(world: &mut World, at: usize, ms: u64, another_lives: bool) -> usize {
+    told(world, at);
+    for _ in 0..ms / 100 {
+        world.pass(100);
+        let now = world.now();
+        let cluster = &mut world.nodes[at].cluster;
+        cluster.look_if_cut_off(now, 10_000, || another_lives);
+    }
+    world.turn();
+    let told = std::mem::take(&mut world.nodes[at].events);
+    told.iter()
+        .filter(|it| **it == ClusterEvent::SendAway)
+        .count()
+}
+
+#[test]
+fn a_node_that_is_cut_off_sends_its_clients_away_once_if_another_one_lives() {
+    let mut world = World::new(2, 1 << 20);
+    world.nodes[1].cut_off = true;
+    assert_eq!(sends_away(&mut world, 1, 30_000, true), 0, "it has none");
+    world.nodes[1].cut_off = false;
+    assert_eq!(sends_away(&mut world, 1, 30_000, true), 0, "it has a lease");
+    world.nodes[1].cut_off = true;
+    assert_eq!(sends_away(&mut world, 1, 10_500, true), 0, "not yet");
+    assert_eq!(
+        sends_away(&mut world, 1, 30_000, false),
+        0,
+        "all are cut off"
+    );
+    assert_eq!(sends_away(&mut world, 1, 100, true), 1);
+    assert_eq!(
+        sends_away(&mut world, 1, 60_000, true),
+        0,
+        "they were asked"
+    );
+    // Again, once it was back.
+    world.nodes[1].cut_off = false;
+    assert_eq!(sends_away(&mut world, 1, 5_000, true), 0);
+    world.nodes[1].cut_off = true;
+    assert_eq!(sends_away(&mut world, 1, 15_000, true), 1);
 }

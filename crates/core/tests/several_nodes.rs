@@ -288,6 +288,37 @@ fn the_node_of_a_connection_dies_and_its_seat_waits_for_the_grace() {
 }
 
 #[test]
+fn clients_of_a_node_that_is_cut_off_come_back_elsewhere_and_were_never_seen_to_leave() {
+    let mut cluster = cluster(&[1, 2, 1]);
+    let ann = cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    let num = joined(&cluster.messages(bob))["player_num"].clone();
+    let dan = cluster.member(1, "r");
+    cluster.drop_all();
+    cluster.cut_off(1);
+    cluster.pass(12_000);
+    assert!(cluster.is_open(bob), "its connection is as it was");
+    let node = cluster.node(1);
+    let now = node.now;
+    node.shards.iter_mut().for_each(|it| it.send_away(now));
+    let told = cluster.messages(bob);
+    let told = told.last().expect("it is told");
+    assert_eq!(told["type"], "reconnect");
+    assert!(told["payload"]["delay_ms"].as_u64().unwrap_or(0) < 15_000);
+    assert!(!cluster.is_open(bob) && !cluster.is_open(dan));
+    let bob = cluster.come_back(2, &token, "r");
+    assert_eq!(joined(&cluster.messages(bob))["player_num"], num);
+    cluster.pass(31_000);
+    let seen = cluster.types(ann);
+    let left = seen.iter().filter(|it| *it == "player_left");
+    assert_eq!(left.count(), 1, "the one who did not come back: {seen:?}");
+    chat(&mut cluster, bob, "r", "here", 1);
+    assert_eq!(payloads(&cluster.messages(ann)), ["here"]);
+    assert_eq!(cluster.total(ann, "r"), 2);
+}
+
+#[test]
 fn a_link_is_lost_and_both_live() {
     let mut cluster = cluster(&[1, 2]);
     let ann = cluster.member(0, "r");

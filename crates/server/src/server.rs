@@ -287,7 +287,10 @@ fn engine(
         ("session.grace", core.session_grace.to_string()),
     ]);
     let alike = (&core.session_key, alike);
-    let engine = Engine::start(redis, &config.cluster, connection, alike, clock, mailboxes)?;
+    // The rest of the grace is for the way to another server.
+    let cut_off_after = core.session_grace / 3;
+    let cluster = (&config.cluster, cut_off_after);
+    let engine = Engine::start(redis, cluster, connection, alike, clock, mailboxes)?;
     Ok(Some(engine))
 }
 

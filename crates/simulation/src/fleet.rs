@@ -458,6 +458,8 @@ impl Node {
                 ClusterEvent::View(view) => self.server.order_all(&Order::View(view)),
                 ClusterEvent::Forget(node) => self.server.order_all(&Order::Forget(node)),
                 ClusterEvent::Lost(node) => self.server.order_all(&Order::Lost(node)),
+                // Nobody looks here whether a node is cut off.
+                ClusterEvent::SendAway => {}
                 ClusterEvent::Letter { from, to, bytes } => {
                     self.server
                         .order(usize::from(to), Order::Letter(from, bytes));

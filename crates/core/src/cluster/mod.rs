@@ -8,6 +8,7 @@
 //! datagrams ([`Cluster::poll_transmit`]) until there are none.
 
 mod agents;
+mod cut_off;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -19,9 +20,10 @@ use crate::context::ForNode;
 use crate::node::{ClusterView, ClusterViews, NodeSettings, NodeStats};
 use crate::post::{Letter, NotSent, Post, PostEvent, PostKey, PostSettings, PostStats};
 use crate::store::{Beat, Beaten, NodeId, Slot, StoreError, StoreId, Ticket};
-use crate::time::Now;
+use crate::time::{Now, micros};
 use agents::Agents;
 pub use agents::StoreAt;
+use cut_off::CutOff;
 use waiting::Waiting;
 
 /// What the shards are told.
@@ -43,6 +45,9 @@ pub enum ClusterEvent {
         /// What it says.
         bytes: Box<[u8]>,
     },
+    /// All of them: this node is cut off, and their clients are better off at another one
+    /// ([`Shard::send_away`](crate::Shard::send_away)).
+    SendAway,
 }
 
 /// What the machine has counted since it began, beside its agent and its post.
@@ -63,6 +68,7 @@ pub struct Cluster {
     agents: Agents,
     post: Post,
     waiting: Waiting,
+    cut_off: CutOff,
     events: VecDeque<ClusterEvent>,
     stats: ClusterStats,
 }
@@ -79,6 +85,7 @@ impl Cluster {
             post: Post::new(post, key),
             events: VecDeque::from([ClusterEvent::View(views)]),
             waiting: Waiting::default(),
+            cut_off: CutOff::default(),
             stats: ClusterStats::default(),
         }
     }
@@ -126,6 +133,21 @@ impl Cluster {
     pub fn answered(&mut self, now: Now, ticket: Ticket, answer: Result<Beaten, StoreError>) {
         self.agents.answered(now, ticket, answer);
         self.follow(now);
+    }
+
+    /// Looks whether this node is cut off from the store while its clients still reach it: for `after_ms` milliseconds it has
+    /// had no lease anywhere, and by `another_lives` another node has one. Then it says [`ClusterEvent::SendAway`], once
+    /// until it has a lease again. Call this now and then.
+    pub fn look_if_cut_off(
+        &mut self,
+        now: Now,
+        after_ms: u64,
+        another_lives: impl FnOnce() -> bool,
+    ) {
+        let view = self.agents.views().nodes();
+        if (self.cut_off).look(now, view, micros(after_ms), another_lives) {
+            self.events.push_back(ClusterEvent::SendAway);
+        }
     }
 
     /// The node has nothing any more: see [`NodeAgent::end`](crate::node::NodeAgent::end). Nothing may be done with its

@@ -164,6 +164,17 @@ impl<S: Store> Edge<S> {
         self.close_with_last(ctx, now, id, CloseCode::Reconnect, Some(frame));
     }
 
+    /// Everybody is better off at another node.
+    pub(crate) fn send_away<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        for id in self.ids() {
+            // Whoever waits for its session is answered in its time.
+            let conn = self.conn(id);
+            if conn.is_some_and(|it| it.is_served() && it.phase != Phase::Closing) {
+                self.ask_to_come_back(ctx, now, id);
+            }
+        }
+    }
+
     /// Asks where its rooms are next for what the connection lacks. What waits in its lane is asked for again: should its
     /// socket not take it, nobody would know what was dropped.
     fn resume_by_itself<H: Host>(

@@ -104,6 +104,8 @@ pub struct Cluster {
     numbers: BTreeMap<(usize, usize), u32>,
     /// Nodes that the store has given up.
     dead: Vec<HomeName>,
+    /// Those of them that run, and have lost their leases.
+    cut_off: BTreeSet<usize>,
     pub store: StoreId,
     pub settled: bool,
     /// `None`: whoever needs a room claims it.
@@ -168,6 +170,7 @@ impl Cluster {
             held: BTreeSet::new(),
             numbers: BTreeMap::new(),
             dead: Vec::new(),
+            cut_off: BTreeSet::new(),
             store: STORE,
             settled: true,
             rank_key: None,
@@ -218,6 +221,9 @@ impl Cluster {
 
     fn view(&self, one: usize) -> Arc<ClusterView> {
         let others = self.living().into_iter().filter(|other| *other != one);
+        // A node that is cut off hears of nothing.
+        let is_cut_off = self.cut_off.contains(&one);
+        let others = others.filter(|other| is_cut_off || !self.cut_off.contains(other));
         let living = others.map(|other| LivingNode {
             number: NodeNumber::met(self.numbers[&(one, other)]),
             home: home(other),
@@ -230,7 +236,7 @@ impl Cluster {
             own: Some(Own {
                 home: home(one),
                 links: 0,
-                until: u64::MAX,
+                until: if is_cut_off { 0 } else { u64::MAX },
             }),
             store: self.store,
             settled: self.settled,
@@ -366,6 +372,20 @@ impl Cluster {
         self.dead.push(home(node));
         for other in self.living() {
             self.lose_link(other, node);
+        }
+        self.tell_all();
+        self.settle();
+    }
+
+    /// A node reaches neither the store nor the others any more, which take it for dead. Its clients reach it.
+    pub fn cut_off(&mut self, node: usize) {
+        self.cut_off.insert(node);
+        self.dead.push(home(node));
+        let others = self.living().into_iter().filter(|it| *it != node);
+        for other in others.collect::<Vec<_>>() {
+            self.hold(node, other);
+            self.hold(other, node);
+            self.lose_end(other, node);
         }
         self.tell_all();
         self.settle();

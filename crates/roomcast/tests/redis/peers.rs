@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::ports::free_port;
 use crate::process::Process;
 use crate::redis_server::Server as Redis;
 use crate::two::{chat, client, servers_with};
-use crate::{DEADLINE, in_time, settings};
+use crate::{DEADLINE, in_time, ready, settings};
 
 /// Until the metric has this value.
 fn until(server: &Process, metric: &str, is: u64) {
@@ -85,6 +86,8 @@ async fn a_server_that_does_not_listen_is_reached_over_redis() {
 /// A wire to where another server listens, which can be cut.
 struct Wire {
     address: SocketAddr,
+    /// What is connected is cut at once.
+    is_closed: Arc<AtomicBool>,
     ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -94,12 +97,17 @@ impl Wire {
         let address = listener.local_addr().unwrap();
         let ends = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&ends);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&is_closed);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
                 let Ok(far) = TcpStream::connect(to) else {
                     continue;
                 };
                 let mut ends = shared.lock().unwrap();
+                if closed.load(Ordering::SeqCst) {
+                    continue;
+                }
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     ends.push(from.try_clone().unwrap());
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
@@ -110,7 +118,21 @@ impl Wire {
                 }
             }
         });
-        Wire { address, ends }
+        Wire {
+            address,
+            is_closed,
+            ends,
+        }
+    }
+
+    /// Nothing goes over it until it is opened.
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.cut();
+    }
+
+    fn open(&self) {
+        self.is_closed.store(false, Ordering::SeqCst);
     }
 
     fn cut(&self) {
@@ -165,4 +187,59 @@ async fn a_stranger_is_not_heard() {
     silent.set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(silent.read(&mut [0]).unwrap(), 0, "it is closed in time");
     talk(&servers, 1).await;
+}
+
+/// Connections that a server has closed so that their clients come back.
+fn sent_away(server: &Process) -> u64 {
+    let text = server.get("/metrics");
+    let mut lines = text.lines();
+    let line = lines.find(|it| it.starts_with(r#"roomcast_closes_total{code="4000""#));
+    line.map_or(0, |it| it.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_alone_has_no_redis_sends_its_clients_away() {
+    let redis = Redis::start([""; 0]);
+    let mut servers = Vec::new();
+    let mut wires = Vec::new();
+    for _ in 0..2 {
+        let wire = Wire::start(SocketAddr::from(([127, 0, 0, 1], redis.port)));
+        let mut settings = settings(&redis);
+        settings.retain(|it| !it.starts_with("redis."));
+        // No server may be taken for dead before that is the test's doing.
+        settings.push("redis.lease=3s".to_owned());
+        settings.push(format!("redis.urls=redis://{}", wire.address));
+        settings.push("cluster.listen=127.0.0.1:0".to_owned());
+        settings.push("session.grace=9s".to_owned());
+        settings.push("redis.not_ready_after=100ms".to_owned());
+        servers.extend(servers_with(&settings, 1).await);
+        wires.push(wire);
+    }
+    for server in &servers {
+        until(server, "roomcast_nodes_connected", 1);
+    }
+    let clients: Vec<_> = servers.iter().map(|it| client(it.address)).collect();
+    for client in &clients {
+        in_time(client.room("chat:1").join(JoinOptions::default()))
+            .await
+            .unwrap();
+    }
+    // Where none has Redis all stay, also when a third of the grace is over.
+    wires.iter().for_each(Wire::close);
+    for server in &servers {
+        ready(server, false).await;
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < std::time::Duration::from_secs(6) {
+        assert_eq!(servers.iter().map(sent_away).sum::<u64>(), 0);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    wires[0].open();
+    ready(&servers[0], true).await;
+    let begin = Instant::now();
+    while sent_away(&servers[1]) == 0 || !servers[1].log().contains("answers other servers") {
+        assert!(begin.elapsed() < DEADLINE, "{}", servers[1].log());
+        // `/metrics` has to be asked.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

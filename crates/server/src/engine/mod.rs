@@ -48,13 +48,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Begins to connect, and to live among the others. `session_key` is what all of them have, and they should have the
-    /// same `alike` ([`settings_text`](roomcast_core::node::settings_text)).
+    /// same `alike` ([`settings_text`](roomcast_core::node::settings_text)). If others have Redis, clients are sent to them
+    /// after so many milliseconds without a lease (`cut_off_after`).
     ///
     /// # Errors
     /// The system gives no threads, or no random numbers, or `cluster.listen` can't be listened on.
     pub(crate) fn start(
         settings: &RedisSettings,
-        cluster: &ClusterSettings,
+        (cluster, cut_off_after): (&ClusterSettings, u64),
         config: RedisConfig,
         (session_key, alike): (&[u8; 32], String),
         clock: Clock,
@@ -107,6 +108,7 @@ impl Engine {
             told: Told::new(id),
             alike: Alike::new(alike),
             alarm: Alarm::new()?,
+            cut_off_after,
             flushed: Vec::new(),
             ends: Vec::new(),
         };

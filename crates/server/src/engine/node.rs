@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) flushed: Vec<mpsc::Sender<()>>,
     pub(super) alike: Alike,
     pub(super) alarm: Alarm,
+    /// Milliseconds without a lease after which clients are better off elsewhere.
+    pub(super) cut_off_after: u64,
     /// Who wants to know when Redis knows that this server has ended.
     pub(super) ends: Vec<mpsc::Sender<()>>,
 }
@@ -65,6 +67,7 @@ impl Node {
             let masters = self.client.masters();
             self.meet_stores(&masters);
             self.send(&mut beats, &masters);
+            self.look_if_cut_off();
             self.tell_shards();
             if self.cluster.is_flushed() {
                 for flushed in self.flushed.drain(..) {
@@ -160,6 +163,14 @@ impl Node {
         }
     }
 
+    /// Clients are sent elsewhere only once `/readyz` is red: else the balancer may send them here again.
+    fn look_if_cut_off(&mut self) {
+        let (status, peers) = (&self.status, &self.peers);
+        let another_lives = || status.not_ready().is_some() && peers.is_given_up();
+        let now = self.clock.now();
+        (self.cluster).look_if_cut_off(now, self.cut_off_after, another_lives);
+    }
+
     /// A beat says that every shard lives: each is asked for a turn.
     fn ask_shards(&mut self) {
         for shard in self.cluster.waits_for() {
@@ -245,6 +256,12 @@ impl Node {
                     self.peers.meet(views.nodes());
                     self.status.refused(self.alike.look(views.nodes()));
                     self.all(|| Order::View(views.clone()));
+                }
+                ClusterEvent::SendAway => {
+                    tracing::warn!(
+                        "Redis does not answer here, and answers other servers: asking every client to come back there"
+                    );
+                    self.all(|| Order::SendAway);
                 }
                 ClusterEvent::Forget(node) => self.all(|| Order::Forget(node)),
                 ClusterEvent::Lost(node) => self.all(|| Order::Lost(node)),

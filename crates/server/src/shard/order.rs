@@ -22,6 +22,8 @@ pub(crate) enum Order {
         /// Told when nothing waits for any connection any more.
         flushed: mpsc::Sender<()>,
     },
+    /// The node is cut off: ask every client to come back elsewhere, and close its connection.
+    SendAway,
     /// Tell the node that this shard turns.
     Turn,
     /// The cluster is like this.

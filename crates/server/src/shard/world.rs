@@ -120,6 +120,7 @@ impl World {
                 shard.announce_reconnect(now, spread_ms);
                 self.flushed.push(flushed);
             }
+            Order::SendAway => shard.send_away(now),
             Order::BatchTaken { from, taken } => shard.batch_taken(from, taken),
             Order::Turn => self.tell_node(FromShard::Turned {
                 shard: self.index,

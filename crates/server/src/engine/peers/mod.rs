@@ -38,10 +38,14 @@ pub(super) struct Peers {
     identity: Identity,
     listens: bool,
     ways: HashMap<NodeId, Way>,
+    heard: Heard,
     news: mpsc::Receiver<PeerNews>,
     tell: mpsc::Sender<PeerNews>,
     _takes: Option<EndsWithIt>,
 }
+
+/// Nodes that have connected to this one, and whether the connection is still there.
+type Heard = Arc<Mutex<HashMap<NodeId, bool>>>;
 
 /// What a node proves itself with.
 #[derive(Clone, Debug)]
@@ -80,12 +84,13 @@ impl Peers {
         let (tell, news) = mpsc::channel(MOST_NEWS);
         let identity = Identity { node, key };
         let listens = listener.is_some();
+        let heard = Heard::default();
         let takes = match listener {
             None => None,
             Some(listener) => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let takes = take::run(listener, identity.clone(), tell.clone());
+                let takes = take::run(listener, identity.clone(), Arc::clone(&heard), tell.clone());
                 Some(EndsWithIt(tokio::spawn(takes).abort_handle()))
             }
         };
@@ -93,6 +98,7 @@ impl Peers {
             identity,
             listens,
             ways: HashMap::new(),
+            heard,
             news,
             tell,
             _takes: takes,
@@ -107,6 +113,9 @@ impl Peers {
         }
         let there = |node: NodeId| view.node(node).is_some_and(|it| !it.address.is_empty());
         self.ways.retain(|node, _| there(*node));
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.retain(|node, is_open| *is_open || there(*node));
+        drop(heard);
         for node in view.living.iter().filter(|it| !it.address.is_empty()) {
             if let Entry::Vacant(entry) = self.ways.entry(node.home.node) {
                 let open = Arc::default();
@@ -153,11 +162,22 @@ impl Peers {
 
     /// Nodes to which there is a connection.
     pub(super) fn connected(&self) -> usize {
-        let open = |way: &&Way| {
-            let open = way.open.lock().unwrap_or_else(PoisonError::into_inner);
-            open.is_some()
-        };
-        self.ways.values().filter(open).count()
+        self.ways.values().filter(|way| way.is_open()).count()
+    }
+
+    /// Whether a node that is reached has given its connection to this one up. It does so only when Redis has told it that
+    /// this one is dead: so Redis has answered there. A node that has lost Redis too keeps the connections that it has.
+    pub(super) fn is_given_up(&self) -> bool {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ways = self.ways.iter();
+        ways.any(|(node, way)| heard.get(node) == Some(&false) && way.is_open())
+    }
+}
+
+impl Way {
+    fn is_open(&self) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.is_some()
     }
 }
 

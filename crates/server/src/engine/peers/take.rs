@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use roomcast_core::post::MOST_DATAGRAM;
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::{Identity, PeerNews, hello, random};
+use super::{Heard, Identity, PeerNews, hello, random};
 
 /// For the first words.
 const HELLO: Duration = Duration::from_secs(3);
@@ -24,7 +24,12 @@ const UNPROVEN: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes connections. It ends when it is dropped, and all of them with it.
-pub(super) async fn run(listener: TcpListener, identity: Identity, tell: mpsc::Sender<PeerNews>) {
+pub(super) async fn run(
+    listener: TcpListener,
+    identity: Identity,
+    heard: Heard,
+    tell: mpsc::Sender<PeerNews>,
+) {
     let unproven = Arc::new(Semaphore::new(UNPROVEN));
     let (proven, mut have_proven) = mpsc::channel(UNPROVEN);
     let mut tasks = JoinSet::new();
@@ -52,9 +57,13 @@ pub(super) async fn run(listener: TcpListener, identity: Identity, tell: mpsc::S
             Some((node, stream)) = have_proven.recv() => {
                 replace(&mut readers, &mut tasks, node, stream, &tell);
             }
+            Some(_) = tasks.join_next() => {}
         }
         while tasks.try_join_next().is_some() {}
         readers.retain(|_, reader| !reader.is_finished());
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.values_mut().for_each(|is_open| *is_open = false);
+        heard.extend(readers.keys().map(|node| (*node, true)));
     }
 }
 
