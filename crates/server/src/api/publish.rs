@@ -3,13 +3,13 @@
 use roomcast_core::ClientId;
 use roomcast_core::backend::{Ask, Publication, Published, Question, Recipient, Reply};
 use roomcast_protocol::{ErrorCode, Format, IncomingPayload, MessageType, Request, decode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Api;
 use super::call::{Call, LONGEST_KEY, Sent, hear};
-use super::problem::{Answer, Problem, ok};
+use super::problem::{Answer, Problem, ok, ok_text};
 
 /// Messages in one request.
 pub(super) const MOST_MESSAGES: usize = 1_000;
@@ -27,7 +27,9 @@ pub(super) async fn to_room(call: Call) -> Result<Answer, Problem> {
         return Err(Problem::of(ErrorCode::InvalidValue, detail));
     }
     let published = published(call.ask(room, Ask::Publish(publication)).await?)?;
-    Ok(ok(&shown(room, &published)))
+    let mut out = Vec::new();
+    Shown::of(room, &published).write(&mut out)?;
+    Ok(ok_text(out))
 }
 
 #[derive(Deserialize)]
@@ -62,29 +64,42 @@ pub(super) async fn to_many(call: Call) -> Result<Answer, Problem> {
         .iter()
         .map(|message| send_one(&call, message.get()))
         .collect();
-    let mut results = Vec::with_capacity(count);
-    for sent in sent {
-        let (room, sent) = match sent {
-            Ok(sent) => sent,
-            Err(problem) => {
-                results.push(failed("", &problem));
-                continue;
-            }
+    let mut out = br#"{"results":["#.to_vec();
+    for (nth, sent) in sent.into_iter().enumerate() {
+        if nth > 0 {
+            out.push(b',');
+        }
+        let (room, published) = match sent {
+            Ok((room, sent)) => (room, hear(sent).await.and_then(published)),
+            Err(problem) => (String::new(), Err(problem)),
         };
-        results.push(match hear(sent).await.and_then(published) {
-            Ok(published) => shown(&room, &published),
-            Err(problem) => failed(&room, &problem),
-        });
+        match &published {
+            Ok(published) => Shown::of(&room, published),
+            Err(problem) => Shown::failed(&room, problem),
+        }
+        .write(&mut out)?;
     }
-    Ok(ok(&json!({ "results": results })))
+    out.extend(b"]}");
+    Ok(ok_text(out))
 }
 
 /// Sends one message of a batch on its way.
 fn send_one(call: &Call, message: &str) -> Result<(String, Sent), Problem> {
-    let extra: Extra = serde_json::from_str(message)
-        .map_err(|error| Problem::of(ErrorCode::InvalidJson, error.to_string()))?;
-    let key = extra.idempotency_key.as_deref();
-    let (room, publication) = read(&call.api, &call.holder.name, message.as_bytes(), key)?;
+    // Most have none, and need not be read twice for it. A name may be written with escapes.
+    let may_have_one = message.contains("idempotency_key") || message.contains('\\');
+    let key = if may_have_one {
+        serde_json::from_str(message)
+            .map(|extra: Extra| extra.idempotency_key)
+            .map_err(|error| Problem::of(ErrorCode::InvalidJson, error.to_string()))?
+    } else {
+        None
+    };
+    let (room, publication) = read(
+        &call.api,
+        &call.holder.name,
+        message.as_bytes(),
+        key.as_deref(),
+    )?;
     let Some(room) = room else {
         let detail = "the message has no `room_id`";
         return Err(Problem::of(ErrorCode::MissingField, detail));
@@ -192,22 +207,49 @@ fn published(reply: Reply) -> Result<Published, Problem> {
     }
 }
 
-fn shown(room: &str, published: &Published) -> Value {
-    let mut shown = json!({ "room_id": room, "repeated": published.repeated });
-    if published.offset > 0 {
-        shown["epoch"] = published.epoch.as_str().into();
-        shown["offset"] = published.offset.into();
-    }
-    if published.timestamp > 0 {
-        shown["timestamp"] = published.timestamp.into();
-    }
-    shown
+/// What became of a message, in the order of its members' names.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeated: Option<bool>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    room_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<i64>,
 }
 
-fn failed(room: &str, problem: &Problem) -> Value {
-    let mut shown = json!({ "error": problem.body() });
-    if !room.is_empty() {
-        shown["room_id"] = room.into();
+impl<'a> Shown<'a> {
+    fn of(room: &'a str, published: &'a Published) -> Shown<'a> {
+        let is_logged = published.offset > 0;
+        Shown {
+            epoch: is_logged.then(|| published.epoch.as_str()),
+            error: None,
+            offset: is_logged.then_some(published.offset),
+            repeated: Some(published.repeated),
+            room_id: room,
+            timestamp: (published.timestamp > 0).then_some(published.timestamp),
+        }
     }
-    shown
+
+    fn failed(room: &'a str, problem: &Problem) -> Shown<'a> {
+        Shown {
+            epoch: None,
+            error: Some(problem.body()),
+            offset: None,
+            repeated: None,
+            room_id: room,
+            timestamp: None,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), Problem> {
+        let unwritten = |_| Problem::unavailable("the answer can't be written");
+        serde_json::to_writer(out, self).map_err(unwritten)
+    }
 }
