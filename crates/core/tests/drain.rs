@@ -8,6 +8,7 @@ mod common;
 use cluster::{At, Cluster};
 use common::{relay, text};
 use roomcast_core::settings::Settings;
+use roomcast_core::store::Request;
 use roomcast_protocol::CloseCode;
 use serde_json::Value;
 
@@ -209,4 +210,45 @@ fn a_node_that_ends_is_not_asked_to_claim_what_it_gives_up() {
         assert!(matches!(cluster.home_of(&room), Some(0 | 1)), "{room}");
         assert!(cluster.is_open(member));
     }
+}
+
+/// The store may have given the room to the next home already, which has the record alone.
+#[test]
+fn nobody_hears_of_what_is_done_in_a_room_that_is_being_given_up() {
+    let mut cluster = cluster(&[1, 1, 1, 1]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    let _carol = cluster.member(2, "r");
+    let _dan = cluster.member(3, "r");
+    cluster.say(ann, r#"{"type":"leave_room","room_id":"r"}"#);
+    assert_eq!(cluster.home_of("r"), Some(0));
+    // Of the last two one has no seat any more while the room is given up, and one loses its connection.
+    cluster.kill(2);
+    cluster.pass(20_000);
+    let given_up = |request: &Request| matches!(request, Request::Release(_));
+    cluster.late.set(Some((0, given_up)));
+    cluster.drop_all();
+    drain(&mut cluster, 0);
+    assert_eq!(cluster.home_of("r"), None);
+    cluster.messages(bob);
+    cluster.kill(3);
+    cluster.pass(15_000);
+    assert_eq!(cluster.types(bob), [""; 0]);
+    // What was done so is not done: the next home has them in the room, and counts on from the record.
+    cluster.late.set(None);
+    cluster.pass(100);
+    assert_eq!(cluster.home_of("r"), Some(1));
+    let ended = cluster.node(0).shards[0].stats();
+    assert_eq!((ended.unconfirmed_bytes, ended.rooms_lost), (0, 0));
+    chat(&mut cluster, bob, "r", "one", 1);
+    let got = cluster.messages(bob);
+    let joined = got.iter().find(|it| it["type"] == "joined").unwrap();
+    assert_eq!(joined["payload"]["recovered"], true, "{got:#?}");
+    assert_eq!(joined["payload"]["total"], 3, "{got:#?}");
+    let offset = joined["payload"]["offset"].as_u64().unwrap();
+    assert_eq!(chats(&got), [(offset + 1, "one".into())], "{got:#?}");
+    cluster.pass(31_000);
+    let got = cluster.messages(bob);
+    let left = got.iter().filter(|it| it["type"] == "player_left");
+    assert_eq!(left.count(), 2, "{got:#?}");
 }

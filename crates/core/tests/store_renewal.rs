@@ -358,6 +358,36 @@ fn what_a_store_had_that_comes_back_itself_is_gone_on_with() {
     assert_eq!(header(&store, &node).epochs.ended.len(), 2);
 }
 
+/// What it was asked to take back is not there, so the room stays for now.
+#[test]
+fn what_is_done_in_a_room_that_is_being_given_up_is_told_where_it_stays() {
+    let store = bench();
+    let mut first = node(&store, 1, settings());
+    first.member("r");
+    let mut second = node(&store, 2, settings());
+    second.now = first.now;
+    let bob = second.member("r");
+    second.pass(29_500);
+    second.messages(bob);
+    tap(&store, false);
+    second.shards[0].give_up_rooms();
+    second.pass(1_000);
+    assert_eq!(types(&second.messages(bob)), [""; 0]);
+    let same = model(&store).restarted(OTHER);
+    replace(&store, same);
+    let other = ClusterView {
+        store: OTHER,
+        ..view(2)
+    };
+    set_cluster(&mut second, other);
+    tap(&store, true);
+    second.pass(1_000);
+    let got = types(&second.messages(bob));
+    assert_eq!(got, ["player_left", "reconnect"]);
+    let stats = second.shards[0].stats();
+    assert_eq!((stats.rooms_renewed, stats.unconfirmed_bytes), (1, 0));
+}
+
 #[test]
 fn nothing_is_told_by_a_home_whose_copy_is_replaced_by_a_newer_one() {
     let store = bench();

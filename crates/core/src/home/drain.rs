@@ -75,10 +75,11 @@ impl<S: Store> Home<S> {
 
     /// The store has taken the room back, or has none to take.
     pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
-        if let Some(room) = self.rooms.get_mut(id)
-            && !mutated!("given_up_room_tells_nobody")
-        {
-            room.tell_gone(ctx);
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.unsay(ctx);
+            if !mutated!("given_up_room_tells_nobody") {
+                room.tell_gone(ctx);
+            }
         }
         self.drop_room(ctx, now, id);
     }

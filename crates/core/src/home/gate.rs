@@ -33,7 +33,7 @@ pub(super) enum Phase {
     Opening,
     /// It is at home here.
     Open,
-    /// It is empty and given up: nothing is done with it any more.
+    /// It is given up, and the store has not said so: nothing is written any more, and nothing that is said goes out.
     Releasing,
 }
 
@@ -338,7 +338,9 @@ impl Gate {
 
     /// Takes in what was said. `changed`: something was done that no append has.
     pub(super) fn say<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, changed: bool) {
-        let n = self.made + u64::from(changed);
+        // The next home of a room that is being given up has its record alone: what is done meanwhile counts only if the room
+        // stays, as it does at another store, where it is written first.
+        let n = self.made + u64::from(changed || self.phase == Phase::Releasing);
         let free = self.waiting.is_empty() && n <= self.confirmed;
         // Without a lease the room may have another home: what needs no append is not told either.
         let free = free && ctx.cluster.at(self.slot).acts(now.micros).is_some();

@@ -355,14 +355,7 @@ impl<S: Store> Home<S> {
             return;
         };
         let pending = room.take_waiting();
-        let waiting = room.gate.as_mut().map(|gate| gate.drop_all(ctx));
-        let mut conns = waiting.unwrap_or_default();
-        let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
-        conns.sort_unstable_by_key(key);
-        conns.dedup();
-        for ConnRef { shard, conn } in conns {
-            ctx.send_edge(shard, ToEdge::ComeBack { conn });
-        }
+        room.unsay(ctx);
         room.tell_gone(ctx);
         self.drop_room(ctx, now, id);
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
@@ -445,6 +438,18 @@ fn claim_of<H: Host>(
 }
 
 impl Room {
+    /// What waits to be told was not done. Who was to be told alone comes back.
+    pub(super) fn unsay<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let waiting = self.gate.as_mut().map(|gate| gate.drop_all(ctx));
+        let mut conns = waiting.unwrap_or_default();
+        let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
+        conns.sort_unstable_by_key(key);
+        conns.dedup();
+        for ConnRef { shard, conn } in conns {
+            ctx.send_edge(shard, ToEdge::ComeBack { conn });
+        }
+    }
+
     /// What it asks for to be at home here, as things are now.
     fn claim_now<H: Host>(
         &mut self,
