@@ -276,3 +276,72 @@ fn a_second_leave_is_answered_behind_the_first() {
     let got: Vec<_> = got.iter().filter(|it| *it != "player_joined").collect();
     assert_eq!(got, ["joined", "player_left", "error"]);
 }
+
+/// Two in the room, at whose gate nothing passes any more, and what the second one shows to come back.
+fn shut() -> (BenchStore, Node<BenchStore>, Client, Client, String) {
+    let store = bench();
+    let settings = Settings {
+        unconfirmed: (1, 1 << 20),
+        patience: 500,
+        ..settings()
+    };
+    let mut node = node(&store, 1, settings);
+    let bob = node.member("r");
+    let ann = node.connect();
+    node.say(ann, r#"{"type":"hello"}"#);
+    let welcome = node.messages(ann).remove(0);
+    join(&mut node, ann, "r");
+    store.0.borrow_mut().rooms_only = true;
+    tap(&store, false);
+    chat(&mut node, bob, "one", 1);
+    for client in [ann, bob] {
+        node.messages(client);
+    }
+    let token = text(&welcome["payload"]["resume_token"]);
+    (store, node, ann, bob, token)
+}
+
+/// How many are in the room, once the store has confirmed all.
+fn total(store: &BenchStore, node: &mut Node<BenchStore>, of: Client) -> u64 {
+    tap(store, true);
+    node.pass(2_000);
+    node.messages(of);
+    node.say(of, r#"{"type":"members","room_id":"r"}"#);
+    let got = node.messages(of);
+    got[0]["payload"]["total"].as_u64().unwrap()
+}
+
+#[test]
+fn who_comes_back_has_left_though_a_join_in_between_was_refused() {
+    let (store, mut node, ann, bob, token) = shut();
+    node.cut(ann);
+    let ann = node.connect_to(0, Encoding::ALL[0]);
+    let hello = format!(r#"{{"type":"hello","payload":{{"resume_token":"{token}"}}}}"#);
+    node.say(ann, &hello);
+    assert_eq!(types(&node.messages(ann)), ["welcome"]);
+    join(&mut node, ann, "r");
+    node.say(ann, r#"{"type":"leave_room","room_id":"r"}"#);
+    node.pass(700);
+    let got = node.messages(ann);
+    assert_eq!(types(&got), ["error"]);
+    assert_eq!(got[0]["payload"]["request"], "join_room");
+    assert_eq!(total(&store, &mut node, bob), 1);
+    let got = types(&node.messages(ann));
+    assert_eq!(got.last().unwrap(), "player_left", "{got:?}");
+}
+
+#[test]
+fn who_joins_again_has_left_though_its_first_join_was_refused() {
+    let (store, mut node, ann, bob, _) = shut();
+    let carol = node.connect();
+    join(&mut node, carol, "r");
+    node.pass(400);
+    join(&mut node, carol, "r");
+    node.say(carol, r#"{"type":"leave_room","room_id":"r"}"#);
+    node.pass(200);
+    assert_eq!(types(&node.messages(carol)), ["error"]);
+    assert_eq!(total(&store, &mut node, bob), 2);
+    let got = types(&node.messages(carol));
+    assert_eq!(got.last().unwrap(), "player_left", "{got:?}");
+    assert!(node.sockets[ann].open);
+}

@@ -493,8 +493,8 @@ impl Room {
     /// Refuses what was asked before `limit`, in microseconds. None of it was done.
     fn refuse_waiting<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, limit: u64) {
         ctx.hold();
-        // Whose join is refused is not in the room: its leave does not wait either.
-        let mut refused = HashSet::new();
+        // Whose join is refused is not in the room, unless it has come back, or joins again: its leave does not wait either.
+        let (mut refused, mut comes) = (HashSet::new(), HashSet::new());
         self.filter_waiting(|room, op| {
             let conn = op.head.conn;
             match &op.request {
@@ -507,9 +507,14 @@ impl Room {
                 _ => {}
             }
             if op.head.born > limit || !may_be_refused(&op) {
+                if matches!(op.request, OpKind::Join(_) | OpKind::Resume(_)) {
+                    refused.remove(&conn);
+                    comes.insert(conn);
+                }
                 return Some(op);
             }
-            if matches!(op.request, OpKind::Join(_)) && room.find(conn).is_none() {
+            let is_out = || !comes.contains(&conn) && room.find(conn).is_none();
+            if matches!(op.request, OpKind::Join(_)) && is_out() {
                 refused.insert(conn);
             }
             ctx.stats.impatient += 1;
