@@ -67,6 +67,7 @@ describe("the example chat", { timeout: 180_000 }, () => {
       await said(bob, ["Ann: before 1", "Ann: before 2", "Ann: before 3"]);
       await here(ann, 2);
       await say(bob, "hello");
+      await said(ann, ["Ann: before 1", "Ann: before 2", "Ann: before 3", "Bob: hello"]); // else either may be the first
       await say(ann, "<b>hi</b> & welcome");
       const all = ["Ann: before 1", "Ann: before 2", "Ann: before 3", "Bob: hello", "Ann: <b>hi</b> & welcome"];
       for (const page of [ann, bob]) await said(page, all);
