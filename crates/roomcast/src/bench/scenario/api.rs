@@ -34,7 +34,8 @@ impl Default for Args {
 /// Publishes a second that one core is to take.
 const RATE: f64 = 10_000.0;
 const KEY: &str = "a-key-for-the-benchmark-0123456789abcdef";
-const KEYS: &str = "\n[api_keys.bench]\nkey = \"a-key-for-the-benchmark-0123456789abcdef\"\nrights = [\"publish\"]\nrate = 0\n";
+/// Logs are short, so that all of them are kept (`limits.log_memory`): a log that is dropped begins at 1 again.
+const KEYS: &str = "log.events = 256\n\n[api_keys.bench]\nkey = \"a-key-for-the-benchmark-0123456789abcdef\"\nrights = [\"publish\"]\nrate = 0\n";
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Messages of one request, where it has several: all connections together stay below what one key may have under way.
 const BATCH: u32 = 50;
