@@ -1,7 +1,7 @@
 //! What a shard says of its node, for whoever runs it: its counters, its rooms, and who lags.
 //!
-//! It looks at all that it has, a slice in each turn, so that nobody waits for that. Who asks the same meanwhile gets the same
-//! answer.
+//! It looks at all that it has, a slice in each turn, so that nobody waits for that. Who asks the same before a look has begun
+//! gets its answer.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
@@ -37,7 +37,6 @@ struct Look {
     until: u64,
     /// What comes next: connections or rooms from this place on, or sessions without a connection.
     at: usize,
-    has_begun: bool,
     is_at_parked: bool,
     found: Looked,
 }
@@ -69,7 +68,7 @@ impl Looks {
         let until = now.micros.saturating_add(micros(PATIENCE));
         // One that has begun would say what was before the question.
         let mut same = self.0.iter_mut().filter(|it| it.query == *query);
-        if let Some(look) = same.find(|it| !it.has_begun) {
+        if let Some(look) = same.find(|it| !it.has_begun()) {
             look.askers.push(asker);
             look.until = until;
             return true;
@@ -79,7 +78,6 @@ impl Looks {
             askers: vec![asker],
             until,
             at: 0,
-            has_begun: false,
             is_at_parked: looks_at_parked(query),
             found,
         });
@@ -93,10 +91,13 @@ fn looks_at_parked(query: &Query) -> bool {
 }
 
 impl Look {
+    fn has_begun(&self) -> bool {
+        self.at > 0 || self.is_at_parked != looks_at_parked(&self.query)
+    }
+
     /// The next places, of so many; none where all were looked at.
     fn next(&mut self, places: usize) -> Option<Range<usize>> {
         let from = self.at;
-        self.has_begun = true;
         self.at = from.saturating_add(SLICE.max(places / SLICES));
         (from < places).then(|| from..self.at.min(places))
     }

@@ -231,6 +231,7 @@ async fn a_server_that_alone_has_no_redis_sends_its_clients_away() {
     }
     let begin = Instant::now();
     while begin.elapsed() < std::time::Duration::from_secs(6) {
+        // Nothing tells of what does not happen. A slow machine sees less of it, and does not fail.
         assert_eq!(servers.iter().map(sent_away).sum::<u64>(), 0);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
