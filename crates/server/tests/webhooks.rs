@@ -13,7 +13,7 @@ mod receiver;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Client, address, eventually, metric, start};
 use receiver::{Do, Got, Receiver, SECRETS};
@@ -106,6 +106,29 @@ fn a_backend_is_told_what_happens_and_can_check_who_says_so() {
         assert!(got.is_signed_by(SECRETS[0]) && !got.is_signed_by(SECRETS[1]));
     }
     eventually("all are counted", || counted(&server, "sent") == 7);
+}
+
+#[test]
+fn what_happens_within_some_milliseconds_goes_with_one_request() {
+    const EVENTS: usize = 500;
+    let receiver = Receiver::start();
+    let server = telling(&receiver, &[EventType::Message], |it| {
+        it.batch_events = EVENTS as u32;
+    });
+    let mut ann = Client::json(address(&server));
+    ann.join("relay:1");
+    let begun = Instant::now();
+    for _ in 0..EVENTS {
+        ann.chat("relay:1", "hello");
+        ann.expect_chat();
+    }
+    receiver.wait_for(EVENTS);
+    let took = begun.elapsed();
+    let (requests, most) = (receiver.requests().len(), took.as_millis() / 10 + 2);
+    assert!(
+        requests as u128 <= most,
+        "{requests} requests in {took:?}, which is more than one each 10 ms"
+    );
 }
 
 #[test]

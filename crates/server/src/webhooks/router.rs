@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomcast_core::Kinds;
 use roomcast_core::fact::{Fact, What};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::event::{self, About, Event, Ids};
 use super::hook::{Hook, LANES};
@@ -17,6 +17,10 @@ use crate::http::{HttpStats, RefusedBy};
 
 /// Refused clients are told of so often, each time all of them at once: strangers can't flood a backend.
 const REFUSALS: Duration = Duration::from_secs(1);
+
+/// Facts are taken so far apart at least: what comes meanwhile goes with one request instead of hundreds, and the shards of
+/// a small machine are not interrupted for each. The first after a pause is taken at once.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Makes events of facts, and gives each to the webhooks that want it.
 pub(super) struct Router {
@@ -41,11 +45,14 @@ impl Router {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let wants = |hook: &Arc<Hook>| hook.settings.wants(EventType::ConnectionRefused);
         let tells_refusals = self.hooks.iter().any(wants);
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 () = self.intake.changed() => {}
                 _ = ticks.tick(), if tells_refusals => self.tell_refusals(),
             }
+            sleep_until(next).await;
+            next = Instant::now() + GATHER;
             let flushed = self.intake.take_flushed();
             for fact in self.intake.take() {
                 self.tell(&fact);

@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         ..Plan::new(
             shape,
             Pace::Rate(RATE * f64::from(shape.connections)),
-            bench.options.measure(5),
+            bench.options.measure(10),
         )
     };
     let mut section = Section {
