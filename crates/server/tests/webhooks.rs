@@ -189,6 +189,47 @@ fn what_a_receiver_does_not_take_is_sent_again_alike_and_in_order() {
 }
 
 #[test]
+fn a_slow_receiver_gets_all_in_order_and_one_request_of_a_room_at_a_time() {
+    const LATE: Duration = Duration::from_millis(100);
+    let receiver = Receiver::start();
+    receiver.then(Some(Do::Late(LATE)));
+    let server = telling(&receiver, &[EventType::Message], |it| it.batch_events = 8);
+    let mut ann = Client::json(address(&server));
+    ann.join("relay:1");
+    for at in 0..40 {
+        ann.chat("relay:1", &at.to_string());
+        ann.expect_chat();
+    }
+    let events = receiver.wait_for(40);
+    let said = events.iter().map(|it| it["message"]["payload"].clone());
+    assert!(
+        said.eq((0..40).map(|it| json!(it.to_string()))),
+        "{events:#?}"
+    );
+    let got = receiver.requests();
+    for (one, next) in got.iter().zip(&got[1..]) {
+        assert!(next.at - one.at >= LATE, "the one before has its answer");
+    }
+    let failed = "roomcast_webhook_requests_total{webhook=\"shop\",outcome=\"failed\"}";
+    assert_eq!(metric(&server, failed), 0);
+}
+
+#[test]
+fn a_receiver_that_asks_for_time_gets_it() {
+    let receiver = Receiver::start();
+    receiver.first([Do::Busy(1)]);
+    let server = telling(&receiver, &[EventType::Message], |_| ());
+    let mut ann = Client::json(address(&server));
+    ann.join("relay:1");
+    ann.chat("relay:1", "hello");
+    receiver.wait_for(1);
+    let got = receiver.requests();
+    assert_eq!((got.len(), &got[0].id), (2, &got[1].id));
+    // Without being asked it would have come again after half a second at most.
+    assert!(got[1].at - got[0].at >= Duration::from_secs(1));
+}
+
+#[test]
 fn a_receiver_that_hangs_delays_no_client_and_what_has_no_room_is_told() {
     let receiver = Receiver::start();
     receiver.then(Some(Do::Hang));

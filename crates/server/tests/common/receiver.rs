@@ -33,6 +33,10 @@ pub const SECRETS: [&str; 2] = [
 pub enum Do {
     /// This status, with this body.
     Answer(u16, String),
+    /// 503, with so many seconds as `Retry-After`.
+    Busy(u64),
+    /// It takes the request when so much time has passed.
+    Late(Duration),
     /// Nothing: the request hangs until its sender gives it up.
     Hang,
     /// Elsewhere.
@@ -46,8 +50,10 @@ pub struct Got {
     pub timestamp: i64,
     pub signature: String,
     pub body: Vec<u8>,
-    /// Whether it was answered with 200.
+    /// Whether it was answered with 200, or will be.
     pub taken: bool,
+    /// When it had come.
+    pub at: Instant,
 }
 
 impl Got {
@@ -215,7 +221,8 @@ async fn take(
             timestamp: header("webhook-timestamp").parse().unwrap_or(0),
             signature: header("webhook-signature"),
             body: body.to_vec(),
-            taken: matches!(what, Do::Answer(200, _)),
+            taken: matches!(what, Do::Answer(200, _) | Do::Late(_)),
+            at: Instant::now(),
         });
         shared.1.notify_all();
         what
@@ -226,6 +233,11 @@ async fn take(
             *answer.status_mut() = StatusCode::from_u16(status).unwrap();
             *answer.body_mut() = body.into();
         }
+        Do::Busy(seconds) => {
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            answer.headers_mut().insert("retry-after", seconds.into());
+        }
+        Do::Late(by) => tokio::time::sleep(by).await,
         Do::Redirect(to) => {
             *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
             answer.headers_mut().insert("location", to.parse().unwrap());
