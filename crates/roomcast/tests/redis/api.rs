@@ -17,13 +17,26 @@ const KEY: &str = "a-key-of-these-tests-which-is-long-enough";
 
 fn with_key(redis: &Redis) -> Vec<String> {
     let mut settings = settings(redis);
-    settings.push(format!("api_keys.shop.key={KEY}"));
-    settings.push("api_keys.shop.rights=publish,send,read,moderate,manage,operate".to_owned());
+    settings.extend(key());
     settings
 }
 
+/// The settings of a key that may do everything.
+pub(crate) fn key() -> [String; 2] {
+    [
+        format!("api_keys.shop.key={KEY}"),
+        "api_keys.shop.rights=publish,send,read,moderate,manage,operate".to_owned(),
+    ]
+}
+
 /// The status and the body of an answer.
-fn ask(server: &Process, method: &str, path: &str, once: &str, body: &str) -> (u16, Value) {
+pub(crate) fn ask(
+    server: &Process,
+    method: &str,
+    path: &str,
+    once: &str,
+    body: &str,
+) -> (u16, Value) {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let once = match once {
