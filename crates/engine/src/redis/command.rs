@@ -20,6 +20,11 @@ impl Script {
     /// Stands in a template for the name of the store.
     pub const STORE: &'static str = "@STORE@";
 
+    /// Whether it looks itself which store it runs at, as those do that take something over: nothing need go before it.
+    pub(super) fn looks(&self) -> bool {
+        self.template.contains("redis.call('INFO'")
+    }
+
     /// The script for one store, with [`store_name`] in it.
     pub fn text(&self, store: StoreId) -> String {
         self.template.replace(Self::STORE, &store_name(store))

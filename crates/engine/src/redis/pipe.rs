@@ -5,8 +5,8 @@
 //! has said which.
 //!
 //! A Redis that was demoted and promoted again may keep its connections, and it keeps its scripts (seen with 7.0.15). So
-//! INFO also goes before what is sent, where it was not asked for a while. If it then shows another id, nothing of what was
-//! sent behind counts as done.
+//! INFO also goes before what is sent, where it was not asked for a while, and the script does not look itself. If it then
+//! shows another id, nothing of what was sent behind counts as done.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
@@ -204,7 +204,9 @@ impl Asked<'_> {
         if job.deadline <= now {
             return job.answer(Err(StoreError::Again(Cause::Timeout)));
         }
-        if now.duration_since(self.identified) > self.config.identity_age {
+        let is_known = now.duration_since(self.identified) <= self.config.identity_age;
+        let looks = matches!(&job.what, What::Run(command) if command.script.looks());
+        if !is_known && !looks {
             self.ask_identity(false);
         }
         self.flushed = false;

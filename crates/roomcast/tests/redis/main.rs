@@ -29,6 +29,7 @@ mod receiver;
 mod redis_cluster;
 #[path = "../../../engine/tests/common/redis_server.rs"]
 mod redis_server;
+mod rest;
 mod restart;
 mod senders;
 mod snapshot;
