@@ -122,7 +122,10 @@ impl Server {
             &clock,
             bound.stats(),
             hangup,
-            |name| Some(engine.as_ref()?.webhook_queue(name)),
+            |name| {
+                let engine = engine.as_ref()?;
+                Some((engine.webhook_queue(name), engine.departed()))
+            },
         )?;
         let authorize = Authorize::start(&self.config, &self.kinds, &mailboxes, hangup)?;
         let span_stats = Arc::new(SpanStats::default());

@@ -116,18 +116,20 @@ impl WebhookQueue {
         Ok(Some(taken))
     }
 
-    /// Holds a lane for so many milliseconds more. False: another node has it by now.
+    /// Holds a lane for so many milliseconds more, and says how many events wait in all lanes. `None`: another node has it by
+    /// now.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn hold(&self, lane: usize, hold: u64) -> Result<bool, StoreError> {
+    pub async fn hold(&self, lane: usize, hold: u64) -> Result<Option<u64>, StoreError> {
         let args = vec![
             number(lane as u64),
             self.node.as_bytes().to_vec(),
             number(hold),
         ];
         let value = self.run(&WEBHOOK_HOLD, lane, args).await?;
-        value.as_int().map(|it| it == 1).ok_or(UNREADABLE)
+        let waiting = value.as_int().ok_or(UNREADABLE)?;
+        Ok(u64::try_from(waiting).ok())
     }
 
     async fn run(

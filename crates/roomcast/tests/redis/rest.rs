@@ -1,4 +1,4 @@
-//! What servers ask of Redis while nothing happens: their beats, and nothing for each session or room.
+//! What servers ask of Redis while nothing happens: their beats, and nothing for each session, room or webhook.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use roomcast_client::Client;
 use roomcast_client::session::JoinOptions;
 
 use crate::process::Process;
+use crate::receiver::{Receiver, SECRETS};
 use crate::redis_server::Server as Redis;
 use crate::two::{client, servers_with};
 use crate::{DEADLINE, in_time, settings};
@@ -21,6 +22,19 @@ const OF_A_BEAT: [&str; 5] = ["evalsha", "hget", "hgetall", "hset", "time"];
 async fn at_rest_a_server_beats_and_asks_for_nothing_else() {
     let redis = Redis::start([""; 0]);
     rest(&redis, settings(&redis)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_has_nothing_to_tell_asks_for_nothing() {
+    let redis = Redis::start([""; 0]);
+    let receiver = Receiver::start();
+    let mut settings = settings(&redis);
+    settings.push(format!("webhooks.shop.url={}", receiver.url()));
+    settings.push(format!("webhooks.shop.secret={}", SECRETS[0]));
+    settings.push("webhooks.shop.events=room.opened,member.joined,session.began".to_owned());
+    rest(&redis, settings).await;
+    let told = receiver.wait("what was told before", |got| !got.is_empty());
+    assert!(told.iter().all(|it| it.taken));
 }
 
 /// With few sessions and rooms, and with many of both.

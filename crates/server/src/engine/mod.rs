@@ -2,6 +2,7 @@
 
 mod alarm;
 mod alike;
+mod departures;
 mod desk;
 mod node;
 mod peers;
@@ -29,6 +30,8 @@ use crate::mailbox::{Mailbox, Mailboxes};
 
 use alarm::Alarm;
 use alike::Alike;
+pub(crate) use departures::Departed;
+use departures::Departures;
 pub(crate) use desk::{Desk, FromShard};
 use peers::Peers;
 pub(crate) use status::{NodeReport, Status};
@@ -42,6 +45,7 @@ pub(crate) struct Engine {
     prefix: String,
     status: Arc<Status>,
     desk: Desk,
+    departed: Departed,
     node: NodeId,
     runtime: Option<Runtime>,
 }
@@ -91,6 +95,7 @@ impl Engine {
         let client = Client::start(config.clone());
         let status = Arc::new(Status::new(clock.clone(), settings));
         let (desk, from_shards) = Desk::new();
+        let (departures, departed) = Departures::new();
         let id = own.node;
         let peers = Peers::start(id, PeerKey::new(session_key), listener)?;
         let node = node::Node {
@@ -106,6 +111,7 @@ impl Engine {
             stores: Vec::new(),
             asked: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
+            departures,
             alike: Alike::new(alike),
             alarm: Alarm::new()?,
             cut_off_after,
@@ -121,6 +127,7 @@ impl Engine {
             prefix,
             status,
             desk,
+            departed,
             node: id,
             runtime: Some(runtime),
         })
@@ -136,6 +143,11 @@ impl Engine {
     pub(crate) fn webhook_queue(&self, name: &str) -> WebhookQueue {
         let node = format!("{:016x}", self.node());
         WebhookQueue::new(&self.client, &self.prefix, name, &node)
+    }
+
+    /// Tells when a server is gone from a Redis.
+    pub(crate) fn departed(&self) -> Departed {
+        self.departed.clone()
     }
 
     /// What shards tell the node.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
 use super::alike::Alike;
+use super::departures::Departures;
 use super::desk::FromShard;
 use super::peers::{PeerNews, Peers};
 use super::status::{NodeReport, Status};
@@ -48,6 +49,7 @@ pub(super) struct Node {
     /// By shard: it was asked to turn, and has not said so yet.
     pub(super) asked: Vec<bool>,
     pub(super) told: Told,
+    pub(super) departures: Departures,
     /// Who wants to know when all that was sent has come.
     pub(super) flushed: Vec<mpsc::Sender<()>>,
     pub(super) alike: Alike,
@@ -253,6 +255,7 @@ impl Node {
                         self.status.settled();
                     }
                     self.told.views(&views);
+                    self.departures.look(&views);
                     self.peers.meet(views.nodes());
                     self.status.refused(self.alike.look(views.nodes()));
                     self.all(|| Order::View(views.clone()));

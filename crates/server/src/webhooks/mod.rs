@@ -25,6 +25,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::Departed;
 use crate::error::ServerError;
 use crate::files::watch;
 use crate::http::{HttpStats, RefusedBy};
@@ -119,7 +120,8 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Starts those that are configured. `queue`: what keeps a webhook's events, where there is Redis.
+    /// Starts those that are configured. `queue`: what keeps a webhook's events, where there is Redis, and what tells that a
+    /// server is gone, which may have sent them.
     ///
     /// # Errors
     /// A secret or a certificate that can't be read, or the system gives no thread.
@@ -129,7 +131,7 @@ impl Webhooks {
         clock: &Clock,
         http: &Arc<HttpStats>,
         hangup: bool,
-        queue: impl Fn(&str) -> Option<WebhookQueue>,
+        queue: impl Fn(&str) -> Option<(WebhookQueue, Departed)>,
     ) -> Result<Option<Webhooks>, ServerError> {
         if config.webhooks.is_empty() {
             return Ok(None);
@@ -155,7 +157,7 @@ impl Webhooks {
                 let hook = Arc::clone(hook);
                 match &queue {
                     None => drop(runtime.spawn(send::from_memory(hook, lane))),
-                    Some(queue) => {
+                    Some((queue, departed)) => {
                         let added = Arc::new(Notify::new());
                         let to = send::to_redis(
                             Arc::clone(&hook),
@@ -165,7 +167,8 @@ impl Webhooks {
                         );
                         runtime.spawn(to);
                         let lease = config.redis.lease.max(1);
-                        let from = send::from_redis(hook, queue.clone(), lane, lease, added);
+                        let wakes = (added, departed.clone());
+                        let from = send::from_redis(hook, queue.clone(), lane, lease, wakes);
                         runtime.spawn(from);
                     }
                 }

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::event::Event;
 use super::hook::{Batch, Hook};
+use crate::engine::Departed;
 
 /// Before Redis is asked again that did not answer, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -64,13 +65,14 @@ pub(super) async fn to_redis(
     }
 }
 
-/// Sends what waits in Redis, of whichever node it is.
+/// Sends what waits in Redis, of whichever node it is. Redis is asked when something was added here, when a node is gone, and
+/// while something waits: where nothing does, it is not asked.
 pub(super) async fn from_redis(
     hook: Arc<Hook>,
     queue: WebhookQueue,
     lane: usize,
     lease: u64,
-    added: Arc<Notify>,
+    (added, mut departed): (Arc<Notify>, Departed),
 ) {
     // A node holds a lane for a lease, and takes it anew in time. If it is killed, another one goes on after that.
     let look = Duration::from_millis(lease);
@@ -92,11 +94,14 @@ pub(super) async fn from_redis(
         if let Some(taken) = &taken {
             hook.stats.waiting[1].store(taken.waiting, Ordering::Relaxed);
         }
+        // Where nothing waits in any lane, whoever adds something sends it, or is gone.
+        let is_over = taken.as_ref().is_some_and(|it| it.waiting == 0);
         let taken = taken.unwrap_or_default();
         if taken.events.is_empty() {
             tokio::select! {
                 () = added.notified() => {}
-                () = sleep(look) => {}
+                () = departed.next() => {}
+                () = sleep(look), if !is_over => {}
             }
             continue;
         }
@@ -134,8 +139,10 @@ async fn send_while_held(
         tokio::select! {
             _ = &mut sending => return true,
             held = &mut holding => {
-                if let Ok(false) = held {
-                    return false;
+                match held {
+                    Ok(None) => return false,
+                    Ok(Some(waiting)) => hook.stats.waiting[1].store(waiting, Ordering::Relaxed),
+                    Err(_) => {}
                 }
             }
         }
