@@ -90,7 +90,7 @@ pub fn load() -> Load {
 pub enum Promise {
     /// Everything: nobody notices more than a pause.
     Whole,
-    /// The same of rooms and sessions. What inboxes lack is told.
+    /// The same, but that inboxes may lack what is told.
     Rooms,
     /// Something may be gone, and who lacks it is told.
     Told,
@@ -103,7 +103,7 @@ pub async fn survive(promise: Promise, fault: impl Future<Output = (Row, String)
     let (row, logs) = fault.await;
     eprintln!(
         "{}\n{row}   ({:.1} s)",
-        Row::HEAD,
+        Row::head(),
         begin.elapsed().as_secs_f64()
     );
     eprintln!("{}", row.paused);

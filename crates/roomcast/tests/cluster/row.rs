@@ -14,28 +14,50 @@ const IN_WORDS: usize = 20;
 /// The default of `redis.patience`.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What was found in the order of messages: of rooms, or of inboxes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Streams {
+    /// Acked, and not heard by a client that was there, without a word.
+    pub lost: usize,
+    /// The same, where the client was told of a gap after it was sent.
+    pub told: usize,
+    /// Heard again.
+    pub twice: usize,
+    /// Heard in another order than by others, than its offsets, or than it was sent; or not where its ack said.
+    pub disorder: usize,
+    /// Told of a gap, joined without what was missed, or lost a room.
+    pub anew: usize,
+}
+
+impl Streams {
+    const HEAD: &str = "lost told twice disorder anew";
+
+    /// What may never be.
+    fn broken(&self) -> usize {
+        self.lost + self.twice + self.disorder
+    }
+
+    /// What may be where something is gone for good.
+    fn known(&self) -> usize {
+        self.told + self.anew
+    }
+}
+
 /// What a fault has done.
 #[derive(Debug)]
 pub struct Row {
     pub name: &'static str,
     pub clients: usize,
     pub acked: usize,
-    /// Acked, and not heard by a member that was there, without a word.
-    pub lost: usize,
-    /// The same, where the member was told of a gap after it was sent.
-    pub told: usize,
-    /// Heard again.
-    pub twice: usize,
-    /// Heard in another order than by others, than its offsets, or than it was sent; or not where its ack said.
-    pub disorder: usize,
+    pub rooms: Streams,
+    /// What clients were told of their direct messages.
+    pub inboxes: Streams,
     /// Seen to leave, though nobody did.
     pub left: usize,
-    /// Joined without what was missed, lost a room, came back as somebody else, or sees other members than there are.
-    pub anew: usize,
+    /// Came back as somebody else, or sees other members than there are.
+    pub others: usize,
     /// Numbered messages that were not done, or of which nobody could say.
     pub refused: usize,
-    /// All of that which has to do with direct messages.
-    pub inboxes: usize,
     /// Never came to an end, or has given up for good.
     pub stuck: usize,
     /// Of the rules that are no order of messages.
@@ -66,14 +88,11 @@ impl Row {
                 .iter()
                 .map(|(_, it)| it.acked.len() + it.direct.len())
                 .sum(),
-            lost: 0,
-            told: 0,
-            twice: 0,
-            disorder: 0,
+            rooms: Streams::default(),
+            inboxes: Streams::default(),
             left: 0,
-            anew: 0,
+            others: 0,
             refused: 0,
-            inboxes: 0,
             stuck,
             broken: Counts::default(),
             pause: Duration::ZERO,
@@ -105,7 +124,7 @@ impl Row {
             history::check(room, &members, found);
             for member in members {
                 let who = format!("{} in hall:{room}", member.id_before);
-                row.stream(&who, &member.told, &acked, &HashSet::new());
+                row.room(&who, &member.told, &acked);
                 row.order(&who, &member.told.heard, &order);
                 let (paused, from) = pause(&member.told.heard, talked);
                 if paused > row.pause {
@@ -118,12 +137,12 @@ impl Row {
                     .collect();
                 row.inbox(&format!("the inbox of {who}"), &member.direct, &direct);
                 if member.client.client_id() != member.id_before {
-                    row.anew += 1;
+                    row.others += 1;
                     row.word(|| format!("{who} has another id now"));
                 }
                 let there = load.players() as u64;
                 if member.members != there {
-                    row.anew += 1;
+                    row.others += 1;
                     row.word(|| format!("{who} sees {} of {there} members", member.members));
                 }
             }
@@ -136,19 +155,19 @@ impl Row {
 
     /// Whether all promises were kept.
     pub fn is_clean(&self) -> bool {
-        self.is_clean_in_rooms() && self.inboxes == 0
+        self.is_clean_in_rooms() && self.inboxes.known() == 0
     }
 
-    /// The same but for direct messages.
+    /// The same, but that inboxes may lack what is told.
     pub fn is_clean_in_rooms(&self) -> bool {
-        let others = self.told + self.anew + self.left + self.refused;
+        let others = self.rooms.known() + self.others + self.left + self.refused;
         self.is_told() && others + self.broken.all() == 0
     }
 
     /// Whether nothing was lost in silence, and all went on.
     pub fn is_told(&self) -> bool {
-        let lost = self.lost + self.twice + self.disorder + self.stuck;
-        lost + self.broken.of(Rule::Truth) == 0 && self.acked > 0
+        let broken = self.rooms.broken() + self.inboxes.broken() + self.stuck;
+        broken + self.broken.of(Rule::Truth) == 0 && self.acked > 0
     }
 
     fn word(&mut self, what: impl FnOnce() -> String) {
@@ -189,32 +208,43 @@ impl Row {
         }
     }
 
+    fn room(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+        let mut rooms = self.rooms;
+        self.stream(&mut rooms, who, told, acked, &HashSet::new());
+        self.rooms = rooms;
+    }
+
     /// A direct message that is not taken within the patience is refused and sent again, and so may come late.
-    fn inbox(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
+    pub fn inbox(&mut self, who: &str, told: &Told, acked: &[&Acked]) {
         let late: HashSet<&str> = (acked.iter().filter(|it| it.waited >= PATIENCE))
             .map(|it| it.text.as_str())
             .collect();
-        let rooms = [self.lost, self.told, self.twice, self.disorder, self.anew];
-        self.stream(who, told, acked, &late);
-        let both = [self.lost, self.told, self.twice, self.disorder, self.anew];
-        self.inboxes += both.iter().sum::<usize>() - rooms.iter().sum::<usize>();
-        [self.lost, self.told, self.twice, self.disorder, self.anew] = rooms;
+        let mut inboxes = self.inboxes;
+        self.stream(&mut inboxes, who, told, acked, &late);
+        self.inboxes = inboxes;
     }
 
     /// What a member was told of a room, or of its inbox.
-    fn stream(&mut self, who: &str, told: &Told, acked: &[&Acked], late: &HashSet<&str>) {
+    fn stream(
+        &mut self,
+        found: &mut Streams,
+        who: &str,
+        told: &Told,
+        acked: &[&Acked],
+        late: &HashSet<&str>,
+    ) {
         let mut places: HashMap<&str, u64> = HashMap::new();
         for heard in &told.heard {
             if places.insert(&heard.text, heard.offset).is_some() {
-                self.twice += 1;
+                found.twice += 1;
                 self.broken(|| format!("{who} heard twice: {heard}"));
             }
         }
         for it in acked {
             match places.get(it.text.as_str()) {
-                None if told.gaps.iter().any(|gap| *gap > it.sent) => self.told += 1,
+                None if told.gaps.iter().any(|gap| *gap > it.sent) => found.told += 1,
                 None => {
-                    self.lost += 1;
+                    found.lost += 1;
                     let at = self.time(it.sent);
                     self.broken(|| {
                         format!(
@@ -224,7 +254,7 @@ impl Row {
                     });
                 }
                 Some(offset) if *offset != it.offset && it.offset != 0 => {
-                    self.disorder += 1;
+                    found.disorder += 1;
                     self.broken(|| {
                         format!(
                             "{who} heard {:?} at {offset}, its ack says {}",
@@ -240,7 +270,7 @@ impl Row {
             let at = self.time(*at);
             self.word(|| format!("{who} saw {player} leave {at}"));
         }
-        self.anew += told.gaps.len() + told.anew.len();
+        found.anew += told.gaps.len() + told.anew.len();
         for (at, what) in &told.anew {
             let at = self.time(*at);
             self.word(|| format!("{who}: {what} {at}"));
@@ -256,7 +286,7 @@ impl Row {
                 .iter()
                 .any(|gap| *gap >= before.at && *gap <= heard.at);
             if before.offset >= heard.offset && !anew {
-                self.disorder += 1;
+                found.disorder += 1;
                 self.broken(|| format!("{who} heard {heard} after {before}"));
             }
         }
@@ -269,7 +299,7 @@ impl Row {
             }
             let before = last.insert(&heard.from, number).unwrap_or(0);
             if before > number {
-                self.disorder += 1;
+                found.disorder += 1;
                 self.broken(|| format!("{who} heard {heard} after the sender's {before}"));
             }
         }
@@ -284,16 +314,36 @@ impl Row {
         let wrong = places.windows(2).filter(|pair| pair[0] > pair[1]).count();
         let falls = |pair: &&[Heard]| pair[0].timestamp > pair[1].timestamp;
         if let Some(pair) = heard.windows(2).find(falls) {
-            self.disorder += 1;
+            self.rooms.disorder += 1;
             self.broken(|| format!("{who} saw the room's clock fall: {} {}", pair[0], pair[1]));
         }
         if wrong > 0 {
-            self.disorder += wrong;
+            self.rooms.disorder += wrong;
             self.broken(|| format!("{who} heard {wrong} in another order than the others"));
         }
     }
 
-    pub const HEAD: &str = "fault                                        clients   acked  lost  told twice disorder  left  anew refused inboxes members capacity history frames truth stuck  longest pause";
+    /// What stands above rows: of messages first those in rooms, then those in inboxes.
+    pub fn head() -> String {
+        format!(
+            "{:<44} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>14}",
+            "fault",
+            "clients",
+            "acked",
+            Streams::HEAD,
+            Streams::HEAD,
+            "left",
+            "others",
+            "refused",
+            "members",
+            "capacity",
+            "history",
+            "frames",
+            "truth",
+            "stuck",
+            "longest pause",
+        )
+    }
 }
 
 impl fmt::Display for Heard {
@@ -325,22 +375,32 @@ fn pause(heard: &[Heard], (since, until): (Instant, Instant)) -> (Duration, Inst
     longest
 }
 
+impl fmt::Display for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Streams {
+            lost,
+            told,
+            twice,
+            disorder,
+            anew,
+        } = self;
+        write!(f, "{lost:>4} {told:>4} {twice:>5} {disorder:>8} {anew:>4}")
+    }
+}
+
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>7} {:>7} {:>5} {:>5} {:>5} {:>8} {:>5} {:>5} {:>7} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>11} ms",
+            "{:<44} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>11} ms",
             self.name,
             self.clients,
             self.acked,
-            self.lost,
-            self.told,
-            self.twice,
-            self.disorder,
-            self.left,
-            self.anew,
-            self.refused,
+            self.rooms,
             self.inboxes,
+            self.left,
+            self.others,
+            self.refused,
             self.broken.of(Rule::Members),
             self.broken.of(Rule::Capacity),
             self.broken.of(Rule::History),
