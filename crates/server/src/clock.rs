@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roomcast_core::Now;
 
@@ -50,7 +50,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Now {
         let micros = self.micros();
         let unix_ms = match self.store.load(Ordering::Relaxed) {
-            UNKNOWN => unix_ms(),
+            UNKNOWN => own_unix_ms(),
             began => began.saturating_add((micros / 1_000) as i64),
         };
         Now { micros, unix_ms }
@@ -63,7 +63,7 @@ impl Clock {
         let began = (store_ms as i64).saturating_sub((micros / 1_000) as i64);
         let before = self.store.load(Ordering::Relaxed);
         let (began, heard) = match before {
-            UNKNOWN => (began, Heard::First((store_ms as i64) - unix_ms())),
+            UNKNOWN => (began, Heard::First((store_ms as i64) - own_unix_ms())),
             _ if before.abs_diff(began) > SET => (before, Heard::Set(began - before)),
             _ => (began.max(before - 1), Heard::Right),
         };
@@ -72,10 +72,17 @@ impl Clock {
     }
 }
 
-/// The date by this machine's own clock, in milliseconds since the Unix epoch.
-pub(crate) fn unix_ms() -> i64 {
+/// The date by this machine's own clock, since the Unix epoch. Other nodes may have another one: it is for those who know
+/// nothing of a store, such as receivers of signed requests.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub(crate) fn own_time() -> Duration {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-    unix.unwrap_or_default().as_millis() as i64
+    unix.unwrap_or_default()
+}
+
+/// The same in milliseconds.
+pub(crate) fn own_unix_ms() -> i64 {
+    own_time().as_millis() as i64
 }
 
 #[cfg(test)]
@@ -86,9 +93,9 @@ mod tests {
     fn the_date_is_the_stores_and_does_not_jump() {
         let clock = Clock::start();
         let near = |at: i64| (clock.now().unix_ms - at).abs() < 1_000;
-        assert!(near(unix_ms()));
+        assert!(near(own_unix_ms()));
         let hour = 3_600_000;
-        let store = unix_ms() + hour;
+        let store = own_unix_ms() + hour;
         let Heard::First(ahead) = clock.hear(store as u64) else {
             panic!("it is the first time");
         };

@@ -127,7 +127,7 @@ impl Server {
                 Some((engine.webhook_queue(name), engine.departed()))
             },
         )?;
-        let authorize = Authorize::start(&self.config, &self.kinds, &mailboxes, hangup)?;
+        let authorize = Authorize::start(&self.config, &self.kinds, (&mailboxes, &clock), hangup)?;
         let span_stats = Arc::new(SpanStats::default());
         let (tracer, exporter) = spans::start(
             &self.config.tracing,
@@ -149,7 +149,7 @@ impl Server {
             settings: Arc::new(settings),
             kinds: Arc::clone(&self.kinds),
             batcher: self.config.batcher.clone(),
-            clock,
+            clock: clock.clone(),
             tracer: tracer.clone(),
             desk: engine.as_ref().map(|engine| engine.desk().clone()),
             authority: authority.clone(),
@@ -217,6 +217,7 @@ impl Server {
             &self.config,
             Arc::new(api_keys),
             Arc::clone(&mailboxes),
+            clock.clone(),
             api_stats,
             Operator {
                 node: name,
@@ -226,6 +227,7 @@ impl Server {
         );
         let services = Services {
             shards: mailboxes as Arc<dyn Shards>,
+            clock,
             metrics: Box::new(move || registry.render()),
             engine: running.engine.as_ref().map(|it| Arc::clone(it.status())),
             pages: self.pages,

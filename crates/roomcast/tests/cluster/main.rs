@@ -38,6 +38,8 @@ mod redis_cluster;
 mod redis_server;
 mod row;
 mod run;
+#[path = "../common/wall_clock.rs"]
+mod wall_clock;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

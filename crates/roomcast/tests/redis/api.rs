@@ -15,7 +15,7 @@ use crate::{DEADLINE, SECRET, in_time, ready, settings, start};
 
 const KEY: &str = "a-key-of-these-tests-which-is-long-enough";
 
-fn with_key(redis: &Redis) -> Vec<String> {
+pub(crate) fn with_key(redis: &Redis) -> Vec<String> {
     let mut settings = settings(redis);
     settings.extend(key());
     settings

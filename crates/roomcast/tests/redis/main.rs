@@ -11,6 +11,7 @@
 )]
 
 mod api;
+mod clocks;
 mod common;
 #[path = "../../../server/tests/event_stream/mod.rs"]
 mod event_stream;
@@ -37,6 +38,8 @@ mod spread;
 mod start;
 mod streams;
 mod two;
+#[path = "../common/wall_clock.rs"]
+mod wall_clock;
 mod webhooks;
 
 use std::future::Future;

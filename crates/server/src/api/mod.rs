@@ -28,6 +28,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use roomcast_protocol::{ErrorCode, Limits};
 use tokio::time::timeout;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::mailbox::Mailboxes;
 use crate::spans::{Request as Traced, Tracer};
@@ -56,6 +57,7 @@ pub(crate) struct Api {
     limits: Limits,
     max_message: usize,
     max_body: usize,
+    clock: Clock,
     stats: Arc<ApiStats>,
     operator: Operator,
     tails: tail::Tails,
@@ -68,6 +70,7 @@ impl Api {
         config: &Config,
         keys: Arc<Keys>,
         shards: Arc<Mailboxes>,
+        clock: Clock,
         stats: Arc<ApiStats>,
         operator: Operator,
         tracer: Option<Tracer>,
@@ -83,6 +86,7 @@ impl Api {
             limits: config.core.message.clone(),
             max_message: config.core.max_message,
             max_body: config.api.max_body,
+            clock,
             stats,
             operator,
             tails: tail::Tails::new(listeners),

@@ -1,7 +1,5 @@
 //! Sending away, keeping out, and forgetting.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use roomcast_core::backend::{Ask, LONGEST_REASON, Query, Question, Reply};
 use roomcast_protocol::ErrorCode;
 use serde::Deserialize;
@@ -74,7 +72,7 @@ pub(super) async fn kick(call: Call) -> Result<Answer, Problem> {
 pub(super) async fn ban(call: Call) -> Result<Answer, Problem> {
     let Ban { user, seconds } = body(&call)?;
     call.api.check_id(&user)?;
-    let until = until(seconds)?;
+    let until = until(&call, seconds)?;
     let user = user.into();
     done(&call, Ask::Ban { user, until }, until).await
 }
@@ -88,7 +86,7 @@ pub(super) async fn lift_ban(call: Call) -> Result<Answer, Problem> {
 
 pub(super) async fn lock(call: Call) -> Result<Answer, Problem> {
     let Lock { seconds } = body(&call)?;
-    let until = until(seconds)?;
+    let until = until(&call, seconds)?;
     done(&call, Ask::Lock { until }, until).await
 }
 
@@ -107,17 +105,14 @@ fn body<'a, T: Deserialize<'a>>(call: &'a Call) -> Result<T, Problem> {
     })
 }
 
-/// Milliseconds since the Unix epoch, so many seconds from now.
-fn until(seconds: u64) -> Result<i64, Problem> {
+/// Milliseconds since the Unix epoch, so many seconds from now, by the clock by which the room's home looks whether it is over.
+fn until(call: &Call, seconds: u64) -> Result<i64, Problem> {
     if !(1..=LONGEST).contains(&seconds) {
         let detail = format!("`seconds` is not from 1 to {LONGEST}");
         return Err(Problem::of(ErrorCode::InvalidValue, detail));
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let until = now.as_millis() + u128::from(seconds) * 1_000;
-    Ok(i64::try_from(until).unwrap_or(i64::MAX))
+    let now = call.api.clock.now().unix_ms;
+    Ok(now.saturating_add_unsigned(seconds * 1_000))
 }
 
 async fn done(call: &Call, ask: Ask, until: i64) -> Result<Answer, Problem> {

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use jsonwebtoken::errors::ErrorKind;
@@ -34,6 +34,7 @@ use claims::Claims;
 use key::Key;
 use keys::Keys;
 
+use crate::clock::own_unix_ms;
 use crate::files::FromFiles;
 
 pub(crate) use keys::problems;
@@ -200,9 +201,7 @@ pub fn refusal(settings: &AuthSettings, limits: &Limits, token: &str) -> Option<
     let Ok(Some(authority)) = authority else {
         return Some(fault::NOT_SUPPORTED);
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let unix_ms = now.unwrap_or_default().as_millis() as i64;
-    authority.check(unix_ms, token).err()
+    authority.check(own_unix_ms(), token).err()
 }
 
 /// What a token says, if that key has signed it. Times, audience and issuer are ours to check: with the caller's clock,

@@ -1,6 +1,6 @@
 //! Makes tokens: for trying, and for tests. In production an application's own server makes them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::claims::{DIRECT, RIGHTS, is_pattern};
 use super::key::LEAST_SECRET;
 use super::settings::Algorithm;
+use crate::clock::own_time;
 
 /// What a token is to say.
 #[derive(Clone, Debug, Default)]
@@ -116,8 +117,7 @@ impl Signer {
                 "{wrong:?} is no room: write a name, \"kind:*\" or \"*\""
             ));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.unwrap_or_default().as_secs();
+        let now = own_time().as_secs();
         let everything = token.rooms.is_empty() && token.allow.is_empty();
         let permission = || {
             let rooms = token.rooms.iter().map(String::as_str);

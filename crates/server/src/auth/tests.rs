@@ -480,8 +480,7 @@ fn keys_that_cannot_be_used_are_told() {
 
 #[test]
 fn what_is_signed_here_is_taken_here() {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let unix_ms = now.unwrap().as_millis() as i64;
+    let unix_ms = crate::clock::own_unix_ms();
     let token = NewToken {
         user: "u7".to_owned(),
         name: Some("Ada".to_owned()),

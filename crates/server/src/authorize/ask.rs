@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::settings::AuthorizeSettings;
 use super::stats::{Outcome, TableStats};
-use crate::clock::unix_ms;
+use crate::clock::{Clock, own_time};
 use crate::outgoing::Outgoing;
 use crate::webhooks::{Secrets, USER_AGENT, random};
 
@@ -31,6 +31,7 @@ pub(super) struct Table {
     pub(super) stats: Arc<TableStats>,
     secrets: Arc<Secrets>,
     outgoing: Outgoing,
+    clock: Clock,
     limits: Limits,
     free: Arc<Semaphore>,
 }
@@ -76,6 +77,7 @@ impl Table {
         settings: AuthorizeSettings,
         secrets: Arc<Secrets>,
         outgoing: Outgoing,
+        clock: Clock,
         limits: &Limits,
     ) -> Table {
         Table {
@@ -84,6 +86,7 @@ impl Table {
             settings,
             secrets,
             outgoing,
+            clock,
             limits: limits.clone(),
         }
     }
@@ -123,9 +126,10 @@ impl Table {
 
     async fn answer(&self, kind: &str, inquiry: &Inquiry) -> Result<Decision, String> {
         let id = format!("ask_{:016x}{:016x}", random(), random());
-        let now = unix_ms();
+        let now = self.clock.now().unix_ms;
         let body = question(&id, now, kind, inquiry).ok_or("the question can't be written")?;
-        let seconds = now.div_euclid(1_000);
+        // The backend compares it with its own clock, and not with Redis's.
+        let seconds = own_time().as_secs();
         let request = Request::post(&self.settings.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")

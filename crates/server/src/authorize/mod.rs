@@ -12,6 +12,7 @@ use roomcast_core::authorize::{Asks, Decision, Inquiry};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::ServerError;
 use crate::files::watch;
@@ -138,7 +139,7 @@ impl Authorize {
     pub(crate) fn start(
         config: &Config,
         kinds: &Arc<Kinds>,
-        mailboxes: &Arc<Mailboxes>,
+        (mailboxes, clock): (&Arc<Mailboxes>, &Clock),
         hangup: bool,
     ) -> Result<Option<Authorize>, ServerError> {
         if config.authorize.is_empty() {
@@ -155,7 +156,8 @@ impl Authorize {
             runtime.spawn(watch(Arc::clone(&secrets), hangup));
             drop(guard);
             let outgoing = Outgoing::new(&settings.ca_path).map_err(ServerError::Keys)?;
-            let table = Table::new(settings.clone(), secrets, outgoing, &config.core.message);
+            let limits = &config.core.message;
+            let table = Table::new(settings.clone(), secrets, outgoing, clock.clone(), limits);
             tables.push(Arc::new(table));
         }
         let asker = Arc::new(Asker {

@@ -47,6 +47,7 @@ use self::response::unavailable;
 use self::upgrade::Refused;
 use crate::api::Api;
 use crate::auth::{self, Authority};
+use crate::clock::Clock;
 use crate::config::{Config, Listener, ProxyProtocol, Role};
 use crate::engine::Status;
 use crate::files::watch;
@@ -66,6 +67,8 @@ pub(crate) use self::stats::{HttpStats, RefusedBy};
 pub(crate) struct Services {
     /// Where upgraded connections go.
     pub(crate) shards: Arc<dyn Shards>,
+    /// The time by which tokens end.
+    pub(crate) clock: Clock,
     /// What `/metrics` answers: the Prometheus text format.
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// How the node is, where it needs a store.
@@ -324,6 +327,7 @@ const CLOSED: u8 = 2;
 /// What all connections share.
 struct Site {
     shards: Arc<dyn Shards>,
+    clock: Clock,
     metrics: Box<dyn Fn() -> String + Send + Sync>,
     engine: Option<Arc<Status>>,
     pages: Pages,
@@ -365,6 +369,7 @@ impl Site {
         let http = &config.http;
         Site {
             shards: services.shards,
+            clock: services.clock,
             metrics: services.metrics,
             engine: services.engine,
             pages: Pages::new(services.pages, services.folder),

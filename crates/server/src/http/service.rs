@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN, TRANSFER_ENCODING,
@@ -469,9 +469,9 @@ impl Service {
         let Some(authority) = &self.site.authority else {
             return Err(bearer::Fault::NOT_SUPPORTED);
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let identity = authority.verify(now.unwrap_or_default().as_millis() as i64, token);
-        Ok(Some(identity?))
+        Ok(Some(
+            authority.verify(self.site.clock.now().unix_ms, token)?,
+        ))
     }
 
     fn check_origin(

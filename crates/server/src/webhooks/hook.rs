@@ -15,7 +15,7 @@ use super::event::Event;
 use super::secrets::Secrets;
 use super::settings::WebhookSettings;
 use super::stats::HookStats;
-use crate::clock::{Clock, unix_ms};
+use crate::clock::{Clock, own_time};
 use crate::outgoing::Outgoing;
 
 /// Requests of a webhook under way at once. All about one room, or one session, is sent in one of these lanes, in its
@@ -214,7 +214,7 @@ impl Hook {
     /// One request. If the receiver has not taken it: how long it asks to be left alone, if it does.
     async fn attempt(&self, batch: &Batch) -> Result<(), Option<Duration>> {
         // Receivers compare it with their own clocks, and not with Redis's.
-        let unix_seconds = unix_ms().div_euclid(1_000);
+        let unix_seconds = own_time().as_secs();
         let signature = self.secrets.sign(&batch.id, unix_seconds, &batch.body);
         let request = Request::post(&self.settings.url)
             .header(header::CONTENT_TYPE, "application/json")

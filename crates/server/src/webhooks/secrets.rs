@@ -49,7 +49,7 @@ impl Secrets {
     }
 
     /// The value of `webhook-signature`.
-    pub(crate) fn sign(&self, id: &str, unix_seconds: i64, body: &[u8]) -> String {
+    pub(crate) fn sign(&self, id: &str, unix_seconds: u64, body: &[u8]) -> String {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let one = |key: &Key| {
             let mut context = hmac::Context::with_key(key);

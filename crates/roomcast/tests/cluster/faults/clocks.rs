@@ -1,11 +1,5 @@
 //! What happens to clocks: those on the wall. How much time has passed is another matter, which nobody changes.
 
-use std::fs;
-use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
-use std::process::Command;
-
-use tempfile::TempDir;
 use tokio::task::block_in_place;
 
 use super::redis::KEEPS_ALL;
@@ -14,51 +8,7 @@ use crate::cluster::Cluster;
 use crate::load;
 use crate::redis_server::Server;
 use crate::run::Run;
-
-const HOUR: i64 = 3_600;
-
-/// A clock that can be set, for processes that are started with its variables.
-struct Clock {
-    dir: TempDir,
-    file: fs::File,
-}
-
-impl Clock {
-    fn new(ahead: i64) -> Clock {
-        let dir = TempDir::new().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/faults/clock.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]);
-        let compiled = compiler
-            .arg(dir.path().join("clock.so"))
-            .arg(source)
-            .status();
-        assert!(compiled.unwrap().success());
-        let file = fs::File::create(dir.path().join("ahead")).unwrap();
-        let clock = Clock { dir, file };
-        clock.set(ahead);
-        clock
-    }
-
-    /// Seconds that it is ahead.
-    fn set(&self, ahead: i64) {
-        self.file.write_all_at(&ahead.to_ne_bytes(), 0).unwrap();
-    }
-
-    fn variables(&self) -> Vec<(String, String)> {
-        let path = |file| {
-            PathBuf::from(self.dir.path())
-                .join(file)
-                .to_str()
-                .unwrap()
-                .to_owned()
-        };
-        vec![
-            ("LD_PRELOAD".to_owned(), path("clock.so")),
-            ("CLOCK_AHEAD".to_owned(), path("ahead")),
-        ]
-    }
-}
+use crate::wall_clock::{Clock, HOUR};
 
 /// One is ahead, one is right, one is behind. Rooms go from each to each.
 pub(super) async fn apart(name: &'static str) -> Outcome {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::auth::Authority;
+use crate::clock::Clock;
 use crate::config::{Config, Role};
 use crate::handover::{Shards, Upgraded};
 use crate::http::{Bound, Folder, Http, HttpStats, Page, RefusedBy, Services};
@@ -40,6 +41,7 @@ impl Server {
         let (streams, _) = Streams::new(NodeId(0), true, &[0; 32], &no_shards);
         let services = Services {
             shards: Arc::clone(&shards) as Arc<dyn Shards>,
+            clock: Clock::start(),
             metrics: Box::new(|| "roomcast_test 1\n".to_owned()),
             engine: None,
             folder: Folder::load(&config.server.static_dir).unwrap(),

@@ -1,7 +1,5 @@
 //! Tokens in the `Authorization` header, and who does without.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use roomcast_core::Access;
 use serde_json::{Value, json};
 
@@ -9,12 +7,12 @@ use super::harness::{Server, handshake, wait_until};
 use crate::auth::Algorithm;
 use crate::auth::fault;
 use crate::auth::testing::{Pair, SECRET, hs256};
+use crate::clock::own_time;
 use crate::config::{Config, ProxyProtocol};
 use crate::http::RefusedBy;
 
 fn in_an_hour() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    now.as_secs() + 3600
+    own_time().as_secs() + 3600
 }
 
 pub(super) fn ada() -> Value {
