@@ -23,6 +23,7 @@ afterAll(() => rmSync(app, { recursive: true, force: true }));
 
 const TYPED = `
 import { Client, RoomcastError, json, type Codec, type Status } from "roomcast";
+import { fallback, type Transport } from "roomcast/fallback";
 import { protobuf } from "roomcast/protobuf";
 import { useClientSignal, useDirectMessage, useMembers, useRoom, useStatus } from "roomcast/react";
 import { keepOverReload } from "roomcast/reload";
@@ -54,6 +55,10 @@ void room.join({ since: undefined, signal: undefined });
 void room.chat("x", { signal: undefined, ttlMs: undefined, noEcho: undefined, ephemeral: undefined });
 room.history({ reverse: undefined, limit: undefined, from: undefined });
 room.updatePresence({ colour: undefined });
+let opened: Transport = "websocket";
+new Client("", { WebSocket: fallback({ onOpen: (transport) => (opened = transport), fetch: undefined }) });
+// @ts-expect-error: no such transport
+opened = "pigeon";
 `;
 
 /** What the compiler says of a file. */
@@ -76,13 +81,15 @@ test.each([["nodenext", "nodenext"], ["esnext", "bundler"]])("its types are righ
 test("what the server serves has its types beside it", () => {
   const served = fileURLToPath(new URL("../../../crates/server/web/sdk", import.meta.url));
   symlinkSync(served, join(app, "sdk"));
-  const [, imports, rest] = /([^]*?)(type App[^]*)/.exec(TYPED)!;
-  const withoutReact = imports!.replace(/.*react.*\n/, "").replace(/"roomcast"/g, '"./sdk/roomcast.js"').replace(/"roomcast\//g, '"./sdk/').replace(/(protobuf|reload)"/g, '$1.js"');
-  const code = withoutReact + rest!.replace(/export function Part[^]*?\n}\n/, "");
+  const code = TYPED.replace(/"roomcast"/g, '"./sdk/roomcast.js"').replace(/"roomcast\/(\w+)"/g, '"./sdk/$1.js"');
   expect(code).not.toContain('"roomcast');
   expect(compile("served.ts", code, "nodenext", "nodenext")).toBe("");
-  for (const name of ["roomcast", "protobuf", "reload"]) {
-    expect(readFileSync(join(served, `${name}.js`), "utf8")).toContain(`// @ts-self-types="./${name}.d.ts"\n`);
+  const scripts = readdirSync(served).filter((name) => name.endsWith(".js"));
+  expect(scripts).toContain("roomcast.js");
+  for (const script of scripts) {
+    expect(code).toContain(`"./sdk/${script}"`);
+    const types = script.replace(/js$/, "d.ts");
+    expect(readFileSync(join(served, script), "utf8")).toContain(`// @ts-self-types="./${types}"\n`);
   }
 }, 60_000);
 

@@ -117,22 +117,29 @@ fn pages_of_the_embedding_program() {
     assert_eq!(server.get("/app.js").status, 404);
 }
 
+/// Where each file of the SDK is served, and as what.
+fn sdk_files() -> Vec<(String, &'static str)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web/sdk");
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let served = names.map(|name| {
+        let content_type = match name.ends_with(".js") {
+            true => "text/javascript; charset=utf-8",
+            false => "text/plain; charset=utf-8",
+        };
+        (format!("/sdk/{name}"), content_type)
+    });
+    served.collect()
+}
+
 #[test]
 fn the_sdk_is_served_with_and_without_the_pages() {
     for pages in [true, false] {
         let server = Server::start(|config| config.server.pages = Some(pages));
-        for path in [
-            "/sdk/roomcast.js",
-            "/sdk/protobuf.js",
-            "/sdk/reload.js",
-            "/sdk/react.js",
-        ] {
-            let script = server.get(path);
-            assert_eq!(script.status, 200);
-            assert_eq!(
-                script.header("content-type"),
-                Some("text/javascript; charset=utf-8")
-            );
+        for (path, content_type) in sdk_files() {
+            let script = server.get(&path);
+            assert_eq!(script.status, 200, "{path}");
+            assert_eq!(script.header("content-type"), Some(content_type), "{path}");
             // A page of another origin imports it as a module.
             assert_eq!(script.header("access-control-allow-origin"), Some("*"));
             assert_eq!(script.header("cache-control"), Some("no-cache"));
