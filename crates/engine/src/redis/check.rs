@@ -176,14 +176,18 @@ async fn masters(config: &RedisConfig, report: &mut Report) -> Vec<(Endpoint, u1
 }
 
 fn unreachable(what: &str, failure: &Failure) -> String {
-    let hint = match failure.error {
-        StoreError::Again(Cause::Rights) | StoreError::Never(Cause::Rights) => {
-            " Check the user and the password."
+    let hint = match (&failure.error, rights::forbidden(&failure.said)) {
+        (_, Some(command)) if what == "Sentinel" => format!(" Give the user +{command}."),
+        (_, Some(command)) => {
+            format!(" Give the user +{command}. A user of Roomcast needs these: {RIGHTS}")
         }
-        StoreError::Again(Cause::Connection | Cause::Timeout) => {
-            " Check the address, and whether it takes connections from here."
+        (StoreError::Again(Cause::Rights) | StoreError::Never(Cause::Rights), None) => {
+            " Check the user and the password.".to_owned()
         }
-        _ => "",
+        (StoreError::Again(Cause::Connection | Cause::Timeout), None) => {
+            " Check the address, and whether it takes connections from here.".to_owned()
+        }
+        _ => String::new(),
     };
     // The endpoint is told with each finding.
     let said = failure
@@ -210,33 +214,24 @@ async fn check_master(
             return Ok(());
         }
     };
-    let info = match connection.ask(&["INFO"]).await? {
+    match connection.ask(&["INFO"]).await? {
         Value::Error(text) => {
-            let text = format!(
-                "INFO is refused ({text}). It says which Redis answers: give the user the right +info."
-            );
+            let text = format!("INFO is refused ({text}). It says which Redis answers.");
             report.add(Level::Error, Some(endpoint), text);
-            return Ok(());
         }
-        value => value
-            .as_bytes()
-            .map(String::from_utf8_lossy)
-            .unwrap_or_default()
-            .into_owned(),
-    };
-    let read = Info::read(&info);
-    check_version(&read, endpoint, report);
-    check_kind(&info, &read, endpoint, config, report);
-    let mut second = open().await?;
-    let again = second.call(&["INFO"]).await?;
-    let again = again.as_str().map(Info::read).unwrap_or_default();
-    if read.store().is_some() && read.store() != again.store() {
-        let text = "Two connections reached two different Redis. A proxy or a balancer is in between: connect to Redis itself.";
-        report.add(Level::Error, Some(endpoint), text);
+        value => {
+            let info = value.as_bytes().map(String::from_utf8_lossy);
+            let info = info.unwrap_or_default().into_owned();
+            let mut second = open().await?;
+            let again = second.call(&["INFO"]).await?;
+            let again = again.as_str().map(Info::read).unwrap_or_default();
+            check_info(&info, &again, endpoint, config, report);
+            check_memory(&info, &mut connection, endpoint, report).await?;
+            check_persistence(&info, &mut connection, endpoint, report).await?;
+        }
     }
-    check_memory(&info, &mut connection, endpoint, report).await?;
-    check_persistence(&info, &mut connection, endpoint, report).await?;
     check_clock(&mut connection, endpoint, report).await?;
+    // Also where INFO is refused, so that all that a user lacks is said at once.
     let tag = tag_for(slot);
     let names = rights::Names {
         key: format!("{}{{{tag}}}:check", config.prefix),
@@ -255,6 +250,23 @@ async fn check_master(
         );
     }
     Ok(())
+}
+
+/// What INFO says, and what it says on another connection.
+fn check_info(
+    info: &str,
+    again: &Info,
+    endpoint: &Endpoint,
+    config: &RedisConfig,
+    report: &mut Report,
+) {
+    let read = Info::read(info);
+    check_version(&read, endpoint, report);
+    check_kind(info, &read, endpoint, config, report);
+    if read.store().is_some() && read.store() != again.store() {
+        let text = "Two connections reached two different Redis. A proxy or a balancer is in between: connect to Redis itself.";
+        report.add(Level::Error, Some(endpoint), text);
+    }
 }
 
 /// The value of a line of INFO.

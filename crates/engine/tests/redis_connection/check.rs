@@ -74,6 +74,9 @@ async fn memory_and_persistence_are_looked_at() {
     says(&report, Level::Info, "no append-only file");
 }
 
+/// What is of use with a Redis Cluster alone.
+const CLUSTER_ONLY: [&str; 3] = ["cluster|slots", "spublish", "ssubscribe"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn exactly_the_documented_rights_are_enough() {
     let server = Server::start([""; 0]);
@@ -104,13 +107,28 @@ async fn exactly_the_documented_rights_are_enough() {
         let name = right.trim_start_matches('+');
         server.ask(&format!("ACL SETUSER ann -{name}"));
         let report = check(&logged_in(&server)).await;
-        let cluster_only = ["cluster|slots", "spublish", "ssubscribe"].contains(&name);
+        let cluster_only = CLUSTER_ONLY.contains(&name);
         assert_eq!(report.is_usable(), cluster_only, "{name}: {report:#?}");
         if !report.is_usable() {
             says(&report, Level::Error, right);
         }
         server.ask(&format!("ACL SETUSER ann {right}"));
     }
+    // One who lacks all of them learns of all at once.
+    server.ask("ACL SETUSER ann -@all");
+    let report = check(&logged_in(&server)).await;
+    for right in RIGHTS.split(' ') {
+        let name = right.trim_start_matches('+');
+        let texts = report.findings.iter().map(|finding| &finding.text);
+        let is_said = texts
+            .flat_map(|text| text.split(' '))
+            .any(|word| word == right);
+        assert!(
+            is_said || CLUSTER_ONLY.contains(&name),
+            "{right}: {report:#?}"
+        );
+    }
+    server.ask(&format!("ACL SETUSER ann {RIGHTS}"));
     server.ask("ACL SETUSER ann resetkeys ~other:*");
     says(
         &check(&logged_in(&server)).await,
@@ -129,6 +147,28 @@ async fn exactly_the_documented_rights_are_enough() {
         Level::Error,
         "Check the user and the password",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_that_the_page_makes_is_enough() {
+    let page = include_str!("../../../../docs/redis.md");
+    let mut lines = page.lines();
+    let line = lines.find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    assert!(
+        line.ends_with(&format!(" {RIGHTS}")),
+        "its rights: {RIGHTS}"
+    );
+    let server = Server::start([""; 0]);
+    let of_tests = line.replace("roomcast on >PASSWORD", "ann on >secret");
+    assert_eq!(server.ask(&of_tests).as_str(), Some("OK"), "{line}");
+    let mut config = logged_in(&server);
+    let report = check(&config).await;
+    assert!(report.is_usable(), "{report:#?}");
+    config.database = 1;
+    says(&check(&config).await, Level::Error, "+select");
+    server.ask("ACL SETUSER ann +select");
+    let report = check(&config).await;
+    assert!(report.is_usable(), "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,6 +214,15 @@ async fn each_master_of_a_cluster_is_looked_at() {
     let cluster = RedisCluster::start(0);
     let report = check(&config(&[cluster.nodes[2].url()], Mode::Cluster)).await;
     assert!(report.is_usable(), "{report:#?}");
+    for node in &cluster.nodes {
+        node.ask("ACL SETUSER ann on >secret");
+    }
+    let mut nobody = logged_in(&cluster.nodes[0]);
+    nobody.mode = Mode::Cluster;
+    let report_of_nobody = check(&nobody).await;
+    for part in ["+cluster|slots.", RIGHTS] {
+        says(&report_of_nobody, Level::Error, part);
+    }
     let rights = report
         .findings
         .iter()

@@ -21,6 +21,7 @@ pub const RIGHTS: &str = "+info +time +script|load +evalsha +exists +unlink +ren
 /// Commands that scripts and connections use, with arguments that do no harm. KEY and CHANNEL are replaced. They are in
 /// such an order that each finds what it needs.
 const COMMANDS: &[&[&str]] = &[
+    &["INFO"],
     &["UNLINK", "KEY"],
     &["HSET", "KEY", "field", "1"],
     &["PEXPIRE", "KEY", "10000"],
@@ -109,6 +110,12 @@ pub(super) async fn lacking(
         ));
     }
     Ok(problems)
+}
+
+/// The command that somebody may not run, where an error is about that.
+pub(super) fn forbidden(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("no permissions to run the '")?;
+    Some(rest.split_once('\'')?.0)
 }
 
 /// What an error says that is lacking.
