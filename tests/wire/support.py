@@ -44,14 +44,15 @@ def compile_proto(path):
 
 
 class Server:
-    """`roomcast serve` on a port of its choice, with its defaults."""
+    """`roomcast serve` on a port of its choice, with its defaults, or with the roomcast.toml of a directory."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, directory=None):
         program = os.environ.get("ROOMCAST_BIN", ROOT / "target/release/roomcast")
         self.directory = tempfile.TemporaryDirectory(prefix="roomcast-wire-")  # where no roomcast.toml lies
+        directory = directory or self.directory.name
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *arguments],
-            cwd=self.directory.name,
+            cwd=directory,
             env={key: value for key, value in os.environ.items() if not key.startswith("ROOMCAST_")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

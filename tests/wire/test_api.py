@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 import tempfile
@@ -88,41 +89,72 @@ class Document(unittest.TestCase):
             raise
 
 
+class Page:
+    """A reader who does what a page says, in one directory."""
+
+    def __init__(self, test):
+        self.test = test
+        directory = tempfile.TemporaryDirectory()
+        test.addCleanup(directory.cleanup)
+        self.directory = directory.name
+        self.server = self.member = None
+
+    def serve(self):
+        """`roomcast serve`, again if it ran before, and somebody in a room."""
+        self.stop()
+        self.server = Server(directory=self.directory)
+        self.member = Json(self.server.port)
+        self.member.send("join_room", "chat:42")
+        self.member.of_type("joined")
+
+    def stop(self):
+        if self.server is not None:
+            self.member.close()
+            self.server.stop()
+
+    def run(self, commands):
+        """What they print. The page's server is where a server is by default."""
+        program = pathlib.Path(os.environ.get("ROOMCAST_BIN", ROOT / "target/release/roomcast")).resolve()
+        address = f"127.0.0.1:{self.server.port}" if self.server else "127.0.0.1:0"
+        text = f'roomcast() {{ "{program}" "$@"; }}\n' + commands.replace("127.0.0.1:8080", address)
+        done = subprocess.run(
+            ["bash", "-ec", text],
+            cwd=self.directory,
+            env=os.environ | {"ROOMCAST_ADMIN_URL": f"http://{address}"},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+        self.test.assertEqual(done.returncode, 0, f"{commands}\n{done.stderr}")
+        return done.stdout
+
+
 class Commands(unittest.TestCase):
     def test_the_commands_of_the_page_do_what_they_say(self):
-        page = (ROOT / "docs/api.md").read_text()
-        server = start()
-        self.addCleanup(server.stop)
-        member = Json(server.port)
-        self.addCleanup(member.close)
-        member.send("join_room", "chat:42")
-        member.of_type("joined")
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        for name in ("shop.key", "all.key"):
-            with open(os.path.join(directory.name, name), "w") as file:
-                file.write(KEY)
-        blocks = re.findall(r"```sh\n(.*?)```\n(?:\n```json\n(.*?)```)?", page, re.S)
-        ran = 0
-        for commands, answers in blocks:
-            commands = commands[commands.find("curl") :] if "curl" in commands else ""
-            if not commands:
+        text = (ROOT / "docs/api.md").read_text()
+        page = Page(self)
+        self.addCleanup(page.stop)
+        blocks = re.findall(r"```sh\n(.*?)```\n(?:\n```json\n(.*?)```)?", text, re.S)
+        asked = 0
+        for commands, answer in blocks:
+            if "roomcast sub" in commands:
+                # It has no end.
                 continue
-            commands = commands.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
-            done = subprocess.run(
-                ["bash", "-ec", commands],
-                cwd=directory.name,
-                capture_output=True,
-                text=True,
-                timeout=DEADLINE,
-            )
-            self.assertEqual(done.returncode, 0, done.stderr)
-            told, page_says = json.loads(done.stdout), json.loads(answers) if answers else None
-            if page_says is not None:
-                self.assertEqual(shape(told), shape(page_says), commands)
-            ran += 1
-        self.assertGreater(ran, 1)
-        self.assertEqual(member.of_type("event")["name"], "shipped")
+            if commands.endswith("\nroomcast serve\n"):
+                page.run(commands.removesuffix("roomcast serve\n"))
+                page.serve()
+                continue
+            told = page.run(commands)
+            if "curl" not in commands:
+                continue
+            told = json.loads(told)
+            self.assertNotIn(told.get("status"), (401, 403), f"{commands}\n{told}")
+            if answer:
+                self.assertEqual(shape(told), shape(json.loads(answer)), commands)
+            if asked == 0:
+                self.assertEqual(page.member.of_type("event")["name"], "shipped")
+            asked += 1
+        self.assertGreater(asked, 1)
 
 
 def shape(value):
