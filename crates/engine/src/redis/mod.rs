@@ -40,4 +40,4 @@ pub use resp::{Malformed, Reader, Value, write_command, write_head, write_part};
 pub use scripts::SCRIPTS;
 pub use store::RedisStore;
 pub use url::{Endpoint, UrlError};
-pub use webhooks::{Taken, WebhookBounds, WebhookQueue};
+pub use webhooks::{Added, Place, Taken, WebhookBounds, WebhookQueue};

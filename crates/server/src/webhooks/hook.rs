@@ -12,6 +12,7 @@ use rand::TryRng as _;
 use tokio::sync::Notify;
 
 use super::event::Event;
+use super::kept::Kept;
 use super::secrets::Secrets;
 use super::settings::WebhookSettings;
 use super::stats::HookStats;
@@ -42,6 +43,7 @@ pub(super) struct Hook {
 struct Lane {
     events: Mutex<VecDeque<Event>>,
     changed: Notify,
+    kept: Mutex<Kept>,
 }
 
 /// What waits in this process.
@@ -162,6 +164,11 @@ impl Hook {
         if events.is_empty() {
             *events = VecDeque::new();
         }
+    }
+
+    /// Copies of what this process has put into a lane of Redis.
+    pub(super) fn kept(&self, lane: usize) -> MutexGuard<'_, Kept> {
+        lock(&self.lanes[lane % LANES].kept)
     }
 
     /// Events that wait in this process.

@@ -6,6 +6,7 @@
 mod event;
 mod hook;
 mod intake;
+mod kept;
 mod router;
 mod secrets;
 mod send;

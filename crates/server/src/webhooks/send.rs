@@ -1,11 +1,13 @@
 //! The loops of one lane: from this process to the receiver, or by way of Redis.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use roomcast_engine::redis::{WebhookBounds, WebhookQueue};
+use roomcast_core::store::{Cause, StoreError, StoreId};
+use roomcast_engine::redis::{Place, WebhookBounds, WebhookQueue};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -28,40 +30,129 @@ pub(super) async fn from_memory(hook: Arc<Hook>, lane: usize) {
     }
 }
 
-/// Puts what waits in this process into Redis.
+/// Puts what waits in this process into Redis. What it has put there, and nobody has sent, it puts there again where another
+/// Redis takes the place of the one that had it.
 pub(super) async fn to_redis(
     hook: Arc<Hook>,
     queue: WebhookQueue,
     lane: usize,
     added: Arc<Notify>,
 ) {
+    let mut changes = queue.changes();
+    loop {
+        let changed = async {
+            if changes.changed().await.is_err() {
+                // The engine has ended.
+                std::future::pending().await
+            }
+        };
+        let events = tokio::select! {
+            events = hook.first(lane) => events,
+            () = changed => Vec::new(),
+        };
+        let mut backoff = BACKOFF.0;
+        while let Err(error) = give(&hook, &queue, lane, &events).await {
+            tracing::debug!(?error, "Redis did not take events of a webhook");
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+        hook.forget(lane, events.len());
+        added.notify_one();
+    }
+}
+
+/// Gives Redis what it lacks of what it had, and then these.
+async fn give(
+    hook: &Hook,
+    queue: &WebhookQueue,
+    lane: usize,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    let Some(store) = queue.store(lane) else {
+        // Where there is nothing to give, its return is a change.
+        return match events.is_empty() {
+            true => Ok(()),
+            false => Err(StoreError::Again(Cause::Connection)),
+        };
+    };
+    if hook.kept(lane).store() != Some(store) {
+        give_again(hook, queue, lane, store).await?;
+    }
+    if events.is_empty() {
+        return Ok(());
+    }
+    let new: Vec<_> = events.iter().map(|it| (None, &*it.json)).collect();
+    let added = queue.add(lane, store, &new, bounds(hook)).await?;
+    hook.stats.waiting[1].store(added.waiting, Ordering::Relaxed);
+    let mut kept = hook.kept(lane);
+    for (place, event) in added.places.iter().zip(events) {
+        match place {
+            Some(place) => kept.add(*place, event.clone()),
+            None => hook.dropped(1),
+        }
+    }
+    Ok(())
+}
+
+/// Gives a Redis what another one had. What it has of that stays where it is.
+async fn give_again(
+    hook: &Hook,
+    queue: &WebhookQueue,
+    lane: usize,
+    store: StoreId,
+) -> Result<(), StoreError> {
+    let mut left = hook.kept(lane).take();
+    let (mut there, mut lacking) = (VecDeque::with_capacity(left.len()), 0_u64);
+    while !left.is_empty() {
+        let mut bytes = 0;
+        let fits = |(_, event): &&(Place, Event)| {
+            let is_first = bytes == 0;
+            bytes += event.json.len();
+            is_first || bytes <= hook.settings.batch_bytes
+        };
+        let some = left.iter().take(hook.settings.batch_events as usize);
+        let some: Vec<_> = some
+            .take_while(fits)
+            .map(|(place, it)| (Some(*place), &*it.json))
+            .collect();
+        let count = some.len();
+        match queue.add(lane, store, &some, bounds(hook)).await {
+            Ok(added) => {
+                hook.stats.waiting[1].store(added.waiting, Ordering::Relaxed);
+                for (place, (former, event)) in added.places.into_iter().zip(left.drain(..count)) {
+                    lacking += u64::from(place != Some(former));
+                    match place {
+                        Some(place) => there.push_back((place, event)),
+                        None => hook.dropped(1),
+                    }
+                }
+            }
+            Err(error) => {
+                there.append(&mut left);
+                hook.kept(lane).put(None, there);
+                return Err(error);
+            }
+        }
+    }
+    hook.kept(lane).put(Some(store), there);
+    if lacking > 0 {
+        let webhook = &hook.settings.name;
+        tracing::info!(
+            webhook,
+            lane,
+            events = lacking,
+            "Redis lacked events, and was given them again"
+        );
+    }
+    Ok(())
+}
+
+fn bounds(hook: &Hook) -> WebhookBounds {
     let millis = u64::try_from(hook.settings.retry_for.as_millis()).unwrap_or(u64::MAX);
-    let bounds = WebhookBounds {
+    WebhookBounds {
         events: hook.settings.queue_events,
         bytes: hook.settings.queue_bytes,
         ends_after: millis.saturating_add(SPARE).min(1 << 50),
-    };
-    let mut backoff = BACKOFF.0;
-    loop {
-        let events = hook.first(lane).await;
-        let bytes: Vec<&[u8]> = events.iter().map(|it| &*it.json).collect();
-        match queue.add(lane, &bytes, bounds).await {
-            Ok((kept, waiting)) => {
-                backoff = BACKOFF.0;
-                hook.stats.waiting[1].store(waiting, Ordering::Relaxed);
-                let refused = (events.len() as u64).saturating_sub(kept);
-                if refused > 0 {
-                    hook.dropped(refused);
-                }
-                hook.forget(lane, events.len());
-                added.notify_one();
-            }
-            Err(error) => {
-                tracing::debug!(?error, "Redis did not take events of a webhook");
-                sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF.1);
-            }
-        }
     }
 }
 
@@ -80,23 +171,26 @@ pub(super) async fn from_redis(
         u64::from(hook.settings.batch_events),
         hook.settings.batch_bytes as u64,
     );
-    let mut sent = String::new();
+    let mut sent = None;
     loop {
-        let taken = match queue.take(lane, &sent, lease, most).await {
+        let taken = match queue.take(lane, sent, lease, most).await {
             Ok(taken) => taken,
+            Err(StoreError::Again(Cause::OtherStore)) if sent.is_some() => {
+                // Another Redis may have it still. It is sent again: its receiver knows it by its id.
+                sent = None;
+                continue;
+            }
             Err(error) => {
                 tracing::debug!(?error, "Redis did not give events of a webhook");
                 sleep(look).await;
                 continue;
             }
         };
-        sent.clear();
-        if let Some(taken) = &taken {
-            hook.stats.waiting[1].store(taken.waiting, Ordering::Relaxed);
-        }
+        sent = None;
+        hook.stats.waiting[1].store(taken.waiting, Ordering::Relaxed);
+        hook.kept(lane).forget(taken.store, taken.done);
         // Where nothing waits in any lane, whoever adds something sends it, or is gone.
-        let is_over = taken.as_ref().is_some_and(|it| it.waiting == 0);
-        let taken = taken.unwrap_or_default();
+        let is_over = taken.waiting == 0;
         if taken.events.is_empty() {
             tokio::select! {
                 () = added.notified() => {}
@@ -105,15 +199,14 @@ pub(super) async fn from_redis(
             }
             continue;
         }
-        let events = taken.events.iter().map(|(id, json)| Event {
-            unix_ms: added_at(id),
+        let events = taken.events.iter().map(|(place, json)| Event {
+            unix_ms: i64::try_from(place.unix_ms).unwrap_or(i64::MAX),
             json: json.clone().into(),
         });
         let events: Vec<Event> = events.collect();
         let batch = hook.batch(&events);
         if send_while_held(&hook, &queue, lane, lease, &batch).await {
-            let last = taken.events.last();
-            sent = last.map(|(id, _)| id.clone()).unwrap_or_default();
+            sent = taken.events.last().map(|(place, _)| (taken.store, *place));
         } else {
             hook.leave(&batch);
         }
@@ -147,10 +240,4 @@ async fn send_while_held(
             }
         }
     }
-}
-
-/// The id of an entry begins with Redis's time in milliseconds.
-fn added_at(id: &str) -> i64 {
-    let millis = id.split_once('-').map_or(id, |(millis, _)| millis);
-    millis.parse().unwrap_or(0)
 }
