@@ -1,4 +1,5 @@
-//! Two nodes have a session at once, as neither could ask the store when it began: it is one session all the same.
+//! Two nodes have a session at once, as neither could ask the store when it began, or a node has it and the store has it as
+//! it was once: it is one session all the same.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
@@ -7,6 +8,9 @@ mod processes;
 
 use common::{Client, Got, text};
 use processes::{Process, Records, home, process, rooms_joined, types};
+use roomcast_core::store::StoreId;
+use roomcast_engine::model::Model;
+use serde_json::Value;
 
 /// Processes 1 and 2 at a store that has nothing of a client: each has begun its session anew. That of 1 is not saved, and
 /// its connection is gone. That of 2 has a room. And its token.
@@ -119,4 +123,80 @@ fn a_session_that_has_ended_neither_replaces_nor_ends_the_next_of_its_name() {
         let ann = new.greet(Some(&token));
         assert_eq!(new.welcome(ann)["resumed"], true);
     }
+}
+
+const NEXT: StoreId = StoreId(8);
+
+/// A session in process 1 that was resumed there twice: its client, the first token and the last, and a store that comes
+/// back with it as it was at first.
+fn resumed_twice() -> (Records, Process, Client, [String; 2]) {
+    let records = Records::new();
+    let mut one = process(&records, 1);
+    let (_, first) = one.newcomer();
+    let older = records.0.borrow().clone();
+    let second = text(&resume(&mut one, &first).1["resume_token"]);
+    let (ann, welcome) = resume(&mut one, &second);
+    let third = text(&welcome["resume_token"]);
+    one.join(ann, "a");
+    *records.0.borrow_mut() = older.restarted(NEXT);
+    (records, one, ann, [first, third])
+}
+
+fn resume(process: &mut Process, token: &str) -> (Client, Value) {
+    let client = process.greet(Some(token));
+    (client, process.welcome(client))
+}
+
+#[test]
+fn an_old_token_is_stale_at_a_store_that_has_forgotten_the_next_ones() {
+    let (records, mut one, _, [first, third]) = resumed_twice();
+    let mut two = process(&records, 2);
+    for token in [&first, &third] {
+        let (_, at_once) = (two.know_at(NEXT, false, 2, &[]), two.greet(Some(token)));
+        assert!(two.told(at_once).is_empty(), "another node may have it");
+    }
+    one.know_at(NEXT, false, 1, &[]);
+    one.node.settle();
+    two.know_at(NEXT, true, 2, &[]);
+    let stale = two.greet(Some(&first));
+    two.node.pass(1_000);
+    assert_eq!(two.welcome(stale)["resumed"], false);
+    assert_eq!(resume(&mut two, &third).1["resumed"], true);
+}
+
+#[test]
+fn who_has_a_session_goes_on_with_it_where_the_store_has_an_older_one() {
+    let (_records, mut one, ann, [_, third]) = resumed_twice();
+    one.node.cut(ann);
+    // It does not know yet that it is another store.
+    let ann = one.greet(Some(&third));
+    assert!(one.told(ann).is_empty());
+    for settled in [false, true] {
+        assert!(one.told(ann).is_empty(), "another node may have it");
+        one.know_at(NEXT, settled, 1, &[]);
+        one.node.pass(100);
+    }
+    let told = one.told(ann);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert_eq!(rooms_joined(&told), ["a"]);
+}
+
+#[test]
+fn of_two_that_have_a_session_the_one_that_took_it_goes_on_with_it_at_another_store() {
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    let (_, token) = one.newcomer();
+    let (_, welcome) = resume(&mut two, &token);
+    *records.0.borrow_mut() = Model::new(NEXT);
+    // The first of them has not heard of the second, and is the first to write.
+    one.know_at(NEXT, false, 1, &[]);
+    one.node.settle();
+    let back = one.greet(Some(&text(&welcome["resume_token"])));
+    two.know_at(NEXT, false, 2, &[]);
+    two.node.settle();
+    one.know_at(NEXT, true, 1, &[]);
+    one.node.pass(1_000);
+    assert_eq!(one.welcome(back)["resumed"], true);
+    let turns: Vec<_> = records.borrow().values().map(|it| it.turn).collect();
+    assert_eq!(turns, [3], "it is that of the second, taken by the first");
 }

@@ -233,6 +233,7 @@ fn taken_before_it_was_saved() -> (Process, Client, String) {
         let take = Request::Take(Take {
             client,
             turn: None,
+            store: None,
             node: NodeId(99),
             attempt: 1,
         });

@@ -345,6 +345,8 @@ fn a_store_that_comes_back_with_all_or_less_is_told_of_where_something_is_lost()
     *cluster.model.borrow_mut() = all.restarted(StoreId(8));
     send(&mut cluster, &ann, &bob, 3, "three");
     assert_eq!(closed(&mut cluster, bob.at), Some(4000));
+    cluster.store = StoreId(8);
+    cluster.tell_all();
     let bob = come_back(&mut cluster, 1, &bob, &had);
     assert_eq!(bob.welcome["inbox_recovered"], true);
     let got = cluster.messages(bob.at);
@@ -355,6 +357,8 @@ fn a_store_that_comes_back_with_all_or_less_is_told_of_where_something_is_lost()
     *cluster.model.borrow_mut() = older.restarted(StoreId(9));
     send(&mut cluster, &ann, &bob, 4, "four");
     assert_eq!(closed(&mut cluster, bob.at), Some(4000));
+    cluster.store = StoreId(9);
+    cluster.tell_all();
     let bob = come_back(&mut cluster, 0, &bob, &place(&got));
     assert_eq!(bob.welcome["inbox_recovered"], false);
     assert_eq!(chats(&cluster.messages(bob.at)), ["one", "four"]);

@@ -145,6 +145,7 @@ impl Pair {
             let take = roomcast_core::store::Take {
                 client,
                 turn: None,
+                store: None,
                 node: home(0).node,
                 attempt: 9,
             };

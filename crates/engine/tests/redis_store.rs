@@ -200,6 +200,7 @@ async fn a_session_is_taken_once() {
         Request::Take(Take {
             client: client(1),
             turn: Some(1),
+            store: None,
             node: home(of).node,
             attempt,
         })

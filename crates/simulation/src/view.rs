@@ -145,7 +145,12 @@ impl View {
                     self.follow(&room, &position.epoch, truth);
                     let place = self.places.entry(room.to_string());
                     place.or_insert_with(|| position.into());
-                    self.check_players(&room, &position.epoch, session, facts);
+                    // Who goes on from the log of before is told who is there now: other players may have their numbers,
+                    // where those of before are lost.
+                    let newest = truth.newest(&room).map(|log| &log.epoch);
+                    if !truth.has_lost || newest == Some(&position.epoch) {
+                        self.check_players(&room, &position.epoch, session, facts);
+                    }
                 }
             }
             Event::Gap { room, since, now } => {

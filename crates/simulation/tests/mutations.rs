@@ -7,7 +7,7 @@
 use std::panic::catch_unwind;
 
 use roomcast_protocol::mutation;
-use roomcast_simulation::{run, run_fleet, run_nodes, run_post};
+use roomcast_simulation::{run, run_fleet, run_nodes, run_post, run_restarts};
 
 /// A fault that this many schedules don't find is not found.
 const MOST: u64 = 12_000;
@@ -160,5 +160,16 @@ mod fleet {
         record_lacks_rooms
         session_ends_before_the_store_says
         resume_names_no_turn
+    }
+}
+
+mod restarts {
+    use super::*;
+
+    caught! {
+        |seed| { run_restarts(seed, false); };
+        older_session_is_the_newest
+        renewal_lacks_senders
+        room_time_steps_back
     }
 }

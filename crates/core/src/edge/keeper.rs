@@ -94,6 +94,8 @@ pub(super) struct Copied {
     pub(super) turn: u64,
     /// The store that has confirmed it last.
     pub(super) known: Option<StoreId>,
+    /// The store that was the first to confirm that it is here, and not at another node.
+    pub(super) since: Option<StoreId>,
     /// The slot of its user's set, and the store that has confirmed that it is in there.
     pub(super) in_set: Option<(Slot, StoreId)>,
     /// How often it has changed; up to which change it is saved; which one the request under way has.
@@ -165,10 +167,18 @@ impl Copied {
         self.known.is_some_and(|it| it != store)
     }
 
+    /// Whether another node may have it as it is later, and be about to write it: a store has come back that did not see who
+    /// had it last.
+    pub(super) fn is_contested(&self, cluster: &ClusterView) -> bool {
+        let is_new_there = self.known.is_some() && self.since != Some(cluster.store);
+        self.is_elsewhere(cluster.store) || is_new_there && !cluster.settled
+    }
+
     pub(super) fn new(turn: u64) -> Copied {
         Copied {
             turn,
             known: None,
+            since: None,
             in_set: None,
             changes: 0,
             saved: 0,
@@ -447,6 +457,7 @@ impl Keeper {
         self.count(client, |to_write| to_write - 1);
         if let Some(copied) = self.copies.get_mut(&client) {
             copied.known = Some(store);
+            copied.since.get_or_insert(store);
         }
         self.count(client, |to_write| to_write + 1);
     }

@@ -111,6 +111,7 @@ impl<S: Store> Edge<S> {
             Request::Take(Take {
                 client,
                 turn,
+                store: None,
                 node,
                 attempt,
             })

@@ -239,6 +239,7 @@ impl<S: Store> Edge<S> {
         let look = Take {
             client,
             turn: Some(0),
+            store: None,
             node: NodeId::default(),
             attempt: ctx.host.random(),
         };

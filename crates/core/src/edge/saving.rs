@@ -253,6 +253,7 @@ impl<S: Store> Edge<S> {
             parked_since: away_since,
             memberships: rooms.collect(),
             sent: sent.map(|it| it.sent.save()).unwrap_or_default(),
+            store: ctx.cluster.of(KeyOf::Session(&client)).store,
         };
         let mut value = Vec::with_capacity(64);
         packed.write(ctx.version(), &mut value);
@@ -338,6 +339,7 @@ impl<S: Store> Edge<S> {
             let look = Take {
                 client,
                 turn: Some(0),
+                store: None,
                 node: NodeId::default(),
                 attempt: random,
             };
@@ -350,7 +352,7 @@ impl<S: Store> Edge<S> {
             self.keeper.confirm(client, store);
         }
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
-        if saved < changes || store != Some(cluster.store) {
+        if saved < changes || store != Some(cluster.store) || self.keeper.taking(client).is_some() {
             self.keeper.look_now(client);
         }
         self.ask_of_user(ctx, client);

@@ -20,10 +20,11 @@ use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::letter::{Letter, OpKind, Place, Resume, RoomRef, SessionTaken};
+use crate::node::ClusterView;
 use crate::player::PlayerNum;
 use crate::store::{
-    Answer, InboxRead, InboxSlice, KeyOf, Request, SessionRecord, Store, StoreError, StoreId, Take,
-    Taken, Ticket,
+    Answer, Cause, InboxRead, InboxSlice, KeyOf, Request, SessionRecord, Store, StoreError,
+    StoreId, Take, Taken, Ticket,
 };
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
@@ -105,9 +106,16 @@ impl<S: Store> Edge<S> {
         let Some(own) = ctx.cluster.of(KeyOf::Session(&client)).acts(now.micros) else {
             return self.keeper.look_at(client, now.micros + NO_LEASE);
         };
+        let cluster = ctx.cluster.of(KeyOf::Session(&client));
+        // What all have is written first.
+        let copy = self.keeper.copy(client);
+        if copy.is_some_and(|it| it.is_contested(cluster)) {
+            return self.keeper.look_at(client, now.micros + NO_LEASE);
+        }
         let take = Take {
             client,
             turn,
+            store: Some(cluster.store).filter(|_| turn != Some(0)),
             node: own.node,
             attempt: ctx.host.random(),
         };
@@ -140,30 +148,28 @@ impl<S: Store> Edge<S> {
         if let Ok(Answer::InboxSlice(slice)) = result {
             return self.greet_with(ctx, now, client, &asked, slice);
         }
-        let Ok(Answer::Session(taken)) = result else {
-            self.keeper.pause(client, &mut asked, now.micros, random);
-            if let Some(taking) = self.keeper.taking(client) {
-                taking.asked = Some(asked);
+        if result == Err(StoreError::Again(Cause::OtherStore)) {
+            return self.look_anew(now, client);
+        }
+        let cluster = ctx.cluster.of(KeyOf::Session(&client));
+        let is_here = self.keeper.copy(client).is_some();
+        let taken = match result {
+            Ok(Answer::Session(taken)) if is_here || is_the_newest(cluster, &taken) => taken,
+            // There is no answer, or a node that lives may have yet to write it at this store.
+            _ => {
+                self.keeper.pause(client, &mut asked, now.micros, random);
+                if let Some(taking) = self.keeper.taking(client) {
+                    taking.asked = Some(asked);
+                }
+                return;
             }
-            return;
         };
         // It is saved with its new turn, if it is here.
         if let Some(copied) = self.keeper.copy_mut(client) {
             copied.asked = None;
         }
         self.keeper.look_now(client);
-        let cluster = ctx.cluster.of(KeyOf::Session(&client));
         match taken {
-            Taken::Nothing { store, .. }
-                if (!cluster.settled || store != cluster.store)
-                    && self.keeper.copy(client).is_none() =>
-            {
-                // A node that lives may have yet to write it at this store.
-                self.keeper.pause(client, &mut asked, now.micros, random);
-                if let Some(taking) = self.keeper.taking(client) {
-                    taking.asked = Some(asked);
-                }
-            }
             Taken::Nothing {
                 store,
                 now: first_turn,
@@ -188,7 +194,7 @@ impl<S: Store> Edge<S> {
             Taken::Taken(record) => {
                 match self.keeper.copy_mut(client) {
                     Some(copied) => {
-                        copied.turn = record.turn;
+                        (copied.turn, copied.since) = (record.turn, None);
                         self.keeper.confirm(client, asked.store());
                     }
                     None => self.rebuild(ctx, now, client, &record, asked.store()),
@@ -202,6 +208,16 @@ impl<S: Store> Edge<S> {
                 self.look_at_record(ctx, now, client, &record);
             }
         }
+    }
+
+    /// It was asked for at a store that there is no more. At the next one it may be another record.
+    fn look_anew(&mut self, now: Now, client: ClientId) {
+        let copy = self.keeper.copy(client).filter(|it| it.known.is_some());
+        let turn = copy.map_or(0, |it| it.turn);
+        if let Some(taking) = self.keeper.taking(client) {
+            (taking.turn, taking.from) = (turn, None);
+        }
+        self.keeper.look_at(client, now.micros + NO_LEASE);
     }
 
     /// A session was taken: what its inbox has is for those who wait to be told. `after`: what they have is left out.
@@ -414,7 +430,7 @@ impl<S: Store> Edge<S> {
         let user_id = Box::<str>::from(session.user_id());
         let grace = ctx.settings.session_grace;
         let mut copied = Copied::new(record.turn);
-        copied.known = Some(store);
+        (copied.known, copied.since) = (Some(store), Some(store));
         copied.away = (now.unix_ms, grace);
         copied.is_new_to_rooms = true;
         self.keeper.put(client, copied);
@@ -450,6 +466,20 @@ impl<S: Store> Edge<S> {
             turn,
         }));
         self.send_op(ctx, now, (id, encoding), room, player, resume);
+    }
+}
+
+/// Whether no living node can have a session as it is later than the store says: what another store had, or nothing, is the
+/// newest once all nodes have written what they have.
+fn is_the_newest(cluster: &ClusterView, taken: &Taken) -> bool {
+    match taken {
+        Taken::Nothing { store, .. } => cluster.settled && *store == cluster.store,
+        Taken::Other(_) if mutated!("older_session_is_the_newest") => true,
+        Taken::Other(record) => {
+            let saved = PackedSession::read(&record.value);
+            cluster.settled || saved.is_ok_and(|it| it.is_of(cluster.store))
+        }
+        Taken::Taken(_) => true,
     }
 }
 

@@ -111,6 +111,7 @@ impl<S: Store> Edge<S> {
                 Some(other) => Request::Take(Take {
                     client: *other,
                     turn: Some(0),
+                    store: None,
                     node: NodeId::default(),
                     attempt,
                 }),

@@ -13,6 +13,7 @@ use super::bytes::{Reader, WireError, Writer};
 use super::version::Version;
 use crate::identity::{Grant, Identity, Rights, Rooms};
 use crate::player::PlayerNum;
+use crate::store::StoreId;
 use crate::token::SessionKey;
 
 /// The format of sessions.
@@ -32,6 +33,9 @@ pub(crate) struct PackedSession {
     /// In the order in which they were joined.
     pub(crate) memberships: Vec<PackedMembership>,
     pub(crate) sent: PackedSent,
+    /// The store for which it was written; of nobody where version 1 has written it. At another one it may be older than
+    /// what a node has.
+    pub(crate) store: StoreId,
 }
 
 /// A session's place in a room.
@@ -78,6 +82,7 @@ impl PackedSession {
             parked_since,
             memberships,
             sent,
+            store,
         } = self;
         let out = &mut Writer::new(out);
         out.u8(FORMAT);
@@ -94,6 +99,9 @@ impl PackedSession {
             out.framed(|out| membership.write(out));
         }
         sent.write(version, out);
+        if version >= Version::V2 {
+            out.raw(&store.0.to_be_bytes());
+        }
     }
 
     /// Reads a value.
@@ -120,8 +128,23 @@ impl PackedSession {
             parked_since: bytes.signed()?,
             memberships: bytes.list(1, |bytes| PackedMembership::read(&mut bytes.framed()?))?,
             sent: PackedSent::read(bytes)?,
+            // Version 1 has written none.
+            store: match bytes.is_empty() {
+                true => StoreId::default(),
+                false => read_store(bytes)?,
+            },
         })
     }
+
+    /// Whether it is as it was written for this store, and not what an older one had.
+    pub(crate) fn is_of(&self, store: StoreId) -> bool {
+        [store, StoreId::default()].contains(&self.store)
+    }
+}
+
+fn read_store(bytes: &mut Reader<'_>) -> Result<StoreId, WireError> {
+    let store = bytes.raw(16)?.try_into().map_err(|_| WireError::Short)?;
+    Ok(StoreId(u128::from_be_bytes(store)))
 }
 
 impl PackedMembership {
@@ -305,6 +328,7 @@ mod tests {
             parked_since: 0,
             memberships: Vec::new(),
             sent: PackedSent::default(),
+            store: StoreId(1 << 100 | 7),
         }
     }
 
@@ -362,7 +386,11 @@ mod tests {
         for (_, name, bytes) in vectors::of_before("sessions.txt") {
             let examples = examples().into_iter();
             let (_, now) = examples.into_iter().find(|it| it.0 == name).unwrap();
-            assert_eq!(PackedSession::read(&bytes), Ok(now), "{name}");
+            let as_then = PackedSession {
+                store: StoreId::default(),
+                ..now
+            };
+            assert_eq!(PackedSession::read(&bytes), Ok(as_then), "{name}");
         }
     }
 
@@ -371,7 +399,8 @@ mod tests {
         for session in [fresh(), full()] {
             let bytes = written(&session);
             assert_eq!(PackedSession::read(&bytes), Ok(session.clone()));
-            for length in 0..bytes.len() {
+            let of_version_1 = written_for(Version::V1, &session).len();
+            for length in (0..bytes.len()).filter(|it| *it != of_version_1) {
                 let cut = PackedSession::read(&bytes[..length]);
                 assert_eq!(cut, Err(WireError::Short), "{length} bytes");
             }
@@ -463,6 +492,7 @@ mod tests {
                         .map(|(seq, code)| (seq.into(), *code.get(ErrorCode::ALL)))
                         .collect(),
                 },
+                store: StoreId(u128::from(incarnation) << 64 | u128::from(first)),
             };
             prop_assert_eq!(PackedSession::read(&written(&session)), Ok(session));
         }

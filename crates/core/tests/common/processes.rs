@@ -164,6 +164,11 @@ pub fn home(number: u64) -> HomeName {
 impl Process {
     /// Tells its shards which process it is, and which ones are gone.
     pub fn know(&mut self, number: u64, dead: &[u64]) {
+        self.know_at(STORE, true, number, dead);
+    }
+
+    /// The same of another store.
+    pub fn know_at(&mut self, store: StoreId, settled: bool, number: u64, dead: &[u64]) {
         let own = Own {
             home: home(number),
             links: 0,
@@ -171,8 +176,8 @@ impl Process {
         };
         let cluster = Arc::new(ClusterView {
             own: Some(own),
-            store: STORE,
-            settled: true,
+            store,
+            settled,
             dead: dead.iter().copied().map(home).collect(),
             ..ClusterView::default()
         });

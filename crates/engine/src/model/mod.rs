@@ -151,7 +151,7 @@ impl Model {
     }
 }
 
-/// The store that a request names; sessions are kept by whichever store there is.
+/// The store that a request names; sessions are saved by whichever store there is.
 fn meant_for(request: &Request) -> Option<StoreId> {
     match request {
         Request::Claim(it) => Some(it.store),
@@ -159,8 +159,8 @@ fn meant_for(request: &Request) -> Option<StoreId> {
         Request::Renew(it) => Some(it.header.store),
         Request::Release(it) => Some(it.store),
         Request::Beat(it) => Some(it.store),
-        Request::Take(_)
-        | Request::Save(_)
+        Request::Take(it) => it.store,
+        Request::Save(_)
         | Request::End(_)
         | Request::InboxAppend(_)
         | Request::InboxRead(_)

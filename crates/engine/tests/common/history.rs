@@ -273,6 +273,7 @@ impl Histories {
                 1 => Some(turn.saturating_sub(1)),
                 _ => Some(turn),
             },
+            store: Some(store(model, c[5])).filter(|_| c[6].is_multiple_of(2)),
             node: home(c[3]).node,
             attempt: u64::from(c[4] % 4),
         })

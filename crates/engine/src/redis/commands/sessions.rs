@@ -20,7 +20,7 @@ impl ScriptCommands {
         ];
         command(
             &scripts::TAKE,
-            None,
+            take.store,
             [self.keys.session(&take.client)],
             args,
         )
