@@ -8,6 +8,7 @@ mod common;
 use cluster::{At, Cluster};
 use common::{relay, text};
 use roomcast_core::settings::{Kind, Settings};
+use roomcast_core::store::{Answer, End, NodeId, Request};
 use serde_json::Value;
 
 fn settings() -> Settings {
@@ -501,15 +502,36 @@ fn a_late_resume_of_a_node_that_has_lost_the_session_takes_no_seat() {
     assert_eq!(payloads(&cluster.messages(ann)), ["here"]);
 }
 
+/// The store has nothing of a client's session any more.
+fn forget_session(cluster: &mut Cluster, (node, _): At) {
+    let now = cluster.node(node).now.unix_ms as u64;
+    let mut model = cluster.model.borrow_mut();
+    let home = NodeId(node as u64 + 1);
+    let sessions = model.sessions(now).filter(|(_, it)| it.node == home);
+    let ends: Vec<_> = sessions
+        .map(|(client, record)| End {
+            client,
+            turn: record.turn,
+            node: record.node,
+            known: None,
+        })
+        .collect();
+    for end in ends {
+        assert_eq!(model.apply(now, &Request::End(end)), Ok(Answer::Turn(true)));
+    }
+}
+
 #[test]
 fn who_has_lost_its_seat_while_its_node_asked_comes_back() {
     let mut cluster = cluster(&[1, 1, 1]);
     cluster.member(1, "r");
     let bob = cluster.member(0, "r");
     let ann = cluster.member(2, "r");
-    // Her node asks at the room's next home whether she is in it, and that takes longer than the grace.
+    // Her node asks at the room's next home whether she is in it, and that takes longer than the grace. The store has lost
+    // her session meanwhile.
     cluster.hold(2, 0);
     cluster.kill(1);
+    forget_session(&mut cluster, ann);
     cluster.pass(31_000);
     assert_eq!(cluster.home_of("r"), Some(0));
     assert_eq!(cluster.total(bob, "r"), 1);

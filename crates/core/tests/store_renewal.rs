@@ -370,6 +370,7 @@ fn what_is_done_in_a_room_that_is_being_given_up_is_told_where_it_stays() {
     second.pass(29_500);
     second.messages(bob);
     tap(&store, false);
+    store.0.borrow_mut().rooms_only = true;
     second.shards[0].give_up_rooms();
     second.pass(1_000);
     assert_eq!(types(&second.messages(bob)), [""; 0]);

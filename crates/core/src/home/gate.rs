@@ -116,7 +116,7 @@ pub(super) struct Gate {
     pub(super) orphans: Absent,
     /// Seats that lost their connection here. Their node ends them before their time, or another one has taken the session
     /// by then; but for a session that was taken with a record of before it came here.
-    detached: Absent,
+    pub(super) detached: Absent,
     /// Turns of sessions that were taken by another node than the one that they began at.
     turns: HashMap<ClientId, u64>,
     /// The player of each session that has a seat.
@@ -320,20 +320,6 @@ impl Gate {
             until
         };
         self.orphans.put(client, player, until);
-    }
-
-    /// Seats that nobody has come back for, whose time is over.
-    pub(super) fn take_overdue(&mut self, now: Now) -> Vec<(PlayerNum, ClientId)> {
-        if mutated!("orphans_never_end") {
-            self.orphans.wait();
-            self.detached.wait();
-            return Vec::new();
-        }
-        let mut over = Vec::new();
-        self.orphans.take_overdue(now, &mut over);
-        self.detached.take_overdue(now, &mut over);
-        over.sort_unstable();
-        over
     }
 
     /// Takes in what was said. `changed`: something was done that no append has.

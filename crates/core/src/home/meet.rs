@@ -35,6 +35,7 @@ impl<S: Store> Home<S> {
     /// The cluster is another one: rooms that waited for that go on, and those of another lease or store seek their record.
     pub(crate) fn meet<H: Host>(&mut self, ctx: &mut Context<H>) {
         let cluster = ctx.cluster.clone();
+        self.note_gone(&cluster, ctx.settings.session_grace);
         let Some(others) = self.others_at(&cluster) else {
             return;
         };

@@ -30,6 +30,7 @@ mod looked_for;
 mod meet;
 mod moved;
 mod output;
+mod overdue;
 mod properties;
 mod publish;
 mod put_out;
@@ -64,12 +65,12 @@ use roomcast_protocol::mutated;
 use crate::address::NodeNumber;
 use crate::context::{Context, Fault};
 use crate::host::{Host, LogNews, Notice};
-use crate::id::HomeRoomId;
+use crate::id::{ClientId, HomeRoomId};
 use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Retention;
 use crate::logs::Logs;
 use crate::node::ClusterViews;
-use crate::store::{Store, StoreId, Ticket};
+use crate::store::{NodeId, Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
 use authorize::Inquiries;
@@ -93,6 +94,10 @@ pub(crate) struct Home<S> {
     tickets: HashMap<Ticket, HomeRoomId>,
     /// Claims under way for rooms that are not wanted any more, with their names.
     strays: HashMap<Ticket, Arc<str>>,
+    /// Sessions that the store is asked about, and the rooms in which their seats are.
+    overdue: HashMap<Ticket, (HomeRoomId, ClientId)>,
+    /// Nodes that do not live any more, and when that was heard, in microseconds: as long as a grace.
+    gone: BTreeMap<NodeId, u64>,
     next_ticket: u64,
     /// Rooms that have something to say that need not wait for the store any more, and whether the turn was too short
     /// for that.
@@ -134,6 +139,8 @@ impl<S: Store> Home<S> {
             store,
             tickets: HashMap::new(),
             strays: HashMap::new(),
+            overdue: HashMap::new(),
+            gone: BTreeMap::new(),
             next_ticket: 0,
             letting_out: Vec::new(),
             let_out_cut: false,
@@ -397,11 +404,13 @@ impl<S: Store> Home<S> {
                 break;
             }
             self.timers.pop();
+            if S::WAITS {
+                self.ask_about_overdue(ctx, now, id);
+            }
             if let Some(room) = self.rooms.get_mut(id) {
                 room.timer_at = u64::MAX;
                 if S::WAITS {
                     ctx.hold();
-                    room.end_orphans(ctx, &mut self.logs, now);
                 }
                 room.end_rules(now);
                 room.output.end_tap(now);

@@ -8,8 +8,8 @@ use crate::home::output::Via;
 use crate::home::refusals::{come_back, refuse_resume, tell_put_out};
 use crate::home::room::Room;
 use crate::host::Host;
-use crate::id::{ClientId, EdgeRoomId};
-use crate::letter::{Leave, OpHead, Resume};
+use crate::id::ClientId;
+use crate::letter::{OpHead, Resume};
 use crate::logs::Logs;
 use crate::player::PlayerNum;
 use crate::settings::PresenceMode;
@@ -115,21 +115,6 @@ impl Room {
         self.gate
             .as_ref()
             .is_some_and(|gate| gate.is_late(client, turn))
-    }
-
-    /// Seats whose sessions have not come back in time end, as those do that leave.
-    pub(super) fn end_orphans<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
-        let overdue = self.gate.as_mut().map(|gate| gate.take_overdue(now));
-        for (player, client) in overdue.unwrap_or_default() {
-            let head = self.own_head(now);
-            let leave = Leave {
-                gone: true,
-                edge_room: EdgeRoomId::NONE,
-                client_id: client,
-                turn: 0,
-            };
-            self.depart(ctx, logs, now, head, leave, (player, client));
-        }
     }
 
     /// The player with a seat for this session; `hint` is who it was when the edge last heard.

@@ -68,6 +68,10 @@ impl<S: Store> Home<S> {
                 self.release_stray(ctx, now, name, result);
                 continue;
             }
+            if let Some((id, client)) = self.overdue.remove(&ticket) {
+                self.heard_of_overdue(ctx, now, (ticket, id, client), result);
+                continue;
+            }
             // One that was answered before has no ticket any more.
             let Some(id) = self.tickets.remove(&ticket) else {
                 continue;

@@ -220,6 +220,7 @@ impl Cluster {
     }
 
     fn view(&self, one: usize) -> Arc<ClusterView> {
+        let now = self.nodes[one].as_ref().map(|it| it.now.micros);
         let others = self.living().into_iter().filter(|other| *other != one);
         // A node that is cut off hears of nothing.
         let is_cut_off = self.cut_off.contains(&one);
@@ -242,6 +243,7 @@ impl Cluster {
             settled: self.settled,
             living: living.collect(),
             dead: self.dead.clone(),
+            asked_at: now.unwrap_or(0),
             rank_key: self.rank_key,
             version: self.version,
             ..ClusterView::default()
