@@ -5,6 +5,9 @@
 //! The two ends of a link do not lose it at the same moment, and one that has looked may not have been told of what came
 //! after that. So who loses a link over which it has told news says so over the next one, behind all that is lost. And
 //! what is for a node that is not known yet waits until it is, as all does while this node has no lease.
+//!
+//! That a session was taken is news too, for the node that had it. Where that may be lost, the node looks at the records of
+//! the sessions that it has: its client would stay with a session that is another node's.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +18,7 @@ use crate::context::Context;
 use crate::edge::Edge;
 use crate::host::Host;
 use crate::id::ClientId;
-use crate::letter::{Letter, News};
+use crate::letter::{Letter, News, SessionTaken};
 use crate::store::{KeyOf, NodeId, Store};
 use crate::time::Now;
 
@@ -95,10 +98,33 @@ impl<S: Store> Edge<S> {
             let is_there = self.keeper.copy(client).and_then(|it| it.known) == Some(store);
             let hash = ctx.names.hash(client.as_str());
             match self.live(hash, client) {
-                Some(id) if is_there => self.look_into_inbox(ctx, client, id),
+                Some(id) if is_there => {
+                    self.look_into_inbox(ctx, client, id);
+                    self.look_at_owner(ctx, client);
+                }
                 Some(_) => self.doubt_inbox(client),
                 None => {}
             }
+        }
+    }
+
+    /// A session was taken from a node, which is to forget it.
+    pub(super) fn tell_taken<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        from: NodeId,
+        taken: SessionTaken,
+    ) {
+        match self.shard_at(ctx, from, taken.client) {
+            Some(home) if home == ctx.own => {}
+            Some(home) => {
+                if !home.is_own() {
+                    self.keeper.news.told.insert(home.node(), from);
+                }
+                ctx.post(home, Letter::SessionTaken(taken));
+            }
+            // It may be new, and live.
+            None => self.keeper.news.owe(from),
         }
     }
 

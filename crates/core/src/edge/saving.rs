@@ -214,6 +214,22 @@ impl<S: Store> Edge<S> {
         self.ask_of(client, Request::Save(save));
     }
 
+    /// Asks the store whose a session is by now, unless what it is asked already will tell.
+    pub(super) fn look_at_owner<H: Host>(&mut self, ctx: &mut Context<H>, client: ClientId) {
+        let copied = self.keeper.copy(client);
+        if copied.is_none_or(|it| it.asked.is_some() || it.ending.is_some()) {
+            return;
+        }
+        let look = Take {
+            client,
+            turn: Some(0),
+            store: None,
+            node: NodeId::default(),
+            attempt: ctx.host.random(),
+        };
+        self.ask_of(client, Request::Take(look));
+    }
+
     fn ask_of(&mut self, client: ClientId, request: Request) {
         let asked = self.keeper.ask(client, request);
         if let Some(copied) = self.keeper.copy_mut(client) {
@@ -336,14 +352,7 @@ impl<S: Store> Edge<S> {
         }
         if !done && !mutated!("refused_save_goes_on") {
             // Another node has it, or has ended it. Which one decides what the client is told.
-            let look = Take {
-                client,
-                turn: Some(0),
-                store: None,
-                node: NodeId::default(),
-                attempt: random,
-            };
-            return self.ask_of(client, Request::Take(look));
+            return self.look_at_owner(ctx, client);
         }
         copied.saved = copied.saving;
         copied.renew_at = now.micros.saturating_add(RECORD_RENEWS);

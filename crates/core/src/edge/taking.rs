@@ -19,7 +19,7 @@ use crate::edge::sent::Sent;
 use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
-use crate::letter::{Letter, OpKind, Place, Resume, RoomRef, SessionTaken};
+use crate::letter::{OpKind, Place, Resume, RoomRef, SessionTaken};
 use crate::node::ClusterView;
 use crate::player::PlayerNum;
 use crate::store::{
@@ -390,15 +390,13 @@ impl<S: Store> Edge<S> {
             return;
         };
         let (conn, shown) = (*conn, greeting.token.map(|it| it.key.generation.get()));
-        if let Some(home) = from.and_then(|node| self.shard_at(ctx, node, client))
-            && home != ctx.own
-        {
+        if let Some(from) = from {
             let taken = SessionTaken {
                 client,
                 turn: record.turn,
                 shown: shown.unwrap_or(0),
             };
-            ctx.post(home, Letter::SessionTaken(taken));
+            self.tell_taken(ctx, from, taken);
         }
         let encoding = self.conn(conn).map_or(Encoding::ALL[0], |it| it.encoding);
         let origin = self.conn(conn).map(|it| it.origin);

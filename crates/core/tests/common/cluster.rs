@@ -219,6 +219,16 @@ impl Cluster {
         }
     }
 
+    /// Tells one node that another one is not there.
+    pub fn tell_without(&mut self, one: usize, other: usize) {
+        let mut view = (*self.view(one)).clone();
+        view.living.retain(|it| it.home != home(other));
+        let view = Arc::new(view);
+        for shard in self.node(one).shards.iter_mut() {
+            shard.set_cluster(view.clone());
+        }
+    }
+
     fn view(&self, one: usize) -> Arc<ClusterView> {
         let now = self.nodes[one].as_ref().map(|it| it.now.micros);
         let others = self.living().into_iter().filter(|other| *other != one);
