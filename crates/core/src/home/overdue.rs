@@ -75,6 +75,7 @@ impl<S: Store> Home<S> {
             let look = Take {
                 client,
                 turn: Some(0),
+                store: None,
                 node: NodeId::default(),
                 attempt: ctx.host.random(),
             };
