@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use mio::{Poll, Waker};
 use rand::TryRng as _;
 use rand::rngs::SysRng;
-use roomcast_core::node::settings_text;
+use roomcast_core::node::{hidden, settings_text};
 use roomcast_core::settings::Settings;
 use roomcast_core::store::{NoStore, NodeId};
 use roomcast_core::{Kinds, hash_key, session_key};
 
 use crate::api::{self, Api, ApiStats, Operator};
 use crate::auth::Authority;
-use crate::authorize::Authorize;
+use crate::authorize::{self, Authorize};
 use crate::clock::Clock;
 use crate::config::{Config, Engine as EngineSetting};
 use crate::engine::Engine;
@@ -290,6 +290,14 @@ fn engine(
         ("kinds", kinds.described()),
         ("redis.lease", redis.lease.to_string()),
         ("session.grace", core.session_grace.to_string()),
+        (
+            "webhooks",
+            hidden(&core.session_key, &webhooks::described(&config.webhooks)),
+        ),
+        (
+            "authorize",
+            hidden(&core.session_key, &authorize::described(&config.authorize)),
+        ),
     ]);
     let alike = (&core.session_key, alike);
     // The rest of the grace is for the way to another server.

@@ -10,9 +10,24 @@ use siphasher::sip::SipHasher13;
 /// A number for the key that datagrams are authenticated with, from the [session key](crate::session_key). It tells who
 /// has another one, and nothing of the key.
 pub fn key_number(session_key: &[u8; 32]) -> u32 {
+    number(session_key, [b"key number:", b""])
+}
+
+/// What stands for a setting that is not for whoever reads Redis, such as a URL that may have a key in it: only who has the
+/// session key can try what it is. To be given to [`settings_text`].
+pub fn hidden(session_key: &[u8; 32], value: &str) -> String {
+    format!(
+        "{:08x}",
+        number(session_key, [b"setting:", value.as_bytes()])
+    )
+}
+
+fn number(session_key: &[u8; 32], parts: [&[u8]; 2]) -> u32 {
     let mut derived =
         Hmac::<Sha256>::new_from_slice(session_key).expect("HMAC takes a key of any length");
-    derived.update(b"key number:");
+    for part in parts {
+        derived.update(part);
+    }
     let bytes = derived.finalize().into_bytes();
     let first = bytes.iter().take(4);
     first.fold(0, |number, byte| number << 8 | u32::from(*byte))
@@ -69,6 +84,14 @@ mod tests {
         assert_ne!(key_number(&[1; 32]), key_number(&[2; 32]));
         // Nodes of several versions compare it.
         assert_eq!(key_number(&[7; 32]), NUMBER);
+    }
+
+    #[test]
+    fn what_is_hidden_differs_with_its_value_and_with_the_key() {
+        let [one, other] = [[1; 32], [2; 32]];
+        assert_eq!(hidden(&one, "a"), hidden(&one, "a"));
+        assert_ne!(hidden(&one, "a"), hidden(&one, "b"));
+        assert_ne!(hidden(&one, "a"), hidden(&other, "a"));
     }
 
     const NUMBER: u32 = 0x8a72_cad6;

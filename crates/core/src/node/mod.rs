@@ -18,7 +18,7 @@ mod settings;
 mod view;
 mod views;
 
-pub use alike::{different_settings, key_number, settings_text};
+pub use alike::{different_settings, hidden, key_number, settings_text};
 pub use rank::{OTHERS_CLAIM_AFTER, first, rank, rank_key};
 pub use settings::NodeSettings;
 pub use view::{ClusterView, LivingNode, Own};

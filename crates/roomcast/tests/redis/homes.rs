@@ -185,7 +185,18 @@ async fn a_server_with_other_settings_is_named_once() {
     let redis = Redis::start([""; 0]);
     let settings = settings(&redis);
     let a = servers_with(&settings, 1).await.remove(0);
-    let b = start_with(&with(&settings, "session.grace=77s"));
+    let mut others = with(&settings, "session.grace=77s");
+    let table = [
+        "url=http://127.0.0.1:1/",
+        "secret=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    ];
+    for set in [table[0], table[1], "events=message"] {
+        others.push(format!("webhooks.shop.{set}"));
+    }
+    for set in [table[0], table[1], "kinds=default", "asks=join"] {
+        others.push(format!("authorize.shop.{set}"));
+    }
+    let b = start_with(&others);
     until("the first one has seen it", || {
         a.metric("roomcast_nodes_differing") == 1
     })
@@ -201,7 +212,10 @@ async fn a_server_with_other_settings_is_named_once() {
     .await;
     for server in [&a, &b] {
         let log = server.log();
-        assert!(log.contains("session.grace"), "{log}");
+        let line = log.lines().find(|line| line.contains("other settings"));
+        for name in ["session.grace", "webhooks", "authorize"] {
+            assert!(line.unwrap().contains(name), "{name}: {log}");
+        }
         assert_eq!(log.matches("other settings").count(), 1, "{log}");
     }
     ready(&b, true).await;

@@ -21,6 +21,7 @@ use crate::outgoing::Outgoing;
 use crate::shard::Order;
 use crate::webhooks::Secrets;
 use ask::Table;
+pub(crate) use settings::described;
 pub use settings::{Asked, AuthorizeSettings, Silence};
 pub(crate) use stats::{OUTCOMES, TableStats};
 

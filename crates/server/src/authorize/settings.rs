@@ -49,6 +49,20 @@ impl Default for AuthorizeSettings {
     }
 }
 
+/// Who decides what, in words that are the same on all servers where the same ones decide.
+pub(crate) fn described(tables: &[AuthorizeSettings]) -> String {
+    let described = tables.iter().map(|it| {
+        let mut asks: Vec<_> = it.asks.iter().map(|asked| asked.as_str()).collect();
+        let mut kinds: Vec<_> = it.kinds.iter().collect();
+        asks.sort_unstable();
+        kinds.sort_unstable();
+        format!("{} {asks:?} {kinds:?} {:?}", it.url, it.silence)
+    });
+    let mut described: Vec<_> = described.collect();
+    described.sort_unstable();
+    described.join("\n")
+}
+
 /// What a backend may decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {

@@ -37,6 +37,7 @@ pub(crate) use hook::{USER_AGENT, random};
 pub(crate) use intake::Intake;
 use router::Router;
 pub(crate) use secrets::Secrets;
+pub(crate) use settings::described;
 pub use settings::{EventType, WebhookSettings};
 pub(crate) use stats::HookStats;
 

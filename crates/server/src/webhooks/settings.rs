@@ -74,6 +74,20 @@ impl WebhookSettings {
     }
 }
 
+/// Who is told what, in words that are the same on all servers that tell the same. How it is told may differ.
+pub(crate) fn described(webhooks: &[WebhookSettings]) -> String {
+    let described = webhooks.iter().map(|it| {
+        let mut events: Vec<_> = it.events.iter().map(|event| event.as_str()).collect();
+        let mut kinds: Vec<_> = it.kinds.iter().collect();
+        events.sort_unstable();
+        kinds.sort_unstable();
+        format!("{} {} {events:?} {kinds:?} {}", it.name, it.url, it.sample)
+    });
+    let mut described: Vec<_> = described.collect();
+    described.sort_unstable();
+    described.join("\n")
+}
+
 /// What a backend may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventType {
