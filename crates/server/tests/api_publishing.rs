@@ -14,25 +14,100 @@ mod http;
 
 use api::{KEY, SERVICE, SLOW, ask, ask_with, with_keys};
 use common::{Client, address, start};
-use roomcast_protocol::MessageType;
+use roomcast_protocol::client::{ServerBody, ServerMessage};
+use roomcast_protocol::{MessageType, PayloadKind};
 use serde_json::{Value, json};
+
+/// A payload as a backend writes it, and its kind and bytes as each client gets them, in whichever format.
+const PAYLOADS: [(&str, PayloadKind, &[u8]); 3] = [
+    (r#"{"order":7}"#, PayloadKind::Json, br#"{"order":7}"#),
+    (
+        r#""h\u00e9llo","payload_kind":"text""#,
+        PayloadKind::Text,
+        "héllo".as_bytes(),
+    ),
+    (
+        r#""AAECA/8=","payload_kind":"bytes""#,
+        PayloadKind::Bytes,
+        &[0, 1, 2, 3, 255],
+    ),
+];
+
+/// The name, for a chat none, and the payload.
+fn said<'a>(message: &'a ServerMessage<'_>) -> (&'a str, PayloadKind, &'a [u8]) {
+    match &message.body {
+        ServerBody::Event { name, payload } => (name, payload.kind, &payload.data),
+        ServerBody::Chat(payload) => ("", payload.kind, &payload.data),
+        other => panic!("{other:?}"),
+    }
+}
 
 #[test]
 fn members_get_what_is_published_from_the_service() {
     let server = start(with_keys);
-    let mut client = Client::json(address(&server));
-    client.join("relay:1");
-    let body = r#"{"type":"event","name":"shipped","payload":{"order":7}}"#;
-    let told = ask(&server, KEY, "POST", "/rooms/relay%3A1/messages", body);
-    assert_eq!(told.status, 200, "{told:?}");
-    assert_eq!(told.body["room_id"], "relay:1");
-    assert_eq!(told.body["repeated"], false);
-    let message = client.expect(MessageType::Event);
-    assert_eq!(message.from_client_id, "");
-    assert_eq!(message.from_service, SERVICE);
-    assert_eq!(told.body["offset"], message.offset);
-    assert_eq!(told.body["epoch"], &*message.epoch);
-    assert_eq!(told.body["timestamp"], message.timestamp);
+    let mut clients = [
+        Client::json(address(&server)),
+        Client::protobuf(address(&server)),
+    ];
+    for client in &mut clients {
+        client.join("relay:1");
+    }
+    for (payload, kind, data) in PAYLOADS {
+        for (head, of_type, name) in [
+            (
+                r#""type":"event","name":"shipped""#,
+                MessageType::Event,
+                "shipped",
+            ),
+            (r#""type":"chat""#, MessageType::Chat, ""),
+        ] {
+            let body = format!(r#"{{{head},"payload":{payload}}}"#);
+            let told = ask(&server, KEY, "POST", "/rooms/relay%3A1/messages", &body);
+            assert_eq!(told.status, 200, "{told:?}");
+            assert_eq!(told.body["room_id"], "relay:1");
+            assert_eq!(told.body["repeated"], false);
+            for client in &mut clients {
+                let message = client.expect(of_type);
+                assert_eq!(said(&message), (name, kind, data), "{:?}", client.format);
+                assert_eq!(message.from_client_id, "");
+                assert_eq!(message.from_service, SERVICE);
+                assert_eq!(told.body["offset"], message.offset);
+                assert_eq!(told.body["epoch"], &*message.epoch);
+                assert_eq!(told.body["timestamp"], message.timestamp);
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_get_what_is_sent_to_them_from_the_service() {
+    let server = start(with_keys);
+    for mut client in [
+        Client::json(address(&server)),
+        Client::protobuf(address(&server)),
+    ] {
+        let id = client.hello();
+        for (payload, kind, data) in PAYLOADS {
+            // Without a token it is a user of its own.
+            for (to, to_user) in [("clients", ""), ("users", &*id)] {
+                let body = format!(r#"{{"type":"event","name":"shipped","payload":{payload}}}"#);
+                let path = format!("/{to}/{id}/messages");
+                let told = ask(&server, KEY, "POST", &path, &body);
+                assert_eq!((told.status, &told.body["sent"]), (200, &json!(1)));
+                let message = client.expect(MessageType::Event);
+                assert_eq!(
+                    said(&message),
+                    ("shipped", kind, data),
+                    "{:?}",
+                    client.format
+                );
+                assert_eq!(message.to_user_id, to_user);
+                assert_eq!((&*message.from_client_id, &*message.room_id), ("", ""));
+                assert_eq!(message.from_service, SERVICE);
+                assert!(message.offset > 0);
+            }
+        }
+    }
 }
 
 #[test]
