@@ -105,7 +105,7 @@ async fn a_state_room_goes_on_where_it_was_when_its_server_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_ends_ends_its_lease() {
     let redis = Redis::start([""; 0]);
-    let settings = with(&settings(&redis), "redis.lease=30s");
+    let settings = with(&settings(&redis), "redis.lease=29s");
     let settings = with(&settings, "shutdown.delay=50ms");
     let mut servers = servers_with(&settings, 2).await;
     let (a, b) = (servers.remove(0), servers.remove(0));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::listeners::is_loopback;
 use super::load::Loaded;
@@ -274,6 +275,16 @@ fn redis(config: &Config, found: &mut Found<'_>) {
         );
         found.push(&["cluster.listen"], message);
     }
+    let (grace, lease) = (config.core.session_grace, redis.lease);
+    if is_named(config) && grace != 0 && lease >= grace {
+        let message = format!(
+            "redis.lease ({}) is not shorter than session.grace ({}): rooms of a server that dies wait for the lease, and \
+             none of its clients would come back within the grace; a tenth of the grace is usual",
+            Unit::Millis.show(lease),
+            Unit::Millis.show(grace)
+        );
+        found.push(&["redis.lease", "session.grace"], message);
+    }
     let (room, shard) = config.core.unconfirmed;
     if room > shard {
         let message = format!(
@@ -284,6 +295,11 @@ fn redis(config: &Config, found: &mut Found<'_>) {
         let keys = ["redis.unconfirmed_room", "redis.unconfirmed_shard"];
         found.push(&keys, message);
     }
+}
+
+/// Whether a Redis is named, of use or not yet.
+fn is_named(config: &Config) -> bool {
+    !config.redis.urls.is_empty()
 }
 
 fn warn(config: &Config, warnings: &mut Vec<String>) {
@@ -318,6 +334,16 @@ fn warn(config: &Config, warnings: &mut Vec<String>) {
     if config.server.engine == Engine::Memory && !config.cluster.listen.is_empty() {
         let message = "cluster.listen is set, and there are no other servers: set server.engine = \"redis\" for that";
         warnings.push(message.to_owned());
+    }
+    let grace = u128::from(config.core.session_grace);
+    let silent = config.redis.not_ready_after.as_millis();
+    if is_named(config) && grace != 0 && silent * 3 > grace * 2 {
+        warnings.push(format!(
+            "redis.not_ready_after ({:?}) is more than two thirds of session.grace ({:?}): clients of a server without \
+             Redis are sent elsewhere too late to come back within the grace",
+            config.redis.not_ready_after,
+            Duration::from_millis(config.core.session_grace)
+        ));
     }
     let most = roomcast_core::backend::MOST_BATCH;
     if config.server.engine == Engine::Redis && config.server.sse && config.core.max_message > most

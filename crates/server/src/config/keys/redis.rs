@@ -169,7 +169,7 @@ pub(super) static REDIS: Section = Section {
         Key::new(
             "lease",
             "How long a server is taken to live after Redis has last heard from it. After that others may take its \
-             rooms. The same on all servers.",
+             rooms. The same on all servers, and shorter than `session.grace`.",
             &millis(|c| &mut c.redis.lease, ("300ms", "1m"), Zero::Refused),
         ),
         Key::new(
@@ -180,7 +180,8 @@ pub(super) static REDIS: Section = Section {
         ),
         Key::new(
             "not_ready_after",
-            "Time without Redis after which `/readyz` says no. It says no too until Redis was reached first.",
+            "Time without Redis after which `/readyz` says no. It says no too until Redis was reached first. At most two \
+             thirds of `session.grace`, so that clients can come back elsewhere in time.",
             &Number {
                 place: |c: &mut Config| &mut c.redis.not_ready_after,
                 unit: Unit::Micros,

@@ -126,3 +126,43 @@ fn messages_that_event_streams_cannot_bring_are_told_of() {
     assert!(warnings(true, "3MiB").is_empty());
     assert!(warnings(false, "4MiB").is_empty());
 }
+
+/// Else the promise of the grace is not kept, and nobody is told why.
+#[test]
+fn what_leaves_no_time_to_come_back_within_the_grace_is_told() {
+    let text = |key: &str, of_redis: &str, grace: &str| {
+        format!(
+            "[server]\nengine = \"redis\"\n[session]\nsecret = \"a secret for tests, with enough bytes in it\"\n\
+             grace = {grace}\n[redis]\nurls = \"redis://localhost\"\n{key} = {of_redis}\n"
+        )
+    };
+    let lease = |lease: &str, grace: &str| text("lease", lease, grace);
+    assert_eq!(
+        error_in(&lease("\"10s\"", "\"10s\"")),
+        "roomcast.toml:8: redis.lease (10s) is not shorter than session.grace (10s): rooms of a server that dies wait \
+         for the lease, and none of its clients would come back within the grace; a tenth of the grace is usual"
+    );
+    let error = error_in(&lease("\"3s\"", "\"2s\""));
+    assert!(error.contains("redis.lease (3s)"), "{error}");
+    let warnings = |silent: &str, grace: &str| {
+        let text = text("not_ready_after", silent, grace);
+        with_file(&text).load().warnings
+    };
+    assert_eq!(
+        warnings("\"21s\"", "\"30s\""),
+        [
+            "redis.not_ready_after (21s) is more than two thirds of session.grace (30s): clients of a server without \
+          Redis are sent elsewhere too late to come back within the grace"
+        ]
+    );
+    // Without a grace nobody comes back to anything.
+    for (key, of_redis, grace) in [
+        ("lease", "\"9999ms\"", "\"15s\""),
+        ("lease", "\"10s\"", "0"),
+        ("not_ready_after", "\"20s\"", "\"30s\""),
+        ("not_ready_after", "\"1h\"", "0"),
+    ] {
+        let loaded = with_file(&text(key, of_redis, grace)).load();
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+}
