@@ -433,6 +433,10 @@ impl World {
         self.part();
         self.askers.clear();
         self.pass(1_000);
+        if self.facts.store_restarts > 0 {
+            // Whose inbox may have another epoch was asked to come back, and has not.
+            self.pass(self.setup.settings.session_grace);
+        }
     }
 
     fn await_answers(&mut self, most: u32) {

@@ -54,6 +54,8 @@ pub(crate) struct Ledger {
     current: BTreeMap<String, usize>,
     /// The store has come back with less than it had.
     pub(crate) has_lost: bool,
+    /// Drafts that there ever were.
+    begun: u64,
     /// Several nodes write logs, and true is what the store has confirmed: what each node has logged beyond what it has
     /// loaded, by the log.
     pub(crate) drafts: Option<BTreeMap<(NodeId, usize), Draft>>,
@@ -62,6 +64,8 @@ pub(crate) struct Ledger {
 /// What a node has logged, and after which offset.
 #[derive(Debug)]
 pub(crate) struct Draft {
+    /// Which one it is, of all: a node logs in the newest that it has of a room.
+    number: u64,
     after: u64,
     entries: Vec<Entry>,
 }
@@ -76,6 +80,7 @@ impl Ledger {
             kept: kept.collect(),
             current: BTreeMap::new(),
             has_lost: false,
+            begun: 0,
             drafts: None,
         }
     }
@@ -101,12 +106,10 @@ impl Ledger {
                     self.check_new(room);
                     self.logs.push(Log::new(room, epoch, &[], None));
                 }
-                if let Some(drafts) = &mut self.drafts {
+                if self.drafts.is_some() {
                     let newest = self.logs[at].entries.len() as u64;
                     assert!(last <= newest, "{last} is loaded of {newest}");
-                    let entries = Vec::new();
-                    let after = last;
-                    drafts.insert((node, at), Draft { after, entries });
+                    self.begin_draft(node, at, last, Vec::new());
                     return;
                 }
                 let log = &mut self.logs[at];
@@ -180,12 +183,11 @@ impl Ledger {
 
     /// A node gives the log that it has another name, as there is another store.
     fn rename(&mut self, node: NodeId, room: &str, epoch: &str, last: u64) {
-        let drafts = self.drafts.iter().flat_map(BTreeMap::keys);
-        let own = drafts.filter(|(of, at)| *of == node && self.logs[*at].room == room);
-        let before = own.map(|(_, at)| *at).max().expect("who renames has a log");
-        let log = &self.logs[before];
-        let drafts = self.drafts.as_mut().unwrap();
-        let draft = &drafts[&(node, before)];
+        let drafts = self.drafts.iter().flatten();
+        let own = drafts.filter(|((of, at), _)| *of == node && self.logs[*at].room == room);
+        let newest = own.max_by_key(|(_, draft)| draft.number);
+        let ((_, before), draft) = newest.expect("who renames has a log");
+        let log = &self.logs[*before];
         let mut entries = draft.entries.clone();
         assert_eq!(
             draft.after + entries.len() as u64,
@@ -200,8 +202,20 @@ impl Ledger {
         let follows = Some((log.epoch.clone(), last));
         let renamed = Log::new(room, epoch, &log.entries[..confirmed], follows);
         entries.shrink_to_fit();
-        drafts.insert((node, self.logs.len()), Draft { after, entries });
+        self.begin_draft(node, self.logs.len(), after, entries);
         self.logs.push(renamed);
+    }
+
+    /// A node logs in this log from here on.
+    fn begin_draft(&mut self, node: NodeId, at: usize, after: u64, entries: Vec<Entry>) {
+        self.begun += 1;
+        let draft = Draft {
+            number: self.begun,
+            after,
+            entries,
+        };
+        let drafts = self.drafts.get_or_insert_default();
+        drafts.insert((node, at), draft);
     }
 
     /// A room is loaded whose log may have another name than before.

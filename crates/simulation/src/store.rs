@@ -63,7 +63,7 @@ pub(crate) struct Cloud {
     /// Requests of nodes that are gone, by the time at which they arrive.
     strays: Vec<(u64, Request)>,
     confirmed: Confirmed,
-    /// Players of a room of whom an append has ever said something.
+    /// Players of a room of whom an append or a renewal has ever said something.
     players: BTreeMap<String, BTreeSet<u32>>,
     nodes: u64,
     /// What is true, where it is what was confirmed here.
@@ -284,13 +284,9 @@ impl Cloud {
         }
         if let (Request::Renew(renew), Ok(Answer::Written(Written::Confirmed))) = (request, &answer)
         {
-            let keys = renew.fields.iter().map(|(key, _)| key);
-            let players = keys.filter_map(|key| match key {
-                FieldKey::Member(player) => Some(*player),
-                _ => None,
-            });
+            // It writes all that there was. One that came and went before it is in none of its fields.
             let known = self.players.entry(renew.room.to_string());
-            known.or_default().extend(players);
+            known.or_default().extend(1..renew.header.next_player);
         }
         if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
             (request, &answer)

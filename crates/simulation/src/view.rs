@@ -54,8 +54,10 @@ pub(crate) struct View {
     /// The number that it has in a room, and in which life of it.
     numbers: BTreeMap<String, (u32, String)>,
     inbox: Option<Place>,
-    /// It was told of a gap there since the last message: what it had before comes again, and is not told.
-    inbox_repeats: bool,
+    /// Direct messages that it ever got.
+    mails: u64,
+    /// It was told of a gap there: so many that it had before may come again, and are not told.
+    inbox_repeats: u64,
     mailed: BTreeSet<u64>,
     /// Names that the client had.
     pub(crate) names: BTreeSet<String>,
@@ -87,6 +89,7 @@ impl View {
             unsure: self.unsure,
             was_told_in: self.was_told_in,
             tokens: self.tokens,
+            mails: self.mails,
             ..View::default()
         }
     }
@@ -159,7 +162,7 @@ impl View {
                     facts.mail_gaps += 1;
                     facts.excuse_mail(&self.names);
                     self.inbox = Some(place).filter(|it| !it.epoch.is_empty());
-                    self.inbox_repeats = true;
+                    self.inbox_repeats = self.mails;
                     return;
                 };
                 facts.gaps += 1;
@@ -389,7 +392,10 @@ impl View {
                 "another inbox, and nothing said so"
             );
             let next = position.offset == place.last + 1;
-            let may_lack = facts.amnesia || facts.mail_may_be_lost || self.inbox_repeats;
+            let lacks = position.offset.saturating_sub(place.last + 1);
+            let repeats = lacks <= self.inbox_repeats;
+            self.inbox_repeats = self.inbox_repeats.saturating_sub(lacks);
+            let may_lack = facts.amnesia || facts.mail_may_be_lost || repeats;
             // One that was sent twice, by a client that the server had forgotten, is told once.
             assert!(
                 next || may_lack && position.offset > place.last,
@@ -398,7 +404,7 @@ impl View {
             );
         }
         self.inbox = Some(position.into());
-        self.inbox_repeats = false;
+        self.mails += 1;
         let number = number(&message.content).expect("a message of ours");
         assert!(
             self.mailed.insert(number),
