@@ -497,3 +497,53 @@ fn a_message_is_found_whose_news_is_lost_with_a_link() {
     assert_eq!(chats(&cluster.messages(bob.at)), ["b"]);
     assert!(cluster.is_open(bob.at));
 }
+
+/// Its inbox has forgotten the number: it keeps those of the messages that it has.
+#[test]
+fn a_message_that_was_sent_again_elsewhere_is_not_put_into_the_inbox_once_more() {
+    let to_client = |bob: &Session| ("to_client_id", bob.id.clone());
+    let to_user = |_: &Session| ("to_user_id", "bob".to_owned());
+    for to in [to_client as fn(&Session) -> _, to_user] {
+        let mut cluster = cluster(&[1, 1, 1], |_| {});
+        let ann = begin(&mut cluster, 0);
+        let bob = begin_as(&mut cluster, 1, "bob").unwrap();
+        let (field, id) = to(&bob);
+        let chat = |seq: u64| json!({"type": "chat", field: id, "seq": seq, "payload": "x"});
+        // The store does not answer this node, which asks again later.
+        cluster.unanswered.set(1);
+        cluster.say(ann.at, &chat(1).to_string());
+        cluster.say(ann.at, &chat(2).to_string());
+        let ann = come_back(&mut cluster, 2, &ann, &Value::Null);
+        for seq in 1..=70 {
+            cluster.say(ann.at, &chat(seq).to_string());
+        }
+        assert_eq!(acked(&cluster.messages(ann.at)).len(), 70);
+        assert_eq!(chats(&cluster.messages(bob.at)).len(), 70);
+        cluster.pass(10_000);
+        assert_eq!(chats(&cluster.messages(bob.at)), [""; 0]);
+    }
+}
+
+#[test]
+fn a_message_that_was_refused_elsewhere_does_not_come_after_newer_ones() {
+    let mut cluster = cluster(&[1, 1, 1], |_| {});
+    let (ann, bob) = (begin(&mut cluster, 0), begin(&mut cluster, 1));
+    // Bob's session is lost, with its node and all that the store had. The message waits, as it may be written yet.
+    *cluster.model.borrow_mut() = Model::new(StoreId(8));
+    (cluster.settled, cluster.store) = (false, StoreId(8));
+    cluster.kill(1);
+    cluster.pass(1_000);
+    send(&mut cluster, &ann, &bob, 1, "one");
+    let ann = come_back(&mut cluster, 2, &ann, &Value::Null);
+    cluster.settled = true;
+    cluster.tell_all();
+    send(&mut cluster, &ann, &bob, 1, "one");
+    assert_eq!(errors(&cluster.messages(ann.at)), ["recipient_not_found"]);
+    let token = json!({"version": 1, "resume_token": bob.token});
+    let bob = hello(&mut cluster, 2, &token).unwrap();
+    assert_eq!(bob.welcome["resumed"], false);
+    send(&mut cluster, &ann, &bob, 2, "two");
+    assert_eq!(acked(&cluster.messages(ann.at)), [2]);
+    cluster.pass(10_000);
+    assert_eq!(chats(&cluster.messages(bob.at)), ["two"]);
+}

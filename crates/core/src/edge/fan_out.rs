@@ -80,6 +80,14 @@ impl FanOut {
         }
     }
 
+    /// Takes such messages out.
+    pub(super) fn withdraw(&mut self, is_such: impl Fn(&DirectMessage) -> bool) {
+        // Who has none left goes with the next turn.
+        for (_, user) in &mut self.users {
+            user.messages.retain(|it| !is_such(&it.message));
+        }
+    }
+
     /// Gives the next part to `send`, and takes what it cost from `budget`. False where nothing waits.
     pub(super) fn next(&mut self, budget: &mut usize, send: impl FnOnce(Part<'_>)) -> bool {
         let Some(slot) = self.turns.pop_front() else {

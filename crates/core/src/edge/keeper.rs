@@ -208,6 +208,11 @@ impl Asked {
         self.tries > 0
     }
 
+    /// Whether there is an answer to come. Else it is made again later.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.again_at.is_none()
+    }
+
     /// The offset after which it reads an inbox; 0 where it does not.
     pub(super) fn reads_after(&self) -> u64 {
         match &self.request {

@@ -106,6 +106,7 @@ impl<S: Store> Edge<S> {
     ) {
         // Its user has it still, elsewhere.
         self.tell_user_home(ctx, now, session.user_id(), client, false);
+        self.keeper.mail.sender_moved(client);
         self.stop_events(id, &mut session);
         let encoding = self.conn(id).map_or(Encoding::ALL[0], |it| it.encoding);
         for membership in session.memberships {

@@ -1,6 +1,6 @@
 //! Direct messages from here on their way into inboxes in the store, and those whose recipients are being sought.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::edge::keeper::Asked;
 use crate::id::ClientId;
@@ -20,6 +20,8 @@ pub(super) struct Mail {
     last_search: u64,
     /// Bytes of all these messages.
     bytes: usize,
+    /// Senders whose sessions have gone to other nodes in this turn.
+    moved: BTreeSet<ClientId>,
 }
 
 /// Messages to one inbox, never none.
@@ -39,6 +41,8 @@ pub(super) struct Mailing {
     /// Microseconds until which it may wait for those before it. Once the store was asked, only the store knows whether it
     /// is done.
     pub(super) until: u64,
+    /// The store is not asked once more.
+    pub(super) is_withdrawn: bool,
 }
 
 /// A message whose recipients, or their node, the store is asked for.
@@ -97,6 +101,49 @@ impl Mail {
         let bytes = mailing.as_ref().map_or(0, |it| it.message.body.size());
         self.bytes = self.bytes.saturating_sub(bytes);
         mailing
+    }
+
+    /// A session is another node's now.
+    pub(super) fn sender_moved(&mut self, sender: ClientId) {
+        self.moved.insert(sender);
+    }
+
+    pub(super) fn take_moved(&mut self) -> BTreeSet<ClientId> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Takes such messages out of the outboxes. What the store is being asked about stays there until it has answered.
+    /// Returns the outboxes in which another message is the first now.
+    pub(super) fn withdraw(&mut self, is_such: impl Fn(&DirectMessage) -> bool) -> Vec<ClientId> {
+        let mut others_first = Vec::new();
+        let bytes = &mut self.bytes;
+        self.outboxes.retain(|to, outbox| {
+            let is_asking = outbox.asked.as_ref().is_some_and(Asked::is_under_way);
+            let waiting = &mut outbox.waiting;
+            let Some(first) = waiting.front_mut() else {
+                return false;
+            };
+            first.is_withdrawn |= is_such(&first.message);
+            if first.is_withdrawn && !is_asking {
+                outbox.asked = None;
+                others_first.push(*to);
+            }
+            let mut is_first = true;
+            waiting.retain(|it| {
+                let is_asked = std::mem::take(&mut is_first) && is_asking;
+                let stays = is_asked || !is_such(&it.message);
+                *bytes = bytes.saturating_sub(if stays { 0 } else { it.message.body.size() });
+                stays
+            });
+            !waiting.is_empty()
+        });
+        others_first
+    }
+
+    /// Searches for the recipients of such messages.
+    pub(super) fn searches_for(&self, is_such: impl Fn(&DirectMessage) -> bool) -> Vec<u64> {
+        let such = self.searches.iter().filter(|(_, it)| is_such(&it.message));
+        such.map(|(number, _)| *number).collect()
     }
 
     pub(super) fn bytes(&self) -> usize {

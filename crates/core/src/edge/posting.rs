@@ -71,6 +71,7 @@ impl<S: Store> Edge<S> {
             message,
             unix_ms: now.unix_ms,
             until,
+            is_withdrawn: false,
         };
         if self.keeper.mail.put(to, mailing) {
             self.ask_to_post(ctx, to);
@@ -127,6 +128,11 @@ impl<S: Store> Edge<S> {
             _ => None,
         };
         let Some(stored) = stored else {
+            if outbox.waiting.front().is_some_and(|it| it.is_withdrawn) {
+                outbox.asked = None;
+                self.keeper.mail.take_first(to);
+                return self.ask_to_post(ctx, to);
+            }
             let about = About::Outbox(to);
             return self.keeper.pause_about(about, now.micros, random);
         };
@@ -166,6 +172,30 @@ impl<S: Store> Edge<S> {
                 let home = ctx.home_of(ctx.names.hash(to.as_str()));
                 self.send_direct(ctx, now, home, mailing.message);
             }
+        }
+    }
+
+    /// Who has gone on at another node sends there again what has no answer. It is not done from here any more: the inbox
+    /// may have forgotten its number by then, or the sender may have been told that it was not done.
+    pub(super) fn withdraw_mail<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        let moved = self.keeper.mail.take_moved();
+        if moved.is_empty() {
+            return;
+        }
+        let is_theirs = |message: &DirectMessage| {
+            message.body.is_numbered() && moved.contains(&message.body.from)
+        };
+        self.fan_out.withdraw(is_theirs);
+        for to in self.keeper.mail.withdraw(is_theirs) {
+            self.ask_to_post(ctx, to);
+        }
+        let mut behind = Vec::new();
+        for number in self.keeper.mail.searches_for(is_theirs) {
+            let ended = self.keeper.mail.end_search(number);
+            behind.extend(ended.and_then(|(_, behind)| behind));
+        }
+        for number in behind {
+            self.go_on_with(ctx, now, Some(number));
         }
     }
 

@@ -488,6 +488,7 @@ impl<S: Store> Edge<S> {
 
     /// Does what is due: requests are repeated, and clients are sent away that have waited for too long.
     pub(super) fn run_store_timers<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
+        self.withdraw_mail(ctx, now);
         while let Some(about) = self.keeper.next_look(now.micros) {
             let client = match about {
                 About::Session(client) => client,
