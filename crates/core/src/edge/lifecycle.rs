@@ -9,6 +9,7 @@ use crate::edge::Edge;
 use crate::edge::conn::Phase;
 use crate::edge::membership::{Behind, Events};
 use crate::edge::session::{Full, Parked, Session};
+use crate::edge::write::drop_state;
 use crate::fact::{Fact, SessionFact, What};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, ConnRef, EdgeRoomId};
@@ -347,6 +348,9 @@ impl<S: Store> Edge<S> {
             .get_mut(id)
             .filter(|conn| conn.id == id && conn.phase != Phase::Closing);
         let Some(conn) = conn else { return };
+        // State waits behind events, and would overtake those that are dropped. A full socket has dropped it before; who is
+        // told nothing until its session is saved may have it still.
+        drop_state(ctx, conn, arena, table);
         let (lanes, session) = (&mut conn.lanes, &mut conn.session);
         let mut behind = false;
         let of_a_log =

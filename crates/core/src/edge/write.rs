@@ -2,13 +2,14 @@
 
 use std::io::IoSlice;
 
+use crate::chunk::ChunkTable;
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
 use crate::edge::membership::{Behind, Events, Membership, State};
 use crate::edge::{Edge, over_lane};
 use crate::host::Host;
 use crate::id::ConnId;
-use crate::lane::Piece;
+use crate::lane::{LaneArena, Piece};
 use crate::letter::{OpKind, ReadLog};
 use crate::store::Store;
 use crate::time::{Now, micros};
@@ -168,19 +169,7 @@ impl<S: Store> Edge<S> {
             );
         }
         conn.blocked = true;
-        let Conn { lanes, session, .. } = conn;
-        lanes.drop_state(arena, |piece| {
-            table.release(piece.chunk, &mut ctx.pool);
-            let membership = session.membership(piece.room);
-            match membership.filter(|_| piece.base() != Piece::EPHEMERAL) {
-                Some(membership) => {
-                    membership.miss_state();
-                    membership.has.miss(piece.base());
-                    ctx.stats.state_replaced += 1;
-                }
-                None => ctx.stats.ephemeral_dropped += 1,
-            }
-        });
+        drop_state(ctx, conn, arena, table);
     }
 
     /// A connection has nothing to write: what it lacks of its rooms can come.
@@ -228,6 +217,28 @@ impl<S: Store> Edge<S> {
             return self.send_op(ctx, now, (id, encoding), reference, player, read);
         }
     }
+}
+
+/// Drops the state that waits for a connection: the newest is asked for when it takes something again.
+pub(super) fn drop_state<H: Host>(
+    ctx: &mut Context<H>,
+    conn: &mut Conn,
+    arena: &mut LaneArena,
+    table: &mut ChunkTable,
+) {
+    let Conn { lanes, session, .. } = conn;
+    lanes.drop_state(arena, |piece| {
+        table.release(piece.chunk, &mut ctx.pool);
+        let membership = session.membership(piece.room);
+        match membership.filter(|_| piece.base() != Piece::EPHEMERAL) {
+            Some(membership) => {
+                membership.miss_state();
+                membership.has.miss(piece.base());
+                ctx.stats.state_replaced += 1;
+            }
+            None => ctx.stats.ephemeral_dropped += 1,
+        }
+    });
 }
 
 fn may_read_answers<H>(conn: &Conn, ctx: &Context<H>) -> bool {
