@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use roomcast_client::session::JoinOptions;
+use roomcast_client::session::{JoinOptions, Status};
+use roomcast_client::{Events, RoomEvent};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -258,6 +259,63 @@ async fn each_route_is_answered_alike_by_every_server_of_the_cluster() {
         "",
     );
     assert_eq!((status, &away["sessions"]), (200, &json!(1)));
+}
+
+/// The code with which somebody is put out of a room.
+async fn put_out(events: &mut Events) -> String {
+    loop {
+        match in_time(events.next()).await.expect("the client was closed") {
+            RoomEvent::Left(why) => {
+                return why.expect("it did not leave by itself").code().to_owned();
+            }
+            RoomEvent::Gap { .. } => panic!("nothing is missed"),
+            _ => {}
+        }
+    }
+}
+
+/// The room's home, the server that is asked and that of whoever is put out are one, two or three.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_on_another_server_is_put_out_and_sent_away() {
+    let redis = Redis::start([""; 0]);
+    let servers = servers_with(&with_key(&redis), 3).await;
+    let ada = client(servers[0].address);
+    let adas = ada.room("chat:1");
+    in_time(adas.join(JoinOptions::default())).await.unwrap();
+    let pairs = (0..3).flat_map(|asked| (0..3).map(move |at| (asked, at)));
+    for (asked, at) in pairs.filter(|(asked, at)| asked != at) {
+        let asked = &servers[asked];
+        let does = |method: &str, path: &str, body: Value| {
+            let (status, told) = ask(asked, method, path, "", &body.to_string());
+            assert_eq!(status, 200, "{path}: {told}");
+            told["sessions"].as_u64()
+        };
+        let bob = client(servers[at].address);
+        let bobs = bob.room("chat:1");
+        let mut bob_hears = bobs.events();
+        in_time(bobs.join(JoinOptions::default())).await.unwrap();
+        let id = bob.client_id();
+        let user = json!({ "user": id });
+        assert_eq!(does("POST", "/rooms/chat:1/kick", user), Some(1));
+        assert_eq!(put_out(&mut bob_hears).await, "removed");
+        in_time(bobs.join(JoinOptions::default())).await.unwrap();
+
+        let ban = json!({ "user": id, "seconds": 600 });
+        assert_eq!(does("POST", "/rooms/chat:1/bans", ban), Some(1));
+        assert_eq!(put_out(&mut bob_hears).await, "banned");
+        let refused = in_time(bobs.join(JoinOptions::default())).await;
+        assert_eq!(refused.unwrap_err().code(), "banned");
+        does("DELETE", &format!("/rooms/chat:1/bans/{id}"), Value::Null);
+        in_time(bobs.join(JoinOptions::default())).await.unwrap();
+
+        let mut status = bob.status();
+        let path = format!("/users/{id}/disconnect");
+        assert_eq!(does("POST", &path, json!({})), Some(1));
+        let closed = status.wait_for(|it| matches!(it, Status::Closed(_)));
+        in_time(closed).await.unwrap();
+        let (_, members) = ask(asked, "GET", "/rooms/chat:1/members", "", "");
+        assert_eq!(members["total"], 1, "{members}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
