@@ -193,7 +193,13 @@ async fn a_server_with_other_settings_is_named_once() {
     for set in [table[0], table[1], "events=message"] {
         others.push(format!("webhooks.shop.{set}"));
     }
-    for set in [table[0], table[1], "kinds=default", "asks=join"] {
+    for set in [
+        table[0],
+        table[1],
+        "kinds=default",
+        "asks=join",
+        "silence=allow",
+    ] {
         others.push(format!("authorize.shop.{set}"));
     }
     let b = start_with(&others);
