@@ -1,6 +1,7 @@
 //! The server ends, politely or not, and is started again: sessions, rooms and logs are there.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use roomcast_client::session::{Config, JoinOptions, Saved, SendOptions};
 use roomcast_client::{Action, Client, Content, Events, Publish, Recipient, Room, RoomEvent};
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use crate::api::{ask, key};
 use crate::process::{Process, free_address};
 use crate::redis_server::Server as Redis;
-use crate::{in_time, ready, settings, start};
+use crate::{DEADLINE, in_time, ready, settings, start};
 
 pub(crate) fn client(address: SocketAddr) -> Client {
     let config = Config {
@@ -42,7 +43,13 @@ pub(crate) async fn chats(events: &mut Events, count: usize) -> Vec<(u64, String
 
 /// Clients that were there before go on after a restart, and whoever comes then reads what was said before. What a backend
 /// has set holds, what waits for a client comes, and players stand where they stood.
-pub(crate) async fn is_as_before(settings: &[String], end: impl FnOnce(Process)) {
+///
+/// `kills`: the server has no time to write when it ends, so what may wait has to be in this Redis before.
+pub(crate) async fn is_as_before(
+    settings: &[String],
+    kills: Option<&Redis>,
+    end: impl FnOnce(Process),
+) {
     let settings = [settings, &key(), &["kinds.arena.mode=state".to_owned()]].concat();
     let address = free_address();
     let server = start(address, &settings);
@@ -75,10 +82,18 @@ pub(crate) async fn is_as_before(settings: &[String], end: impl FnOnce(Process))
     let arena = ada.room("arena:1");
     in_time(arena.join(JoinOptions::default())).await.unwrap();
     let mut ticks = arena.events();
+    let record = || kills.map(|redis| redis.ask("HGETALL roomcast:{r:arena:1}"));
+    let joined = record();
     arena
         .action(&Action::new("move").at(3.0, 4.0, 0.0))
         .unwrap();
     stands_at(&arena, &mut ticks, &ids.0, (3.0, 4.0)).await;
+    let begin = Instant::now();
+    while kills.is_some() && record() == joined {
+        assert!(begin.elapsed() < DEADLINE, "the move is not written");
+        // Redis has to be asked.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     end(server);
     // Said while there is no server: sent when there is one again.
@@ -161,13 +176,13 @@ pub(crate) async fn all_chats(address: SocketAddr) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_comes_back_as_it_was() {
     let redis = Redis::start([""; 0]);
-    is_as_before(&settings(&redis), Process::kill).await;
+    is_as_before(&settings(&redis), Some(&redis), Process::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_stopped_politely_comes_back_as_it_was() {
     let redis = Redis::start([""; 0]);
-    is_as_before(&settings(&redis), |server| {
+    is_as_before(&settings(&redis), None, |server| {
         server.signal(Signal::TERM);
         assert!(server.ended_well());
     })

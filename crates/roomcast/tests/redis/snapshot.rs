@@ -46,7 +46,7 @@ async fn written(server: &Process) {
 async fn a_server_that_ends_politely_goes_on_as_it_was() {
     let directory = TempDir::new().unwrap();
     let (path, settings) = settings(&directory, "0");
-    is_as_before(&settings, stop).await;
+    is_as_before(&settings, None, stop).await;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
