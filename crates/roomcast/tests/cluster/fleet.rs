@@ -50,8 +50,6 @@ pub struct Load {
     pub members: usize,
     /// From one chat of a member to its next.
     pub every: Duration,
-    /// Whether they send direct messages.
-    pub direct: bool,
     /// Rooms that have fewer places than clients that want in.
     pub lobbies: usize,
     /// Rooms whose state is the server's.
@@ -107,13 +105,25 @@ pub struct Heard {
     pub text: String,
 }
 
+/// Something that was not done, or of which nobody could say.
+#[derive(Debug)]
+pub struct Refused {
+    pub text: String,
+    /// The clients that it was for; empty: the room.
+    pub to: Vec<String>,
+    pub sent: Instant,
+    /// For its answer.
+    pub waited: Duration,
+    pub error: Error,
+}
+
 /// What a member has said.
 #[derive(Debug, Default)]
 pub struct Said {
     pub acked: Vec<Acked>,
     /// With the clients that they were for; the offset 0 says nothing.
     pub direct: Vec<(String, Acked)>,
-    pub refused: Vec<Error>,
+    pub refused: Vec<Refused>,
 }
 
 /// What a member was told of one stream.
@@ -287,27 +297,28 @@ impl Member {
                 ended = true;
                 guest.set(SAID, END.into());
                 pending.push_back(Pending::chat(room, format!("{} {END}", self.place)));
-                if self.load.direct {
-                    let text = format!("psst {} {END}", self.place);
-                    pending.push_back(Pending::direct(client, &recipient, text));
-                }
+                let text = format!("psst {} {END}", self.place);
+                pending.push_back(Pending::direct(client, &recipient, text));
             }
             tokio::select! {
                 biased;
                 result = answer(&mut pending), if !pending.is_empty() => {
                     let Some(Pending { text, direct, sent, .. }) = pending.pop_front() else { continue };
+                    let waited = sent.elapsed();
                     match result {
                         Ok(Receipt { offset, .. }) => {
                             // Two inboxes have two offsets.
                             let offset = if direct && to.len() > 1 { 0 } else { offset };
-                            let waited = sent.elapsed();
                             let acked = Acked { text, offset, sent, waited };
                             match direct {
                                 true => said.direct.extend(to.iter().map(|to| (to.clone(), acked.clone()))),
                                 false => said.acked.push(acked),
                             }
                         }
-                        Err(error) => said.refused.push(error),
+                        Err(error) => {
+                            let to = if direct { to.clone() } else { Vec::new() };
+                            said.refused.push(Refused { text, to, sent, waited, error });
+                        }
                     }
                     guest.answered();
                 }
@@ -316,10 +327,8 @@ impl Member {
                     pending.push_back(Pending::chat(room, format!("{} {number}", self.place)));
                     if number % DIRECT_EVERY == 0 {
                         guest.set(SAID, number.into());
-                        if self.load.direct {
-                            let text = format!("psst {} {number}", self.place);
-                            pending.push_back(Pending::direct(client, &recipient, text));
-                        }
+                        let text = format!("psst {} {number}", self.place);
+                        pending.push_back(Pending::direct(client, &recipient, text));
                     }
                 }
                 changed = phase.changed() => changed.unwrap(),

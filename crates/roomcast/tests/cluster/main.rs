@@ -71,7 +71,6 @@ pub fn load() -> Load {
             rooms: 48,
             members: 8,
             every: Duration::from_millis(200),
-            direct: true,
             lobbies: 8,
             arenas: 8,
         }
@@ -80,7 +79,6 @@ pub fn load() -> Load {
             rooms: 12,
             members: 4,
             every: Duration::from_millis(100),
-            direct: true,
             lobbies: 3,
             arenas: 3,
         }

@@ -106,9 +106,13 @@ impl Row {
                 row.broken(|| format!("the client of {} has given up: {error}", member.id_before));
             }
         }
-        for error in said.iter().flat_map(|(_, it)| &it.refused) {
+        for it in said.iter().flat_map(|(_, it)| &it.refused) {
             row.refused += 1;
-            row.word(|| format!("refused: {error}"));
+            let (at, after, to) = (row.time(it.sent), it.waited, &it.to);
+            row.word(|| {
+                let (text, error) = (&it.text, &it.error);
+                format!("refused: {text:?} for {to:?}, sent {at}, after {after:.1?}: {error}")
+            });
         }
         for room in 0..load.rooms {
             let acked: Vec<&Acked> = (said.iter().filter(|(of, _)| *of == room))
@@ -300,7 +304,8 @@ impl Row {
             let before = last.insert(&heard.from, number).unwrap_or(0);
             if before > number {
                 found.disorder += 1;
-                self.broken(|| format!("{who} heard {heard} after the sender's {before}"));
+                let at = self.time(heard.at);
+                self.broken(|| format!("{who} heard {heard} {at}, after the sender's {before}"));
             }
         }
     }

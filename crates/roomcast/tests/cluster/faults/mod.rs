@@ -9,7 +9,6 @@ mod topology;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::fleet::Load;
 use crate::row::Row;
 use crate::run::Run;
 use crate::{Promise, load, survive};
@@ -59,7 +58,6 @@ hold! {
     Whole slots_move_to_another_master = topology::slots_move;
     Whole a_replica_of_one_of_three_masters_takes_over = topology::shard_fails_over;
     Whole one_of_three_masters_is_stopped = topology::shard_is_away;
-    Rooms direct_messages_go_on_at_an_empty_redis = redis::empty_with_direct_messages;
 }
 
 /// The fault lasts so long. Nobody can see its end before.
@@ -69,21 +67,8 @@ async fn lasts(time: Duration) {
 
 /// A cluster with a fleet in it that talks, and is about to suffer.
 async fn talking(nodes: usize, redis: &[&str]) -> (Cluster, Run) {
-    talk(nodes, redis, load()).await
-}
-
-/// The same, without direct messages.
-async fn talking_in_rooms(nodes: usize, redis: &[&str]) -> (Cluster, Run) {
-    let load = Load {
-        direct: false,
-        ..load()
-    };
-    talk(nodes, redis, load).await
-}
-
-async fn talk(nodes: usize, redis: &[&str], load: Load) -> (Cluster, Run) {
     let cluster = Cluster::start(nodes, redis).await;
-    let mut run = Run::start(&cluster.url(), load).await;
+    let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     (cluster, run)
 }

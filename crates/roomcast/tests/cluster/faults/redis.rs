@@ -6,7 +6,7 @@ use std::time::Duration;
 use roomcast_engine::redis::Value;
 use tokio::task::block_in_place;
 
-use super::{Outcome, lasts, over, talking, talking_in_rooms};
+use super::{Outcome, lasts, over, talking};
 use crate::balancer::SlowWire;
 use crate::cluster::{Cluster, LEASE};
 use crate::load;
@@ -30,12 +30,6 @@ pub(super) async fn with_its_data(name: &'static str) -> Outcome {
 }
 
 pub(super) async fn empty(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking_in_rooms(3, KEEPS_SAVED).await;
-    block_in_place(|| cluster.redis().restart_empty());
-    over(name, cluster, run).await
-}
-
-pub(super) async fn empty_with_direct_messages(name: &'static str) -> Outcome {
     let (mut cluster, run) = talking(3, KEEPS_SAVED).await;
     block_in_place(|| cluster.redis().restart_empty());
     over(name, cluster, run).await
@@ -60,7 +54,7 @@ pub(super) async fn and_a_node(name: &'static str) -> Outcome {
 }
 
 pub(super) async fn and_a_node_empty(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking_in_rooms(3, KEEPS_SAVED).await;
+    let (mut cluster, mut run) = talking(3, KEEPS_SAVED).await;
     let node = cluster.busiest();
     cluster.kill_node(node);
     block_in_place(|| cluster.redis().restart_empty());
@@ -106,7 +100,7 @@ pub(super) async fn scripts_flushed(name: &'static str) -> Outcome {
 }
 
 pub(super) async fn all_flushed(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking_in_rooms(3, KEEPS_ALL).await;
+    let (mut cluster, run) = talking(3, KEEPS_ALL).await;
     ask(cluster.redis(), "FLUSHALL");
     over(name, cluster, run).await
 }
