@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Way};
 use crate::fleet::{Acked, Heard, Said, Told};
 use crate::found::Found;
 use crate::row::Row;
@@ -12,7 +12,7 @@ use crate::{load, my_turn};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_happens() {
     let _turn = my_turn().await;
-    let cluster = Cluster::at(1, None, &[]).await;
+    let cluster = Cluster::at(Way::OverRedis, 1, None, &[]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     run.go_on().await;
@@ -24,7 +24,7 @@ async fn nothing_is_found_where_nothing_happens() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_node_without_a_store_loses_is_found() {
     let _turn = my_turn().await;
-    let mut cluster = Cluster::at(1, None, &[]).await;
+    let mut cluster = Cluster::at(Way::OverRedis, 1, None, &[]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     cluster.kill_node(0);
@@ -72,7 +72,7 @@ fn of_an_inbox(acked: &[u64], heard: &[u64], is_told: bool) -> Row {
     };
     let talked = (begin, begin);
     let mut row = Row::of(
-        "an inbox",
+        "an inbox".to_owned(),
         load(),
         &[(0, said)],
         &[],

@@ -32,7 +32,26 @@ const SETTINGS: &[&str] = &[
     "kinds.hall.mode=relay",
 ];
 
+/// How nodes talk to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    OverRedis,
+    /// `cluster.listen`.
+    FromNodeToNode,
+}
+
+impl Way {
+    /// That of the tests which are not about one: the default, if nobody asks for the other one.
+    pub fn of_all() -> Way {
+        match std::env::var_os("ROOMCAST_NODE_TO_NODE") {
+            Some(_) => Way::FromNodeToNode,
+            None => Way::OverRedis,
+        }
+    }
+}
+
 pub struct Cluster {
+    way: Way,
     /// `None`: nodes keep all in their memory.
     pub redis: Option<Server>,
     pub balancer: Balancer,
@@ -54,21 +73,26 @@ pub struct Machine {
 
 impl Cluster {
     /// So many nodes at a Redis with these arguments.
-    pub async fn start(nodes: usize, redis: &[&str]) -> Cluster {
+    pub async fn start(way: Way, nodes: usize, redis: &[&str]) -> Cluster {
         let redis = block_in_place(|| Server::start(redis.iter().copied()));
         let url = redis.url();
-        Cluster::at(nodes, Some(redis), &["--redis", &url]).await
+        Cluster::at(way, nodes, Some(redis), &["--redis", &url]).await
     }
 
     /// The same, where Redis is reached in another way.
-    pub async fn at(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
-        let mut cluster = Cluster::prepare(nodes, redis, arguments).await;
+    pub async fn at(way: Way, nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(way, nodes, redis, arguments).await;
         cluster.start_all().await;
         cluster
     }
 
     /// The same, before any node is started.
-    pub async fn prepare(nodes: usize, redis: Option<Server>, arguments: &[&str]) -> Cluster {
+    pub async fn prepare(
+        way: Way,
+        nodes: usize,
+        redis: Option<Server>,
+        arguments: &[&str],
+    ) -> Cluster {
         raise_file_limit();
         let addresses: Vec<_> = (0..nodes).map(|_| free_address()).collect();
         let seed = u64::from(std::process::id());
@@ -83,6 +107,7 @@ impl Cluster {
             settings: Vec::new(),
         };
         Cluster {
+            way,
             redis,
             balancer: Balancer::start(addresses.clone(), seed).await,
             nodes: addresses.iter().map(|_| None).collect(),
@@ -118,7 +143,11 @@ impl Cluster {
         let secret = format!("auth.hs256_secret={TOKEN_SECRET}");
         let own = machine.settings.iter().map(String::as_str);
         let settings = SETTINGS.iter().copied().chain([&*places, &*secret]);
-        let settings: Vec<&str> = settings.chain(own).collect();
+        let listens = match self.way {
+            Way::OverRedis => None,
+            Way::FromNodeToNode => Some("cluster.listen=127.0.0.1:0"),
+        };
+        let settings: Vec<&str> = settings.chain(listens).chain(own).collect();
         let (program, variables) = (&machine.program, &machine.variables);
         let start = || Process::of(program, variables, machine.address, &arguments, &settings);
         let process = block_in_place(start);
@@ -141,11 +170,16 @@ impl Cluster {
         self.nodes[node].as_ref().unwrap().signal(signal);
     }
 
-    /// Until `/readyz` of each node that runs says yes.
+    /// Until `/readyz` of each node that runs says yes, and it reaches the others as it is to.
     pub async fn all_ready(&self) {
         let begin = Instant::now();
+        let others = self.nodes.iter().flatten().count() as u64 - 1;
+        let reaches_all = |node: &Process| match self.way {
+            Way::OverRedis => true,
+            Way::FromNodeToNode => node.metric("roomcast_nodes_connected") == others,
+        };
         for node in self.nodes.iter().flatten() {
-            while !block_in_place(|| node.is_ready()) {
+            while !block_in_place(|| node.is_ready() && reaches_all(node)) {
                 assert!(begin.elapsed() < DEADLINE, "{} is not ready", node.address);
                 // `/readyz` has to be asked.
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo test --release -p roomcast --test cluster -- --nocapture --test-threads 1
 //! ROOMCAST_FLEET=full cargo test --release -p roomcast --test cluster -- --nocapture --test-threads 1
+//! ROOMCAST_NODE_TO_NODE=1 cargo test --release -p roomcast --test cluster -- --nocapture --test-threads 1
 //! ```
 
 #![cfg(target_os = "linux")]

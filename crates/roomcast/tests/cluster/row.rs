@@ -46,7 +46,7 @@ impl Streams {
 /// What a fault has done.
 #[derive(Debug)]
 pub struct Row {
-    pub name: &'static str,
+    pub name: String,
     pub clients: usize,
     pub acked: usize,
     pub rooms: Streams,
@@ -73,7 +73,7 @@ pub struct Row {
 
 impl Row {
     pub fn of(
-        name: &'static str,
+        name: String,
         load: Load,
         said: &[(usize, Said)],
         witnesses: &[Witness],
@@ -331,7 +331,7 @@ impl Row {
     /// What stands above rows: of messages first those in rooms, then those in inboxes.
     pub fn head() -> String {
         format!(
-            "{:<44} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>14}",
+            "{:<58} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>14}",
             "fault",
             "clients",
             "acked",
@@ -397,7 +397,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>11} ms",
+            "{:<58} {:>7} {:>7} | {} | {} | {:>5} {:>6} {:>7} {:>7} {:>8} {:>7} {:>6} {:>5} {:>5} {:>11} ms",
             self.name,
             self.clients,
             self.acked,

@@ -171,7 +171,7 @@ impl Run {
     }
 
     /// Lets all say their last, waits until all have heard what was acked, and counts.
-    pub async fn finish(mut self, name: &'static str) -> Row {
+    pub async fn finish(mut self, name: impl Into<String>) -> Row {
         let talked = Instant::now();
         let since = self.since.unwrap_or(talked);
         self.phase.send_replace(Phase::End);
@@ -230,7 +230,7 @@ impl Run {
         }
         let talked = (since, talked);
         Row::of(
-            name,
+            name.into(),
             self.load,
             &said,
             &witnesses,

@@ -3,7 +3,7 @@
 use tokio::task::block_in_place;
 
 use super::redis::KEEPS_ALL;
-use super::{Outcome, over};
+use super::{Outcome, Test, over};
 use crate::cluster::Cluster;
 use crate::load;
 use crate::redis_server::Server;
@@ -11,10 +11,10 @@ use crate::run::Run;
 use crate::wall_clock::{Clock, HOUR};
 
 /// One is ahead, one is right, one is behind. Rooms go from each to each.
-pub(super) async fn apart(name: &'static str) -> Outcome {
+pub(super) async fn apart(test: Test) -> Outcome {
     let redis = block_in_place(|| Server::start(KEEPS_ALL.iter().copied()));
     let url = redis.url();
-    let mut cluster = Cluster::prepare(3, Some(redis), &["--redis", &url]).await;
+    let mut cluster = Cluster::prepare(test.way, 3, Some(redis), &["--redis", &url]).await;
     let clocks = [HOUR, 0, -HOUR].map(|ahead| block_in_place(|| Clock::new(ahead)));
     for (machine, clock) in cluster.machines.iter_mut().zip(&clocks) {
         machine.variables = clock.variables();
@@ -29,24 +29,24 @@ pub(super) async fn apart(name: &'static str) -> Outcome {
         cluster.start_node(node);
         cluster.all_ready().await;
     }
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// All leases are over at once, and nobody is dead.
-pub(super) async fn redis_jumps_ahead(name: &'static str) -> Outcome {
-    jumps(name, HOUR).await
+pub(super) async fn redis_jumps_ahead(test: Test) -> Outcome {
+    jumps(test, HOUR).await
 }
 
 /// All leases are of the future, and that of a node that is dead too.
-pub(super) async fn redis_jumps_back(name: &'static str) -> Outcome {
-    jumps(name, -HOUR).await
+pub(super) async fn redis_jumps_back(test: Test) -> Outcome {
+    jumps(test, -HOUR).await
 }
 
-async fn jumps(name: &'static str, by: i64) -> Outcome {
+async fn jumps(test: Test, by: i64) -> Outcome {
     let clock = block_in_place(|| Clock::new(0));
     let redis = block_in_place(|| Server::start_with(KEEPS_ALL.iter().copied(), clock.variables()));
     let url = redis.url();
-    let mut cluster = Cluster::at(3, Some(redis), &["--redis", &url]).await;
+    let mut cluster = Cluster::at(test.way, 3, Some(redis), &["--redis", &url]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     clock.set(by);
@@ -56,5 +56,5 @@ async fn jumps(name: &'static str, by: i64) -> Outcome {
     clock.set(2 * by);
     run.go_on().await;
     cluster.start_node(node);
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }

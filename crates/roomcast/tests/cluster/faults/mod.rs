@@ -6,9 +6,10 @@ mod redis;
 mod settings;
 mod topology;
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Way};
 use crate::row::Row;
 use crate::run::Run;
 use crate::{Promise, load, survive};
@@ -16,20 +17,38 @@ use crate::{Promise, load, survive};
 /// A row, and what the nodes have logged.
 type Outcome = (Row, String);
 
+/// A fault, and how the nodes talk that it meets.
+#[derive(Clone, Copy)]
+struct Test {
+    name: &'static str,
+    way: Way,
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.way {
+            Way::OverRedis => "",
+            Way::FromNodeToNode => ", node to node",
+        };
+        write!(f, "{}{way}", self.name)
+    }
+}
+
 /// Each of these is a test of its name.
 macro_rules! hold {
-    ($($promise:ident $name:ident = $fault:path;)*) => {
+    ($way:expr; $($promise:ident $name:ident = $fault:path;)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[cfg_attr(debug_assertions, ignore = "slow without optimisation: ./test heavy")]
             async fn $name() {
-                survive(Promise::$promise, $fault(stringify!($name))).await;
+                let (name, way) = (stringify!($name), $way);
+                survive(Promise::$promise, $fault(Test { name, way })).await;
             }
         )*
     };
 }
 
-hold! {
+hold! { Way::of_all();
     Whole the_only_node_is_killed_and_starts_again = node::only_one_killed;
     Whole one_of_three_nodes_is_killed = node::one_killed;
     Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
@@ -60,22 +79,36 @@ hold! {
     Whole one_of_three_masters_is_stopped = topology::shard_is_away;
 }
 
+/// Some of them where nodes talk from node to node.
+mod from_node_to_node {
+    use super::*;
+
+    hold! { Way::FromNodeToNode;
+        Whole one_of_three_nodes_is_killed = node::one_killed;
+        Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
+        Whole a_node_is_ended_politely = node::one_ended;
+        Whole a_node_is_stopped_past_its_lease = node::one_stopped;
+        Whole redis_is_stopped = redis::stopped;
+        Whole all_nodes_are_restarted_in_turn = node::all_in_turn;
+    }
+}
+
 /// The fault lasts so long. Nobody can see its end before.
 async fn lasts(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
 /// A cluster with a fleet in it that talks, and is about to suffer.
-async fn talking(nodes: usize, redis: &[&str]) -> (Cluster, Run) {
-    let cluster = Cluster::start(nodes, redis).await;
+async fn talking(test: Test, nodes: usize, redis: &[&str]) -> (Cluster, Run) {
+    let cluster = Cluster::start(test.way, nodes, redis).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     (cluster, run)
 }
 
 /// It is over: all go on, and what was said is compared.
-async fn over(name: &'static str, cluster: Cluster, mut run: Run) -> Outcome {
+async fn over(test: Test, cluster: Cluster, mut run: Run) -> Outcome {
     run.go_on().await;
-    let row = run.finish(name).await;
+    let row = run.finish(test.to_string()).await;
     (row, cluster.logs())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use roomcast_engine::redis::Value;
 use tokio::task::block_in_place;
 
-use super::{Outcome, lasts, over, talking};
+use super::{Outcome, Test, lasts, over, talking};
 use crate::balancer::SlowWire;
 use crate::cluster::{Cluster, LEASE};
 use crate::load;
@@ -23,48 +23,48 @@ fn ask(redis: &Server, line: &str) {
     assert!(!matches!(answer, Value::Error(_)), "{line}: {answer:?}");
 }
 
-pub(super) async fn with_its_data(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn with_its_data(test: Test) -> Outcome {
+    let (mut cluster, run) = talking(test, 3, KEEPS_ALL).await;
     block_in_place(|| cluster.redis().restart());
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn empty(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking(3, KEEPS_SAVED).await;
+pub(super) async fn empty(test: Test) -> Outcome {
+    let (mut cluster, run) = talking(test, 3, KEEPS_SAVED).await;
     block_in_place(|| cluster.redis().restart_empty());
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn older(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_SAVED).await;
+pub(super) async fn older(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_SAVED).await;
     ask(cluster.redis(), "SAVE");
     run.answered(10).await;
     block_in_place(|| cluster.redis().restart());
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn and_a_node(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn and_a_node(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     let node = cluster.busiest();
     cluster.kill_node(node);
     block_in_place(|| cluster.redis().restart());
     run.go_on().await;
     cluster.start_node(node);
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn and_a_node_empty(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_SAVED).await;
+pub(super) async fn and_a_node_empty(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_SAVED).await;
     let node = cluster.busiest();
     cluster.kill_node(node);
     block_in_place(|| cluster.redis().restart_empty());
     run.go_on().await;
     cluster.start_node(node);
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn connections_killed(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn connections_killed(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     for _ in 0..5 {
         for kind in ["normal", "pubsub"] {
             let kill = format!("CLIENT KILL TYPE {kind} SKIPME yes");
@@ -75,50 +75,50 @@ pub(super) async fn connections_killed(name: &'static str) -> Outcome {
             run.answered(1).await;
         }
     }
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// Once for less than a lease, and once for longer.
-pub(super) async fn stopped(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn stopped(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     for time in [LEASE / 3, LEASE * 2] {
         cluster.redis().signal("STOP");
         lasts(time).await;
         cluster.redis().signal("CONT");
         run.go_on().await;
     }
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn scripts_flushed(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn scripts_flushed(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     for _ in 0..5 {
         ask(cluster.redis(), "SCRIPT FLUSH");
         run.answered(1).await;
     }
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn all_flushed(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn all_flushed(test: Test) -> Outcome {
+    let (mut cluster, run) = talking(test, 3, KEEPS_ALL).await;
     ask(cluster.redis(), "FLUSHALL");
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn out_of_memory(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn out_of_memory(test: Test) -> Outcome {
+    let (mut cluster, run) = talking(test, 3, KEEPS_ALL).await;
     ask(cluster.redis(), "CONFIG SET maxmemory 1");
     lasts(LEASE * 2).await;
     ask(cluster.redis(), "CONFIG SET maxmemory 0");
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// Answers are late by 50 ms, and then by 500.
-pub(super) async fn slow(name: &'static str) -> Outcome {
+pub(super) async fn slow(test: Test) -> Outcome {
     let redis = block_in_place(|| Server::start(KEEPS_ALL.iter().copied()));
     let wire = SlowWire::start(SocketAddr::from(([127, 0, 0, 1], redis.port))).await;
     let url = format!("redis://{}", wire.address);
-    let cluster = Cluster::at(3, Some(redis), &["--redis", &url]).await;
+    let cluster = Cluster::at(test.way, 3, Some(redis), &["--redis", &url]).await;
     let mut run = Run::start(&cluster.url(), load()).await;
     run.begins();
     for late in [50, 500] {
@@ -126,13 +126,13 @@ pub(super) async fn slow(name: &'static str) -> Outcome {
         run.go_on().await;
     }
     wire.late(Duration::ZERO);
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-pub(super) async fn no_right(name: &'static str) -> Outcome {
-    let (mut cluster, run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn no_right(test: Test) -> Outcome {
+    let (mut cluster, run) = talking(test, 3, KEEPS_ALL).await;
     ask(cluster.redis(), "ACL SETUSER default -@scripting");
     lasts(LEASE).await;
     ask(cluster.redis(), "ACL SETUSER default +@all");
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }

@@ -1,7 +1,7 @@
 //! Nodes whose settings differ.
 
 use super::redis::KEEPS_ALL;
-use super::{Outcome, over, talking};
+use super::{Outcome, Test, over, talking};
 
 /// Of the rooms in which all talk: another mode, room for fewer than are in them, and a shorter log.
 const OTHERS: [&str; 3] = [
@@ -11,8 +11,8 @@ const OTHERS: [&str; 3] = [
 ];
 
 /// A node comes back with other kinds than those of the others. Then rooms go there, as another one is killed, and back.
-pub(super) async fn other_kinds(name: &'static str) -> Outcome {
-    let (mut cluster, mut run) = talking(3, KEEPS_ALL).await;
+pub(super) async fn other_kinds(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     let odd = cluster.busiest();
     cluster.all_see_differing(&[0, 0, 0]).await;
     cluster.machines[odd].settings = OTHERS.map(str::to_owned).into();
@@ -25,7 +25,7 @@ pub(super) async fn other_kinds(name: &'static str) -> Outcome {
         cluster.all_ready().await;
         cluster.all_see_differing(&expected).await;
     }
-    let row = over(name, cluster, run).await;
+    let row = over(test, cluster, run).await;
     assert!(
         row.1.contains("another server has other settings"),
         "{}",

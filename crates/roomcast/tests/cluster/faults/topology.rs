@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use roomcast_engine::redis::Value;
 use tokio::task::block_in_place;
 
-use super::{Outcome, lasts, over};
+use super::{Outcome, Test, lasts, over};
 use crate::balancer::SlowWire;
 use crate::cluster::{Cluster, LEASE};
 use crate::redis_cluster::RedisCluster;
@@ -52,10 +52,10 @@ impl Watched {
         }
     }
 
-    async fn talking(&self) -> (Cluster, Run) {
+    async fn talking(&self, test: Test) -> (Cluster, Run) {
         let url = self.sentinel.url();
         let arguments = ["--redis", &url, "--redis-mode", "sentinel:main"];
-        let cluster = Cluster::at(3, None, &arguments).await;
+        let cluster = Cluster::at(test.way, 3, None, &arguments).await;
         let mut run = Run::start(&cluster.url(), load()).await;
         run.begins();
         (cluster, run)
@@ -63,19 +63,19 @@ impl Watched {
 }
 
 /// A replica takes over, without what had not reached it: the homes write that again.
-pub(super) async fn sentinel_fails_over(name: &'static str) -> Outcome {
+pub(super) async fn sentinel_fails_over(test: Test) -> Outcome {
     let mut watched = Watched::start().await;
-    let (cluster, mut run) = watched.talking().await;
+    let (cluster, mut run) = watched.talking(test).await;
     watched.wire.late(Duration::from_secs(2));
     run.answered(10).await;
     block_in_place(|| watched.both[0].kill());
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// The first was only stopped: it has its process still, and lacks what was written meanwhile. Then it takes over again.
-pub(super) async fn sentinel_fails_over_and_back(name: &'static str) -> Outcome {
+pub(super) async fn sentinel_fails_over_and_back(test: Test) -> Outcome {
     let watched = Watched::start().await;
-    let (cluster, mut run) = watched.talking().await;
+    let (cluster, mut run) = watched.talking(test).await;
     let [first, second] = &watched.both;
     first.signal("STOP");
     run.go_on().await;
@@ -119,13 +119,13 @@ pub(super) async fn sentinel_fails_over_and_back(name: &'static str) -> Outcome 
         });
         run.go_on().await;
     }
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// The slots of one master that have keys go to another, one after the other.
-pub(super) async fn slots_move(name: &'static str) -> Outcome {
+pub(super) async fn slots_move(test: Test) -> Outcome {
     let redis = block_in_place(|| RedisCluster::start(0));
-    let (cluster, mut run) = at_cluster(&redis).await;
+    let (cluster, mut run) = at_cluster(test, &redis).await;
     run.begins();
     block_in_place(|| {
         for slot in 0..16_384 / 3 {
@@ -135,33 +135,33 @@ pub(super) async fn slots_move(name: &'static str) -> Outcome {
             }
         }
     });
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// The replica of one of three masters takes over, without what had not reached it.
-pub(super) async fn shard_fails_over(name: &'static str) -> Outcome {
+pub(super) async fn shard_fails_over(test: Test) -> Outcome {
     let mut redis = block_in_place(|| RedisCluster::start(1));
-    let (cluster, mut run) = at_cluster(&redis).await;
+    let (cluster, mut run) = at_cluster(test, &redis).await;
     run.begins();
     block_in_place(|| redis.nodes[0].kill());
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
 /// One of three masters stands still for longer than a lease.
-pub(super) async fn shard_is_away(name: &'static str) -> Outcome {
+pub(super) async fn shard_is_away(test: Test) -> Outcome {
     let redis = block_in_place(|| RedisCluster::start(0));
-    let (cluster, mut run) = at_cluster(&redis).await;
+    let (cluster, mut run) = at_cluster(test, &redis).await;
     run.begins();
     redis.nodes[0].signal("STOP");
     lasts(2 * LEASE).await;
     redis.nodes[0].signal("CONT");
-    over(name, cluster, run).await
+    over(test, cluster, run).await
 }
 
-async fn at_cluster(redis: &RedisCluster) -> (Cluster, Run) {
+async fn at_cluster(test: Test, redis: &RedisCluster) -> (Cluster, Run) {
     let url = redis.url();
     let arguments = ["--redis", &url, "--redis-mode", "cluster"];
-    let cluster = Cluster::at(3, None, &arguments).await;
+    let cluster = Cluster::at(test.way, 3, None, &arguments).await;
     let run = Run::start(&cluster.url(), load()).await;
     (cluster, run)
 }
