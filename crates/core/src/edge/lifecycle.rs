@@ -1,13 +1,11 @@
 //! What becomes of a session when its connection goes: it waits, or it ends.
 
-use std::num::NonZeroU64;
-
 use roomcast_protocol::{CloseCode, ErrorCode, MessageType, mutated};
 
 use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::conn::Phase;
-use crate::edge::membership::{Behind, Events};
+use crate::edge::membership::Events;
 use crate::edge::session::{Full, Parked, Session};
 use crate::edge::write::drop_state;
 use crate::fact::{Fact, SessionFact, What};
@@ -368,14 +366,7 @@ impl<S: Store> Edge<S> {
                 Events::None => {}
                 Events::Live => {
                     behind = true;
-                    membership.events = Events::Behind(Behind {
-                        after,
-                        asked: false,
-                        slow_since: NonZeroU64::new(now.micros),
-                    });
-                    // State would wait behind the events: the newest is asked for meanwhile.
-                    membership.miss_state();
-                    membership.seen = membership.has.since;
+                    membership.fall_behind(now, after);
                     if let Some(room) = rooms.get_mut(piece.room) {
                         room.remove_receiver(id);
                     }

@@ -6,6 +6,7 @@ use crate::edge::rights::RoomRights;
 use crate::id::EdgeRoomId;
 use crate::player::PlayerNum;
 use crate::state_position::StatePosition;
+use crate::time::Now;
 
 /// A session's place in a room.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +107,20 @@ impl Membership {
         }
     }
 
+    /// Its events come from the log from here on, from this offset, as it reads slowly. State would wait behind them: the
+    /// newest is asked for meanwhile, and all since now is told again when it has caught up. So is what was told before, if it
+    /// is behind again before that was done.
+    pub(super) fn fall_behind(&mut self, now: Now, after: u64) {
+        self.events = Events::Behind(Behind {
+            after,
+            asked: false,
+            slow_since: NonZeroU64::new(now.micros),
+        });
+        self.miss_state();
+        let has = self.has.since;
+        self.seen = if self.retell { has.min(self.seen) } else { has };
+    }
+
     /// It gets no more events. Whether it was among the receivers.
     pub(super) fn stop_events(&mut self) -> bool {
         std::mem::replace(&mut self.events, Events::None) == Events::Live
@@ -164,5 +179,28 @@ impl Stay {
             Stay::Joining { .. } if answers > 0 => Stay::Joining { answers },
             Stay::Joining { .. } | Stay::In => Stay::In,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Rights;
+
+    #[test]
+    fn who_falls_behind_again_is_told_all_that_it_was_told_too_early() {
+        let rights = RoomRights::new(Rights::NONE, Rights::NONE, 0);
+        let mut it = Membership::new(EdgeRoomId::NONE, rights);
+        let now = Now::default();
+        (it.has, it.events) = (StatePosition::at(3), Events::Live);
+        it.fall_behind(now, 10);
+        // Meanwhile it is given state, and the last of the log. That is dropped before the state is told again.
+        (it.has, it.retell, it.events) = (StatePosition::at(5), true, Events::Live);
+        it.fall_behind(now, 10);
+        assert_eq!(it.seen, 3);
+        // Where nothing is to be told again, it has seen what it has.
+        (it.retell, it.events) = (false, Events::Live);
+        it.fall_behind(now, 12);
+        assert_eq!(it.seen, 5);
     }
 }
