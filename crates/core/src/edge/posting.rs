@@ -266,13 +266,7 @@ impl<S: Store> Edge<S> {
         client: ClientId,
         message: DirectMessage,
     ) {
-        let look = Take {
-            client,
-            turn: Some(0),
-            store: None,
-            node: NodeId::default(),
-            attempt: ctx.host.random(),
-        };
+        let look = Take::look(client, ctx.host.random());
         self.search(ctx, now, message, Request::Take(look));
     }
 

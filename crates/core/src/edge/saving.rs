@@ -14,8 +14,7 @@ use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::node::ClusterViews;
 use crate::store::{
-    Answer, End, KeyOf, NodeId, Request, Save, SessionRecord, Store, StoreError, StoreId, Take,
-    Ticket,
+    Answer, End, KeyOf, Request, Save, SessionRecord, Store, StoreError, StoreId, Take, Ticket,
 };
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
@@ -220,13 +219,7 @@ impl<S: Store> Edge<S> {
         if copied.is_none_or(|it| it.asked.is_some() || it.ending.is_some()) {
             return;
         }
-        let look = Take {
-            client,
-            turn: Some(0),
-            store: None,
-            node: NodeId::default(),
-            attempt: ctx.host.random(),
-        };
+        let look = Take::look(client, ctx.host.random());
         self.ask_of(client, Request::Take(look));
     }
 

@@ -7,7 +7,7 @@ use crate::edge::saving::RECORD_ENDS;
 use crate::host::Host;
 use crate::id::ClientId;
 use crate::store::{
-    Answer, KeyOf, NodeId, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
+    Answer, KeyOf, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
 };
 use crate::time::Now;
 
@@ -108,13 +108,7 @@ impl<S: Store> Edge<S> {
             Step::Add { dead, .. } => change(Some(client), dead),
             Step::Remove => change(None, &[client]),
             Step::Look { others, .. } => match others.last() {
-                Some(other) => Request::Take(Take {
-                    client: *other,
-                    turn: Some(0),
-                    store: None,
-                    node: NodeId::default(),
-                    attempt,
-                }),
+                Some(other) => Request::Take(Take::look(*other, attempt)),
                 None => return,
             },
         };

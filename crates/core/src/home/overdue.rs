@@ -72,13 +72,7 @@ impl<S: Store> Home<S> {
                     .put_off(client, now.micros.saturating_add(micros(SOON)));
                 continue;
             }
-            let look = Take {
-                client,
-                turn: Some(0),
-                store: None,
-                node: NodeId::default(),
-                attempt: ctx.host.random(),
-            };
+            let look = Take::look(client, ctx.host.random());
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             gate.orphans.note_asked(client, ticket);

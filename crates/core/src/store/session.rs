@@ -32,6 +32,19 @@ pub struct Take {
     pub attempt: u64,
 }
 
+impl Take {
+    /// Only looks at a session, at whichever store there is. `attempt`: a random number.
+    pub(crate) fn look(client: ClientId, attempt: u64) -> Take {
+        Take {
+            client,
+            turn: Some(0),
+            store: None,
+            node: NodeId::default(),
+            attempt,
+        }
+    }
+}
+
 /// The answer to a takeover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
