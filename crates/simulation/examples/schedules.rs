@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p roomcast-simulation --example schedules -- several 1 1000000` runs those of several nodes from
 //! the seed 1 on; `alone` instead of `several` those of one node, `restarts` those of several whose store comes back with
-//! what it had or less. `aloud` and `restarts-aloud` print what happens. It prints how many
+//! what it had or less, and `cuts` those of several of which one is cut off from the store for long. `aloud`,
+//! `restarts-aloud` and `cuts-aloud` print what happens. It prints how many
 //! there were every 10,000, and each seed that fails, with what was wrong. At the end it prints a number that is the same
 //! if every byte that clients were sent is: a change that is to make schedules faster, and nothing else, keeps it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a schedule fails")]
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use roomcast_simulation::{Counts, run, run_fleet, run_restarts};
+use roomcast_simulation::{Counts, run, run_cuts, run_fleet, run_restarts};
 
 /// The count is printed after so many.
 const STEP: u64 = 10_000;
@@ -31,11 +32,15 @@ fn main() -> ExitCode {
     let run: fn(u64) -> (Counts, u64) = match arguments.first().map(String::as_str) {
         Some("several") => |seed| run_fleet(seed, false),
         Some("restarts") => |seed| run_restarts(seed, false),
+        Some("cuts") => |seed| run_cuts(seed, false),
+        Some("cuts-aloud") => |seed| run_cuts(seed, true),
         Some("aloud") => |seed| run_fleet(seed, true),
         Some("restarts-aloud") => |seed| run_restarts(seed, true),
         Some("alone") => run,
         _ => {
-            eprintln!("schedules several|alone|restarts|aloud|restarts-aloud FIRST COUNT");
+            eprintln!(
+                "schedules several|alone|restarts|cuts|aloud|restarts-aloud|cuts-aloud FIRST COUNT"
+            );
             return ExitCode::from(2);
         }
     };

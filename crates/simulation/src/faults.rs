@@ -54,6 +54,9 @@ impl World {
             }
             _ => {}
         }
+        if self.weather.long_cuts > 0 && self.random.chance(self.weather.long_cuts) {
+            self.cut_off_for_long();
+        }
         if self.random.chance(self.weather.store_restarts) {
             self.restart_store();
         }
@@ -61,6 +64,23 @@ impl World {
             && let Some(cloud) = &self.cloud
         {
             cloud.borrow_mut().dump();
+        }
+    }
+
+    /// A node has no store for so long that its clients are better off elsewhere. It may hear of no other node either.
+    fn cut_off_for_long(&mut self) {
+        let nodes = self.server.len();
+        let which = self.random.below(nodes as u64) as usize;
+        let grace = self.setup.settings.session_grace;
+        let until = self.now + grace / 2 + self.random.below(2 * grace);
+        let alone = self.random.chance(300);
+        self.say(format_args!(
+            "node {which} has no store until {until}, and nobody else: {alone}"
+        ));
+        self.facts.partitions += 1;
+        self.server.cut(which, None, true, until);
+        for other in (0..nodes).filter(|other| alone && *other != which) {
+            self.server.cut(which, Some(other), true, until);
         }
     }
 

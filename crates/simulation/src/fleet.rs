@@ -2,6 +2,8 @@
 //!
 //! Each of several has its own clock and its own place in the cluster, which is the machine that the server ships.
 
+mod cut_off;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -34,6 +36,8 @@ struct Node {
     /// Something was done with it since it came to rest. A node that rests is not asked what it has to do: most are at
     /// rest at most moments, and asking them all took half the time of a schedule.
     touched: bool,
+    /// It has asked its clients to come back elsewhere, and a balancer that looks sends it none.
+    is_red: bool,
     /// At rest: when there is something to do by itself.
     rests_until: u64,
 }
@@ -47,6 +51,10 @@ struct Shared {
     rank_key: Option<u64>,
     post: PostSettings,
     born: u64,
+    /// Milliseconds without a lease after which a node's clients are better off at another one, where nodes look for that.
+    cut_off_after: Option<u64>,
+    /// How often a node has asked its clients to come back elsewhere.
+    sent_away: u64,
 }
 
 pub(crate) struct Fleet {
@@ -67,6 +75,7 @@ impl Fleet {
             stopped_until: 0,
             drain: None,
             touched: true,
+            is_red: false,
             rests_until: 0,
         };
         Fleet {
@@ -96,6 +105,8 @@ impl Fleet {
                 rank_key,
                 post,
                 born: 0,
+                cut_off_after: None,
+                sent_away: 0,
             }),
             random,
         }
@@ -132,6 +143,7 @@ impl Fleet {
             stopped_until: 0,
             drain: None,
             touched: true,
+            is_red: false,
             rests_until: 0,
         });
     }
@@ -221,6 +233,11 @@ impl Fleet {
     pub(crate) fn accept_as(&mut self, wire: usize, format: Format, access: Access) {
         let mut serving: Vec<_> = self.nodes.iter_mut().collect();
         serving.retain(|node| node.drain.is_none());
+        // A balancer may be late, and where all are red it chooses any.
+        let green = serving.iter().filter(|node| !node.is_red).count();
+        if green > 0 && green < serving.len() && self.random.chance(900) {
+            serving.retain(|node| !node.is_red);
+        }
         let which = match serving.len() {
             1 => 0,
             nodes => self.random.below(nodes as u64) as usize,
@@ -235,6 +252,7 @@ impl Fleet {
         for rounds in 0.. {
             assert!(rounds < 10_000, "the nodes do not come to rest");
             let mut busy = self.arrive(now);
+            self.look_who_is_cut_off(now);
             for node in self.nodes.iter_mut().filter(|it| it.stopped_until <= now) {
                 if !node.rests(now, net) {
                     busy |= node.run(now, net, &mut self.shared);
@@ -458,8 +476,11 @@ impl Node {
                 ClusterEvent::View(view) => self.server.order_all(&Order::View(view)),
                 ClusterEvent::Forget(node) => self.server.order_all(&Order::Forget(node)),
                 ClusterEvent::Lost(node) => self.server.order_all(&Order::Lost(node)),
-                // Nobody looks here whether a node is cut off.
-                ClusterEvent::SendAway => {}
+                ClusterEvent::SendAway => {
+                    shared.sent_away += 1;
+                    self.is_red = true;
+                    self.server.order_all(&Order::SendAway);
+                }
                 ClusterEvent::Letter { from, to, bytes } => {
                     self.server
                         .order(usize::from(to), Order::Letter(from, bytes));

@@ -35,6 +35,16 @@ mod world;
 pub use nodes::{NodesCounts, run_nodes};
 pub use post::{PostCounts, run_post};
 
+/// What several nodes meet beside what each schedule of several nodes has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Usual,
+    /// The store comes back with what it had, or less.
+    StoreRestarts,
+    /// A node is cut off from the store for more than a third of the grace.
+    LongCuts,
+}
+
 /// How often things happened that a simulation is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -63,11 +73,12 @@ pub struct Counts {
     pub links_lost: u64,
     pub drained: u64,
     pub store_restarts: u64,
+    pub sent_away: u64,
 }
 
 impl Counts {
     /// All of them, with their names.
-    pub fn list(&self) -> [(&'static str, u64); 24] {
+    pub fn list(&self) -> [(&'static str, u64); 25] {
         [
             ("acked", self.acked),
             ("delivered", self.delivered),
@@ -93,6 +104,7 @@ impl Counts {
             ("links_lost", self.links_lost),
             ("drained", self.drained),
             ("store_restarts", self.store_restarts),
+            ("sent_away", self.sent_away),
         ]
     }
 
@@ -122,6 +134,7 @@ impl Counts {
         self.links_lost += other.links_lost;
         self.drained += other.drained;
         self.store_restarts += other.store_restarts;
+        self.sent_away += other.sent_away;
     }
 }
 
@@ -147,7 +160,7 @@ pub fn run_aloud(seed: u64) -> (Counts, u64) {
 /// # Panics
 /// Something is not as it was promised.
 pub fn run_fleet(seed: u64, aloud: bool) -> (Counts, u64) {
-    world::World::several(seed, aloud, false).run()
+    world::World::several(seed, aloud, Trouble::Usual).run()
 }
 
 /// The same, where the store comes back with what it had, with older data, or with nothing.
@@ -155,5 +168,14 @@ pub fn run_fleet(seed: u64, aloud: bool) -> (Counts, u64) {
 /// # Panics
 /// Something is not as it was promised.
 pub fn run_restarts(seed: u64, aloud: bool) -> (Counts, u64) {
-    world::World::several(seed, aloud, true).run()
+    world::World::several(seed, aloud, Trouble::StoreRestarts).run()
+}
+
+/// The same, where the store stays, and a node may be cut off from it for longer than its clients wait: it asks them to
+/// come back elsewhere.
+///
+/// # Panics
+/// Something is not as it was promised.
+pub fn run_cuts(seed: u64, aloud: bool) -> (Counts, u64) {
+    world::World::several(seed, aloud, Trouble::LongCuts).run()
 }

@@ -83,6 +83,11 @@ impl Links {
         self.cut.insert((from, to), until);
     }
 
+    /// Whether nothing arrives from one node at another.
+    pub(crate) fn is_cut(&self, now: u64, from: NodeId, to: NodeId) -> bool {
+        self.cut.get(&(from, to)).is_some_and(|until| *until > now)
+    }
+
     /// All ways are whole again.
     pub(crate) fn heal(&mut self) {
         self.channel = Channel {
@@ -106,8 +111,7 @@ impl Links {
         } = self.channel;
         let taken = now + self.random.below(delay.min(3) + 1);
         self.at(taken, Flight::Taken { from, to });
-        let is_cut = self.cut.get(&(from, to)).is_some_and(|until| *until > now);
-        if is_cut || self.random.chance(loses) {
+        if self.is_cut(now, from, to) || self.random.chance(loses) {
             return;
         }
         if self.random.chance(doubles) {

@@ -90,6 +90,8 @@ pub(crate) enum Order {
     ClaimNothing,
     Empty,
     GiveUp,
+    /// Clients are better off at another node.
+    SendAway,
 }
 
 /// What waits for a shard's next turn.
@@ -203,6 +205,7 @@ impl<S: Store> Outside<SimHost, S> for Machine<'_> {
                 Order::ClaimNothing => shard.claim_nothing(),
                 Order::Empty => shard.close_all(now, CloseCode::Reconnect),
                 Order::GiveUp => shard.give_up_rooms(),
+                Order::SendAway => shard.send_away(now),
                 Order::Letter(from, bytes) => {
                     let unknown = shard.from_node(now, from, &bytes);
                     assert_eq!(unknown, Ok(0), "a letter that can't be read");

@@ -19,6 +19,8 @@ pub(crate) struct Weather {
     pub(crate) store: Option<Temper>,
     /// Of a thousand steps, in how many the store of several nodes comes back.
     pub(crate) store_restarts: u64,
+    /// Of a thousand steps, in how many a node of several is cut off from the store for long.
+    pub(crate) long_cuts: u64,
     /// Logs keep everything and the server lives.
     pub(crate) roomy: bool,
     pub(crate) latency: u64,
@@ -104,6 +106,7 @@ pub(crate) fn draw(random: &mut Random) -> (Setup, Weather) {
         },
         store,
         store_restarts: 0,
+        long_cuts: 0,
         roomy,
         latency: random.pick(&[0, 5, 40, 150]),
         windows: random.pick(&[(300, 3_000), (2_000, 20_000), (64_000, 64_000)]),

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use roomcast_client::session::Status;
 
-use crate::Counts;
 use crate::asker::Asker;
 use crate::facts::Facts;
 use crate::fleet::Fleet;
@@ -20,6 +19,7 @@ use crate::random::Random;
 use crate::server::{Birth, Server, Setup};
 use crate::setup::{self, ROOMS, Weather};
 use crate::store::Cloud;
+use crate::{Counts, Trouble};
 
 /// Steps of a schedule.
 const STEPS: usize = 200;
@@ -51,12 +51,22 @@ impl World {
         World::draw(seed, aloud, false)
     }
 
-    /// A schedule of several nodes; with `restarts` their store comes back with what it had, or less.
-    pub(crate) fn several(seed: u64, aloud: bool, restarts: bool) -> World {
+    /// A schedule of several nodes.
+    pub(crate) fn several(seed: u64, aloud: bool, trouble: Trouble) -> World {
         let mut world = World::draw(seed, aloud, true);
         world.facts.numbers_last = true;
         let often = world.random.pick(&[3, 10, 30]);
-        world.weather.store_restarts = if restarts { often } else { 0 };
+        match trouble {
+            Trouble::Usual => {}
+            Trouble::StoreRestarts => world.weather.store_restarts = often,
+            Trouble::LongCuts => {
+                world.weather.long_cuts = often;
+                // A lease, a third of the grace and the way back have room in it.
+                let grace = 12_000 + world.random.below(8_000);
+                world.setup.settings.session_grace = grace;
+                world.facts.grace = grace;
+            }
+        }
         world.ledger.borrow_mut().drafts = Some(BTreeMap::new());
         let channel = Channel {
             delay: world.random.pick(&[0, 2, 20, 100]),
@@ -68,6 +78,10 @@ impl World {
             cloud.borrow_mut().ledger = Some(world.ledger.clone());
             cloud.borrow_mut().aloud = aloud;
             world.server = Fleet::new(cloud, links, Random(world.random.next()));
+            if trouble == Trouble::LongCuts {
+                let grace = world.setup.settings.session_grace;
+                world.server.sends_away_after(grace / 3);
+            }
         }
         for _ in 0..2 + world.random.below(2) {
             world.server.begin(0, &world.setup, &world.ledger);
@@ -137,6 +151,8 @@ impl World {
             self.disturb();
             let passes = match self.random.below(100) {
                 0..70 => self.random.below(8),
+                // What a cut does takes seconds.
+                85..95 if self.weather.long_cuts > 0 => self.random.below(1_500),
                 70..95 => self.random.below(60),
                 95..99 => self.random.below(1_500),
                 _ => self.setup.settings.session_grace + self.random.below(3_000),
@@ -386,6 +402,7 @@ impl World {
             links_lost: self.server.links_lost(),
             drained: self.server.drained,
             store_restarts: facts.store_restarts,
+            sent_away: self.server.sent_away(),
             outsiders: facts.outsiders,
             ..self.counts
         };

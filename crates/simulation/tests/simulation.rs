@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use roomcast_simulation::{Counts, run, run_aloud, run_fleet, run_restarts};
+use roomcast_simulation::{Counts, run, run_aloud, run_cuts, run_fleet, run_restarts};
 
 /// Counts of what can happen to a node that is alone.
 const ALONE: usize = 18;
@@ -17,6 +17,9 @@ const SEVERAL: u64 = if cfg!(debug_assertions) { 135 } else { 10_000 };
 
 /// Those whose store comes back too.
 const RESTARTS: u64 = if cfg!(debug_assertions) { 40 } else { 1_000 };
+
+/// Those whose nodes are cut off from the store for long.
+const CUTS: u64 = if cfg!(debug_assertions) { 40 } else { 1_000 };
 
 /// One that fails: its seed.
 type Failed = u64;
@@ -93,7 +96,7 @@ fn several_nodes_are_one_system() {
     });
     for (what, count) in counts.list() {
         println!("{what:14} {count}");
-        let never = ["restarts", "store_restarts"].contains(&what);
+        let never = ["restarts", "store_restarts", "sent_away"].contains(&what);
         assert!(
             count > 0 || never || schedules < 200,
             "{what} never happened"
@@ -116,6 +119,23 @@ fn several_nodes_whose_store_comes_back_with_all_or_less_lose_only_what_both_los
         println!("{what:14} {count}");
     }
     assert!(counts.store_restarts > 0);
+}
+
+#[test]
+fn clients_of_nodes_that_are_cut_off_come_back_elsewhere_and_lose_nothing() {
+    if let Some(seed) = variable("ROOMCAST_CUTS_SEED") {
+        run_cuts(seed, true);
+        return;
+    }
+    println!("ROOMCAST_CUTS_SEED=1 and the {CUTS} from there on");
+    let run = |seed| run_cuts(seed, false);
+    let counts = run_all(run, 1, CUTS).unwrap_or_else(|seed| {
+        panic!("ROOMCAST_CUTS_SEED={seed} fails: see above");
+    });
+    for (what, count) in counts.list() {
+        println!("{what:14} {count}");
+    }
+    assert!(counts.sent_away > 0);
 }
 
 #[test]
