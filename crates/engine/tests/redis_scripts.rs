@@ -9,8 +9,8 @@ use common::redis_client::RedisClient;
 use common::redis_server::Server;
 use roomcast_core::log::Epoch;
 use roomcast_core::store::{
-    Answer, Append, Beat, Cause, Claim, Claimed, FieldKey, Header, Log, Renew, Request, RoomRecord,
-    StoreError, StoreId, Written,
+    Answer, Append, Beat, Cause, Claim, Claimed, FieldKey, Header, InboxAppend, InboxAppended,
+    InboxRead, Log, Renew, Request, RoomRecord, Save, SessionRecord, StoreError, StoreId, Written,
 };
 use roomcast_engine::redis::{Commands, Value};
 
@@ -152,6 +152,155 @@ fn what_is_left_of_a_log_is_not_the_next_ones() {
     confirmed(&mut redis, &append(&record.header, Vec::new()));
 }
 
+/// Redis lacks a right for a time: a script fails where it needs it first, and what it did before stays.
+#[test]
+fn what_a_script_has_done_in_part_is_done_again_whole() {
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
+    let rights = "hset hdel xadd xtrim xlen xdel xrange unlink rename persist pexpire pexpireat \
+                  pexpiretime exists hget hmget hgetall";
+    for right in rights.split_whitespace() {
+        let begun = loaded(&mut redis, claim(0));
+        let fields = vec![
+            (FieldKey::Member(1), Some([1].into())),
+            (FieldKey::Member(2), None),
+        ];
+        let mut first = append(&begun.header, fields);
+        first.ends_after = 1_000_000;
+        in_two_tries(&mut redis, right, &Request::Append(Arc::new(first.clone())));
+        let second = Append {
+            first: first.header.offset + 1,
+            ..append(&first.header, Vec::new())
+        };
+        in_two_tries(
+            &mut redis,
+            right,
+            &Request::Append(Arc::new(second.clone())),
+        );
+        // What is added in part, and never again: another home writes in its place.
+        let third = append(&second.header, Vec::new());
+        without(&mut redis, right, &Request::Append(Arc::new(third.clone())));
+        let record = loaded(&mut redis, claim(3));
+        let done = record.header.n == third.header.n;
+        let last = if done { &third } else { &second };
+        assert_eq!(record.header.offset, last.header.offset, "{right}");
+        let ends: Vec<_> = record.log.iter().map(|it| it.last).collect();
+        assert_eq!(ends.last(), Some(&last.header.offset), "{right}");
+        let mut shorter = append(&record.header, Vec::new());
+        let log = Log {
+            last: record.header.offset + 1,
+            events: b"another event"[..].into(),
+        };
+        (shorter.header.offset, shorter.log) = (log.last, Some(log));
+        confirmed(&mut redis, &shorter);
+        let record = loaded(&mut redis, claim(3));
+        assert_eq!(record.log.last(), shorter.log.as_ref(), "{right}");
+
+        // At an empty Redis it is renewed, in parts and whole.
+        for parts in [1, 3] {
+            redis.ask(&[b"FLUSHALL"]);
+            let header = Header {
+                pending: true,
+                fence: record.header.fence + 1,
+                offset: u64::from(parts) * 3,
+                ..record.header.clone()
+            };
+            for part in 0..parts {
+                let log = |it: u64| Log {
+                    last: u64::from(part) * 3 + it,
+                    events: b"an event"[..].into(),
+                };
+                let renew = Renew {
+                    room: "room".into(),
+                    header: header.clone(),
+                    base: None,
+                    part: (part, part + 1 == parts),
+                    fields: vec![(FieldKey::Member(part), Some([3].into()))],
+                    log: (1..=3).map(log).collect(),
+                    ends_after: 1_000_000,
+                };
+                in_two_tries(&mut redis, right, &Request::Renew(Arc::new(renew)));
+            }
+            let renewed = loaded(&mut redis, claim(0));
+            let ends: Vec<_> = renewed.log.iter().map(|it| it.last).collect();
+            assert_eq!(
+                ends,
+                (1..=u64::from(parts) * 3).collect::<Vec<_>>(),
+                "{right}"
+            );
+            assert_eq!(renewed.fields.len(), parts as usize, "{right}");
+        }
+        redis.ask(&[b"FLUSHALL"]);
+    }
+}
+
+/// Asks without a right: whether it was refused.
+fn without(redis: &mut RedisClient, right: &str, request: &Request) -> bool {
+    let take = format!("-{right}");
+    redis.ask(&[b"ACL", b"SETUSER", b"default", take.as_bytes()]);
+    let refused = redis.apply(request);
+    redis.ask(&[b"ACL", b"SETUSER", b"default", b"+@all"]);
+    refused == Err(StoreError::Never(Cause::Rights))
+}
+
+/// Asks without a right, and again with it.
+fn in_two_tries(redis: &mut RedisClient, right: &str, request: &Request) {
+    without(redis, right, request);
+    let answer = redis.apply(request);
+    assert_eq!(answer, Ok(Answer::Written(Written::Confirmed)), "{right}");
+}
+
+/// The same of an inbox: nobody reads what is there in part, and another message takes its place.
+#[test]
+fn a_direct_message_that_is_there_in_part_is_none() {
+    let server = Server::start([""; 0]);
+    let mut redis = RedisClient::connect(server.port, "test:");
+    let save = Save {
+        client: client(1),
+        record: SessionRecord {
+            turn: 1,
+            node: home(0).node,
+            value: [1].into(),
+        },
+        known: None,
+        ends_after: 1_000_000,
+    };
+    assert_eq!(redis.apply(&Request::Save(save)), Ok(Answer::Turn(true)));
+    let message = |seq: u64, text: &[u8]| {
+        Request::InboxAppend(InboxAppend {
+            to: client(1),
+            from: client(2),
+            seq,
+            message: text.into(),
+            most: 2,
+            most_bytes: 1_000,
+        })
+    };
+    let read = |redis: &mut RedisClient| {
+        let read = InboxRead {
+            client: client(1),
+            after: 0,
+            most_bytes: 1_000,
+        };
+        match redis.apply(&Request::InboxRead(read)) {
+            Ok(Answer::InboxSlice(slice)) => slice,
+            other => panic!("{other:?}"),
+        }
+    };
+    for seq in 2..5 {
+        assert!(without(&mut redis, "hset", &message(seq, b"never acked")));
+        let before = read(&mut redis);
+        assert_eq!(before.last, seq - 2);
+        assert!(before.messages.iter().all(|(_, it)| **it == *b"acked"));
+        let acked = redis.apply(&message(seq + 10, b"acked"));
+        assert!(
+            matches!(acked, Ok(Answer::Inbox(InboxAppended::Stored { offset, .. })) if offset == seq - 1)
+        );
+        let after = read(&mut redis);
+        assert_eq!(after.messages.last(), Some(&(seq - 1, b"acked"[..].into())));
+    }
+}
+
 #[test]
 fn a_room_of_thousands_is_written_and_loaded() {
     let server = Server::start([""; 0]);
@@ -176,6 +325,7 @@ fn a_room_of_thousands_is_written_and_loaded() {
     let header = Header {
         fence: record.header.fence + 1,
         pending: true,
+        offset: 3_000,
         ..record.header.clone()
     };
     for part in 0..3 {

@@ -70,6 +70,9 @@ impl RedisClient {
                 Err(StoreError::Again(Cause::OtherStore))
             }
             Value::Error(it) if it.starts_with("NEWER") => Err(StoreError::Never(Cause::Protocol)),
+            Value::Error(it) if it.contains("can't run this command") => {
+                Err(StoreError::Never(Cause::Rights))
+            }
             Value::Error(error) => panic!("{}: {error}", command.script.name),
             value => self.commands.answer(request, value),
         }

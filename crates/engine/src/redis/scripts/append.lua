@@ -14,12 +14,12 @@ if n == new:sub(83, 98) and not pending then return 0 end
 if n ~= ARGV[2] then return old end
 
 local ends = ARGV[7]
--- The one command that can fail comes first.
 if ARGV[5] ~= '' then
+  local newest = tonumber(old:sub(99, 114), 16)
   if ARGV[4] ~= '0' then
-    redis.call('XADD', KEYS[2], 'MINID', '=', ARGV[4], ARGV[5] .. '-0', 'e', ARGV[6])
+    add(newest, KEYS[2], 'MINID', '=', ARGV[4], ARGV[5] .. '-0', 'e', ARGV[6])
   else
-    redis.call('XADD', KEYS[2], ARGV[5] .. '-0', 'e', ARGV[6])
+    add(newest, KEYS[2], ARGV[5] .. '-0', 'e', ARGV[6])
   end
   if ends == '0' and redis.call('XLEN', KEYS[2]) == 1 then
     local at = redis.call('PEXPIRETIME', KEYS[1])

@@ -38,6 +38,7 @@ else
     epochs = ARGV[4] .. header:sub(133, 157) .. header:sub(115, 132) .. header:sub(99, 114) .. header:sub(158, 395)
   end
   header = '10' .. STORE .. me .. fence .. header:sub(83, 114) .. epochs
+  forget_behind(KEYS[2], tonumber(header:sub(99, 114), 16))
 end
 
 redis.call('HSET', KEYS[1], 'h', header)

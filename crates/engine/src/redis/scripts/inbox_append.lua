@@ -11,7 +11,7 @@ if name ~= '' and record[6] then return {record[6], node, at, record[7]} end
 if at and at ~= STORE then redis.call('HSET', KEYS[1], 'p', at, 'x', record[2]) end
 local offset = string.format('%.0f', (record[2] or 0) + 1)
 local bytes, count = (record[3] or 0) + #message, (record[4] or 0) + 1
-redis.call('XADD', KEYS[2], offset .. '-0', 'k', name, 'm', message)
+add(record[2] or 0, KEYS[2], offset .. '-0', 'k', name, 'm', message)
 if count == 1 then
   local ends = redis.call('PEXPIRETIME', KEYS[1])
   if ends > 0 then redis.call('PEXPIREAT', KEYS[2], ends) end

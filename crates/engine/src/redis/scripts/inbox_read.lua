@@ -7,7 +7,8 @@ if not last then return {'0', '', '', '', '0'} end
 local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
 local answer = {last, first and first[1] or '', record[2] or '', record[3] or '', record[4] or '0'}
 local bytes = 0
-for i, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-0', '+')) do
+-- Behind the newest lies what a script left that Redis ended half-way.
+for i, entry in ipairs(redis.call('XRANGE', KEYS[2], '(' .. ARGV[1] .. '-0', last .. '-0')) do
   bytes = bytes + #entry[2][4]
   if i > 1 and bytes > tonumber(ARGV[2]) then break end
   answer[#answer + 1] = entry[1]

@@ -27,6 +27,7 @@ local room, log = KEYS[1], KEYS[2]
 local parts = part > 0 or not last
 if ARGV[2] ~= '' then
   if not old or old:sub(83, 98) ~= ARGV[2] or old:sub(67, 82) ~= ARGV[5] then return 1 end
+  forget_behind(log, tonumber(old:sub(99, 114), 16))
 elseif not parts then
   redis.call('UNLINK', room, log)
 else
@@ -44,7 +45,7 @@ end
 
 local at = 8
 for _ = 1, ARGV[7] do
-  redis.call('XADD', log, ARGV[at] .. '-0', 'e', ARGV[at + 1])
+  add(ARGV[at] - 1, log, ARGV[at] .. '-0', 'e', ARGV[at + 1])
   at = at + 2
 end
 local values = at + 1 + ARGV[at]
@@ -63,12 +64,13 @@ if not last then
 end
 redis.call('HSET', room, 'h', new)
 if parts then
-  redis.call('HDEL', room, 'p')
   redis.call('PERSIST', room)
   redis.call('PERSIST', log)
   redis.call('UNLINK', KEYS[1], KEYS[2])
-  redis.call('RENAME', room, KEYS[1])
   if redis.call('EXISTS', log) == 1 then redis.call('RENAME', log, KEYS[2]) end
+  -- The header comes last.
+  redis.call('RENAME', room, KEYS[1])
+  redis.call('HDEL', KEYS[1], 'p')
 end
 if ARGV[6] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
