@@ -511,12 +511,10 @@ impl<S: Store> Edge<S> {
         let answer = ctx.single(encoding, now.micros, &message);
         let missed = place.map(|(_, (offset, _))| offset);
         self.push_control(ctx, now, id, answer);
-        if let Some(after) = missed {
-            if S::WAITS {
-                self.give_inbox(ctx, now, id, after);
-            } else {
-                self.push_inbox(ctx, now, id, after);
-            }
+        if S::WAITS {
+            self.give_inbox(ctx, now, id, missed.unwrap_or(0));
+        } else if let Some(after) = missed {
+            self.push_inbox(ctx, now, id, after);
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::edge::hello::Greeting;
 use crate::edge::mail::Mail;
-use crate::edge::mailbox::Mailbox;
+use crate::edge::mailbox::{Heard, Mailbox};
 use crate::edge::news::LostNews;
 use crate::edge::orphans::Endings;
 use crate::edge::session::Session;
@@ -130,10 +130,8 @@ pub(super) struct Taking {
     pub(super) turn: u64,
     /// The node that had it then.
     pub(super) from: Option<NodeId>,
-    /// The newest offset in its inbox that was heard of meanwhile.
-    pub(super) heard: u64,
-    /// News of its inbox may have been lost meanwhile.
-    pub(super) is_doubtful: bool,
+    /// What was heard of its inbox meanwhile.
+    pub(super) heard: Heard,
     pub(super) asked: Option<Asked>,
 }
 
@@ -279,8 +277,7 @@ impl Keeper {
             greetings: Vec::new(),
             turn,
             from: None,
-            heard: 0,
-            is_doubtful: false,
+            heard: Heard::Nothing,
             asked: None,
         })
     }
@@ -288,7 +285,7 @@ impl Keeper {
     /// News of inboxes may be lost. What is read of one for somebody who waits may be older.
     pub(super) fn doubt_takes(&mut self) {
         for taking in self.takes.values_mut() {
-            taking.is_doubtful = true;
+            taking.heard = Heard::Unclear;
         }
     }
 

@@ -24,40 +24,61 @@ use crate::wire;
 /// Bytes of messages that are read at once: more than an inbox keeps.
 pub(super) const READ: u32 = 1 << 20;
 
+/// What was heard of an inbox since it was asked for last. A read has all that was heard of before it. So this is empty
+/// when one is asked for, and what is in it at the answer has come meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Heard {
+    #[default]
+    Nothing,
+    /// There is a message with this offset, and the store whose offset that is.
+    UpTo(StoreId, u64),
+    /// There may be something that only a read tells: it was lost on its way, or two stores have said something.
+    Unclear,
+}
+
+impl Heard {
+    pub(super) fn note(&mut self, store: StoreId, offset: u64) {
+        *self = match *self {
+            Heard::Nothing => Heard::UpTo(store, offset),
+            Heard::UpTo(known, last) if known == store => Heard::UpTo(store, last.max(offset)),
+            Heard::UpTo(..) | Heard::Unclear => Heard::Unclear,
+        };
+    }
+
+    fn join(&mut self, other: Heard) {
+        match other {
+            Heard::Nothing => {}
+            Heard::UpTo(store, offset) => self.note(store, offset),
+            Heard::Unclear => *self = Heard::Unclear,
+        }
+    }
+}
+
 /// The inbox of a session that is here.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
-    /// The offset up to which its connection was given messages, and the store whose offset that is.
+    /// The offset up to which its connection was given messages, and the store whose offset that is. Each connection
+    /// begins anew.
     told: u64,
     store: StoreId,
-    /// The newest offset of that store that was heard of.
-    heard: u64,
-    /// The same when it was read the last time.
-    wanted: u64,
+    heard: Heard,
     asked: Option<Box<Asked>>,
-    /// News of it may have been lost: it is read once more.
-    is_doubtful: bool,
     /// What the inbox has, for those who are about to be welcomed.
     pub(super) slice: Option<Box<InboxSlice>>,
 }
 
 impl Mailbox {
-    /// That of a session of which nobody was told yet.
-    pub(super) fn of(slice: InboxSlice) -> Mailbox {
-        Mailbox {
-            slice: Some(Box::new(slice)),
-            ..Mailbox::default()
-        }
-    }
-
-    /// The connection was given all of this.
-    fn give(&mut self, slice: &InboxSlice) {
-        (self.told, self.store) = (slice.last, slice.store);
-        self.heard = self.heard.max(slice.last);
+    /// The connection was given all up to here.
+    fn give(&mut self, store: StoreId, last: u64) {
+        (self.store, self.told) = (store, last);
     }
 
     fn lacks(&self) -> bool {
-        self.heard > self.told || self.is_doubtful
+        match self.heard {
+            Heard::Nothing => false,
+            Heard::UpTo(store, offset) => store != self.store || offset > self.told,
+            Heard::Unclear => true,
+        }
     }
 }
 
@@ -118,7 +139,8 @@ impl<S: Store> Edge<S> {
         Some((epoch(slice.store), position(slice, since, epoch)))
     }
 
-    /// Gives a client that was welcomed what its inbox has after an offset.
+    /// Gives a client that was welcomed what its inbox has after an offset. What the connection before it was given, and
+    /// what was asked for that one, count no more.
     pub(super) fn give_inbox<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -131,8 +153,9 @@ impl<S: Store> Edge<S> {
             return;
         };
         let slice = mailbox.slice.take();
+        *mailbox = Mailbox::default();
         if let Some(slice) = &slice {
-            mailbox.give(slice);
+            mailbox.give(slice.store, slice.last);
             self.give(ctx, now, id, slice, after);
         }
         if let Some(mailbox) = client.and_then(|client| self.mailbox(client)) {
@@ -191,7 +214,7 @@ impl<S: Store> Edge<S> {
         let client = news.client;
         let hash = ctx.names.hash(client.as_str());
         if let Some(taking) = self.keeper.taking(client) {
-            taking.heard = taking.heard.max(news.offset);
+            taking.heard.note(news.store, news.offset);
         }
         // Whoever comes back reads it from the store.
         let Some(id) = self.live(hash, client) else {
@@ -206,27 +229,22 @@ impl<S: Store> Edge<S> {
         };
         if of_another {
             // The inbox of an earlier session of this name, or of this one before it was taken: it is looked at.
-            mailbox.is_doubtful = true;
+            mailbox.heard = Heard::Unclear;
             return self.read_inbox(ctx, client, id);
         }
-        let is_first = mailbox.told == 0 && mailbox.heard == 0;
-        if mailbox.store != news.store && !is_first {
-            // Its offsets are others: what the store says of them decides.
-            mailbox.heard = mailbox.heard.max(mailbox.told + 1);
-            return self.read_inbox(ctx, client, id);
-        }
-        if news.offset <= mailbox.told {
+        // The offsets of another store are others: what that one says decides.
+        let same = mailbox.told == 0 || mailbox.store == news.store;
+        if same && news.offset <= mailbox.told {
             return;
         }
-        mailbox.store = news.store;
-        mailbox.heard = mailbox.heard.max(news.offset);
         let is_next =
             news.offset == mailbox.told + 1 || mutated!("hole_in_an_inbox_is_passed_over");
-        if is_next && mailbox.asked.is_none() && has_room {
-            mailbox.told = news.offset;
+        if same && is_next && mailbox.asked.is_none() && has_room {
+            mailbox.give(news.store, news.offset);
             let place = (news.store, news.offset);
             return self.give_one(ctx, now, id, place, (news.unix_ms, &news.body));
         }
+        mailbox.heard.note(news.store, news.offset);
         self.read_inbox(ctx, client, id);
     }
 
@@ -245,8 +263,7 @@ impl<S: Store> Edge<S> {
         let Some(mailbox) = self.mailbox(client).filter(|it| it.asked.is_none()) else {
             return;
         };
-        mailbox.wanted = mailbox.heard;
-        mailbox.is_doubtful = false;
+        mailbox.heard = Heard::Nothing;
         let read = InboxRead {
             client,
             after: mailbox.told,
@@ -260,15 +277,17 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    /// A message with this offset is in the inbox of a client that was just welcomed.
-    pub(super) fn catch_up<H: Host>(&mut self, ctx: &mut Context<H>, client: ClientId, heard: u64) {
-        let hash = ctx.names.hash(client.as_str());
-        if let Some(id) = self.live(hash, client)
-            && let Some(mailbox) = self.mailbox(client)
-        {
-            mailbox.heard = mailbox.heard.max(heard);
-            self.read_inbox(ctx, client, id);
+    /// This was heard of the inbox of a client that was just welcomed, while it was read for that.
+    pub(super) fn catch_up<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        client: ClientId,
+        heard: Heard,
+    ) {
+        if let Some(mailbox) = self.mailbox(client) {
+            mailbox.heard.join(heard);
         }
+        self.read_what_it_lacks(ctx, client);
     }
 
     /// News of the inbox of a client that is here may have been lost.
@@ -279,7 +298,7 @@ impl<S: Store> Edge<S> {
         id: ConnId,
     ) {
         if let Some(mailbox) = self.mailbox(client) {
-            mailbox.is_doubtful = true;
+            mailbox.heard = Heard::Unclear;
             self.read_inbox(ctx, client, id);
         }
     }
@@ -287,14 +306,14 @@ impl<S: Store> Edge<S> {
     /// The same where the store has not confirmed the session yet: what it has is looked at then.
     pub(super) fn doubt_inbox(&mut self, client: ClientId) {
         if let Some(mailbox) = self.mailbox(client) {
-            mailbox.is_doubtful = true;
+            mailbox.heard = Heard::Unclear;
         }
     }
 
-    /// The store has confirmed a session.
-    pub(super) fn look_if_in_doubt<H: Host>(&mut self, ctx: &mut Context<H>, client: ClientId) {
+    /// Reads what a client lacks that is here.
+    pub(super) fn read_what_it_lacks<H: Host>(&mut self, ctx: &mut Context<H>, client: ClientId) {
         let hash = ctx.names.hash(client.as_str());
-        if self.mailbox(client).is_some_and(|it| it.is_doubtful)
+        if self.mailbox(client).is_some_and(|it| it.lacks())
             && let Some(id) = self.live(hash, client)
         {
             self.read_inbox(ctx, client, id);
@@ -352,13 +371,9 @@ impl<S: Store> Edge<S> {
             return self.close_with(ctx, now, id, CloseCode::Reconnect);
         }
         let after = mailbox.told;
-        // An answer to a connection before this one may have less.
+        // A store that came back with older data has less, until something is appended there.
         if slice.last > after {
-            mailbox.give(&slice);
-        }
-        // What was heard of before is in it, or is another store's.
-        if mailbox.heard == mailbox.wanted {
-            mailbox.heard = mailbox.told;
+            mailbox.give(slice.store, slice.last);
         }
         let lacks = mailbox.lacks();
         self.give(ctx, now, id, &slice, after);

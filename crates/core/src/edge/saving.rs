@@ -359,7 +359,7 @@ impl<S: Store> Edge<S> {
         }
         self.ask_of_user(ctx, client);
         self.tell_saved(ctx, now, client);
-        self.look_if_in_doubt(ctx, client);
+        self.read_what_it_lacks(ctx, client);
     }
 
     /// A session is saved, and in its user's set: its client may be told.

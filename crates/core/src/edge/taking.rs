@@ -11,7 +11,7 @@ use crate::edge::conn::Phase;
 use crate::edge::hello::{Found, Greeting, Judged, judge};
 use crate::edge::inbox::DirectMessages;
 use crate::edge::keeper::{Asked, Copied};
-use crate::edge::mailbox::{Mailbox, READ, epoch_of, position};
+use crate::edge::mailbox::{Heard, READ, epoch_of, position};
 use crate::edge::membership::Membership;
 use crate::edge::rights::RoomRights;
 use crate::edge::saving::{NO_LEASE, patience_end};
@@ -176,9 +176,6 @@ impl<S: Store> Edge<S> {
             } => {
                 // What a store had confirmed, and has no more, has ended there. Another store may have lost it.
                 let known = self.keeper.copy(client).and_then(|it| it.known);
-                if let Some(copied) = self.keeper.copy_mut(client) {
-                    copied.mailbox = Mailbox::default();
-                }
                 if known == Some(store) {
                     self.lose(ctx, now, client, CloseCode::Reconnect);
                 }
@@ -228,6 +225,7 @@ impl<S: Store> Edge<S> {
         let offsets = taking.greetings.iter();
         let offsets = offsets.map(|(_, it)| it.inbox.map_or(0, |since| since.offset));
         let after = offsets.min().filter(|_| after).unwrap_or(0);
+        taking.heard = Heard::Nothing;
         let read = InboxRead {
             client,
             after,
@@ -274,23 +272,16 @@ impl<S: Store> Edge<S> {
             (taking.turn, taking.from) = (0, None);
             return self.keeper.look_now(client);
         }
-        let (heard, is_doubtful) = (taking.heard, taking.is_doubtful);
-        let last = slice.last;
+        let heard = taking.heard;
         if let Some(copied) = self.keeper.copy_mut(client) {
-            copied.mailbox = Mailbox::of(slice);
+            copied.mailbox.slice = Some(Box::new(slice));
         }
         self.keeper.look_now(client);
         self.greet_all(ctx, now, client);
         if let Some(copied) = self.keeper.copy_mut(client) {
             copied.mailbox.slice = None;
         }
-        // It came while the inbox was read.
-        if heard > last {
-            self.catch_up(ctx, client, heard);
-        }
-        if is_doubtful && let Some(id) = self.live(hash, client) {
-            self.look_into_inbox(ctx, client, id);
-        }
+        self.catch_up(ctx, client, heard);
     }
 
     /// Those who wait go on, in their order, with what is here now.

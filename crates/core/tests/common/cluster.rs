@@ -37,6 +37,9 @@ pub struct AtOnce {
     node: usize,
     late: Rc<Cell<Late>>,
     late_answers: Vec<Answered>,
+    /// How often what was late until then was answered, and the same as of this store.
+    caught_up: Rc<Cell<u64>>,
+    caught: u64,
 }
 
 impl AtOnce {
@@ -65,14 +68,16 @@ impl Store for AtOnce {
     }
 
     fn poll(&mut self, _: Now) -> Option<Answered> {
-        if !self.is_late() {
+        let caught = std::mem::replace(&mut self.caught, self.caught_up.get());
+        if !self.is_late() || caught < self.caught {
             self.answers.extend(self.late_answers.drain(..));
         }
         self.answers.pop_front()
     }
 
     fn next_wake(&self) -> Option<u64> {
-        let waits = !self.answers.is_empty() || !self.is_late() && !self.late_answers.is_empty();
+        let may_answer = !self.is_late() || self.caught < self.caught_up.get();
+        let waits = !self.answers.is_empty() || may_answer && !self.late_answers.is_empty();
         waits.then_some(0)
     }
 }
@@ -93,6 +98,7 @@ pub struct Cluster {
     pub unread: Rc<Cell<bool>>,
     /// What is done at once and answered later.
     pub late: Rc<Cell<Late>>,
+    caught_up: Rc<Cell<u64>>,
     /// `None`: it is dead.
     pub nodes: Vec<Option<Node<AtOnce>>>,
     shards: Vec<u16>,
@@ -137,6 +143,7 @@ impl Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
         let (unanswered, unread) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let late = Rc::<Cell<Late>>::default();
+        let caught_up = Rc::<Cell<u64>>::default();
         let node = |(number, count): (usize, &u16)| {
             let kinds = kinds.to_vec();
             let store = || AtOnce {
@@ -147,6 +154,8 @@ impl Cluster {
                 node: number,
                 late: late.clone(),
                 late_answers: Vec::new(),
+                caught_up: caught_up.clone(),
+                caught: 0,
             };
             let (seed, key) = (number as u64 + 1, Some([11, 12]));
             Some(node_with_key(
@@ -164,6 +173,7 @@ impl Cluster {
             unanswered,
             unread,
             late,
+            caught_up,
             nodes,
             shards: shards.into(),
             queues: BTreeMap::new(),
@@ -341,6 +351,12 @@ impl Cluster {
             }
         }
         any
+    }
+
+    /// What is late so far is answered. What is asked from here on is late as before.
+    pub fn answer_late(&mut self) {
+        self.caught_up.set(self.caught_up.get() + 1);
+        self.settle();
     }
 
     /// Lets time pass on all nodes.
