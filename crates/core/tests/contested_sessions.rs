@@ -182,6 +182,70 @@ fn who_has_a_session_goes_on_with_it_where_the_store_has_an_older_one() {
 }
 
 #[test]
+fn a_copy_that_is_written_by_a_node_that_has_lost_the_session_is_not_believed() {
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    let mut three = process(&records, 3);
+    let (_, first) = one.newcomer();
+    let (_, welcome) = resume(&mut two, &first);
+    let (ann, welcome) = resume(&mut two, &text(&welcome["resume_token"]));
+    two.join(ann, "a");
+    *records.0.borrow_mut() = Model::new(NEXT);
+    // The first has not heard that the second took it.
+    one.know_at(NEXT, false, 1, &[]);
+    one.node.settle();
+    assert_eq!(records.borrow().len(), 1);
+    three.know_at(NEXT, false, 3, &[]);
+    let stale = three.greet(Some(&first));
+    assert!(three.told(stale).is_empty());
+    two.know_at(NEXT, false, 2, &[]);
+    two.node.settle();
+    three.know_at(NEXT, true, 3, &[]);
+    three.node.pass(1_000);
+    assert_eq!(three.welcome(stale)["resumed"], false);
+    assert!(two.node.drain(ann).is_empty(), "who has it has it still");
+    let newest = text(&welcome["resume_token"]);
+    assert_eq!(resume(&mut three, &newest).1["resumed"], true);
+}
+
+/// The first began it under the name that its client had, and has not heard that it is saved.
+#[test]
+fn a_copy_that_a_node_began_and_has_lost_is_not_believed() {
+    let (_, token) = process(&Records::new(), 4).newcomer();
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    let mut three = process(&records, 3);
+    one.tap.borrow_mut().loses = true;
+    let begun = one.greet(Some(&token));
+    while records.borrow().is_empty() {
+        one.node.pass(10);
+    }
+    one.tap(false);
+    one.node.cut(begun);
+    let mut newest = token.clone();
+    for _ in 0..3 {
+        let (ann, welcome) = resume(&mut two, &newest);
+        newest = text(&welcome["resume_token"]);
+        two.join(ann, "a");
+    }
+    *records.0.borrow_mut() = Model::new(NEXT);
+    one.know_at(NEXT, false, 1, &[]);
+    one.tap(true);
+    one.node.pass(3_000);
+    assert_eq!(records.borrow().len(), 1);
+    three.know_at(NEXT, false, 3, &[]);
+    let stale = three.greet(Some(&token));
+    assert!(three.told(stale).is_empty());
+    two.know_at(NEXT, false, 2, &[]);
+    two.node.settle();
+    three.know_at(NEXT, true, 3, &[]);
+    three.node.pass(1_000);
+    assert_eq!(three.welcome(stale)["resumed"], false);
+    let (_, welcome) = resume(&mut three, &newest);
+    assert_eq!(welcome["resumed"], true);
+}
+
+#[test]
 fn of_two_that_have_a_session_the_one_that_took_it_goes_on_with_it_at_another_store() {
     let records = Records::new();
     let (mut one, mut two) = (process(&records, 1), process(&records, 2));

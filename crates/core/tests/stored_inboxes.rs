@@ -534,8 +534,9 @@ fn a_message_that_was_refused_elsewhere_does_not_come_after_newer_ones() {
     cluster.kill(1);
     cluster.pass(1_000);
     send(&mut cluster, &ann, &bob, 1, "one");
-    let ann = come_back(&mut cluster, 2, &ann, &Value::Null);
     cluster.settled = true;
+    cluster.tell(2);
+    let ann = come_back(&mut cluster, 2, &ann, &Value::Null);
     cluster.tell_all();
     send(&mut cluster, &ann, &bob, 1, "one");
     assert_eq!(errors(&cluster.messages(ann.at)), ["recipient_not_found"]);

@@ -94,7 +94,8 @@ pub(super) struct Copied {
     pub(super) turn: u64,
     /// The store that has confirmed it last.
     pub(super) known: Option<StoreId>,
-    /// The store that was the first to confirm that it is here, and not at another node.
+    /// The newest store at which it is certain that no other node has it as it is later. `None`: no store was asked to
+    /// keep it yet.
     pub(super) since: Option<StoreId>,
     /// The slot of its user's set, and the store that has confirmed that it is in there.
     pub(super) in_set: Option<(Slot, StoreId)>,
@@ -168,8 +169,8 @@ impl Copied {
     /// Whether another node may have it as it is later, and be about to write it: a store has come back that did not see who
     /// had it last.
     pub(super) fn is_contested(&self, cluster: &ClusterView) -> bool {
-        let is_new_there = self.known.is_some() && self.since != Some(cluster.store);
-        self.is_elsewhere(cluster.store) || is_new_there && !cluster.settled
+        let is_certain = self.since.is_none_or(|it| it == cluster.store) || cluster.settled;
+        self.is_elsewhere(cluster.store) || !is_certain
     }
 
     pub(super) fn new(turn: u64) -> Copied {
@@ -459,7 +460,6 @@ impl Keeper {
         self.count(client, |to_write| to_write - 1);
         if let Some(copied) = self.copies.get_mut(&client) {
             copied.known = Some(store);
-            copied.since.get_or_insert(store);
         }
         self.count(client, |to_write| to_write + 1);
     }

@@ -192,7 +192,9 @@ impl<S: Store> Edge<S> {
         let (changes, (away_since, grace)) = (copied.changes, copied.away);
         let (turn, node) = (copied.turn, own.node);
         let known = copied.known;
-        let Some(value) = self.pack(ctx, client, away_since) else {
+        // Nobody else has it later where no store was asked to keep it, or where all have written what they have.
+        let certain = copied.since.filter(|_| !cluster.settled).unwrap_or(store);
+        let Some(value) = self.pack(ctx, client, away_since, certain) else {
             self.keeper.remove(client);
             return;
         };
@@ -208,7 +210,7 @@ impl<S: Store> Edge<S> {
             ends_after,
         };
         if let Some(copied) = self.keeper.copy_mut(client) {
-            copied.saving = changes;
+            (copied.saving, copied.since) = (changes, Some(certain));
         }
         self.ask_of(client, Request::Save(save));
     }
@@ -236,6 +238,7 @@ impl<S: Store> Edge<S> {
         ctx: &Context<H>,
         client: ClientId,
         away_since: i64,
+        certain: StoreId,
     ) -> Option<Box<[u8]>> {
         let hash = ctx.names.hash(client.as_str());
         let session = match self.live(hash, client) {
@@ -262,7 +265,7 @@ impl<S: Store> Edge<S> {
             parked_since: away_since,
             memberships: rooms.collect(),
             sent: sent.map(|it| it.sent.save()).unwrap_or_default(),
-            store: ctx.cluster.of(KeyOf::Session(&client)).store,
+            store: certain,
         };
         let mut value = Vec::with_capacity(64);
         packed.write(ctx.version(), &mut value);

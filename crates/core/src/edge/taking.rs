@@ -191,7 +191,7 @@ impl<S: Store> Edge<S> {
             Taken::Taken(record) => {
                 match self.keeper.copy_mut(client) {
                     Some(copied) => {
-                        (copied.turn, copied.since) = (record.turn, None);
+                        (copied.turn, copied.since) = (record.turn, Some(asked.store()));
                         self.keeper.confirm(client, asked.store());
                     }
                     None => self.rebuild(ctx, now, client, &record, asked.store()),

@@ -33,8 +33,8 @@ pub(crate) struct PackedSession {
     /// In the order in which they were joined.
     pub(crate) memberships: Vec<PackedMembership>,
     pub(crate) sent: PackedSent,
-    /// The store for which it was written; of nobody where version 1 has written it. At another one it may be older than
-    /// what a node has.
+    /// The newest store at which it was certain that no node has it as it is later; of nobody where version 1 has written
+    /// it. At another one a node may have it as it is later.
     pub(crate) store: StoreId,
 }
 
@@ -136,7 +136,7 @@ impl PackedSession {
         })
     }
 
-    /// Whether it is as it was written for this store, and not what an older one had.
+    /// Whether it is certain at this store that no node has it as it is later.
     pub(crate) fn is_of(&self, store: StoreId) -> bool {
         [store, StoreId::default()].contains(&self.store)
     }

@@ -211,10 +211,15 @@ impl Cluster {
     /// Tells all who lives.
     pub fn tell_all(&mut self) {
         for one in self.living() {
-            let view = self.view(one);
-            for shard in self.node(one).shards.iter_mut() {
-                shard.set_cluster(view.clone());
-            }
+            self.tell(one);
+        }
+    }
+
+    /// Tells one node who lives.
+    pub fn tell(&mut self, one: usize) {
+        let view = self.view(one);
+        for shard in self.node(one).shards.iter_mut() {
+            shard.set_cluster(view.clone());
         }
     }
 
