@@ -11,7 +11,7 @@ use crate::context::{Context, Fault};
 use crate::edge::Edge;
 use crate::edge::admission::{Admission, TOKEN_ENDED};
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::keeper::FIRST_TURN;
+use crate::edge::copied::FIRST_TURN;
 use crate::edge::lifecycle::tell_session;
 use crate::edge::losing::taken_code;
 use crate::edge::receive::Envelope;

@@ -3,6 +3,7 @@
 mod admission;
 mod backend;
 mod conn;
+mod copied;
 mod deliver;
 mod direct;
 mod fan_out;

@@ -7,7 +7,8 @@ use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::keeper::{About, Copied, Ending, FIRST_TURN, Hold};
+use crate::edge::copied::{Copied, Ending, FIRST_TURN};
+use crate::edge::keeper::{About, Hold};
 use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
 use crate::host::{Encoding, Host};
