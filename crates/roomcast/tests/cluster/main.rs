@@ -45,11 +45,18 @@ mod wall_clock;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use fleet::Load;
 use row::Row;
 
 /// No test waits longer for anything.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A fault takes at most 30 s where two run at a time on two cores. If it takes this long, something waits in vain.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Each wait of a fault has its own deadline, and says what is missing. This is where something waits without one.
+const HANGS: Duration = Duration::from_secs(240);
 
 /// Two fleets at a time, as they wait for leases for most of their time. A full one takes both places: it measures pauses.
 static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(PLACE_COUNT as usize);
@@ -101,12 +108,14 @@ pub enum Promise {
 pub async fn survive(promise: Promise, fault: impl Future<Output = (Row, String)>) {
     let _turn = my_turn().await;
     let begin = Instant::now();
-    let (row, logs) = fault.await;
-    eprintln!(
-        "{}\n{row}   ({:.1} s)",
-        Row::head(),
-        begin.elapsed().as_secs_f64()
-    );
+    let fault = std::pin::pin!(fault);
+    let Ok((row, logs)) = timeout(HANGS, fault).await else {
+        // The nodes end with this, and say what they have logged.
+        panic!("this fault has no end within {HANGS:?}");
+    };
+    let took = begin.elapsed();
+    let seconds = took.as_secs_f64();
+    eprintln!("{}\n{row}   ({seconds:.1} s)", Row::head());
     eprintln!("{}", row.paused);
     let kept = match promise {
         Promise::Whole => row.is_clean(),
@@ -116,4 +125,6 @@ pub async fn survive(promise: Promise, fault: impl Future<Output = (Row, String)
     if !kept {
         panic!("{row}\n{}\n{logs}", row.words.join("\n"));
     }
+    let longest = if is_full() { 2 * LONGEST } else { LONGEST };
+    assert!(took < longest, "{row} took {seconds:.1} s\n{logs}");
 }
