@@ -54,6 +54,7 @@ hold! { Way::of_all();
     Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
     Whole a_node_is_ended_politely = node::one_ended;
     Told a_node_and_all_data_of_redis_are_lost = redis::and_a_node_empty;
+    Told a_node_is_killed_and_redis_starts_with_older_data = redis::and_a_node_older;
     Whole connections_to_redis_are_killed = redis::connections_killed;
     Whole a_node_is_stopped_past_its_lease = node::one_stopped;
     Whole redis_is_stopped = redis::stopped;

@@ -63,6 +63,18 @@ pub(super) async fn and_a_node_empty(test: Test) -> Outcome {
     over(test, cluster, run).await
 }
 
+pub(super) async fn and_a_node_older(test: Test) -> Outcome {
+    let (mut cluster, mut run) = talking(test, 3, KEEPS_SAVED).await;
+    ask(cluster.redis(), "SAVE");
+    run.answered(10).await;
+    let node = cluster.busiest();
+    cluster.kill_node(node);
+    block_in_place(|| cluster.redis().restart());
+    run.go_on().await;
+    cluster.start_node(node);
+    over(test, cluster, run).await
+}
+
 pub(super) async fn connections_killed(test: Test) -> Outcome {
     let (mut cluster, mut run) = talking(test, 3, KEEPS_ALL).await;
     for _ in 0..5 {
