@@ -42,7 +42,7 @@ macro_rules! hold {
             #[cfg_attr(debug_assertions, ignore = "slow without optimisation: ./test heavy")]
             async fn $name() {
                 let (name, way) = (stringify!($name), $way);
-                survive(Promise::$promise, $fault(Test { name, way })).await;
+                survive(Promise::$promise, || $fault(Test { name, way })).await;
             }
         )*
     };
@@ -52,7 +52,7 @@ hold! { Way::of_all();
     Whole the_only_node_is_killed_and_starts_again = node::only_one_killed;
     Whole one_of_three_nodes_is_killed = node::one_killed;
     Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
-    Whole a_node_is_ended_politely = node::one_ended;
+    Quick a_node_is_ended_politely = node::one_ended;
     Told a_node_and_all_data_of_redis_are_lost = redis::and_a_node_empty;
     Told a_node_is_killed_and_redis_starts_with_older_data = redis::and_a_node_older;
     Whole connections_to_redis_are_killed = redis::connections_killed;
@@ -62,7 +62,7 @@ hold! { Way::of_all();
     Told all_keys_are_flushed = redis::all_flushed;
     Whole redis_is_out_of_memory = redis::out_of_memory;
     Whole redis_is_slow = redis::slow;
-    Whole all_nodes_are_restarted_in_turn = node::all_in_turn;
+    Quick all_nodes_are_restarted_in_turn = node::all_in_turn;
     Whole the_right_to_run_scripts_is_taken_away = redis::no_right;
     Whole redis_is_killed_and_starts_with_its_data = redis::with_its_data;
     Rooms redis_starts_empty = redis::empty;
@@ -87,10 +87,10 @@ mod from_node_to_node {
     hold! { Way::FromNodeToNode;
         Whole one_of_three_nodes_is_killed = node::one_killed;
         Whole all_nodes_are_killed_in_turn = node::all_killed_in_turn;
-        Whole a_node_is_ended_politely = node::one_ended;
+        Quick a_node_is_ended_politely = node::one_ended;
         Whole a_node_is_stopped_past_its_lease = node::one_stopped;
         Whole redis_is_stopped = redis::stopped;
-        Whole all_nodes_are_restarted_in_turn = node::all_in_turn;
+        Quick all_nodes_are_restarted_in_turn = node::all_in_turn;
     }
 }
 
