@@ -141,10 +141,33 @@ pub(super) async fn slow(test: Test) -> Outcome {
     over(test, cluster, run).await
 }
 
-pub(super) async fn no_right(test: Test) -> Outcome {
+pub(super) async fn no_scripts(test: Test) -> Outcome {
+    without(test, "-@scripting").await
+}
+
+/// In the middle of what scripts do.
+pub(super) async fn no_writes(test: Test) -> Outcome {
+    without(test, "-hset").await
+}
+
+pub(super) async fn no_info_and_publish(test: Test) -> Outcome {
+    without(test, "-info -publish").await
+}
+
+pub(super) async fn no_keys(test: Test) -> Outcome {
+    without(test, "resetkeys ~of-others:*").await
+}
+
+/// Who is subscribed is closed.
+pub(super) async fn no_channels(test: Test) -> Outcome {
+    without(test, "resetchannels &of-others:*").await
+}
+
+/// Rights are taken away, and given back after a lease.
+async fn without(test: Test, rights: &str) -> Outcome {
     let (mut cluster, run) = talking(test, 3, KEEPS_ALL).await;
-    ask(cluster.redis(), "ACL SETUSER default -@scripting");
+    ask(cluster.redis(), &format!("ACL SETUSER default {rights}"));
     lasts(LEASE).await;
-    ask(cluster.redis(), "ACL SETUSER default +@all");
+    ask(cluster.redis(), "ACL SETUSER default +@all ~* &*");
     over(test, cluster, run).await
 }
