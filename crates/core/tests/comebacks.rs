@@ -168,3 +168,38 @@ fn a_session_that_began_anew_says_so_until_that_was_heard() {
     let welcome = say(&mut node, fourth, &hello(&token)).remove(0);
     assert_eq!(welcome["payload"]["resumed"], true, "{welcome}");
 }
+
+/// A `hello` that comes late, long after its connection was given up, begins the session anew under an old token. Whoever
+/// has a newer one has heard nothing of it.
+#[test]
+fn a_session_that_began_anew_with_an_old_token_says_so_to_who_has_a_newer_one() {
+    let mut node = node(1, Settings::default(), vec![relay("chat")]);
+    let hello = |token: &Value| {
+        let payload = json!({"version": 1, "resume_token": token});
+        json!({"type": "hello", "payload": payload})
+    };
+    let come = |node: &mut Node, token: &Value| {
+        let client = node.connect();
+        let welcome = say(node, client, &hello(token)).remove(0)["payload"].clone();
+        (client, welcome)
+    };
+    let (first, welcome) = come(&mut node, &Value::Null);
+    let old = welcome["resume_token"].clone();
+    node.cut(first);
+    let (second, welcome) = come(&mut node, &old);
+    let newer = welcome["resume_token"].clone();
+    node.cut(second);
+    node.jump(31_000);
+    let (late, welcome) = come(&mut node, &old);
+    assert_eq!(welcome["resumed"], false, "{welcome}");
+    node.cut(late);
+    // Twice: the first `welcome` is lost.
+    for _ in 0..2 {
+        let (client, welcome) = come(&mut node, &newer);
+        assert_eq!(welcome["resumed"], false, "{welcome}");
+        node.cut(client);
+    }
+    let (_, welcome) = come(&mut node, &newer);
+    let (_, welcome) = come(&mut node, &welcome["resume_token"]);
+    assert_eq!(welcome["resumed"], true, "{welcome}");
+}

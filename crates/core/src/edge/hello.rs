@@ -70,21 +70,21 @@ pub(super) enum Judged {
     Nothing,
 }
 
-/// Whether a good token opens the session of its client, whose key and admission these are. `shown`: as whom its client
-/// was let in now.
+/// Whether a good token opens the session of its client, whose key, first generation and admission these are. `shown`: as
+/// whom its client was let in now.
 pub(super) fn judge(
     now: Now,
-    (key, admission): (Option<SessionKey>, &Admission),
+    (key, first, admission): (Option<SessionKey>, u32, &Admission),
     token: &ResumeToken,
     shown: &Admission,
 ) -> Judged {
     let fits = key.is_some_and(|key| {
-        let back = key
-            .generation
-            .get()
-            .saturating_sub(token.key.generation.get());
-        let newest = back <= 1 || mutated!("token_stays_valid");
-        key.incarnation == token.key.incarnation && newest
+        let (newest, shown) = (key.generation.get(), token.key.generation.get());
+        // A token of an earlier life does if it is not older than the one that this life began with, until somebody has
+        // shown that the `welcome` of this life was heard.
+        let is_of_it = key.incarnation == token.key.incarnation || newest == first;
+        let is_new = newest.saturating_sub(shown) <= 1 || mutated!("token_stays_valid");
+        is_of_it && is_new
     });
     // A token for somebody else's session, however it was come by, opens nothing.
     let user_id = admission.identity().map_or("", |it| &*it.user_id);
@@ -100,7 +100,10 @@ pub(super) fn judge(
 
 /// Whether a token that fits is shown by a connection that was given up: a newer one was given the token after it.
 fn is_late(key: Option<SessionKey>, token: &ResumeToken, is_older: bool) -> bool {
-    is_older && key.is_some_and(|key| token.key.generation < key.generation)
+    let is_before = |key: SessionKey| {
+        token.key.incarnation != key.incarnation || token.key.generation < key.generation
+    };
+    is_older && key.is_some_and(is_before)
 }
 
 pub(super) fn since(position: &LogPosition<'_>) -> Option<Since> {
@@ -260,11 +263,20 @@ impl<S: Store> Edge<S> {
         let first_direct_seq = if keeps_name { first_direct_seq } else { 0 };
         ctx.stats.resumes_refused +=
             u64::from(token.is_some() && !matches!(found, Found::Session(..)));
+        // A session that is gone has begun again before this token was shown, which is of the life before.
+        let mut of_before = false;
         let (mut session, resumed, before) = match found {
             // One that began with a `welcome` that was lost is still to be told of, before it has a room.
             Found::Session(session, before) => {
-                let heard = token.is_none_or(|token| token.key.generation.get() >= session.first);
-                let known = heard || !session.memberships.is_empty();
+                let life = session.key.map(|key| key.incarnation);
+                let shown = token.map(|token| token.key);
+                of_before = shown.is_some_and(|it| life != Some(it.incarnation));
+                let is_behind = shown.is_none_or(|it| it.generation.get() >= session.first);
+                // Whoever shows a newer token than it began with is not who began it.
+                let known = match is_behind {
+                    true => !of_before,
+                    false => !session.memberships.is_empty(),
+                };
                 (session, known, Some(before))
             }
             Found::Gone | Found::Nothing | Found::Over | Found::Late => {
@@ -295,15 +307,16 @@ impl<S: Store> Edge<S> {
         }
         let key = match (session.key, token.filter(|_| keeps_name)) {
             // Whoever shows the token before this one did not get the `welcome` with it: it is told again.
-            (Some(key), Some(token)) if token.key.generation < key.generation => key,
-            // A session that is gone begins again where its token was: the `welcome` may be lost here too.
-            (_, Some(token)) => SessionKey {
+            (Some(key), Some(token)) if !of_before && token.key.generation < key.generation => key,
+            // A session that is gone begins a new life behind its token, whose `welcome` may be lost too: then that token
+            // is shown again. No token and no position of an earlier life is one of this.
+            (key, Some(token)) => SessionKey {
                 generation: token.key.generation.saturating_add(1),
-                ..token.key
+                ..key.unwrap_or(fresh)
             },
             (_, None) => fresh,
         };
-        if session.key.is_none() {
+        if session.key.is_none() || of_before {
             session.first = key.generation.get();
         }
         // In a store its name is known by its record, which ends with its connection where there is no grace.
@@ -373,7 +386,8 @@ impl<S: Store> Edge<S> {
                 Found::Nothing
             };
         };
-        match judge(now, (session.key, &session.admission), token, shown) {
+        let key_of = (session.key, session.first, &session.admission);
+        match judge(now, key_of, token, shown) {
             Judged::Fits if is_late(session.key, token, greeting.opened < opened) => {
                 return Found::Late;
             }

@@ -50,7 +50,7 @@ impl<S: Store> Edge<S> {
         let turn = match session {
             None => 0,
             Some(session) => {
-                let known = (session.key, &session.admission);
+                let known = (session.key, session.first, &session.admission);
                 // Another node may have begun it with the same first turn, until the store has confirmed this one.
                 let turn = |it: &Copied| it.known.map_or(0, |_| it.turn);
                 let turn = self.keeper.copy(client).map(turn);
@@ -332,14 +332,15 @@ impl<S: Store> Edge<S> {
         };
         let saved = PackedSession::read(&record.value).ok();
         ctx.stats.records_unread += u64::from(saved.is_none());
-        let known = saved.map(|saved| (saved.key, admission_of(&saved)));
+        let known = saved.map(|saved| (saved.key, saved.first, admission_of(&saved)));
         for (id, greeting) in taking.greetings {
             let Some(token) = greeting.token else {
                 continue;
             };
             let judged = match &known {
-                Some((key, admission)) => {
-                    judge(now, (Some(*key), admission), &token, &greeting.admission)
+                Some((key, first, admission)) => {
+                    let known = (Some(*key), *first, admission);
+                    judge(now, known, &token, &greeting.admission)
                 }
                 None => Judged::Nothing,
             };
