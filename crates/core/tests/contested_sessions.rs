@@ -7,7 +7,7 @@ mod common;
 mod processes;
 
 use common::{Client, Got, text};
-use processes::{Process, Records, home, process, rooms_joined, types};
+use processes::{Process, Records, STORE, home, process, rooms_joined, types};
 use roomcast_core::store::StoreId;
 use roomcast_engine::model::Model;
 use serde_json::Value;
@@ -81,10 +81,11 @@ fn leave(process: &mut Process, client: Client) {
     process.node.settle();
 }
 
-/// A node that was cut off has a session with a high turn. It has ended meanwhile, and one of the same name has begun.
+/// A node that was cut off has a session with a high turn. It has ended meanwhile, and one of the same name has begun. The
+/// node reaches the store of before, or another one that has all of it: there an older record would give way.
 #[test]
 fn a_session_that_has_ended_neither_replaces_nor_ends_the_next_of_its_name() {
-    for ends in [false, true] {
+    for (ends, store) in [(false, STORE), (true, STORE), (false, NEXT), (true, NEXT)] {
         let records = Records::new();
         let mut old = process(&records, 1);
         let (mut there, mut new) = (process(&records, 2), process(&records, 3));
@@ -114,10 +115,17 @@ fn a_session_that_has_ended_neither_replaces_nor_ends_the_next_of_its_name() {
         let welcome = new.welcome(ann);
         assert_eq!(welcome["resumed"], false);
         token = text(&welcome["resume_token"]);
+        if store != STORE {
+            let same = records.0.borrow().clone();
+            *records.0.borrow_mut() = same.restarted(store);
+            old.know_at(store, true, 1, &[]);
+        }
         old.tap(true);
         old.node.pass(3_000);
+        new.know_at(store, true, 3, &[]);
+        new.node.settle();
         let records = records.borrow();
-        assert_eq!(records.len(), 1, "it ends: {ends}");
+        assert_eq!(records.len(), 1, "it ends: {ends}, at {store:?}");
         assert!(records.values().all(|it| it.node == home(3).node));
         new.node.cut(ann);
         let ann = new.greet(Some(&token));

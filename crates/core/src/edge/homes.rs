@@ -54,9 +54,7 @@ impl<S: Store> Edge<S> {
     pub(super) fn home_gone<H>(&mut self, ctx: &Context<H>, from: NodeNumber, name: &str) {
         let room = self.rooms.find(name, ctx.names.hash(name));
         let room = room.and_then(|room| self.rooms.get_mut(room));
-        if let Some(room) = room.filter(|room| room.node == from)
-            && !mutated!("gone_home_is_waited_for")
-        {
+        if let Some(room) = room.filter(|room| room.node == from) {
             room.lose_home();
             self.lost_homes = true;
         }

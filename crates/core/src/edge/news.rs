@@ -77,9 +77,7 @@ impl<S: Store> Edge<S> {
     /// The link to a node is lost, and with it what it was not told yet.
     pub(super) fn owe_look(&mut self, node: NodeNumber) {
         let news = &mut self.keeper.news;
-        if let Some(node) = news.told.remove(&node)
-            && !mutated!("lost_news_is_not_owed")
-        {
+        if let Some(node) = news.told.remove(&node) {
             news.owe(node);
         }
     }

@@ -71,7 +71,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let change = self.keeper.note_change(conn.pooled.client_id);
-        if change == 0 || conn.phase != Phase::Open || mutated!("told_before_it_is_saved") {
+        if change == 0 || conn.phase != Phase::Open {
             return;
         }
         if let Some(hold) = self.keeper.hold(id) {
@@ -116,9 +116,7 @@ impl<S: Store> Edge<S> {
             table,
             ..
         } = self;
-        if let Some(conn) = conns.get_mut(id)
-            && !mutated!("closing_tells_what_is_not_saved")
-        {
+        if let Some(conn) = conns.get_mut(id) {
             conn.lanes.drop_all_unsent(arena, table, &mut ctx.pool);
         }
         self.end_hold(id);
@@ -347,7 +345,7 @@ impl<S: Store> Edge<S> {
         if copied.ending.is_some() {
             return self.end_kept(ctx, now, client, done);
         }
-        if !done && !mutated!("refused_save_goes_on") {
+        if !done {
             // Another node has it, or has ended it. Which one decides what the client is told.
             return self.look_at_owner(ctx, client);
         }

@@ -182,10 +182,7 @@ impl<S: Store> Edge<S> {
                 }
                 if let Some(taking) = self.keeper.taking(client) {
                     let greetings = taking.greetings.iter_mut();
-                    let same = mutated!("each_session_begins_with_the_same_turn");
-                    greetings
-                        .filter(|_| !same)
-                        .for_each(|(_, it)| it.first_turn = first_turn);
+                    greetings.for_each(|(_, it)| it.first_turn = first_turn);
                 }
                 self.greet_all(ctx, now, client);
             }

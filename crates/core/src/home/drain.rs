@@ -3,8 +3,6 @@
 //! Each room is written to its end first, and its record names no home then. Gateways and edges are told, so whoever is in
 //! the room goes on at its next home, which need not wait for this node's lease to end.
 
-use roomcast_protocol::mutated;
-
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::room::Room;
@@ -77,9 +75,7 @@ impl<S: Store> Home<S> {
     pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         if let Some(room) = self.rooms.get_mut(id) {
             room.unsay(ctx);
-            if !mutated!("given_up_room_tells_nobody") {
-                room.tell_gone(ctx);
-            }
+            room.tell_gone(ctx);
         }
         self.drop_room(ctx, now, id);
     }

@@ -1,6 +1,6 @@
 //! Members whose connection is lost, and who come back.
 
-use roomcast_protocol::{Body, Outgoing, mutated};
+use roomcast_protocol::{Body, Outgoing};
 
 use crate::context::Context;
 use crate::home::joined::JoinedFields;
@@ -80,9 +80,7 @@ impl Room {
         if before.connected {
             self.remove_receiver(before.conn.shard, before.encoding);
             // Its node may not have heard yet that the session was taken, and the client may wait for nothing there.
-            if before.conn.shard.node() != op.conn.shard.node()
-                && !mutated!("taken_session_goes_on")
-            {
+            if before.conn.shard.node() != op.conn.shard.node() {
                 come_back(ctx, before.conn);
             }
         }

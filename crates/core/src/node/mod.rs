@@ -450,7 +450,7 @@ impl NodeAgent {
         }
         // With whoever was here before it would share rooms, and not a word: it is home of nothing.
         let refused = !self.was_settled && !view.strangers.is_empty();
-        if refused && !mutated!("strangers_share_rooms") {
+        if refused {
             (view.own, view.settled) = (None, false);
         }
         self.was_settled |= view.settled;
