@@ -94,11 +94,12 @@ impl World {
             cloud.come_back(data);
             cloud.pause(self.now, away);
         }
+        self.ledger.borrow_mut().came_back = true;
         if data != Data::Same {
             self.ledger.borrow_mut().has_lost = true;
             self.facts.roomy = false;
             self.facts.amnesia = true;
-            self.facts.mail_may_be_lost = true;
+            self.facts.store_has_lost = true;
         }
         self.facts.store_restarts += 1;
         self.say(format_args!(

@@ -54,6 +54,8 @@ pub(crate) struct Ledger {
     current: BTreeMap<String, usize>,
     /// The store has come back with less than it had.
     pub(crate) has_lost: bool,
+    /// It has come back, with what it had or with less.
+    pub(crate) came_back: bool,
     /// Drafts that there ever were.
     begun: u64,
     /// Several nodes write logs, and true is what the store has confirmed: what each node has logged beyond what it has
@@ -70,6 +72,13 @@ pub(crate) struct Draft {
     entries: Vec<Entry>,
 }
 
+impl Draft {
+    /// The offset of the newest event.
+    fn last(&self) -> u64 {
+        self.after + self.entries.len() as u64
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(kinds: &[Kind], stored: bool, roomy: bool) -> Ledger {
         let kept = kinds.iter().map(|kind| (kind.name.clone(), kind.retention));
@@ -80,6 +89,7 @@ impl Ledger {
             kept: kept.collect(),
             current: BTreeMap::new(),
             has_lost: false,
+            came_back: false,
             begun: 0,
             drafts: None,
         }
@@ -98,7 +108,11 @@ impl Ledger {
         let known = self.logs.iter().position(|it| it.is(room, epoch));
         let at = known.unwrap_or(self.logs.len());
         match news {
-            LogNews::Opened { last } if known.is_none() && last > 0 && self.drafts.is_some() => {
+            LogNews::Opened { last }
+                if known.is_none()
+                    && self.drafts.is_some()
+                    && self.is_renamed(node, room, last) =>
+            {
                 self.rename(node, room, epoch, last);
             }
             LogNews::Opened { last } => {
@@ -181,19 +195,30 @@ impl Ledger {
         }
     }
 
-    /// A node gives the log that it has another name, as there is another store.
-    fn rename(&mut self, node: NodeId, room: &str, epoch: &str, last: u64) {
+    /// Whether a log that nobody knows is one that a node has had by another name.
+    fn is_renamed(&self, node: NodeId, room: &str, last: u64) -> bool {
+        let had_none = || {
+            self.newest_draft(node, room)
+                .is_some_and(|it| it.1.last() == 0)
+        };
+        last > 0 || self.came_back && had_none()
+    }
+
+    /// What a node has logged last in a room, and which log it is.
+    fn newest_draft(&self, node: NodeId, room: &str) -> Option<(usize, &Draft)> {
         let drafts = self.drafts.iter().flatten();
         let own = drafts.filter(|((of, at), _)| *of == node && self.logs[*at].room == room);
         let newest = own.max_by_key(|(_, draft)| draft.number);
-        let ((_, before), draft) = newest.expect("who renames has a log");
-        let log = &self.logs[*before];
+        newest.map(|((_, at), draft)| (*at, draft))
+    }
+
+    /// A node gives the log that it has another name, as there is another store.
+    fn rename(&mut self, node: NodeId, room: &str, epoch: &str, last: u64) {
+        let newest = self.newest_draft(node, room);
+        let (before, draft) = newest.expect("who renames has a log");
+        let log = &self.logs[before];
         let mut entries = draft.entries.clone();
-        assert_eq!(
-            draft.after + entries.len() as u64,
-            last,
-            "{room} is renamed"
-        );
+        assert_eq!(draft.last(), last, "{room} is renamed");
         let after = draft.after;
         // What another home has confirmed meanwhile is not this node's.
         let of_log = log.entries.iter().skip(after as usize);

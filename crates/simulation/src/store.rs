@@ -267,8 +267,13 @@ impl Cloud {
         if self.aloud && !matches!(request, Request::Beat(_)) {
             println!("{at:7} the store is asked: {request:?}, and says {answer:?}");
         }
-        if let (Some(ledger), Request::Claim(claim), Ok(Answer::Claim(Claimed::Loaded(record)))) =
-            (&self.ledger, request, &answer)
+        let claimed = match &answer {
+            Ok(Answer::Claim(Claimed::Loaded(record))) => Some(&record.header),
+            Ok(Answer::Claim(Claimed::Kept(header))) => Some(&**header),
+            _ => None,
+        };
+        if let (Some(ledger), Request::Claim(claim), Some(header)) =
+            (&self.ledger, request, claimed)
         {
             let mut ledger = ledger.borrow_mut();
             // What was renewed, and not appended to, counts from here on.
@@ -278,7 +283,6 @@ impl Cloud {
                 let epoch = &before.epochs.current;
                 ledger.confirm(&claim.room, epoch, before.offset, home.node);
             }
-            let header = &record.header;
             ledger.load(&claim.room, &header.epochs);
             note_confirmed(&mut self.confirmed, &claim.room, header);
         }

@@ -395,7 +395,7 @@ impl View {
             let lacks = position.offset.saturating_sub(place.last + 1);
             let repeats = lacks <= self.inbox_repeats;
             self.inbox_repeats = self.inbox_repeats.saturating_sub(lacks);
-            let may_lack = facts.amnesia || facts.mail_may_be_lost || repeats;
+            let may_lack = facts.amnesia || facts.store_has_lost || repeats;
             // One that was sent twice, by a client that the server had forgotten, is told once.
             assert!(
                 next || may_lack && position.offset > place.last,
