@@ -15,9 +15,9 @@ use crate::member::{Member, Seat};
 use crate::player::{PlayerBody, PlayerNum};
 use crate::store::{Append, FieldKey, Header, Log, NodeId, RoomRecord};
 use crate::time::{Now, micros};
+use crate::wire::events::{EventWriter, read_events};
 use crate::wire::room::{
-    EventWriter, PackedMember, PackedSeat, read_events, read_member, read_sender, write_member,
-    write_sender,
+    PackedMember, PackedSeat, read_member, read_sender, write_member, write_sender,
 };
 use crate::wire::version::Version;
 

@@ -24,7 +24,7 @@ use crate::store::{
     Written,
 };
 use crate::time::Now;
-use crate::wire::room::EventWriter;
+use crate::wire::events::EventWriter;
 
 /// Bytes of a part of a renewal, and of an entry of the log in it, about.
 const PART: usize = 128 * 1024;

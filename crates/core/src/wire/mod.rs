@@ -1,6 +1,7 @@
 //! What leaves a node as bytes: letters to other nodes, and what a store keeps.
 
 mod bytes;
+pub(crate) mod events;
 pub(crate) mod inbox;
 mod kept;
 pub(crate) mod letter;
