@@ -150,7 +150,8 @@ impl<S: Store> Home<S> {
         if mutated!("forwards_out_of_order") {
             waiting.make_contiguous().reverse();
         }
-        // Whose join was refused meanwhile is in no room: if the link is lost, nobody knows of an answer that it is owed.
+        // Whose join was refused meanwhile is in no room: if the link is lost, nobody knows of an answer that it is owed. Who was
+        // told of a home on another node is in the room, whatever this shard knew: only a home may answer.
         let mut asked = Vec::new();
         for op in waiting {
             let conn = op.head.conn;
@@ -159,7 +160,10 @@ impl<S: Store> Home<S> {
             }
             if !conn.shard.is_own() {
                 ctx.send_back(op, !self.claims());
-            } else if asked.contains(&conn) || matches!(op.request, OpKind::Detach) {
+            } else if asked.contains(&conn)
+                || matches!(op.request, OpKind::Detach)
+                || op.head.room.is_told_elsewhere()
+            {
                 ctx.forward(node, op);
             } else if op.head.seq > 0 {
                 ctx.come_back(op);
