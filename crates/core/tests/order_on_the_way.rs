@@ -11,6 +11,7 @@ use roomcast_core::settings::Settings;
 use roomcast_core::store::Request;
 
 const JOIN: &str = r#"{"type":"join_room","room_id":"r"}"#;
+const LEAVE: &str = r#"{"type":"leave_room","room_id":"r"}"#;
 
 fn cluster(shards: &[u16]) -> Cluster {
     let settings = Settings {
@@ -21,6 +22,47 @@ fn cluster(shards: &[u16]) -> Cluster {
         ..Settings::default()
     };
     Cluster::new(shards, &settings, &[relay("default")])
+}
+
+/// Rooms at home on all nodes.
+fn rooms(cluster: &mut Cluster) -> usize {
+    let nodes = cluster.living();
+    let shards = nodes.into_iter().map(|node| {
+        let shards = cluster.node(node).shards.iter();
+        shards.map(|it| it.rooms().0).sum::<usize>()
+    });
+    shards.sum()
+}
+
+#[test]
+fn a_leave_does_not_overtake_its_join_where_the_room_ended_before() {
+    let mut cluster = cluster(&[1, 2]);
+    let ann = cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    // What says that bob's connection is gone is late: its session and the room end before.
+    cluster.hold(1, 0);
+    cluster.node(1).cut(bob.1);
+    cluster.settle();
+    let late = cluster.take_on_the_way(1, 0);
+    assert!(!late.is_empty());
+    cluster.let_go(1, 0);
+    cluster.pass(31_000);
+    cluster.say(ann, LEAVE);
+    cluster.pass(2_000);
+    assert_eq!((rooms(&mut cluster), cluster.home_of("r")), (0, None));
+    let (cid, _) = cluster.connect(1);
+    cluster.hold(1, 0);
+    cluster.put_on_the_way(1, 0, late);
+    cluster.say(cid, JOIN);
+    // The store does not answer the first who claims the room for that.
+    cluster.unanswered.set(1);
+    cluster.let_go(1, 0);
+    cluster.say(cid, LEAVE);
+    cluster.pass(2_000);
+    let told = cluster.types(cid);
+    assert_eq!(told.first().unwrap(), "joined", "{told:?}");
+    assert_eq!(told.last().unwrap(), "player_left", "{told:?}");
+    assert_eq!((rooms(&mut cluster), cluster.home_of("r")), (0, None));
 }
 
 #[test]

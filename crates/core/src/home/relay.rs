@@ -102,7 +102,10 @@ impl<S: Store> Home<S> {
             return Some((id, op));
         }
         match room.node {
-            _ if !is_own => ctx.send_back(op, !self.claims()),
+            // That node is not told to ask elsewhere: what it has sent already may claim the room here, and what it sends on
+            // another way would overtake that.
+            _ if !is_own && self.claims() => ctx.come_back(op),
+            _ if !is_own => ctx.send_back(op, true),
             NodeNumber::OWN => {
                 // It was left, or closed, while this was on its way.
                 ctx.accepted(op.head.conn, op.head.window);
