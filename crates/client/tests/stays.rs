@@ -199,3 +199,57 @@ fn an_answer_on_the_next_connection_is_of_no_earlier_stay() {
     let joined = |it: &Event| matches!(it, Event::Joined { .. });
     assert!(events.iter().any(joined), "{events:?}");
 }
+
+#[test]
+fn who_leaves_after_a_cut_is_not_gone_when_somebody_else_is() {
+    // It was in the room before the cut, or had asked to be. It leaves before the cut, or before it is told of the room again.
+    for (was_in, leaves_first) in [(false, true), (true, true), (true, false)] {
+        let mut rig = if was_in { Rig::in_room() } else { Rig::open() };
+        if !was_in {
+            let options = JoinOptions::default();
+            rig.session.join(rig.now, "r", options).unwrap();
+        }
+        rig.sent();
+        if leaves_first {
+            rig.session.leave(rig.now, "r").unwrap();
+        }
+        rig.again(json!({"resumed": true}));
+        if !leaves_first {
+            rig.session.leave(rig.now, "r").unwrap();
+        }
+        rig.joined("r", json!({"player_num": 1}));
+        let sent = rig.sent();
+        assert_eq!(sent.last().unwrap()["type"], "leave_room", "{sent:?}");
+        let left = |player: &str, number: u64| {
+            let payload = json!({"player_id": player, "player_num": number});
+            json!({"type": "player_left", "room_id": "r", "timestamp": 9_000, "payload": payload})
+        };
+        rig.say(left("ann", 2));
+        // It is refused, so it is asked again.
+        rig.refuse("r", "leave_room", "rate_limited", 0, 16);
+        rig.pass(100);
+        assert_eq!(rig.sent()[0]["type"], "leave_room");
+        rig.say(left("me", 1));
+        rig.pass(10_000);
+        assert!(rig.sent().iter().all(|it| it["type"] != "leave_room"));
+    }
+}
+
+#[test]
+fn a_room_that_nobody_has_joined_is_left_again_where_that_was_refused() {
+    let mut rig = Rig::in_room();
+    rig.sent();
+    rig.joined("x", json!({}));
+    assert_eq!(rig.sent()[0]["type"], "leave_room");
+    rig.refuse("x", "leave_room", "rate_limited", 0, 16);
+    assert!(rig.sent().is_empty());
+    rig.pass(100);
+    let sent = rig.sent();
+    assert_eq!(
+        (&sent[0]["type"], &sent[0]["room_id"]),
+        (&json!("leave_room"), &json!("x"))
+    );
+    rig.refuse("x", "leave_room", "not_in_room", 0, 0);
+    rig.pass(10_000);
+    assert!(!format!("{:?}", rig.session).contains("\"x\""));
+}

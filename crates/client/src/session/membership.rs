@@ -254,6 +254,23 @@ impl Session {
         }
     }
 
+    /// The server has refused that such a room is left: it is kept until it has been.
+    pub(super) fn unknown_leave_refused(&mut self, name: &str, error: &Error) {
+        let left = self.rooms.values().filter(|room| !room.joined_by_app);
+        if name.is_empty() || error.code() == "not_in_room" || left.count() >= MOST_CONTROL {
+            return;
+        }
+        let name: Arc<str> = name.into();
+        let room = Room {
+            hold: Hold::Yes,
+            retry_at: self.now.saturating_add(wait_of(error)),
+            ..Room::new(1)
+        };
+        let timer = (room.retry_at, Timer::Room(name.clone()));
+        self.timers.insert(timer);
+        self.rooms.insert(name, room);
+    }
+
     pub(super) fn joined(
         &mut self,
         name: &Arc<str>,
@@ -273,6 +290,8 @@ impl Session {
             return;
         }
         room.hold = Hold::Yes;
+        // Also who leaves knows its own end by it from that of others.
+        (room.player_num, room.listed_at) = (joined.player_num, timestamp);
         if room.op == Op::Leave {
             return;
         }
@@ -298,9 +317,7 @@ impl Session {
         if gap || since.is_none() {
             room.log.set(Some(joined_at.clone()));
         }
-        room.listed_at = timestamp;
-        room.total = joined.total;
-        (room.player_num, room.player_id) = (joined.player_num, joined.player_id);
+        (room.total, room.player_id) = (joined.total, joined.player_id);
         (room.mode, room.presence_mode) = (joined.mode, joined.presence);
         room.properties = serde_json::from_str(&joined.properties).unwrap_or_default();
         let listed = joined.members.into_iter();

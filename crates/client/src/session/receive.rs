@@ -389,6 +389,7 @@ impl Session {
         match (body.request.as_str(), name) {
             ("join_room", Some(name)) => return self.join_refused(&name, error),
             ("leave_room", Some(name)) => return self.leave_refused(&name, &error),
+            ("leave_room", None) => return self.unknown_leave_refused(room_id, &error),
             ("history" | "members", Some(name)) => return self.page_refused(&name, error),
             ("presence", Some(name)) => return self.presence_refused(name, error),
             ("chat" | "event" | "skip" | "game_action", name) if body.seq > 0 => {
@@ -401,7 +402,7 @@ impl Session {
             ("", Some(name)) if ends_membership(&body.code) => {
                 return self.lose_room(&name, error);
             }
-            ("ping" | "join_room" | "leave_room" | "history" | "members" | "skip", _) => return,
+            ("ping" | "join_room" | "history" | "members" | "skip", _) => return,
             _ => {}
         }
         let room = (!room_id.is_empty()).then(|| room_id.into());
