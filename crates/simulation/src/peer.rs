@@ -15,7 +15,7 @@ use crate::clock::START;
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
-use crate::network::{Network, Read};
+use crate::network::{NEVER, Network, Read};
 use crate::random::Random;
 use crate::view::View;
 
@@ -215,7 +215,10 @@ impl Peer {
 
     fn connect(&mut self, around: &mut Around<'_>) {
         self.renew_token(around);
-        self.view.was_gone = around.now - self.view.heard_at;
+        // What was on its way when the server gave the connection up may have come much later.
+        let wire = self.view.heard_on.map(|wire| &around.net.wires[wire]);
+        let ended_at = wire.map_or(NEVER, |wire| wire.released_at);
+        self.view.was_gone = around.now - self.view.heard_at.min(ended_at);
         let wire = around.net.open(around.now);
         around.server.accept(wire, self.format);
         let config = ReceiverConfig {
@@ -266,7 +269,7 @@ impl Peer {
             };
             busy = true;
             if let Status::Connected { .. } = self.session.status() {
-                self.view.heard_at = around.now;
+                (self.view.heard_at, self.view.heard_on) = (around.now, Some(line.wire));
             }
             self.trace.write(&bytes);
             around.facts.trace = around.facts.trace.rotate_left(5) ^ self.trace.finish();

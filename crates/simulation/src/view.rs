@@ -48,8 +48,10 @@ pub(crate) struct View {
     places: BTreeMap<String, Place>,
     /// Numbers of messages that came, by room.
     received: BTreeMap<String, BTreeSet<u64>>,
-    /// When something came last from where its session is, and how long nothing had when it connected.
+    /// When something came last from where its session is, on which wire, and how long it had no connection there when it
+    /// connected.
     pub(crate) heard_at: u64,
+    pub(crate) heard_on: Option<usize>,
     pub(crate) was_gone: u64,
     /// The number that it has in a room, and in which life of it.
     numbers: BTreeMap<String, (u32, String)>,
@@ -84,6 +86,7 @@ impl View {
             inbox: session.inbox().map(Place::from),
             joined: self.joined,
             heard_at: self.heard_at,
+            heard_on: self.heard_on,
             numbers: self.numbers,
             names: self.names,
             unsure: self.unsure,
