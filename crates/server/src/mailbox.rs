@@ -91,8 +91,13 @@ impl Mailbox {
 
     /// Tells the shard to do something in its next turn.
     pub(crate) fn order(&self, order: Order) {
-        lock(&self.orders).push(order);
+        self.leave(order);
         self.bell.ring();
+    }
+
+    /// The same, but the shard is not woken: that is for [`Mailbox::ring`], when all is there.
+    pub(crate) fn leave(&self, order: Order) {
+        lock(&self.orders).push(order);
     }
 
     /// Asks the shard a backend's question. False: too many wait, or it is closed.

@@ -34,7 +34,14 @@ pub(crate) enum What {
 
 impl Job {
     pub(crate) fn answer(self, outcome: Outcome) {
-        self.reply.send(outcome);
+        if let Some(done) = self.answer_quietly(outcome) {
+            done.wake();
+        }
+    }
+
+    /// The same, but the shard is not woken: this says which one is to be.
+    pub(crate) fn answer_quietly(mut self, outcome: Outcome) -> Option<Arc<Done>> {
+        self.reply.put(outcome)
     }
 }
 
@@ -78,27 +85,28 @@ impl Reply {
         (Self(Some(To::Task(sender))), receiver)
     }
 
-    fn send(mut self, outcome: Outcome) {
-        self.put(outcome);
-    }
-
-    fn put(&mut self, outcome: Outcome) {
+    /// Returns who is to be woken.
+    fn put(&mut self, outcome: Outcome) -> Option<Arc<Done>> {
         match self.0.take() {
-            None => {}
+            None => None,
             // Whoever does not wait any more needs no answer.
-            Some(To::Task(sender)) => drop(sender.send(outcome)),
+            Some(To::Task(sender)) => {
+                drop(sender.send(outcome));
+                None
+            }
             Some(To::Shard {
                 done,
                 ticket,
                 request,
                 bytes,
             }) => {
-                done.put(Answered {
+                let answered = Answered {
                     ticket,
                     request,
                     bytes,
                     outcome,
-                });
+                };
+                done.put(answered).then_some(done)
             }
         }
     }
@@ -106,7 +114,9 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        self.put(Err(StoreError::Again(Cause::Connection)));
+        if let Some(done) = self.put(Err(StoreError::Again(Cause::Connection))) {
+            done.wake();
+        }
     }
 }
 
@@ -133,15 +143,15 @@ impl Done {
         }
     }
 
-    fn put(&self, answered: Answered) {
-        let first = {
-            let mut all = lock(&self.answered);
-            all.push_back(answered);
-            all.len() == 1
-        };
-        if first {
-            (self.wake)();
-        }
+    /// Whether the shard is to be woken: there was no answer for it before.
+    fn put(&self, answered: Answered) -> bool {
+        let mut all = lock(&self.answered);
+        all.push_back(answered);
+        all.len() == 1
+    }
+
+    pub(crate) fn wake(&self) {
+        (self.wake)();
     }
 
     pub(crate) fn take(&self, into: &mut VecDeque<Answered>) {

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Instant;
 
 use roomcast_core::store::{Cause, StoreError};
@@ -21,7 +22,7 @@ use super::command::{Command, Script};
 use super::config::RedisConfig;
 use super::connection::{Connection, Io, malformed};
 use super::failure::{Failure, Then};
-use super::job::{Job, What};
+use super::job::{Done, Job, What};
 use super::master::{Place, Shared, Trouble, store_in};
 use super::resp::{Reader, Value, write_command, write_head, write_part};
 
@@ -60,6 +61,8 @@ struct Asked<'a> {
     identified: Instant,
     /// Answers that are still to come to what was sent when it was another Redis.
     outdated: usize,
+    /// Shards that have got answers.
+    to_wake: Vec<Arc<Done>>,
 }
 
 /// What an answer is awaited for.
@@ -106,6 +109,7 @@ impl<'a> Pipe<'a> {
             has_answered: false,
             identified: Instant::now(),
             outdated: 0,
+            to_wake: Vec::new(),
         };
         Self { read, write, asked }
     }
@@ -295,7 +299,17 @@ impl Asked<'_> {
         })
     }
 
+    /// Shards are woken when all that has come is with them: one that wakes at the first answer would take a turn for it,
+    /// and another one for the others.
     fn read(&mut self) -> Result<(), Failure> {
+        let read = self.read_all();
+        for done in self.to_wake.drain(..) {
+            done.wake();
+        }
+        read
+    }
+
+    fn read_all(&mut self) -> Result<(), Failure> {
         while let Some(value) = self.reader.read().map_err(malformed)? {
             self.has_answered = true;
             let Some(next) = self.waiting.pop_front() else {
@@ -341,7 +355,8 @@ impl Asked<'_> {
     fn answered(&mut self, mut job: Job, value: Value) -> Result<(), Failure> {
         let Value::Error(text) = value else {
             self.overtakes(&job);
-            job.answer(Ok((self.place.store, value)));
+            let answer = Ok((self.place.store, value));
+            self.to_wake.extend(job.answer_quietly(answer));
             return Ok(());
         };
         let (failure, then) = Failure::said(&text);

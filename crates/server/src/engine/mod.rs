@@ -110,6 +110,7 @@ impl Engine {
             status: Arc::clone(&status),
             stores: Vec::new(),
             asked: vec![false; usize::from(mailboxes.count())],
+            told_something: vec![false; usize::from(mailboxes.count())],
             told: Told::new(id),
             departures,
             alike: Alike::new(alike),

@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) stores: Vec<StoreAt>,
     /// By shard: it was asked to turn, and has not said so yet.
     pub(super) asked: Vec<bool>,
+    /// By shard: something was left for it, and it was not woken yet.
+    pub(super) told_something: Vec<bool>,
     pub(super) told: Told,
     pub(super) departures: Departures,
     /// Who wants to know when all that was sent has come.
@@ -65,9 +67,15 @@ impl Node {
     pub(super) async fn run(mut self) {
         let mut changes = self.client.changes();
         let mut beats: JoinSet<Heard> = JoinSet::new();
+        let mut masters = Vec::new();
+        changes.mark_changed();
         loop {
-            let masters = self.client.masters();
-            self.meet_stores(&masters);
+            if changes.has_changed().is_ok_and(|it| it) {
+                // First: what changes from here on is looked at in the next round.
+                changes.mark_unchanged();
+                masters = self.client.masters();
+                self.meet_stores(&masters);
+            }
             self.send(&mut beats, &masters);
             self.look_if_cut_off();
             self.tell_shards();
@@ -114,7 +122,7 @@ impl Node {
                         self.beaten(ticket, store, answer);
                     }
                 }
-                _ = changes.changed() => {}
+                _ = changes.changed() => changes.mark_changed(),
                 () = self.alarm.sleep(sleep) => {}
             }
         }
@@ -246,8 +254,18 @@ impl Node {
         });
     }
 
-    /// To all shards, in the order of the events: each of these is in every mailbox before the next is in any.
+    /// To all shards, in the order of the events: each of these is in every mailbox before the next is in any. They are woken
+    /// when all is there: one that wakes at the first letter would take a turn for it, and another one for the others.
     fn tell_shards(&mut self) {
+        self.leave_events();
+        for (mailbox, told) in self.mailboxes.iter().zip(&mut self.told_something) {
+            if std::mem::take(told) {
+                mailbox.ring();
+            }
+        }
+    }
+
+    fn leave_events(&mut self) {
         while let Some(event) = self.cluster.poll_event() {
             match event {
                 ClusterEvent::View(views) => {
@@ -270,20 +288,24 @@ impl Node {
                 ClusterEvent::Lost(node) => self.all(|| Order::Lost(node)),
                 ClusterEvent::Letter { from, to, bytes } => {
                     if let Some(mailbox) = self.mailboxes.get(to) {
-                        mailbox.order(Order::FromNode {
+                        mailbox.leave(Order::FromNode {
                             from,
                             letters: bytes,
                         });
+                    }
+                    if let Some(told) = self.told_something.get_mut(usize::from(to)) {
+                        *told = true;
                     }
                 }
             }
         }
     }
 
-    fn all(&self, order: impl Fn() -> Order) {
+    fn all(&mut self, order: impl Fn() -> Order) {
         self.mailboxes
             .iter()
-            .for_each(|mailbox| mailbox.order(order()));
+            .for_each(|mailbox| mailbox.leave(order()));
+        self.told_something.fill(true);
     }
 
     fn sleep(&self) -> Duration {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Buf;
 use roomcast_core::store::NodeId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -78,10 +79,10 @@ async fn carry(
         let Some(datagram) = datagram else {
             break io::ErrorKind::BrokenPipe.into();
         };
-        let writing = timeout(WRITE, async {
-            to.write_all(&(datagram.len() as u32).to_be_bytes()).await?;
-            to.write_all(&datagram).await
-        });
+        // In one packet: the other node is woken once for it.
+        let length = (datagram.len() as u32).to_be_bytes();
+        let mut framed = Buf::chain(&length[..], &datagram[..]);
+        let writing = timeout(WRITE, to.write_all_buf(&mut framed));
         let written = writing.await.unwrap_or_else(|late| Err(late.into()));
         // The node's task ends with the runtime.
         let _ = tell.send(PeerNews::Taken(node)).await;

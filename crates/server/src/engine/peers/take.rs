@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use roomcast_core::post::MOST_DATAGRAM;
 use roomcast_core::store::NodeId;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,6 +20,8 @@ use super::{Heard, Identity, PeerNews, hello, random};
 const HELLO: Duration = Duration::from_secs(3);
 /// Connections that have not proven themselves yet. Further ones wait to be accepted.
 const UNPROVEN: usize = 64;
+/// Bytes that are read at once. Most datagrams are smaller.
+const BUFFER: usize = 16 * 1024;
 /// After the system has refused a connection: it lacks file descriptors, for instance.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,7 +107,9 @@ async fn prove(
     }
 }
 
-async fn read(mut stream: TcpStream, tell: mpsc::Sender<PeerNews>) -> io::Result<()> {
+async fn read(stream: TcpStream, tell: mpsc::Sender<PeerNews>) -> io::Result<()> {
+    // A datagram and its length come with one system call.
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
     loop {
         let bytes = stream.read_u32().await? as usize;
         if bytes > MOST_DATAGRAM {
