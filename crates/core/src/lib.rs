@@ -43,6 +43,7 @@ mod table;
 mod time;
 mod token;
 mod trace;
+mod traffic;
 mod wheel;
 pub mod wire;
 

@@ -73,6 +73,8 @@ pub struct Settings {
     /// Bytes of a room, and of all rooms of a shard, that may wait for a store to confirm what was done before them.
     /// Beyond that operations wait. Never off.
     pub unconfirmed: (usize, usize),
+    /// When the rooms of a shard write to a store.
+    pub gather: GatherSettings,
     /// How long an operation may wait because of a store before it is refused.
     pub patience: u64,
     /// Connections a second of a shard that are asked to come back as their rooms' homes are gone; 0: all at once.
@@ -83,6 +85,37 @@ pub struct Settings {
     pub refuse_unknown_kinds: bool,
     /// What is told of clients.
     pub facts: ClientFacts,
+}
+
+/// How long rooms wait for each other before they write to a store together: the shortest time of those that follow.
+#[derive(Clone, Copy, Debug)]
+pub struct GatherSettings {
+    /// Microseconds from when rooms write until they write again, where a shard writes `busy` events a second. It grows with
+    /// the square of what the shard writes. 0: each room writes at once.
+    pub longest: u64,
+    /// Events a second of a shard.
+    pub busy: u64,
+    /// Whether also those count that no other node is told of.
+    pub counts_own: bool,
+    /// The time in which so many events come: more at once save nothing.
+    pub events: u64,
+    /// Microseconds by which answers may be later than the quickest. Then nobody waits.
+    pub slack: u64,
+    /// So many times what they are later.
+    pub times: u64,
+}
+
+impl Default for GatherSettings {
+    fn default() -> GatherSettings {
+        GatherSettings {
+            longest: 25_000,
+            busy: 10_000,
+            counts_own: false,
+            events: 500,
+            slack: 700,
+            times: 16,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -117,6 +150,7 @@ impl Default for Settings {
             inbox_memory: 128 * 1024 * 1024,
             log_memory: 256 * 1024 * 1024,
             unconfirmed: (1024 * 1024, 64 * 1024 * 1024),
+            gather: GatherSettings::default(),
             patience: 2_000,
             come_back_pace: 5_000,
             behind_timeout: 0,

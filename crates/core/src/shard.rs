@@ -85,11 +85,12 @@ impl<H: Host, S: Store> Shard<H, S> {
         edge.batcher.limits = batcher;
         let names = NameHash::new(hash_key);
         let log_memory = settings.log_memory.div_ceil(usize::from(count.max(1)));
+        let gather = settings.gather;
         let ctx = Context::new((index, count), settings, kinds, names, host);
         Shard {
             ctx,
             edge,
-            home: Home::new(log_memory, Sorted::new(store)),
+            home: Home::new(log_memory, gather, Sorted::new(store)),
             desk: Desk::default(),
             node_name: Box::default(),
             batches: VecDeque::new(),

@@ -79,6 +79,7 @@ caught! {
     ack_before_confirm
     append_repeated_with_another_n
     append_lacks_senders
+    gathered_rooms_do_not_write
     refused_room_goes_on
     released_before_confirmed
     load_forgets_senders

@@ -25,6 +25,8 @@ use crate::trace::{AllTraced, Span, Step};
 
 /// Numbered messages of one sender that may wait for the store.
 const UNANSWERED: u32 = 32;
+/// With so many its room does not wait for others: a control lane has room for the answers to about a dozen.
+const PRESSED: u32 = 8;
 
 /// Where a room stands with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,12 @@ pub(super) struct Gate {
     pub(super) is_pending: bool,
     /// An append is made though nothing has changed: something waits for it.
     pub(super) must_write: bool,
+    /// It waits until the rooms of the shard write.
+    pub(super) gathers: bool,
+    /// A sender has so many numbered messages without an answer that it should not wait for more.
+    is_pressed: bool,
+    /// Something that waits for the next append is for another node.
+    pub(super) tells_others: bool,
     /// The record has not what the application says of who may join.
     pub(super) rules_changed: bool,
     pub(super) renewal: Option<Renewal>,
@@ -152,6 +160,9 @@ impl Gate {
             is_astray: false,
             is_pending: false,
             must_write: false,
+            gathers: false,
+            is_pressed: false,
+            tells_others: false,
             rules_changed: false,
             renewal: None,
             had: 0,
@@ -191,6 +202,13 @@ impl Gate {
         }
         self.was_full = full;
         full
+    }
+
+    /// Whether half of what may wait for the store waits, in the room or in all of the shard, or a sender can't do much more.
+    pub(super) fn is_half_full<H>(&self, ctx: &Context<H>) -> bool {
+        let (room, shard) = ctx.settings.unconfirmed;
+        let held = ctx.stats.unconfirmed_bytes;
+        self.is_pressed || self.bytes >= room / 2 || held >= shard / 2
     }
 
     /// Whether something is asked of the store.
@@ -348,6 +366,7 @@ impl Gate {
             }
             let (held, _) = said.1.held();
             bytes += held;
+            self.tells_others |= !said.0.is_own();
             waiting.push_back(Waiting {
                 n,
                 bytes: held,
@@ -478,6 +497,7 @@ impl Gate {
         ctx.stats.unconfirmed_bytes += self.append_bytes;
         self.made += 1;
         (self.must_write, self.rules_changed) = (false, false);
+        self.is_pressed = false;
         self.appended_before = std::mem::replace(&mut self.appended, offset);
         self.members.clear();
         (self.is_stale, self.stale_at) = (false, stale_at);
@@ -519,7 +539,9 @@ impl Gate {
     }
 
     pub(super) fn note_numbered(&mut self, conn: ConnRef) {
-        *self.unanswered[1].entry(conn).or_default() += 1;
+        let count = self.unanswered[1].entry(conn).or_default();
+        *count += 1;
+        self.is_pressed |= *count >= PRESSED;
     }
 }
 

@@ -19,6 +19,7 @@ mod drain;
 mod facts;
 mod first;
 mod gate;
+mod gathering;
 mod join;
 mod joined;
 mod leave;
@@ -70,6 +71,7 @@ use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Retention;
 use crate::logs::Logs;
 use crate::node::ClusterViews;
+use crate::settings::GatherSettings;
 use crate::store::{NodeId, Store, StoreId, Ticket};
 use crate::table::{Number, Table};
 use crate::time::Now;
@@ -77,6 +79,7 @@ use authorize::Inquiries;
 use backend::{answer_absent, failure_of, refuse_question, too_many_waiting};
 use drain::Drain;
 use gate::shard_is_full;
+use gathering::Gathering;
 use line::Line;
 use meet::Seen;
 use refusals::{no_memory, refuse_absent, refuse_new_room, unknown_kind};
@@ -119,6 +122,7 @@ pub(crate) struct Home<S> {
     /// Rooms that are at home on other nodes.
     relays: Relays,
     drain: Drain,
+    gathering: Gathering,
     /// Rooms with operations that wait, in the order in which they are served. One that is shut comes back once the store
     /// has answered, or the cluster is another one.
     active: VecDeque<HomeRoomId>,
@@ -133,7 +137,7 @@ pub(crate) struct Home<S> {
 
 impl<S: Store> Home<S> {
     /// `log_memory`: bytes that its rooms' logs may take together; 0 is any.
-    pub(crate) fn new(log_memory: usize, store: S) -> Home<S> {
+    pub(crate) fn new(log_memory: usize, gather: GatherSettings, store: S) -> Home<S> {
         Home {
             logs: Logs::new(log_memory),
             store,
@@ -154,6 +158,7 @@ impl<S: Store> Home<S> {
             in_order: BTreeMap::new(),
             relays: Relays::default(),
             drain: Drain::No,
+            gathering: Gathering::new(gather),
             active: VecDeque::new(),
             unsealed: Vec::new(),
             timers: BinaryHeap::new(),
@@ -245,6 +250,12 @@ impl<S: Store> Home<S> {
         self.logs.sweep(now);
         if S::WAITS {
             self.relays.sweep(now);
+            for id in self.gathering.begin_turn(now) {
+                if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
+                    gate.gathers = false;
+                }
+                self.mark(id);
+            }
         }
         if self.timers.len() > 1_024 + 4 * self.rooms.len() {
             self.sweep_timers();
@@ -367,9 +378,18 @@ impl<S: Store> Home<S> {
             room.send_first_states(ctx);
             room.flush_acks(ctx, now);
             if S::WAITS {
-                room.save_logic(ctx, &self.logs, now);
+                let mut writes = self.gathering.is_open();
+                room.save_logic(ctx, &self.logs, now, writes);
                 room.speak(ctx, &self.logs, now);
-                room.write(ctx, &mut self.logs, now);
+                if !writes && room.is_half_full(ctx) {
+                    writes = true;
+                    room.save_logic(ctx, &self.logs, now, writes);
+                }
+                if writes {
+                    room.write(ctx, &mut self.logs, now);
+                } else if room.gathers(ctx, &self.logs) {
+                    self.gathering.wait(id);
+                }
             }
             match room.next_timer() {
                 Some(at) if at < room.timer_at => {
@@ -438,6 +458,7 @@ impl<S: Store> Home<S> {
             self.logs.next_wake(),
             self.store.next_wake(),
             self.inquiries.next_wake(),
+            self.gathering.next_wake(),
         ];
         timer.into_iter().chain(others.into_iter().flatten()).min()
     }

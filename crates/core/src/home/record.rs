@@ -76,6 +76,19 @@ impl Room {
         self.gate.as_ref().is_some_and(|gate| may(gate))
     }
 
+    /// Whether so much waits that it writes at once.
+    pub(super) fn is_half_full<H>(&self, ctx: &Context<H>) -> bool {
+        let gate = self.gate.as_ref();
+        gate.is_some_and(|gate| gate.is_half_full(ctx))
+    }
+
+    /// Whether it begins to wait until the rooms of the shard write.
+    pub(super) fn gathers<H>(&mut self, ctx: &Context<H>, logs: &Logs) -> bool {
+        let writes = self.writes(ctx, logs);
+        let gate = self.gate.as_mut().filter(|_| writes);
+        gate.is_some_and(|gate| !std::mem::replace(&mut gate.gathers, true))
+    }
+
     /// Puts what has changed into the next append, unless one is under way.
     pub(super) fn write<H: Host>(&mut self, ctx: &mut Context<H>, logs: &mut Logs, now: Now) {
         if !self.writes(ctx, logs) {

@@ -77,15 +77,21 @@ impl Room {
         }
     }
 
-    /// Saves logic for the append that is about to be made.
-    pub(super) fn save_logic<H: Host>(&mut self, ctx: &mut Context<H>, logs: &Logs, now: Now) {
+    /// Saves logic for the append that is about to be made, if the room `writes`.
+    pub(super) fn save_logic<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        logs: &Logs,
+        now: Now,
+        writes: bool,
+    ) {
         let Some(gate) = self.gate.as_ref().filter(|gate| gate.logic.has_run) else {
             return;
         };
         let later = gate.logic.saved_at.saturating_add(micros(LATER));
         let goes_along = gate.logic.is_due || later <= now.micros;
         let goes_alone = gate.gives_up || gate.logic.due_at() <= now.micros;
-        let goes_along = goes_along && self.writes(ctx, logs);
+        let goes_along = goes_along && writes && self.writes(ctx, logs);
         let goes_alone = goes_alone && self.may_write(ctx);
         if !(goes_along || goes_alone) {
             if let Some(gate) = &mut self.gate {

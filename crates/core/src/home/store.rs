@@ -61,6 +61,7 @@ impl<S: Store> Home<S> {
     /// Takes what the store has answered.
     pub(super) fn hear<H: Host>(&mut self, ctx: &mut Context<H>, now: Now) {
         while let Some((ticket, result)) = self.store.poll(now) {
+            self.gathering.answered(now, ticket);
             for line in &mut self.lines {
                 line.end(ticket);
             }
@@ -315,6 +316,9 @@ impl<S: Store> Home<S> {
                 line.begin(ticket);
             }
             self.tickets.insert(ticket, id);
+            if matches!(request, Request::Append(_)) {
+                self.gathering.asked(now, ticket, gate);
+            }
             ctx.stats.store_requests[usize::from(again)] += 1;
             self.store.submit(now, ticket, request);
         }

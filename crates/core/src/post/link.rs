@@ -11,10 +11,10 @@ use super::inbox::{Inbox, TooLarge};
 use super::mac::{MAC, PostKey};
 use super::outbox::Outbox;
 use super::settings::PostSettings;
-use super::traffic::Traffic;
 use super::{Letter, PostStats};
 use crate::address::NodeNumber;
 use crate::store::{HomeName, NodeId};
+use crate::traffic::Traffic;
 
 /// The first delay between two announcements.
 const ANNOUNCE_AGAIN: u64 = 50_000;
@@ -199,7 +199,7 @@ impl Link {
         self.under_way = true;
         // What did not fit follows at once: it has been gathered already.
         self.gathered_at = if all {
-            now + traffic.gather(settings)
+            now + traffic.gather(settings.gather, settings.busy)
         } else {
             now
         };

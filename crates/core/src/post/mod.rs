@@ -20,7 +20,6 @@ mod mac;
 mod outbox;
 mod round_trip;
 mod settings;
-mod traffic;
 
 pub use datagram::{MOST_DATAGRAM, VERSIONS};
 pub use mac::{PROOF, PeerKey, PostKey};
@@ -36,10 +35,10 @@ use crate::address::{NodeNumber, ShardAddress};
 use crate::node::ClusterView;
 use crate::store::{HomeName, NodeId};
 use crate::time::Now;
+use crate::traffic::Traffic;
 use datagram::End;
 use link::{Heard, Link};
 use outbox::Outbox;
-use traffic::Traffic;
 
 /// Bytes of a letter at most.
 pub const MOST_LETTER: usize = 64 << 20;
