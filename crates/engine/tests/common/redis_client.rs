@@ -70,7 +70,10 @@ impl RedisClient {
                 Err(StoreError::Again(Cause::OtherStore))
             }
             Value::Error(it) if it.starts_with("NEWER") => Err(StoreError::Never(Cause::Protocol)),
-            Value::Error(it) if it.contains("can't run this command") => {
+            // In the words of Redis, and of Valkey.
+            Value::Error(it)
+                if it.contains("can't run this command") || it.contains("ACL failure") =>
+            {
                 Err(StoreError::Never(Cause::Rights))
             }
             Value::Error(error) => panic!("{}: {error}", command.script.name),

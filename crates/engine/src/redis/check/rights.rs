@@ -15,7 +15,7 @@ pub(super) struct Names {
 /// What a user of Redis has to be allowed, beside the keys and channels that begin with the prefix: `~PREFIX* &PREFIX*`.
 /// The last three are for a Redis Cluster. With a database other than 0 it also needs `+select`.
 pub const RIGHTS: &str = "+info +time +script|load +evalsha +exists +unlink +rename +persist +pexpire +pexpireat \
-                          +pexpiretime +hset +hget +hmget +hgetall +hdel +xadd +xrange +xlen +xtrim +xdel +xsetid +sadd +srem \
+                          +pexpiretime +hset +hget +hmget +hgetall +hdel +xadd +xrange +xlen +xtrim +xdel +sadd +srem \
                           +smembers +scard +publish +subscribe +ping +cluster|slots +spublish +ssubscribe";
 
 /// Commands that scripts and connections use, with arguments that do no harm. KEY and CHANNEL are replaced. They are in
@@ -39,7 +39,6 @@ const COMMANDS: &[&[&str]] = &[
     &["XLEN", "KEY:log"],
     &["XTRIM", "KEY:log", "MINID", "1"],
     &["XDEL", "KEY:log", "1-0"],
-    &["XSETID", "KEY:log", "1-0"],
     &["RENAME", "KEY:log", "KEY:next"],
     &["SADD", "KEY:set", "1"],
     &["PEXPIRE", "KEY:set", "10000"],
