@@ -178,7 +178,11 @@ fn what_a_script_has_done_in_part_is_done_again_whole() {
             &Request::Append(Arc::new(second.clone())),
         );
         // What is added in part, and never again: another home writes in its place.
-        let third = append(&second.header, Vec::new());
+        let fields = vec![
+            (FieldKey::Member(1), None),
+            (FieldKey::Member(3), Some([3].into())),
+        ];
+        let third = append(&second.header, fields);
         without(&mut redis, right, &Request::Append(Arc::new(third.clone())));
         let record = loaded(&mut redis, claim(3));
         let done = record.header.n == third.header.n;
@@ -190,6 +194,9 @@ fn what_a_script_has_done_in_part_is_done_again_whole() {
             false => vec![second.header.offset],
         };
         assert_eq!(ends, expected, "{right}");
+        let member = if done { 3 } else { 1 };
+        let fields = [(FieldKey::Member(member), [member as u8].into())];
+        assert_eq!(record.fields, fields, "{right}");
         let mut shorter = append(&record.header, Vec::new());
         let log = Log {
             last: record.header.offset + 1,

@@ -29,13 +29,7 @@ elseif ARGV[4] ~= '0' then
   redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[4])
 end
 local values = 9 + ARGV[8]
-for i = 9, values - 1, 1000 do
-  redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, values - 1)))
-end
-for i = values, #ARGV, 1000 do
-  redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
-end
-redis.call('HSET', KEYS[1], 'h', new)
+write_fields(KEYS[1], new, 9, values)
 if ends ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ends)
   redis.call('PEXPIRE', KEYS[2], ends)

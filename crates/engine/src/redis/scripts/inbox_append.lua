@@ -17,6 +17,11 @@ if count == 1 then
   if ends > 0 then redis.call('PEXPIREAT', KEYS[2], ends) end
 end
 local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
+if count > 1 and (count > most or bytes > most_bytes) then
+  -- Nothing is taken away before the rights to count it were used.
+  redis.call('HSET', KEYS[1], 'o', record[2])
+  redis.call('HDEL', KEYS[1], '')
+end
 while count > 1 and (count > most or bytes > most_bytes) do
   local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
   redis.call('XDEL', KEYS[2], oldest[1])

@@ -49,12 +49,7 @@ for _ = 1, ARGV[7] do
   at = at + 2
 end
 local values = at + 1 + ARGV[at]
-for i = at + 1, values - 1, 1000 do
-  redis.call('HDEL', room, unpack(ARGV, i, math.min(i + 999, values - 1)))
-end
-for i = values, #ARGV, 1000 do
-  redis.call('HSET', room, unpack(ARGV, i, math.min(i + 999, #ARGV)))
-end
+write_fields(room, last and new, at + 1, values)
 
 if not last then
   redis.call('HSET', room, 'p', fence .. (part + 1))
@@ -62,7 +57,6 @@ if not last then
   redis.call('PEXPIRE', log, 3600000)
   return 0
 end
-redis.call('HSET', room, 'h', new)
 if parts then
   redis.call('PERSIST', room)
   redis.call('PERSIST', log)
