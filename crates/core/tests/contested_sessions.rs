@@ -189,6 +189,18 @@ fn who_has_a_session_goes_on_with_it_where_the_store_has_an_older_one() {
     assert_eq!(rooms_joined(&told), ["a"]);
 }
 
+/// The third is shown a token of which the store has only an old copy. It waits until the second has written its own.
+fn is_refused_once_settled(two: &mut Process, three: &mut Process, token: &str) {
+    three.know_at(NEXT, false, 3, &[]);
+    let stale = three.greet(Some(token));
+    assert!(three.told(stale).is_empty());
+    two.know_at(NEXT, false, 2, &[]);
+    two.node.settle();
+    three.know_at(NEXT, true, 3, &[]);
+    three.node.pass(1_000);
+    assert_eq!(three.welcome(stale)["resumed"], false);
+}
+
 #[test]
 fn a_copy_that_is_written_by_a_node_that_has_lost_the_session_is_not_believed() {
     let records = Records::new();
@@ -203,14 +215,7 @@ fn a_copy_that_is_written_by_a_node_that_has_lost_the_session_is_not_believed() 
     one.know_at(NEXT, false, 1, &[]);
     one.node.settle();
     assert_eq!(records.borrow().len(), 1);
-    three.know_at(NEXT, false, 3, &[]);
-    let stale = three.greet(Some(&first));
-    assert!(three.told(stale).is_empty());
-    two.know_at(NEXT, false, 2, &[]);
-    two.node.settle();
-    three.know_at(NEXT, true, 3, &[]);
-    three.node.pass(1_000);
-    assert_eq!(three.welcome(stale)["resumed"], false);
+    is_refused_once_settled(&mut two, &mut three, &first);
     assert!(two.node.drain(ann).is_empty(), "who has it has it still");
     let newest = text(&welcome["resume_token"]);
     assert_eq!(resume(&mut three, &newest).1["resumed"], true);
@@ -241,14 +246,7 @@ fn a_copy_that_a_node_began_and_has_lost_is_not_believed() {
     one.tap(true);
     one.node.pass(3_000);
     assert_eq!(records.borrow().len(), 1);
-    three.know_at(NEXT, false, 3, &[]);
-    let stale = three.greet(Some(&token));
-    assert!(three.told(stale).is_empty());
-    two.know_at(NEXT, false, 2, &[]);
-    two.node.settle();
-    three.know_at(NEXT, true, 3, &[]);
-    three.node.pass(1_000);
-    assert_eq!(three.welcome(stale)["resumed"], false);
+    is_refused_once_settled(&mut two, &mut three, &token);
     let (_, welcome) = resume(&mut three, &newest);
     assert_eq!(welcome["resumed"], true);
 }

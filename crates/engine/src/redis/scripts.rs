@@ -1,6 +1,6 @@
 //! The scripts. Each is one change of one room, session or user, all of which is done or nothing.
 //! A right that is taken away ends one half-way. The header of a room and the counts of an inbox are written last, and
-//! what is not in them does not count: asked again, a script does all of it (`log.lua`).
+//! what is not in them does not count: asked again, a script does all of it (`write.lua`).
 //!
 //! Nodes of two versions may run two texts of one script at the same Redis: each asks for its own, by the digest of its
 //! text. So a text may change where what it does to records is what the version before would do. What it does not know of
@@ -26,14 +26,14 @@ macro_rules! script {
     };
 }
 
-script!(CLAIM, "claim", "#!lua", "log");
-script!(APPEND, "append", "#!lua", "log");
-script!(RENEW, "renew", "#!lua", "log");
+script!(CLAIM, "claim", "#!lua", "write");
+script!(APPEND, "append", "#!lua", "write");
+script!(RENEW, "renew", "#!lua", "write");
 script!(RELEASE, "release", "#!lua flags=allow-oom");
 script!(TAKE, "take", "#!lua flags=allow-oom");
 script!(SAVE, "save", "#!lua");
 script!(END, "end", "#!lua flags=allow-oom");
-script!(INBOX_APPEND, "inbox_append", "#!lua", "log");
+script!(INBOX_APPEND, "inbox_append", "#!lua", "write");
 script!(INBOX_READ, "inbox_read", "#!lua flags=no-writes");
 script!(USER, "user", "#!lua");
 script!(BEAT, "beat", "#!lua flags=allow-oom");
@@ -42,7 +42,7 @@ script!(WEBHOOK_TAKE, "webhook_take", "#!lua flags=allow-oom");
 script!(WEBHOOK_HOLD, "webhook_hold", "#!lua flags=allow-oom");
 
 // The same, where only something goes away.
-script!(APPEND_FREES, "append", "#!lua flags=allow-oom", "log");
+script!(APPEND_FREES, "append", "#!lua flags=allow-oom", "write");
 script!(USER_FREES, "user", "#!lua flags=allow-oom");
 
 /// All of them.

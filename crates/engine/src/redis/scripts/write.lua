@@ -1,4 +1,4 @@
--- Before scripts that add to a stream. Redis ends a script half-way where a right is missing: an entry is in the stream
+-- Before scripts that write records and their streams. Redis ends a script half-way where a right is missing: an entry is in the stream
 -- then that its record does not count yet. No client has heard of it, and whoever adds next takes it away. Of a record
 -- itself nothing is changed before all rights for that were used once: they stay as they are while a script runs.
 
