@@ -10,7 +10,7 @@ use common::{Client, Got, text};
 use processes::{Process, Records, STORE, home, process, rooms_joined, types};
 use roomcast_core::store::StoreId;
 use roomcast_engine::model::Model;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Processes 1 and 2 at a store that has nothing of a client: each has begun its session anew. That of 1 is not saved, and
 /// its connection is gone. That of 2 has a room. And its token.
@@ -131,6 +131,68 @@ fn a_session_that_has_ended_neither_replaces_nor_ends_the_next_of_its_name() {
         let ann = new.greet(Some(&token));
         assert_eq!(new.welcome(ann)["resumed"], true);
     }
+}
+
+/// A node that stopped for long has a session of a client as it was in an earlier life: it has ended meanwhile and begun
+/// anew elsewhere. What the node has says nothing about a token of the new life.
+#[test]
+fn a_token_of_a_later_life_opens_its_session_where_an_earlier_life_is_left() {
+    let records = Records::new();
+    let mut stopped = process(&records, 1);
+    let (mut there, mut new) = (process(&records, 2), process(&records, 3));
+    let (_, token) = stopped.newcomer();
+    let (ann, welcome) = resume(&mut stopped, &token);
+    let token = text(&welcome["resume_token"]);
+    stopped.node.cut(ann);
+    stopped.node.settle();
+    let (ann, welcome) = resume(&mut there, &token);
+    assert_eq!(welcome["resumed"], true);
+    leave(&mut there, ann);
+    let (ann, welcome) = resume(&mut new, &token);
+    assert_eq!(welcome["resumed"], false);
+    new.join(ann, "a");
+    new.node.cut(ann);
+    new.node.settle();
+
+    let (ann, told) = resume(&mut stopped, &text(&welcome["resume_token"]));
+    assert_eq!(told["resumed"], true, "{told}");
+    assert_eq!(told["client_id"], welcome["client_id"]);
+    // One of the earlier life is as stale here as it is elsewhere.
+    stopped.node.cut(ann);
+    let (_, told) = resume(&mut stopped, &token);
+    assert_ne!(told["client_id"], welcome["client_id"]);
+}
+
+/// Its client's own token was renewed elsewhere: that it has ended here says nothing.
+#[test]
+fn a_session_whose_token_was_renewed_elsewhere_is_resumed_where_the_token_of_before_is_left() {
+    let records = Records::new();
+    let (mut stopped, mut there) = (process(&records, 1), process(&records, 2));
+    let hello = |process: &mut Process, payload: Value| {
+        let client = process.node.connect();
+        let hello = json!({"type": "hello", "payload": payload});
+        process.node.say(client, &hello.to_string());
+        client
+    };
+    let ann = hello(
+        &mut stopped,
+        json!({"version": 1, "token": "ann all:a 10000"}),
+    );
+    let token = stopped.welcome(ann)["resume_token"].clone();
+    stopped.node.cut(ann);
+    stopped.node.settle();
+    let ann = hello(
+        &mut there,
+        json!({"version": 1, "token": "ann all:a", "resume_token": token}),
+    );
+    let welcome = there.welcome(ann);
+    assert_eq!(welcome["resumed"], true);
+    there.node.cut(ann);
+    there.node.settle();
+
+    stopped.node.pass(11_000);
+    let token = text(&welcome["resume_token"]);
+    assert_eq!(resume(&mut stopped, &token).1["resumed"], true);
 }
 
 const NEXT: StoreId = StoreId(8);

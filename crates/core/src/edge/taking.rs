@@ -54,9 +54,14 @@ impl<S: Store> Edge<S> {
                 // Another node may have begun it with the same first turn, until the store has confirmed this one.
                 let turn = |it: &Copied| it.known.map_or(0, |_| it.turn);
                 let turn = self.keeper.copy(client).map(turn);
+                let life = session.key.map(|key| key.incarnation);
+                let is_of_it = life == Some(token.key.incarnation);
                 match (judge(now, known, token, &greeting.admission), turn) {
                     (Judged::Fits, Some(turn)) => turn,
-                    // It fits no newer one either.
+                    // What is here may be old: elsewhere it may have begun anew, or its token may have been renewed.
+                    (Judged::Over, Some(_)) => 0,
+                    (Judged::Nothing, Some(_)) if !is_of_it => 0,
+                    // It fits no newer one of this life either.
                     _ => {
                         let found = self.find_session(ctx, now, token, &greeting);
                         return self.begin_session(ctx, now, id, greeting, found);
