@@ -251,6 +251,32 @@ fn who_has_a_session_goes_on_with_it_where_the_store_has_an_older_one() {
     assert_eq!(rooms_joined(&told), ["a"]);
 }
 
+/// A session whose name has begun again since the store's copy of it. Who is shown its token has not met that store yet.
+#[test]
+fn who_has_not_met_a_store_judges_no_token_by_what_that_one_has() {
+    let records = Records::new();
+    let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+    let (_, first) = one.newcomer();
+    let (ann, welcome) = resume(&mut one, &first);
+    let older = records.0.borrow().clone();
+    leave(&mut one, ann);
+    let (ann, welcome) = resume(&mut one, &text(&welcome["resume_token"]));
+    assert_eq!(welcome["resumed"], false);
+    one.join(ann, "a");
+    *records.0.borrow_mut() = older.restarted(NEXT);
+    let back = two.greet(Some(&text(&welcome["resume_token"])));
+    two.node.pass(500);
+    assert!(two.told(back).is_empty(), "another node has it");
+    one.know_at(NEXT, false, 1, &[]);
+    one.node.settle();
+    drop(one);
+    two.know_at(NEXT, true, 2, &[1]);
+    two.node.pass(500);
+    let told = two.told(back);
+    assert_eq!(told[0]["payload"]["resumed"], true, "{told:#?}");
+    assert_eq!(rooms_joined(&told), ["a"]);
+}
+
 /// The third is shown a token of which the store has only an old copy. It waits until the second has written its own.
 fn is_refused_once_settled(two: &mut Process, three: &mut Process, token: &str) {
     three.know_at(NEXT, false, 3, &[]);

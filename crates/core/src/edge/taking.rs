@@ -121,7 +121,8 @@ impl<S: Store> Edge<S> {
         let take = Take {
             client,
             turn,
-            store: Some(cluster.store).filter(|_| turn != Some(0)),
+            // One that this node has not met may have an older record, and the token would be judged by that.
+            store: Some(cluster.store),
             node: own.node,
             attempt: ctx.host.random(),
         };

@@ -23,8 +23,8 @@ pub struct Take {
     pub client: ClientId,
     /// The turn that it was seen with; `None`: whatever it is. Where it has another one nothing is taken.
     pub turn: Option<u64>,
-    /// The store at which it was seen so. At another one nothing is done: [`super::Cause::OtherStore`]. `None`: whichever
-    /// there is.
+    /// The store at which it was seen so, or is to be looked at. At another one nothing is done:
+    /// [`super::Cause::OtherStore`]. `None`: whichever there is.
     pub store: Option<StoreId>,
     /// Who asks.
     pub node: NodeId,
