@@ -5,7 +5,7 @@
 mod cluster;
 mod common;
 
-use cluster::Cluster;
+use cluster::{At, Cluster};
 use common::relay;
 use roomcast_core::settings::Settings;
 use roomcast_core::store::Request;
@@ -88,4 +88,64 @@ fn who_is_in_a_room_is_answered_by_its_home_alone() {
     let told = cluster.messages(bob);
     assert_eq!(told[0]["type"], "members", "{told:?}");
     assert!(cluster.is_open(bob) && cluster.is_open(ann));
+}
+
+/// A room at home on a shard of the first node, which another node has taken. That shard, and members of it whose
+/// connections are on that shard and on the other one.
+fn stolen(cluster: &mut Cluster) -> (usize, [At; 2]) {
+    let mut members = [cluster.member(0, "r"), cluster.member(0, "r")];
+    cluster.member(1, "r");
+    let node = cluster.node(0);
+    let home = node.shards.iter().position(|it| it.rooms().0 == 1).unwrap();
+    members.sort_by_key(|(_, client)| node.sockets[*client].shard != home);
+    assert_eq!(cluster.home_of("r"), Some(0));
+    cluster.steal("r", 0, 1);
+    (home, members)
+}
+
+/// The home hears that it is none while something is on its way to it from the node's other shard. That shard hears all of
+/// it at once.
+fn lose_under_way(cluster: &mut Cluster, home: usize, [near, far]: [At; 2], said: &str) {
+    let node = cluster.node(0);
+    node.send(near.1, r#"{"type":"chat","room_id":"r","payload":"x"}"#);
+    node.turn_of(home);
+    node.send(far.1, said);
+    node.turn_of(1 - home);
+    node.slow_links = 100;
+    node.turn_of(home);
+    node.slow_links = 0;
+}
+
+#[test]
+fn what_comes_from_another_shard_after_its_room_is_lost_is_not_refused() {
+    let mut cluster = cluster(&[2, 1]);
+    let (home, members) = stolen(&mut cluster);
+    let far = members[1];
+    let chat = r#"{"type":"chat","room_id":"r","payload":"one","seq":1}"#;
+    lose_under_way(&mut cluster, home, members, chat);
+    assert_eq!(cluster.node(0).shards[home].stats().rooms_lost, 1);
+    cluster.node(0).turn_of(home);
+    let told = cluster.types(far);
+    assert_eq!(told, ["reconnect"], "it comes back, and says it again");
+    assert!(!cluster.is_open(far));
+}
+
+/// Somebody else has asked for the room meanwhile.
+#[test]
+fn what_comes_from_another_shard_while_its_lost_room_is_looked_for_is_not_refused() {
+    let mut cluster = cluster(&[2, 1]);
+    let (home, members) = stolen(&mut cluster);
+    let mut newcomers = [cluster.connect(0).0, cluster.connect(0).0];
+    let node = cluster.node(0);
+    newcomers.sort_by_key(|(_, client)| node.sockets[*client].shard != home);
+    let asks = r#"{"type":"members","room_id":"r","request_id":7}"#;
+    lose_under_way(&mut cluster, home, members, asks);
+    assert_eq!(cluster.node(0).shards[home].stats().rooms_lost, 1);
+    cluster.node(0).slow_links = 100;
+    cluster.node(0).send(newcomers[0].1, JOIN);
+    cluster.node(0).turn_of(home);
+    cluster.node(0).slow_links = 0;
+    cluster.node(0).turn_of(home);
+    let told = cluster.types(members[1]);
+    assert_eq!(told, ["reconnect"], "it comes back, and asks again");
 }

@@ -13,13 +13,15 @@ use crate::context::Context;
 use crate::home::Home;
 use crate::home::backend::answer;
 use crate::home::refusals::refuse_absent;
+use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::HomeRoomId;
 use crate::letter::{Letter, Op, OpKind};
 use crate::store::{HomeName, Slot, Store};
 use crate::time::{Now, micros};
 
-/// Milliseconds after which a relay that nobody used is forgotten. Who is in the room knows its home all the same.
+/// Milliseconds after which a relay that nobody used is forgotten. Who is in the room knows its home all the same. And after
+/// which nothing is on its way any more to a room that was lost.
 const UNUSED: u64 = 60_000;
 
 /// Where the home of a room is.
@@ -36,6 +38,8 @@ pub(super) struct Relays {
     nodes: BTreeMap<Arc<str>, Relay>,
     /// Nodes that live and claim no room any more.
     pub(super) ending: BTreeSet<NodeNumber>,
+    /// Rooms that have left this shard with members, and when, in microseconds: other shards' operations are on their way.
+    lost: BTreeMap<Arc<str>, u64>,
     sweep_at: u64,
 }
 
@@ -43,6 +47,13 @@ impl Relays {
     fn put(&mut self, now: Now, room: Arc<str>, node: NodeNumber) {
         let used_at = now.micros;
         self.nodes.insert(room, Relay { node, used_at });
+    }
+
+    /// A room is not at home here any more, though somebody may be in it.
+    pub(super) fn note_lost(&mut self, now: Now, room: &Room) {
+        if !room.members.is_empty() {
+            self.lost.insert(room.name.clone(), now.micros);
+        }
     }
 
     /// Whether the room is taken to be at home on another node.
@@ -64,6 +75,7 @@ impl Relays {
         self.sweep_at = now.micros.saturating_add(micros(UNUSED));
         let since = now.micros.saturating_sub(micros(UNUSED));
         self.nodes.retain(|_, relay| relay.used_at >= since);
+        self.lost.retain(|_, at| *at >= since);
     }
 }
 
@@ -106,13 +118,13 @@ impl<S: Store> Home<S> {
             // another way would overtake that.
             _ if !is_own && self.claims() => ctx.come_back(op),
             _ if !is_own => ctx.send_back(op, true),
-            NodeNumber::OWN => {
-                // It was left, or closed, while this was on its way.
+            // It was left, or closed, while this was on its way.
+            NodeNumber::OWN if !self.relays.lost.contains_key(&room.name) => {
                 ctx.accepted(op.head.conn, op.head.window);
                 refuse_absent(ctx, now, op);
             }
-            // What it follows went to a home that is none.
-            NodeNumber::NONE => ctx.come_back(op),
+            // Whoever was in the room is in it at its next home. Or what it follows went to a home that is none.
+            NodeNumber::OWN | NodeNumber::NONE => ctx.come_back(op),
             believed => ctx.forward(believed, op),
         }
         None
@@ -154,7 +166,7 @@ impl<S: Store> Home<S> {
             waiting.make_contiguous().reverse();
         }
         // Whose join was refused meanwhile is in no room: if the link is lost, nobody knows of an answer that it is owed. Who was
-        // told of a home on another node is in the room, whatever this shard knew: only a home may answer.
+        // told of a home, be it this one before it was lost, is in the room, whatever this shard knew: only a home may answer.
         let mut asked = Vec::new();
         for op in waiting {
             let conn = op.head.conn;
@@ -165,7 +177,7 @@ impl<S: Store> Home<S> {
                 ctx.send_back(op, !self.claims());
             } else if asked.contains(&conn)
                 || matches!(op.request, OpKind::Detach)
-                || op.head.room.is_told_elsewhere()
+                || op.head.room.node != NodeNumber::NONE
             {
                 ctx.forward(node, op);
             } else if op.head.seq > 0 {

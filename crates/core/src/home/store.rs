@@ -384,6 +384,7 @@ impl<S: Store> Home<S> {
             return;
         };
         self.logs.forget(room.log);
+        self.relays.note_lost(now, &room);
         let pending = room.take_waiting();
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
             self.enqueue(ctx, now, op);

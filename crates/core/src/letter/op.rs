@@ -101,13 +101,6 @@ pub(crate) struct RoomRef {
     pub(crate) node: NodeNumber,
 }
 
-impl RoomRef {
-    /// Whether the edge was told that the home is on another node.
-    pub(crate) fn is_told_elsewhere(&self) -> bool {
-        self.node != NodeNumber::NONE && self.node != NodeNumber::OWN
-    }
-}
-
 #[derive(Debug)]
 pub(crate) enum OpKind {
     Join(Box<Join>),

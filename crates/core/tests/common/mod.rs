@@ -339,7 +339,8 @@ impl<S: Store> Node<S> {
         busy || self.links.iter().any(|link| !link.is_empty())
     }
 
-    fn turn_of(&mut self, index: usize) -> bool {
+    /// One turn of a shard. Whether it has something left to do without time passing.
+    pub fn turn_of(&mut self, index: usize) -> bool {
         for socket in self.sockets.iter_mut().filter(|it| it.shard == index) {
             if std::mem::take(&mut socket.news) {
                 self.shards.0[index].readable(socket.conn, socket.ended);
