@@ -8,7 +8,7 @@ mod processes;
 
 use common::{Client, Got, text};
 use processes::{Process, Records, STORE, home, process, rooms_joined, types};
-use roomcast_core::store::StoreId;
+use roomcast_core::store::{SessionRecord, StoreId};
 use roomcast_engine::model::Model;
 use serde_json::{Value, json};
 
@@ -357,4 +357,38 @@ fn of_two_that_have_a_session_the_one_that_took_it_goes_on_with_it_at_another_st
     assert_eq!(one.welcome(back)["resumed"], true);
     let turns: Vec<_> = records.borrow().values().map(|it| it.turn).collect();
     assert_eq!(turns, [3], "it is that of the second, taken by the first");
+}
+
+/// A session of process 1 is taken by 2, which 1 has not heard. A store comes back that has it as it was: 1 knows of that, or
+/// not yet. Somebody else is in its room.
+#[test]
+fn a_session_that_was_taken_is_not_ended_at_a_store_that_has_forgotten_it() {
+    for knows in [false, true] {
+        let records = Records::new();
+        let (mut one, mut two) = (process(&records, 1), process(&records, 2));
+        let (bob, _) = one.newcomer();
+        one.join(bob, "a");
+        let (ann, token) = one.newcomer();
+        one.join(ann, "a");
+        one.node.cut(ann);
+        one.node.settle();
+        let older = records.0.borrow().clone();
+        let (_ann, welcome) = resume(&mut two, &token);
+        assert_eq!(welcome["resumed"], true);
+        *records.0.borrow_mut() = older.restarted(NEXT);
+        if knows {
+            one.know_at(NEXT, false, 1, &[]);
+        }
+        one.node.pass(31_000);
+        one.know_at(NEXT, false, 1, &[]);
+        one.node.pass(1_000);
+        two.know_at(NEXT, true, 2, &[]);
+        two.node.settle();
+        one.know_at(NEXT, true, 1, &[]);
+        one.node.pass(1_000);
+        let told = types(&one.told(bob));
+        assert!(!told.contains(&"player_left".to_owned()), "{told:?}");
+        let of_two = |it: &&SessionRecord| it.node == home(2).node;
+        assert_eq!(records.borrow().values().filter(of_two).count(), 1);
+    }
 }

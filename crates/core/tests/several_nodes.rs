@@ -514,6 +514,7 @@ fn forget_session(cluster: &mut Cluster, (node, _): At) {
             turn: record.turn,
             node: record.node,
             known: None,
+            store: None,
         })
         .collect();
     for end in ends {

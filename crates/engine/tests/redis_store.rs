@@ -224,6 +224,7 @@ async fn a_session_is_taken_once() {
         turn: 2,
         node: home(1).node,
         known: Some(store),
+        store: Some(store),
     });
     assert_eq!(shard.ask(end).await, turn(true));
     assert_eq!(

@@ -180,6 +180,7 @@ impl Keeper {
 
     /// A session is about to end. What it asked for before is not asked again.
     pub(super) fn end(&mut self, client: ClientId, ending: Ending) {
+        self.count(client, |to_write| to_write - 1);
         if let Some(copied) = self.copies.get_mut(&client) {
             copied.ending = Some(ending);
             copied.asked = None;
@@ -395,7 +396,9 @@ impl Keeper {
 
     /// Counts a session with those of its store, if it is to be written there.
     fn count(&mut self, client: ClientId, change: impl Fn(usize) -> usize) {
-        let Some(copied) = self.copies.get(&client).filter(|it| it.known.is_some()) else {
+        // One that is about to end is not written any more.
+        let is_kept = |it: &&Copied| it.known.is_some() && it.ending.is_none();
+        let Some(copied) = self.copies.get(&client).filter(is_kept) else {
             return;
         };
         let Some(at) = self.cluster.place_of(KeyOf::Session(&client)) else {

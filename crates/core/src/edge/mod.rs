@@ -6,6 +6,7 @@ mod conn;
 mod copied;
 mod deliver;
 mod direct;
+mod ending;
 mod fan_out;
 mod heartbeat;
 mod hello;

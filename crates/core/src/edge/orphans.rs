@@ -124,6 +124,7 @@ impl<S: Store> Edge<S> {
                 turn: orphans.turn,
                 node: orphans.node,
                 known: None,
+                store: None,
             }),
             Step::Forget => change(&orphans.ended),
         };

@@ -7,15 +7,15 @@ use roomcast_protocol::{CloseCode, mutated};
 
 use crate::context::Context;
 use crate::edge::conn::{Conn, Phase};
-use crate::edge::copied::{Copied, Ending, FIRST_TURN};
+use crate::edge::copied::{Copied, FIRST_TURN};
 use crate::edge::keeper::{About, Hold};
 use crate::edge::session::Session;
 use crate::edge::{AfterClose, Edge, mark_dirty};
-use crate::host::{Encoding, Host};
+use crate::host::Host;
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::node::ClusterViews;
 use crate::store::{
-    Answer, End, KeyOf, Request, Save, SessionRecord, Store, StoreError, StoreId, Take, Ticket,
+    Answer, Cause, KeyOf, Request, Save, SessionRecord, Store, StoreError, StoreId, Take, Ticket,
 };
 use crate::time::{Now, micros};
 use crate::wire::session::{PackedMembership, PackedSession};
@@ -166,19 +166,7 @@ impl<S: Store> Edge<S> {
             return;
         }
         if copied.ending.is_some() {
-            let (turn, known) = (copied.turn, copied.known);
-            let cluster = ctx.cluster.of(KeyOf::Session(&client));
-            let Some(own) = cluster.own else {
-                return self.keeper.look_at(client, now.micros + NO_LEASE);
-            };
-            let node = own.home.node;
-            let end = End {
-                client,
-                turn,
-                node,
-                known,
-            };
-            return self.ask_of(client, Request::End(end));
+            return self.ask_to_end(ctx, now, client);
         }
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
         let store = cluster.store;
@@ -224,7 +212,7 @@ impl<S: Store> Edge<S> {
         self.ask_of(client, Request::Take(look));
     }
 
-    fn ask_of(&mut self, client: ClientId, request: Request) {
+    pub(super) fn ask_of(&mut self, client: ClientId, request: Request) {
         let asked = self.keeper.ask(client, request);
         if let Some(copied) = self.keeper.copy_mut(client) {
             copied.asked = Some(asked);
@@ -331,6 +319,10 @@ impl<S: Store> Edge<S> {
             copied.asked = None;
             return self.lose_to(ctx, now, client, &taken);
         }
+        if copied.ending.is_some() && result == Err(StoreError::Again(Cause::OtherStore)) {
+            copied.asked = None;
+            return self.keeper.look_at(client, now.micros + NO_LEASE);
+        }
         let Ok(Answer::Turn(done)) = result else {
             let Some(mut asked) = copied.asked.take() else {
                 return;
@@ -412,73 +404,6 @@ impl<S: Store> Edge<S> {
                 room.remove_receiver(id);
             }
         }
-    }
-
-    /// Ends a session in the store first. What is returned, with its turn, may end at once.
-    pub(super) fn end_first<H: Host>(
-        &mut self,
-        ctx: &mut Context<H>,
-        (client, conn, encoding): (ClientId, ConnId, Encoding),
-        mut session: Session,
-    ) -> Option<(u64, Session)> {
-        let Some(copied) = self.keeper.copy(client) else {
-            return Some((0, session));
-        };
-        if mutated!("session_ends_before_the_store_says") {
-            let turn = copied.turn;
-            self.keeper.remove(client);
-            return Some((turn, session));
-        }
-        let is_unknown = copied.saved == 0 && copied.asked.is_none() && copied.known.is_none();
-        let turn = copied.turn;
-        // As many may wait for a store that is away as may wait for their clients.
-        let full = self.keeper.ending() >= ctx.settings.max_parked.max(1);
-        // What a connection without a session leaves behind has no record.
-        if session.key.is_none() || copied.ending.is_some() {
-            return Some((0, session));
-        }
-        if is_unknown || full {
-            self.keeper.remove(client);
-            return Some((turn, session));
-        }
-        self.stop_events(conn, &mut session);
-        let ending = Ending {
-            conn,
-            encoding,
-            session,
-        };
-        self.keeper.end(client, ending);
-        self.keeper.look_now(client);
-        None
-    }
-
-    /// The store has ended a session, or another node has it.
-    fn end_kept<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, client: ClientId, done: bool) {
-        let Some(copied) = self.keeper.remove(client) else {
-            return;
-        };
-        let (is_new_to_rooms, turn) = (copied.is_new_to_rooms, copied.turn);
-        if let Some(ending) = copied.ending {
-            let Ending {
-                conn,
-                encoding,
-                session,
-            } = ending;
-            if done {
-                for membership in session.memberships.iter().filter(|_| is_new_to_rooms) {
-                    if let Some(room) = self.rooms.get(membership.room) {
-                        let room = (room.reference(), room.id, membership.player);
-                        let who = (client, conn, encoding);
-                        self.introduce(ctx, now, who, turn, room);
-                    }
-                }
-                self.tell_end(ctx, now, (client, conn, encoding), turn, session);
-            } else {
-                self.forget_session(ctx, now, (client, conn), session);
-            }
-        }
-        // Who has shown its token meanwhile has waited for this.
-        self.keeper.look_now(client);
     }
 
     /// Does what is due: requests are repeated, and clients are sent away that have waited for too long.

@@ -91,6 +91,9 @@ pub struct End {
     pub node: NodeId,
     /// As in [`Save::known`].
     pub known: Option<StoreId>,
+    /// The store that there is, as its node knows; another one refuses it ([`Cause::OtherStore`](super::Cause)). `None`:
+    /// whichever there is.
+    pub store: Option<StoreId>,
 }
 
 /// Appends a direct message to an inbox. One that is numbered is not put in again while the inbox keeps it.

@@ -160,11 +160,10 @@ fn meant_for(request: &Request) -> Option<StoreId> {
         Request::Release(it) => Some(it.store),
         Request::Beat(it) => Some(it.store),
         Request::Take(it) => it.store,
-        Request::Save(_)
-        | Request::End(_)
-        | Request::InboxAppend(_)
-        | Request::InboxRead(_)
-        | Request::User(_) => None,
+        Request::End(it) => it.store,
+        Request::Save(_) | Request::InboxAppend(_) | Request::InboxRead(_) | Request::User(_) => {
+            None
+        }
     }
 }
 

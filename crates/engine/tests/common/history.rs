@@ -306,6 +306,7 @@ impl Histories {
             turn: (turn + u64::from(c[2] % 3)).saturating_sub(1),
             node: if c[3] < 150 { node } else { home(c[3]).node },
             known: known(model, c[4]),
+            store: (c[5] < 128).then(|| model.store()),
         })
     }
 

@@ -90,6 +90,7 @@ impl Shard {
             turn: number,
             node: NodeId::default(),
             known: None,
+            store: None,
         }))
     }
 

@@ -43,7 +43,12 @@ impl ScriptCommands {
             node_text(end.node),
             end.known.map_or_else(String::new, store_name).into(),
         ];
-        command(&scripts::END, None, self.session_keys(&end.client), args)
+        command(
+            &scripts::END,
+            end.store,
+            self.session_keys(&end.client),
+            args,
+        )
     }
 
     pub(super) fn inbox_append(&self, append: &InboxAppend) -> Command {
