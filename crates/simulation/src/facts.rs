@@ -175,7 +175,8 @@ impl Facts {
                     log.room
                 );
                 // Where the server had forgotten its sender it may be, and receivers tell the copies by their numbers.
-                let forgotten = self.amnesia || self.may_repeat.contains(&number);
+                let forgotten = self.amnesia || truth.lost.has_lost(&log.room);
+                let forgotten = forgotten || self.may_repeat.contains(&number);
                 let other = numbered.insert(number, (at, entry.seq));
                 assert!(
                     other.is_none_or(|(_, seq)| forgotten && seq == entry.seq),

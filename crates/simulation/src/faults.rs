@@ -19,6 +19,7 @@ impl World {
             0..8 => {
                 self.say(format_args!("node {which} is killed"));
                 self.facts.kills += 1;
+                self.disturb_rooms(which, u64::MAX);
                 self.server.kill(which, self.now, &mut self.net);
                 (self.intruder, self.outsider) = (None, None);
                 // The new one begins at once, or somewhat later.
@@ -28,6 +29,7 @@ impl World {
             }
             40..48 if self.server.drain(which, self.now) => {
                 self.say(format_args!("node {which} ends"));
+                self.disturb_rooms(which, u64::MAX);
                 (self.intruder, self.outsider) = (None, None);
                 if self.server.serving() < NODES.0 || self.random.chance(500) {
                     self.begin_node();
@@ -37,6 +39,7 @@ impl World {
             14..22 => {
                 self.say(format_args!("node {which} stops until {until}"));
                 self.facts.stops += 1;
+                self.disturb_rooms(which, until);
                 self.server.stop(which, self.now, until);
             }
             22..32 if which != other => {
@@ -50,6 +53,7 @@ impl World {
             32..40 => {
                 self.say(format_args!("node {which} has no store until {until}"));
                 self.facts.partitions += 1;
+                self.disturb_rooms(which, until);
                 self.server.cut(which, None, true, until);
             }
             _ => {}
@@ -67,6 +71,12 @@ impl World {
         }
     }
 
+    /// What only this node has may be lost.
+    fn disturb_rooms(&self, which: usize, until: u64) {
+        let node = self.server.node_id(which);
+        self.ledger.borrow_mut().lost.disturb(node, until);
+    }
+
     /// A node has no store for so long that its clients are better off elsewhere. It may hear of no other node either.
     fn cut_off_for_long(&mut self) {
         let nodes = self.server.len();
@@ -78,6 +88,7 @@ impl World {
             "node {which} has no store until {until}, and nobody else: {alone}"
         ));
         self.facts.partitions += 1;
+        self.disturb_rooms(which, until);
         self.server.cut(which, None, true, until);
         for other in (0..nodes).filter(|other| alone && *other != which) {
             self.server.cut(which, Some(other), true, until);
@@ -91,14 +102,12 @@ impl World {
         let away = self.random.below(3_000);
         {
             let mut cloud = cloud.borrow_mut();
-            cloud.come_back(data);
+            cloud.come_back(self.now, data);
             cloud.pause(self.now, away);
         }
         self.ledger.borrow_mut().came_back = true;
         if data != Data::Same {
             self.ledger.borrow_mut().has_lost = true;
-            self.facts.roomy = false;
-            self.facts.amnesia = true;
             self.facts.store_has_lost = true;
         }
         self.facts.store_restarts += 1;

@@ -220,6 +220,10 @@ impl Fleet {
         self.shared.is_none()
     }
 
+    pub(crate) fn node_id(&self, which: usize) -> NodeId {
+        self.nodes[which].id
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }

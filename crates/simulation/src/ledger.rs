@@ -8,6 +8,8 @@ use roomcast_core::store::{Epochs, NodeId};
 use roomcast_core::{LogNews, Now, kind_name};
 use roomcast_protocol::MessageType;
 
+use crate::lost::Lost;
+
 /// An event as it was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -52,7 +54,9 @@ pub(crate) struct Ledger {
     kept: BTreeMap<String, Retention>,
     /// The log of each room of which the store has spoken last.
     current: BTreeMap<String, usize>,
-    /// The store has come back with less than it had.
+    /// What the store has come back without.
+    pub(crate) lost: Lost,
+    /// The store has come back with less than it had: sessions and inboxes may be gone.
     pub(crate) has_lost: bool,
     /// It has come back, with what it had or with less.
     pub(crate) came_back: bool,
@@ -88,6 +92,7 @@ impl Ledger {
             roomy,
             kept: kept.collect(),
             current: BTreeMap::new(),
+            lost: Lost::default(),
             has_lost: false,
             came_back: false,
             begun: 0,
@@ -204,6 +209,12 @@ impl Ledger {
         last > 0 || self.came_back && had_none()
     }
 
+    /// Whether a node has this log in its memory.
+    pub(crate) fn has_loaded(&self, node: NodeId, room: &str, epoch: &Epoch) -> bool {
+        let newest = self.newest_draft(node, room);
+        newest.is_some_and(|(at, _)| self.logs[at].epoch == epoch.as_str())
+    }
+
     /// What a node has logged last in a room, and which log it is.
     fn newest_draft(&self, node: NodeId, room: &str) -> Option<(usize, &Draft)> {
         let drafts = self.drafts.iter().flatten();
@@ -276,7 +287,7 @@ impl Ledger {
 
     /// A room begins anew only where nothing was kept of it.
     fn check_new(&self, room: &str) {
-        let has_all = self.stored && self.roomy && !self.has_lost;
+        let has_all = self.stored && self.roomy && !self.lost.has_lost(room);
         let before = self.newest(room).filter(|_| has_all);
         let events = before.map_or(0, |log| log.entries.len());
         assert_eq!(events, 0, "{room} has another log, and nothing ended it");

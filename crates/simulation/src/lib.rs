@@ -18,6 +18,7 @@ mod intruder;
 mod leaving;
 mod ledger;
 mod links;
+mod lost;
 mod machine;
 mod network;
 mod nodes;

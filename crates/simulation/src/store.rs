@@ -132,16 +132,40 @@ impl Cloud {
     }
 
     /// It comes back, as another store. What was on its way to it is lost.
-    pub(crate) fn come_back(&mut self, data: Data) {
+    pub(crate) fn come_back(&mut self, now: u64, data: Data) {
         let store = StoreId(self.model.store().0 + 1);
-        self.model = match data {
+        let next = match data {
             Data::Same => self.model.clone().restarted(store),
             Data::Older => self.dump.clone().restarted(store),
             Data::Nothing => Model::new(store),
         };
+        let before = std::mem::replace(&mut self.model, next);
+        self.put_at_risk(now, &before);
         self.strays.clear();
         self.lives += 1;
         self.ways += 1;
+    }
+
+    /// Rooms of which it has less now are what their homes have of them.
+    fn put_at_risk(&self, now: u64, before: &Model) {
+        let Some(ledger) = &self.ledger else { return };
+        let mut ledger = ledger.borrow_mut();
+        let at = Clock::TRUE.at(now).unix_ms as u64;
+        let mut homes = Vec::new();
+        for room in self.confirmed.keys() {
+            let had = before.room(at, room).map(|it| it.header);
+            let has = self.model.room(at, room).map(|it| it.header);
+            let as_new = |had: &Header| {
+                has.as_ref()
+                    .is_some_and(|it| (it.fence, it.n) == (had.fence, had.n))
+            };
+            if let Some(had) = had.filter(|it| !as_new(it)) {
+                let home = had.home.map(|it| it.node);
+                let home = home.filter(|it| ledger.has_loaded(*it, room, &had.epochs.current));
+                homes.push((room.clone(), home));
+            }
+        }
+        ledger.lost.put_at_risk(now, homes.into_iter());
     }
 
     /// From a node nothing arrives before this time.
@@ -285,12 +309,18 @@ impl Cloud {
             }
             ledger.load(&claim.room, &header.epochs);
             note_confirmed(&mut self.confirmed, &claim.room, header);
+            if matches!(answer, Ok(Answer::Claim(Claimed::Loaded(_)))) {
+                ledger.lost.is_loaded(&claim.room);
+            }
         }
         if let (Request::Renew(renew), Ok(Answer::Written(Written::Confirmed))) = (request, &answer)
         {
             // It writes all that there was. One that came and went before it is in none of its fields.
             let known = self.players.entry(renew.room.to_string());
             known.or_default().extend(1..renew.header.next_player);
+            if let (Some(ledger), Some(home)) = (&self.ledger, renew.header.home) {
+                ledger.borrow_mut().lost.is_written(&renew.room, home.node);
+            }
         }
         if let (Request::Append(append), Ok(Answer::Written(Written::Confirmed))) =
             (request, &answer)
@@ -304,6 +334,7 @@ impl Cloud {
                     header.offset,
                     home.node,
                 );
+                ledger.lost.is_written(&append.room, home.node);
             }
             note_confirmed(&mut self.confirmed, &append.room, header);
             for (key, _) in &append.fields {
