@@ -14,13 +14,18 @@ const JOIN: &str = r#"{"type":"join_room","room_id":"r"}"#;
 const LEAVE: &str = r#"{"type":"leave_room","room_id":"r"}"#;
 
 fn cluster(shards: &[u16]) -> Cluster {
-    let settings = Settings {
+    cluster_with(shards, |_| {})
+}
+
+fn cluster_with(shards: &[u16], change: impl FnOnce(&mut Settings)) -> Cluster {
+    let mut settings = Settings {
         messages_per_second: 0,
         max_offences: 0,
         ping_interval: 0,
         pong_timeout: 0,
         ..Settings::default()
     };
+    change(&mut settings);
     Cluster::new(shards, &settings, &[relay("default")])
 }
 
@@ -148,4 +153,29 @@ fn what_comes_from_another_shard_while_its_lost_room_is_looked_for_is_not_refuse
     cluster.node(0).turn_of(home);
     let told = cluster.types(members[1]);
     assert_eq!(told, ["reconnect"], "it comes back, and asks again");
+}
+
+/// The room is shut, as its node has yet to hear that it is another's.
+#[test]
+fn who_joins_a_room_that_is_lost_and_is_gone_since_is_gone_at_its_next_home() {
+    let mut cluster = cluster_with(&[1, 1], |it| it.unconfirmed.0 = 1);
+    let ann = cluster.member(0, "r");
+    cluster.steal("r", 0, 1);
+    cluster
+        .late
+        .set(Some((0, |it| matches!(it, Request::Append(_)))));
+    cluster.say(ann, r#"{"type":"chat","room_id":"r","payload":"x"}"#);
+    let (bob, _) = cluster.connect(0);
+    cluster.say(bob, JOIN);
+    cluster.node(0).cut(bob.1);
+    cluster.settle();
+    cluster.late.set(None);
+    cluster.settle();
+    assert_eq!(cluster.home_of("r"), Some(1));
+    let cid = cluster.connect(1).0;
+    cluster.say(cid, JOIN);
+    let told = cluster.messages(cid);
+    let members = told[0]["payload"]["members"].as_array().unwrap();
+    let connected: Vec<_> = members.iter().map(|it| &it["connected"]).collect();
+    assert_eq!(connected, [false, false, true], "{told:#?}");
 }

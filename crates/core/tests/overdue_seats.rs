@@ -20,13 +20,17 @@ struct Moved {
     cid: At,
 }
 
-fn moved() -> Moved {
+fn cluster() -> Cluster {
     let settings = Settings {
         ping_interval: 0,
         pong_timeout: 0,
         ..Settings::default()
     };
-    let mut cluster = Cluster::new(&[1, 1, 1], &settings, &[relay("default")]);
+    Cluster::new(&[1, 1, 1], &settings, &[relay("default")])
+}
+
+fn moved() -> Moved {
+    let mut cluster = cluster();
     let ann = cluster.member(0, "r");
     let (bob, token) = cluster.connect(1);
     cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
@@ -121,4 +125,41 @@ fn a_member_whose_node_dies_meanwhile_has_the_grace_and_no_more() {
     assert!(!saw_a_leave(&mut cluster, cid));
     cluster.pass(3_000);
     assert!(saw_a_leave(&mut cluster, cid));
+}
+
+/// Its record may be an older one, so it is not waited for any longer. Its client would believe that it is in the room still.
+#[test]
+fn a_member_whose_node_hears_too_late_that_the_room_has_moved_comes_back() {
+    let Moved {
+        mut cluster,
+        bob,
+        cid,
+        ..
+    } = moved();
+    cluster.pass(63_000);
+    assert!(saw_a_leave(&mut cluster, cid));
+    assert!(cluster.is_open(bob));
+    cluster.let_go(0, 1);
+    assert_eq!(cluster.types(bob), ["reconnect"]);
+    assert!(!cluster.is_open(bob));
+}
+
+/// It has come to another node, and the room did not hear of that.
+#[test]
+fn a_member_whose_session_ends_where_the_room_does_not_know_it_goes() {
+    let mut cluster = cluster();
+    let ann = cluster.member(0, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.hold(2, 0);
+    let there = cluster.come_back(2, &token, "r");
+    assert!(!cluster.is_open(bob));
+    cluster.lose_link(2, 0);
+    cluster.let_go(2, 0);
+    cluster.pass(100);
+    assert!(!cluster.is_open(there));
+    cluster.pass(25_000);
+    assert!(!saw_a_leave(&mut cluster, ann));
+    cluster.pass(8_000);
+    assert!(saw_a_leave(&mut cluster, ann));
 }

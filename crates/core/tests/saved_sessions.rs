@@ -113,6 +113,30 @@ fn the_numbers_of_direct_messages_go_on() {
     }
 }
 
+/// The node before has given its client another token, and it is not known which of the two welcomes the client has heard.
+#[test]
+fn who_may_have_its_token_from_the_node_before_is_told_again_that_repeats_are_possible() {
+    let records = Records::new();
+    let mut first = process(&records, 1);
+    let (_, token) = first.newcomer();
+    let again = first.greet(Some(&token));
+    let late = text(&first.welcome(again)["resume_token"]);
+    drop(first);
+
+    let mut second = process(&records, 2);
+    second.know(2, &[1]);
+    let mut newest = String::new();
+    for (shown, possible) in [(&token, true), (&late, true), (&late, true)] {
+        let ann = second.greet(Some(shown));
+        let welcome = second.welcome(ann);
+        assert_eq!(welcome["direct_repeats_possible"], possible);
+        newest = text(&welcome["resume_token"]);
+    }
+    assert_ne!(newest, late);
+    let ann = second.greet(Some(&newest));
+    assert_eq!(second.welcome(ann)["direct_repeats_possible"], false);
+}
+
 #[test]
 fn nothing_is_told_before_it_is_saved() {
     let records = Records::new();

@@ -221,9 +221,7 @@ impl<S: Store> Edge<S> {
             return;
         };
         let has_room = self.has_room_for_mail(ctx, id);
-        let of_another = news.turn > 0
-            && news.turn != self.keeper.turn(client)
-            && !mutated!("news_of_another_session_is_believed");
+        let of_another = news.turn > 0 && news.turn != self.keeper.turn(client);
         let Some(mailbox) = self.mailbox(client) else {
             return;
         };

@@ -162,9 +162,7 @@ impl<S: Store> Edge<S> {
                 self.tell_node(ctx, now, node, news);
             }
             // It may have been in the inbox of a session that has ended since.
-            InboxAppended::NoSession(_)
-                if is_repeated && !mutated!("repeated_message_never_came") =>
-            {
+            InboxAppended::NoSession(_) if is_repeated => {
                 self.end_mailing(ctx, now, &mailing, Receipt::Stored(0));
             }
             // A client that never said `hello` has no session in the store: its node knows it.

@@ -181,7 +181,7 @@ pub(super) fn refuse_leave<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead,
 /// A session that comes back is not in the room. Where its edge has asked by itself, its client asked for nothing, and
 /// would believe that it is in the room still: it comes back, and is told then.
 pub(super) fn refuse_resume<H: Host>(ctx: &mut Context<H>, now: Now, op: &OpHead, resume: &Resume) {
-    if resume.by_edge && !mutated!("refused_resume_of_an_edge_is_not_told") {
+    if resume.by_edge {
         return come_back(ctx, op.conn);
     }
     tell_left(ctx, now, op, resume.edge_room, MessageType::JoinRoom);

@@ -368,9 +368,7 @@ impl<S: Store> Home<S> {
         self.drop_room(ctx, now, id);
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
             // Who has joined, and is gone since, is gone at the next home too.
-            let goes_on =
-                matches!(op.request, OpKind::Detach) && !mutated!("lost_room_forgets_who_is_gone");
-            if op.is_for_any_home() || goes_on {
+            if op.is_for_any_home() || matches!(op.request, OpKind::Detach) {
                 self.enqueue(ctx, now, op);
             } else {
                 ctx.come_back(op);
