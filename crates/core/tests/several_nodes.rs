@@ -319,6 +319,59 @@ fn clients_of_a_node_that_is_cut_off_come_back_elsewhere_and_were_never_seen_to_
     assert_eq!(cluster.total(ann, "r"), 2);
 }
 
+/// A node that is cut off is asked to join a room whose home is where `home` says. Its client takes part elsewhere
+/// meanwhile, and is gone again.
+fn join_where_the_node_is_cut_off(home: usize, is_heard_of: bool) {
+    let mut cluster = cluster(&[1, 1]);
+    let others = if is_heard_of { "r" } else { "q" };
+    let one = cluster.member(home, "r");
+    let other = cluster.member(1 - home, others);
+    let ann = if home == 0 { one } else { other };
+    assert_eq!(cluster.home_of("r"), Some(home));
+    let (bob, token) = cluster.connect(1);
+    cluster.cut_off(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.pass(100);
+    let there = cluster.come_back(0, &token, "r");
+    cluster.say(there, r#"{"type":"join_room","room_id":"r"}"#);
+    joined(&cluster.messages(there));
+    cluster.say(there, r#"{"type":"leave_room","room_id":"r"}"#);
+    assert_eq!(cluster.types(there).last().unwrap(), "player_left");
+    cluster.drop_all();
+    let before = cluster.total(ann, "r");
+    cluster.come_to_itself(1);
+    cluster.pass(2_000);
+    assert!(!cluster.is_open(bob));
+    let seen = cluster.types(ann);
+    assert!(!seen.contains(&"player_joined".into()), "{seen:?}");
+    assert_eq!(cluster.total(ann, "r"), before);
+}
+
+#[test]
+fn what_a_node_was_asked_while_it_was_cut_off_takes_no_seat() {
+    join_where_the_node_is_cut_off(1, true);
+    join_where_the_node_is_cut_off(0, true);
+    join_where_the_node_is_cut_off(0, false);
+}
+
+#[test]
+fn what_a_node_was_asked_while_it_was_cut_off_takes_no_seat_where_it_stays_the_home() {
+    let mut cluster = cluster(&[1, 1]);
+    let dan = cluster.member(1, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.cut_off(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    // He does not ask for it again.
+    cluster.come_back(0, &token, "r");
+    cluster.come_to_itself(1);
+    cluster.pass(2_000);
+    assert!(!cluster.is_open(bob) && cluster.is_open(dan));
+    let seen = cluster.types(dan);
+    assert!(!seen.contains(&"player_joined".into()), "{seen:?}");
+    assert_eq!(cluster.total(dan, "r"), 1);
+    assert_eq!(cluster.home_of("r"), Some(1));
+}
+
 #[test]
 fn a_link_is_lost_and_both_live() {
     let mut cluster = cluster(&[1, 2]);

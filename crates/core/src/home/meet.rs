@@ -12,6 +12,7 @@ use crate::home::line::Line;
 use crate::home::room::Room;
 use crate::host::Host;
 use crate::id::HomeRoomId;
+use crate::letter::OpKind;
 use crate::logs::Logs;
 use crate::node::{ClusterView, ClusterViews};
 use crate::store::{HomeName, Store, StoreId};
@@ -62,6 +63,7 @@ impl<S: Store> Home<S> {
             let Some((own, store)) = view.and_then(|it| Some((it.own?, it.store))) else {
                 continue;
             };
+            room.forget_joins_of_gone();
             room.meet(ctx, &mut self.logs, (own.home, store));
             if room.gate.as_ref().is_some_and(|gate| gate.holds()) {
                 self.letting_out.push(id);
@@ -170,7 +172,7 @@ impl<S: Store> Home<S> {
 }
 
 impl Room {
-    fn meet<H>(
+    fn meet<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
         logs: &mut Logs,
@@ -181,6 +183,7 @@ impl Room {
             return;
         };
         gate.in_line = false;
+        let has_another_lease = (gate.tenure.as_ref()).is_some_and(|it| it.home != home);
         if let Some(tenure) = &gate.tenure
             && !tenure.is_of(home, store)
         {
@@ -194,6 +197,21 @@ impl Room {
             }
         }
         gate.cluster_changed();
+        if has_another_lease {
+            self.send_joins_back(ctx);
+        }
+    }
+
+    /// Whoever has asked to join while the node had no lease may have been elsewhere since, in the room and out of it: it
+    /// comes back, and asks again.
+    fn send_joins_back<H: Host>(&mut self, ctx: &mut Context<H>) {
+        self.filter_waiting(|_, op| {
+            if matches!(op.request, OpKind::Join(_)) && op.head.conn.shard.is_own() {
+                ctx.come_back(op);
+                return None;
+            }
+            Some(op)
+        });
     }
 
     /// Loaded for a lease or from a store that are not those of now: it is written, or claimed, again.

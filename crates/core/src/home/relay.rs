@@ -157,6 +157,7 @@ impl<S: Store> Home<S> {
         let Some(mut room) = self.remove(id) else {
             return;
         };
+        room.forget_joins_of_gone();
         // A node that was asked by others alone has nothing to send there.
         let mut waiting = room.take_waiting();
         if !waiting.is_empty() {

@@ -56,6 +56,7 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
+        room.forget_joins_of_gone();
         match claimed {
             Claimed::Kept(header) => room.is_back(ctx, *header),
             // The claim was asked for twice, and done the first time.

@@ -210,6 +210,7 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
+        room.forget_joins_of_gone();
         match claimed {
             Claimed::Loaded(record) => {
                 ctx.hold();
@@ -362,6 +363,7 @@ impl<S: Store> Home<S> {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
+        room.forget_joins_of_gone();
         let pending = room.take_waiting();
         room.unsay(ctx);
         room.tell_gone(ctx);

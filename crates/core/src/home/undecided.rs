@@ -4,12 +4,12 @@
 //! is asked about that came over another connection. All here came before what the room has in its queue. So each step
 //! costs the same, however much waits.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::authorize::Decision;
 use crate::home::room::Room;
 use crate::id::{ClientId, ConnRef};
-use crate::letter::Op;
+use crate::letter::{Op, OpKind};
 
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
@@ -221,6 +221,22 @@ impl Room {
             Some(undecided) => undecided.into_ops().chain(pending).collect(),
             None => pending,
         }
+    }
+
+    /// Takes joins out whose connections are gone by now. Nobody waits for them, and whoever comes back asks again: it may
+    /// have been in the room meanwhile, by way of another node, and out of it, where this one had no lease and did not hear so.
+    pub(super) fn forget_joins_of_gone(&mut self) {
+        let undecided = self.undecided().into_iter().flat_map(Undecided::iter);
+        let waiting = undecided.chain(&self.pending);
+        let gone = waiting.filter(|op| matches!(op.request, OpKind::Detach));
+        let gone: HashSet<ConnRef> = gone.map(|op| op.head.conn).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.filter_waiting(|_, op| {
+            let is_in_vain = matches!(op.request, OpKind::Join(_)) && gone.contains(&op.head.conn);
+            (!is_in_vain).then_some(op)
+        });
     }
 
     /// Takes those out for which `keep` gives nothing back.

@@ -112,19 +112,14 @@ pub struct Cluster {
     dead: Vec<HomeName>,
     /// Those of them that run, and have lost their leases.
     cut_off: BTreeSet<usize>,
+    /// The number of the lease that each has.
+    leases: Vec<u64>,
     pub store: StoreId,
     pub settled: bool,
     /// `None`: whoever needs a room claims it.
     pub rank_key: Option<u64>,
     /// The oldest version among the nodes.
     pub version: u32,
-}
-
-fn home(node: usize) -> HomeName {
-    HomeName {
-        node: NodeId(node as u64 + 1),
-        lease: 1,
-    }
 }
 
 impl Cluster {
@@ -181,6 +176,7 @@ impl Cluster {
             numbers: BTreeMap::new(),
             dead: Vec::new(),
             cut_off: BTreeSet::new(),
+            leases: vec![1; shards.len()],
             store: STORE,
             settled: true,
             rank_key: None,
@@ -195,6 +191,13 @@ impl Cluster {
         }
         cluster.tell_all();
         cluster
+    }
+
+    fn home(&self, node: usize) -> HomeName {
+        HomeName {
+            node: NodeId(node as u64 + 1),
+            lease: self.leases[node],
+        }
     }
 
     pub fn node(&mut self, node: usize) -> &mut Node<AtOnce> {
@@ -237,7 +240,7 @@ impl Cluster {
     /// Tells one node that another one is not there.
     pub fn tell_without(&mut self, one: usize, other: usize) {
         let mut view = (*self.view(one)).clone();
-        view.living.retain(|it| it.home != home(other));
+        view.living.retain(|it| it.home != self.home(other));
         let view = Arc::new(view);
         for shard in self.node(one).shards.iter_mut() {
             shard.set_cluster(view.clone());
@@ -252,7 +255,7 @@ impl Cluster {
         let others = others.filter(|other| is_cut_off || !self.cut_off.contains(other));
         let living = others.map(|other| LivingNode {
             number: NodeNumber::met(self.numbers[&(one, other)]),
-            home: home(other),
+            home: self.home(other),
             shards: self.shards[other],
             version: self.version,
             settings: "".into(),
@@ -260,7 +263,7 @@ impl Cluster {
         });
         Arc::new(ClusterView {
             own: Some(Own {
-                home: home(one),
+                home: self.home(one),
                 links: 0,
                 until: if is_cut_off { 0 } else { u64::MAX },
             }),
@@ -402,7 +405,7 @@ impl Cluster {
     /// A node is killed, and the store gives it up.
     pub fn kill(&mut self, node: usize) {
         self.nodes[node] = None;
-        self.dead.push(home(node));
+        self.dead.push(self.home(node));
         for other in self.living() {
             self.lose_link(other, node);
         }
@@ -413,12 +416,27 @@ impl Cluster {
     /// A node reaches neither the store nor the others any more, which take it for dead. Its clients reach it.
     pub fn cut_off(&mut self, node: usize) {
         self.cut_off.insert(node);
-        self.dead.push(home(node));
+        self.dead.push(self.home(node));
         let others = self.living().into_iter().filter(|it| *it != node);
         for other in others.collect::<Vec<_>>() {
             self.hold(node, other);
             self.hold(other, node);
             self.lose_end(other, node);
+        }
+        self.tell_all();
+        self.settle();
+    }
+
+    /// It reaches all again, and has another lease.
+    pub fn come_to_itself(&mut self, node: usize) {
+        self.cut_off.remove(&node);
+        self.leases[node] += 1;
+        let others = self.living().into_iter().filter(|it| *it != node);
+        for other in others.collect::<Vec<_>>() {
+            self.held.remove(&(node, other));
+            self.held.remove(&(other, node));
+            self.queues.remove(&(node, other));
+            self.lose_end(node, other);
         }
         self.tell_all();
         self.settle();
@@ -492,9 +510,9 @@ impl Cluster {
     pub fn steal(&mut self, room: &str, from: usize, to: usize) {
         let claim = Request::Claim(Claim {
             room: room.into(),
-            home: home(to),
+            home: self.home(to),
             store: STORE,
-            dead: Some(home(from)),
+            dead: Some(self.home(from)),
             settled: true,
             epoch: Epoch::from_random(1),
             timestamp: 0,
