@@ -8,6 +8,7 @@ mod processes;
 
 use common::{Client, Got, text};
 use processes::{Process, Records, STORE, home, process, rooms_joined, types};
+use roomcast_core::NodeNumber;
 use roomcast_core::store::{SessionRecord, StoreId};
 use roomcast_engine::model::Model;
 use serde_json::{Value, json};
@@ -391,4 +392,27 @@ fn a_session_that_was_taken_is_not_ended_at_a_store_that_has_forgotten_it() {
         let of_two = |it: &&SessionRecord| it.node == home(2).node;
         assert_eq!(records.borrow().values().filter(of_two).count(), 1);
     }
+}
+
+/// A node looks whether its session is still its own, as it may have missed news. The store has just come back: the node has
+/// not met it yet, nor has it written anything there.
+#[test]
+fn a_session_is_not_lost_because_a_store_that_its_node_has_not_met_lacks_it() {
+    let records = Records::new();
+    let mut one = process(&records, 1);
+    let (ann, token) = one.newcomer();
+    one.join(ann, "a");
+    *records.0.borrow_mut() = Model::new(NEXT);
+    // A node is lost, and with it the news that it was about to bring.
+    let now = one.node.now;
+    for shard in one.node.shards.iter_mut() {
+        shard.node_lost(now, NodeNumber::met(1));
+    }
+    one.node.pass(1_000);
+    one.know_at(NEXT, true, 1, &[]);
+    one.node.pass(1_000);
+    assert_eq!(one.closed(ann), None);
+    assert_eq!(records.borrow().len(), 1);
+    one.node.cut(ann);
+    assert_eq!(resume(&mut one, &token).1["resumed"], true);
 }

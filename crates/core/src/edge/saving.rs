@@ -208,7 +208,11 @@ impl<S: Store> Edge<S> {
         if copied.is_none_or(|it| it.asked.is_some() || it.ending.is_some()) {
             return;
         }
-        let look = Take::look(client, ctx.host.random());
+        // One that this node has not met may have nothing of it yet, or an older record.
+        let look = Take {
+            store: Some(ctx.cluster.of(KeyOf::Session(&client)).store),
+            ..Take::look(client, ctx.host.random())
+        };
         self.ask_of(client, Request::Take(look));
     }
 
@@ -319,7 +323,8 @@ impl<S: Store> Edge<S> {
             copied.asked = None;
             return self.lose_to(ctx, now, client, &taken);
         }
-        if copied.ending.is_some() && result == Err(StoreError::Again(Cause::OtherStore)) {
+        // There is another store than the one that was asked for. What there is to ask of that one is found out anew.
+        if result == Err(StoreError::Again(Cause::OtherStore)) {
             copied.asked = None;
             return self.keeper.look_at(client, now.micros + NO_LEASE);
         }
