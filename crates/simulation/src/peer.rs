@@ -398,7 +398,8 @@ impl Peer {
         let in_time = around.now < released.saturating_add(grace);
         let restarted = around.facts.restarted_at.is_some_and(|at| at >= opened);
         let forgotten = restarted || !around.server.is_alone() && !self.view.was_told_in;
-        let forgotten = forgotten || around.truth.has_lost;
+        let mut names = self.view.names.iter();
+        let forgotten = forgotten || names.any(|name| around.truth.lost.has_lost(name));
         assert!(
             forgotten || !in_time,
             "{:?} came back in time, and its session was gone",

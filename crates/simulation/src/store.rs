@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use roomcast_core::Now;
 use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, Own};
 use roomcast_core::store::{
     Answer, Beat, Beaten, Cause, Claim, Claimed, FieldKey, Header, HomeName, NodeId, Release,
-    Request, Store, StoreError, StoreId, Ticket, Written,
+    Request, Store, StoreError, StoreId, Taken, Ticket, Written,
 };
+use roomcast_core::{ClientId, Now};
 use roomcast_engine::model::Model;
 
 use crate::clock::Clock;
@@ -65,6 +65,8 @@ pub(crate) struct Cloud {
     confirmed: Confirmed,
     /// Players of a room of whom an append or a renewal has ever said something.
     players: BTreeMap<String, BTreeSet<u32>>,
+    /// Sessions that were saved by whoever took them last.
+    held: BTreeSet<ClientId>,
     nodes: u64,
     /// What is true, where it is what was confirmed here.
     pub(crate) ledger: Option<Rc<RefCell<Ledger>>>,
@@ -90,6 +92,7 @@ impl Cloud {
             strays: Vec::new(),
             confirmed: BTreeMap::new(),
             players: BTreeMap::new(),
+            held: BTreeSet::new(),
             nodes: 0,
             ledger: None,
             cut_off: BTreeMap::new(),
@@ -146,7 +149,7 @@ impl Cloud {
         self.ways += 1;
     }
 
-    /// Rooms of which it has less now are what their homes have of them.
+    /// Rooms and sessions of which it has less now are what their nodes have of them.
     fn put_at_risk(&self, now: u64, before: &Model) {
         let Some(ledger) = &self.ledger else { return };
         let mut ledger = ledger.borrow_mut();
@@ -163,6 +166,13 @@ impl Cloud {
                 let home = had.home.map(|it| it.node);
                 let home = home.filter(|it| ledger.has_loaded(*it, room, &had.epochs.current));
                 homes.push((room.clone(), home));
+            }
+        }
+        for (client, had) in before.sessions(at) {
+            let has = self.model.session(at, &client);
+            if has.is_none_or(|it| (it.turn, it.node) != (had.turn, had.node)) {
+                let home = self.held.contains(&client).then_some(had.node);
+                homes.push((client.as_str().to_owned(), home));
             }
         }
         ledger.lost.put_at_risk(now, homes.into_iter());
@@ -345,10 +355,35 @@ impl Cloud {
                 }
             }
         }
+        self.note_session(request, &answer);
         if let Ok(Answer::Written(Written::Refused(_))) = &answer {
             self.refused += 1;
         }
         answer
+    }
+}
+
+impl Cloud {
+    /// Who has taken a session has it once it has saved it.
+    fn note_session(&mut self, request: &Request, answer: &Result<Answer, StoreError>) {
+        match (request, answer) {
+            (Request::Take(take), Ok(Answer::Session(Taken::Taken(_)))) => {
+                self.held.remove(&take.client);
+                if let Some(ledger) = &self.ledger {
+                    ledger.borrow_mut().lost.is_loaded(take.client.as_str());
+                }
+            }
+            (Request::Save(save), Ok(Answer::Turn(true))) => {
+                self.held.insert(save.client);
+                if let Some(ledger) = &self.ledger {
+                    let mut ledger = ledger.borrow_mut();
+                    ledger
+                        .lost
+                        .is_written(save.client.as_str(), save.record.node);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
