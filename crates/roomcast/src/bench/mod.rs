@@ -83,6 +83,8 @@ enum Benchmark {
     ClusterRedisRestart(cluster::restart::Args),
     /// A node is killed that is the home of many rooms: time until each of them answers.
     ClusterTakeover(cluster::takeover::Args),
+    /// A node that is the home of many rooms is ended politely: how long rooms pause.
+    ClusterDrain(cluster::takeover::Args),
     /// A million connections on this machine, as far as its memory goes.
     ClusterMillion(cluster::million::Args),
     /// All but those of clusters: the tables of docs/benchmarks.md, in about a quarter of an hour.
@@ -173,6 +175,7 @@ fn measure(args: Args) -> Result<bool> {
         Benchmark::ClusterRestart(args) => cluster::restart::run(&mut bench, args)?,
         Benchmark::ClusterRedisRestart(args) => cluster::redis_restart::run(&mut bench, args)?,
         Benchmark::ClusterTakeover(args) => cluster::takeover::run(&mut bench, args)?,
+        Benchmark::ClusterDrain(args) => cluster::drain::run(&mut bench, args)?,
         Benchmark::ClusterMillion(args) => cluster::million::run(&mut bench, args)?,
         Benchmark::Baseline { .. } | Benchmark::Worker { .. } | Benchmark::Guard => {}
     }

@@ -162,16 +162,42 @@ impl Cluster {
         self.nodes[number].process = None;
     }
 
+    /// SIGTERM.
+    pub(crate) fn end_node(&self, number: usize) -> Result<()> {
+        match &self.nodes[number].process {
+            Some(process) => process.terminate(),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a node has ended; that it failed is an error.
+    pub(crate) fn has_ended(&mut self, number: usize) -> Result<bool> {
+        let Some(process) = &mut self.nodes[number].process else {
+            return Ok(true);
+        };
+        let Some(status) = process.ended()? else {
+            return Ok(false);
+        };
+        self.nodes[number].process = None;
+        match status.success() {
+            true => Ok(true),
+            false => {
+                let said = self.said(number);
+                Err(Error::new(format!(
+                    "a node ended: {status}; it said:\n{said}"
+                )))
+            }
+        }
+    }
+
     /// Until `/readyz` of each node that runs says yes.
     pub(crate) fn wait_until_ready(&self) -> Result<()> {
         let begin = Instant::now();
         for (number, node) in self.nodes.iter().enumerate() {
             while node.process.is_some() && !is_ready(node.address) {
                 if begin.elapsed() > PATIENCE {
-                    let log = fs::read_to_string(self.log(number)).unwrap_or_default();
-                    let last = log.len().saturating_sub(2_000);
-                    let last = log.get(last..).unwrap_or(&log);
-                    return Err(Error::new(format!("a node is not ready; it said:\n{last}")));
+                    let said = self.said(number);
+                    return Err(Error::new(format!("a node is not ready; it said:\n{said}")));
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -239,6 +265,13 @@ impl Cluster {
 
     fn config(&self) -> PathBuf {
         self.directory.join("roomcast.toml")
+    }
+
+    /// The last lines of a node's log.
+    fn said(&self, node: usize) -> String {
+        let log = fs::read_to_string(self.log(node)).unwrap_or_default();
+        let last = log.len().saturating_sub(2_000);
+        log.get(last..).unwrap_or(&log).to_owned()
     }
 
     fn log(&self, node: usize) -> PathBuf {

@@ -35,8 +35,8 @@ pub(crate) enum Errand {
     Count,
     /// A swarm: send so many messages a second, for so long.
     Drive { rate: f64, time: Duration },
-    /// A fleet: a message in each room.
-    Say,
+    /// A fleet: a message in each room, evenly over a time.
+    Say { over: Duration },
     /// A fleet: connections will break from now on.
     ExpectReturns,
     /// A fleet: wait until all are in their rooms and have what was said.
@@ -54,7 +54,7 @@ impl Errand {
             Errand::Drive { rate, time } => {
                 json!({ "do": "drive", "rate": rate, "time": micros(time) })
             }
-            Errand::Say => json!({ "do": "say" }),
+            Errand::Say { over } => json!({ "do": "say", "over": micros(over) }),
             Errand::ExpectReturns => json!({ "do": "expect_returns" }),
             Errand::Whole { within } => json!({ "do": "whole", "within": micros(within) }),
         }
@@ -64,7 +64,7 @@ impl Errand {
     fn patience(self) -> Duration {
         match self {
             Errand::Open(Opening { within, .. }) | Errand::Whole { within } => within,
-            Errand::Drive { time, .. } => time,
+            Errand::Drive { time, .. } | Errand::Say { over: time } => time,
             _ => Duration::ZERO,
         }
         .saturating_add(Duration::from_secs(60))
@@ -184,7 +184,7 @@ pub(crate) fn sum(answers: &[Value], name: &str) -> u64 {
     answers.iter().filter_map(|it| it[name].as_u64()).sum()
 }
 
-/// Moments of all of these answers in seconds since `begin`, in order.
+/// Moments of all of these answers in seconds since `begin`, in order; of 0: times.
 pub(crate) fn moments(answers: &[Value], name: &str, begin: u64) -> Vec<f64> {
     let moments = answers
         .iter()

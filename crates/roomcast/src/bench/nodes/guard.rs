@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,6 +66,17 @@ impl Kept {
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// SIGTERM.
+    pub(super) fn terminate(&self) -> Result<()> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).map_err(Into::into)
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 }
 

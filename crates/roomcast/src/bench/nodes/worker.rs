@@ -172,15 +172,8 @@ impl Worker {
                 fleet.expect_returns();
                 Ok(json!({}))
             }
-            (Some("say"), Worker::Fleet(fleet, sessions)) => {
-                fleet.acked.clear();
-                for room in 0..Fleet::rooms(*sessions) {
-                    fleet.say(room)?;
-                    // Answers are taken meanwhile.
-                    if room % 64 == 0 {
-                        fleet.turn(Duration::ZERO)?;
-                    }
-                }
+            (Some("say"), Worker::Fleet(fleet, _)) => {
+                fleet.say_over(time("over"))?;
                 Ok(json!({}))
             }
             (Some("whole"), Worker::Fleet(fleet, sessions)) => whole(fleet, *sessions, within),
@@ -205,9 +198,11 @@ fn whole(fleet: &mut Fleet, sessions: u32, within: Duration) -> Result<Value> {
             .map(|time| start + time.as_micros() as u64)
             .collect()
     };
+    let waited = fleet.waited.iter().map(|time| time.as_micros() as u64);
+    let waited: Vec<u64> = waited.collect();
     Ok(json!({
         "whole": is_whole(fleet), "at": [moment()], "back": moments(&fleet.back),
-        "acked": moments(&fleet.acked), "faults": faults(&fleet.faults), "forgotten": fleet.forgotten,
+        "acked": moments(&fleet.acked), "waited": waited, "faults": faults(&fleet.faults), "forgotten": fleet.forgotten,
         "gaps": fleet.gaps, "present": fleet.present, "unanswered": fleet.unanswered,
         "lacking": fleet.lacking, "attempts": fleet.attempts, "ends": fleet.ends,
     }))

@@ -6,13 +6,13 @@
 mod io;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use roomcast_client::session::{
-    Config, Connection, Event, JoinOptions, SendOptions, Session, Status,
+    Config, Connection, Event, JoinOptions, SendOptions, Session, Status, Ticket,
 };
 use roomcast_client::{Content, Message, Payload, Publish};
 use roomcast_websocket::CloseFrame;
@@ -71,6 +71,8 @@ pub(crate) struct Fleet {
     random: u64,
     /// Whether connections may break without a fault.
     may_break: bool,
+    /// When messages that have no ack were due, since `start`, by client.
+    due: HashMap<(u32, Ticket), Duration>,
     /// Messages that were said and have no ack.
     pub(crate) unanswered: u32,
     /// Deliveries of these that have not come.
@@ -89,6 +91,8 @@ pub(crate) struct Fleet {
     pub(crate) back: Vec<Duration>,
     /// When messages were acked, since `start`.
     pub(crate) acked: Vec<Duration>,
+    /// How long after they were due.
+    pub(crate) waited: Vec<Duration>,
     pub(crate) faults: Faults,
     /// Sessions that were not resumed.
     pub(crate) forgotten: u64,
@@ -152,6 +156,7 @@ impl Fleet {
             timers: BinaryHeap::new(),
             random: 0,
             may_break: false,
+            due: HashMap::new(),
             unanswered: 0,
             lacking: 0,
             present: 0,
@@ -161,6 +166,7 @@ impl Fleet {
             ends: BTreeMap::new(),
             back: Vec::new(),
             acked: Vec::new(),
+            waited: Vec::new(),
             faults: Faults::default(),
             forgotten: 0,
             gaps: 0,
@@ -272,6 +278,30 @@ impl Fleet {
 
     /// Says something in a room.
     pub(crate) fn say(&mut self, room: u32) -> Result<()> {
+        self.say_due(room, self.elapsed())
+    }
+
+    /// Says something in each room, evenly over a time. Neighbours in it have different speakers.
+    pub(crate) fn say_over(&mut self, time: Duration) -> Result<()> {
+        self.acked.clear();
+        self.waited.clear();
+        let (begin, rooms) = (self.elapsed(), Self::rooms(self.sessions));
+        let of_speakers = |first| (first..rooms).step_by(ROOMS_OF_A_SPEAKER as usize);
+        for (number, room) in (0..ROOMS_OF_A_SPEAKER).flat_map(of_speakers).enumerate() {
+            let due = begin + time * number as u32 / rooms;
+            // Answers are taken meanwhile, also by who is late.
+            if number % 64 == 0 {
+                self.turn(Duration::ZERO)?;
+            }
+            while let Some(left) = due.checked_sub(self.elapsed()).filter(|it| !it.is_zero()) {
+                self.turn(left)?;
+            }
+            self.say_due(room, due)?;
+        }
+        Ok(())
+    }
+
+    fn say_due(&mut self, room: u32, due: Duration) -> Result<()> {
         let stamp = Stamp {
             sender: room,
             counter: self.said[room as usize],
@@ -286,9 +316,10 @@ impl Fleet {
         let (now, name) = (self.now(), self.name(room));
         let speaker = self.sessions + room / ROOMS_OF_A_SPEAKER;
         let session = &mut self.clients[speaker as usize].session;
-        session
+        let ticket = session
             .send(now, &name, publish, SendOptions::default())
             .map_err(|error| Error::new(error.to_string()))?;
+        self.due.insert((speaker, ticket), due);
         self.said[room as usize] += 1;
         self.unanswered += 1;
         self.lacking += self.members[room as usize];
@@ -407,9 +438,13 @@ impl Fleet {
                 Event::Status(Status::Connected { resumed }) => {
                     self.forgotten += u64::from(client.returns && !resumed);
                 }
-                Event::Settled { result, .. } => {
+                Event::Settled { ticket, result } => {
+                    let now = self.start.elapsed();
                     self.unanswered -= 1;
-                    self.acked.push(self.start.elapsed());
+                    self.acked.push(now);
+                    let due = self.due.remove(&(number, ticket));
+                    self.waited
+                        .push(now.saturating_sub(due.unwrap_or_default()));
                     self.faults.errors += u64::from(result.is_err());
                 }
                 Event::Left { .. } | Event::Refused { .. } => self.faults.errors += 1,

@@ -5,6 +5,7 @@
 
 pub(crate) mod cost;
 pub(crate) mod deliveries;
+pub(crate) mod drain;
 pub(crate) mod join;
 pub(crate) mod latency;
 pub(crate) mod million;
@@ -14,10 +15,10 @@ pub(crate) mod takeover;
 
 use std::time::Duration;
 
-use crate::bench::client::{Measured, Opening, Pace, Plan, Shape, Swarm, Waits};
+use crate::bench::client::{Fleet, Measured, Opening, Pace, Plan, Shape, Swarm, Waits};
 use crate::bench::error::{Error, Result};
-use crate::bench::nodes::{Clients, Cluster, Crew, Errand};
-use crate::bench::runner::{Bench, OPEN_WITHIN};
+use crate::bench::nodes::{Clients, Cluster, Crew, Engine, Errand};
+use crate::bench::runner::{Bench, OPEN_WITHIN, progress};
 use crate::bench::target::Subject;
 
 /// Nodes of a cluster.
@@ -26,6 +27,10 @@ pub(crate) const NODES: u32 = 4;
 const A_PROCESS: u32 = 10_000;
 /// Clients of one process that are on their way at once.
 const WINDOW: u32 = 256;
+/// A message in each room at once.
+const SAY: Errand = Errand::Say {
+    over: Duration::ZERO,
+};
 
 /// A plan whose rooms are relayed.
 fn plan(bench: &Bench, shape: Shape, seconds: u32) -> Plan {
@@ -94,9 +99,52 @@ fn fleet(cluster: &Cluster, sessions: u32) -> Result<Crew> {
     Ok(crew)
 }
 
+/// A cluster whose first node is the home of all rooms, with clients that hold it there, and the SDK's clients at the other
+/// nodes: so many sessions together, all in their rooms.
+fn home_of_all(bench: &Bench, label: &str, sessions: u32) -> Result<(Cluster, Swarm, Crew)> {
+    progress(label, "connecting");
+    let rooms = Fleet::rooms(sessions);
+    // A node that is alone is the home of all rooms.
+    let mut cluster = Cluster::start(1, Engine::Redis, &bench.options)?;
+    let run = format!("bench-{}", std::process::id());
+    let founding = Plan {
+        kind: "relay",
+        run: run.clone(),
+        greets: false,
+        ..Plan::new(
+            Shape {
+                connections: rooms.min(4),
+                ..Shape::new(rooms, 1)
+            },
+            Pace::InFlight(0),
+            OPEN_WITHIN,
+        )
+    };
+    let mut founders = Swarm::new(cluster.route_to([0]), founding)?;
+    bench.fill(&mut founders, Subject::Server)?;
+    cluster.add_nodes(NODES - 1)?;
+    let elsewhere = cluster.route_to(1..NODES as usize);
+    let run = format!("relay:{run}");
+    let clients = Clients::Fleet {
+        sessions,
+        run: &run,
+        waits: Waits::Sdk,
+    };
+    let mut crew = Crew::start(&cluster, &[(elsewhere, clients)])?;
+    let open = Errand::Open(Opening::all(WINDOW, OPEN_WITHIN));
+    crew.all(open, || founders.wait(Duration::ZERO))?;
+    talk(&mut crew)?;
+    let homes = cluster.homes()?;
+    if homes.first() != Some(&u64::from(rooms)) {
+        let why = format!("the rooms are at home elsewhere too: {homes:?}");
+        return Err(Error::new(why));
+    }
+    Ok((cluster, founders, crew))
+}
+
 /// A message in each room, and all have it.
 fn talk(crew: &mut Crew) -> Result<()> {
-    crew.all(Errand::Say, || Ok(()))?;
+    crew.all(SAY, || Ok(()))?;
     let within = OPEN_WITHIN;
     let answers = crew.all(Errand::Whole { within }, || Ok(()))?;
     match answers.iter().all(|it| it["whole"] == true) {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::restart::Args;
 use super::takeover::judge;
-use super::{NODES, fleet};
+use super::{NODES, SAY, fleet};
 use crate::bench::client::Fleet;
 use crate::bench::error::{Error, Result};
 use crate::bench::nodes::{Cluster, Engine, Errand, Keeps, Load, moment, moments};
@@ -45,7 +45,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
             cluster.redis()?.start_again(keeps)?;
             let up = moment();
             let mut redis = Load::begin(vec![cluster.redis()?.pid()]);
-            crew.all(Errand::Say, || Ok(()))?;
+            crew.all(SAY, || Ok(()))?;
             let whole = Errand::Whole {
                 within: OPEN_WITHIN,
             };

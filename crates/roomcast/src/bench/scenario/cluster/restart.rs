@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::takeover::judge;
-use super::{NODES, fleet};
+use super::{NODES, SAY, fleet};
 use crate::bench::client::Fleet;
 use crate::bench::error::{Error, Result};
 use crate::bench::nodes::{Cluster, Engine, Errand, Load, moment, moments};
@@ -57,7 +57,7 @@ pub(crate) fn run(bench: &mut Bench, args: &Args) -> Result<()> {
         let begin = moment();
         (0..NODES as usize).for_each(|node| cluster.kill_node(node));
         (0..NODES as usize).try_for_each(|node| cluster.start_node(node))?;
-        crew.all(Errand::Say, || Ok(()))?;
+        crew.all(SAY, || Ok(()))?;
         let whole = Errand::Whole {
             within: OPEN_WITHIN * 2,
         };

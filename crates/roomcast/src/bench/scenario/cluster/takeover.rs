@@ -2,22 +2,20 @@
 
 use serde_json::json;
 
-use super::{NODES, talk};
-use crate::bench::client::{Fleet, Opening, Pace, Plan, Shape, Swarm, Waits};
+use super::{NODES, SAY, home_of_all};
+use crate::bench::client::Fleet;
 use crate::bench::error::{Error, Result};
-use crate::bench::nodes::{
-    Clients, Cluster, Crew, Engine, Errand, Load, faults, moment, moments, sum,
-};
+use crate::bench::nodes::{Errand, Load, faults, moment, moments, sum};
 use crate::bench::report::{Section, figure, median};
 use crate::bench::runner::{Bench, OPEN_WITHIN, progress};
 use crate::bench::target::Subject;
 
-/// Options of `cluster-takeover`.
+/// Options of `cluster-takeover` and `cluster-drain`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Rooms at home on the node that is killed.
+    /// Rooms at home on the node that ends.
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=4_000))]
-    rooms: u32,
+    pub(super) rooms: u32,
 }
 
 impl Default for Args {
@@ -95,50 +93,14 @@ type Took = (Vec<(f64, u64)>, Vec<f64>, Load);
 
 fn once(bench: &mut Bench, turn: u32, sessions: u32) -> Result<Took> {
     let label = format!("cluster-takeover, run {turn}");
-    progress(&label, "connecting");
-    let rooms = Fleet::rooms(sessions);
-    // A node that is alone is the home of all rooms.
-    let mut cluster = Cluster::start(1, Engine::Redis, &bench.options)?;
-    let run = format!("bench-{}", std::process::id());
-    let founding = Plan {
-        kind: "relay",
-        run: run.clone(),
-        greets: false,
-        ..Plan::new(
-            Shape {
-                connections: rooms.min(4),
-                ..Shape::new(rooms, 1)
-            },
-            Pace::InFlight(0),
-            OPEN_WITHIN,
-        )
-    };
-    let mut founders = Swarm::new(cluster.route_to([0]), founding)?;
-    bench.fill(&mut founders, Subject::Server)?;
-    cluster.add_nodes(NODES - 1)?;
-    let elsewhere = cluster.route_to(1..NODES as usize);
-    let run = format!("relay:{run}");
-    let clients = Clients::Fleet {
-        sessions,
-        run: &run,
-        waits: Waits::Sdk,
-    };
-    let mut crew = Crew::start(&cluster, &[(elsewhere, clients)])?;
-    let open = Errand::Open(Opening::all(super::WINDOW, OPEN_WITHIN));
-    crew.all(open, || founders.wait(std::time::Duration::ZERO))?;
-    talk(&mut crew)?;
-    let homes = cluster.homes()?;
-    if homes.first() != Some(&u64::from(rooms)) {
-        let why = format!("the rooms are at home elsewhere too: {homes:?}");
-        return Err(Error::new(why));
-    }
+    let (mut cluster, _founders, mut crew) = home_of_all(bench, &label, sessions)?;
     // Whoever waits for an answer of the home that is gone comes back to ask again.
     crew.all(Errand::ExpectReturns, || Ok(()))?;
     progress(&label, "killed");
     let mut redis = Load::begin(vec![cluster.redis()?.pid()]);
     let begin = moment();
     cluster.kill_node(0);
-    crew.all(Errand::Say, || Ok(()))?;
+    crew.all(SAY, || Ok(()))?;
     let whole = Errand::Whole {
         within: OPEN_WITHIN,
     };
