@@ -8,6 +8,8 @@ mod common;
 use cluster::{At, Cluster};
 use common::relay;
 use roomcast_core::settings::Settings;
+use roomcast_core::store::StoreId;
+use roomcast_engine::model::Model;
 use serde_json::Value;
 
 /// A room with a member on node 1 and one on node 2. Its home was on node 0, which has given it up, and node 2 is its home.
@@ -18,6 +20,8 @@ struct Moved {
     token: String,
     player: Value,
     cid: At,
+    /// The store as it was before the member on node 1 came into the room.
+    older: Model,
 }
 
 fn cluster() -> Cluster {
@@ -33,6 +37,7 @@ fn moved() -> Moved {
     let mut cluster = cluster();
     let ann = cluster.member(0, "r");
     let (bob, token) = cluster.connect(1);
+    let older = cluster.model.borrow().clone();
     cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
     let player = player_num(&cluster.messages(bob));
     let cid = cluster.member(2, "r");
@@ -52,6 +57,7 @@ fn moved() -> Moved {
         token,
         player,
         cid,
+        older,
     }
 }
 
@@ -83,6 +89,34 @@ fn a_member_whose_node_hears_late_that_the_room_has_moved_stays() {
     assert_eq!(cluster.total(cid, "r"), 2);
 }
 
+/// Its record is older there. Its node, which lives, is about to write it again. The room's home has met that store or not.
+#[test]
+fn a_member_stays_whose_session_is_older_in_a_store_that_has_come_back() {
+    for has_met in [false, true] {
+        let Moved {
+            mut cluster,
+            cid,
+            older,
+            ..
+        } = moved();
+        let next = StoreId(1_000);
+        *cluster.model.borrow_mut() = older.restarted(next);
+        (cluster.store, cluster.settled) = (next, false);
+        if has_met {
+            cluster.tell(2);
+        }
+        cluster.pass(55_000);
+        cluster.tell_all();
+        cluster.pass(1_000);
+        cluster.settled = true;
+        cluster.tell_all();
+        cluster.let_go(0, 1);
+        cluster.pass(1_000);
+        assert!(!saw_a_leave(&mut cluster, cid), "has met it: {has_met}");
+        assert_eq!(cluster.total(cid, "r"), 2);
+    }
+}
+
 #[test]
 fn a_member_that_goes_after_its_room_has_moved_has_all_its_grace() {
     let Moved {
@@ -91,6 +125,7 @@ fn a_member_that_goes_after_its_room_has_moved_has_all_its_grace() {
         token,
         player,
         cid,
+        ..
     } = moved();
     cluster.pass(20_000);
     cluster.node(1).cut(bob.1);

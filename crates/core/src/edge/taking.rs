@@ -21,7 +21,6 @@ use crate::edge::session::{Parked, Session};
 use crate::host::{Encoding, Host};
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::letter::{OpKind, Place, Resume, RoomRef, SessionTaken};
-use crate::node::ClusterView;
 use crate::player::PlayerNum;
 use crate::store::{
     Answer, Cause, InboxRead, InboxSlice, KeyOf, Request, SessionRecord, Store, StoreError,
@@ -29,7 +28,7 @@ use crate::store::{
 };
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
-use crate::wire::session::PackedSession;
+use crate::wire::session::{PackedSession, is_the_newest};
 
 impl<S: Store> Edge<S> {
     /// A connection has shown a good token. It waits while the store is asked for the session.
@@ -460,20 +459,6 @@ impl<S: Store> Edge<S> {
             turn,
         }));
         self.send_op(ctx, now, (id, encoding), room, player, resume);
-    }
-}
-
-/// Whether no living node can have a session as it is later than the store says: what another store had, or nothing, is the
-/// newest once all nodes have written what they have.
-fn is_the_newest(cluster: &ClusterView, taken: &Taken) -> bool {
-    match taken {
-        Taken::Nothing { store, .. } => cluster.settled && *store == cluster.store,
-        Taken::Other(_) if mutated!("older_session_is_the_newest") => true,
-        Taken::Other(record) => {
-            let saved = PackedSession::read(&record.value);
-            cluster.settled || saved.is_ok_and(|it| it.is_of(cluster.store))
-        }
-        Taken::Taken(_) => true,
     }
 }
 

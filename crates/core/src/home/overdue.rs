@@ -18,7 +18,7 @@ use crate::node::ClusterViews;
 use crate::player::PlayerNum;
 use crate::store::{Answer, KeyOf, NodeId, Request, Store, StoreError, Take, Taken, Ticket};
 use crate::time::{Now, micros};
-use crate::wire::session::PackedSession;
+use crate::wire::session::{PackedSession, is_the_newest};
 
 /// Sessions that a shard asks about at once.
 const MOST_AT_ONCE: usize = 256;
@@ -61,8 +61,9 @@ impl<S: Store> Home<S> {
         gate.orphans.begin_overdue(now, &mut over);
         over.sort_unstable();
         for (_, client) in over {
-            let acts = ctx.cluster.of(KeyOf::Session(&client)).acts(now.micros);
-            if acts.is_none() {
+            let cluster = ctx.cluster.of(KeyOf::Session(&client));
+            let store = cluster.store;
+            if cluster.acts(now.micros).is_none() {
                 gate.orphans
                     .put_off(client, now.micros.saturating_add(micros(AGAIN)));
                 continue;
@@ -72,7 +73,10 @@ impl<S: Store> Home<S> {
                     .put_off(client, now.micros.saturating_add(micros(SOON)));
                 continue;
             }
-            let look = Take::look(client, ctx.host.random());
+            let look = Take {
+                store: Some(store),
+                ..Take::look(client, ctx.host.random())
+            };
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             gate.orphans.note_asked(client, ticket);
@@ -148,17 +152,15 @@ impl Room {
         client: ClientId,
         result: Result<Answer, StoreError>,
     ) -> Session {
-        let record = match result {
-            Ok(Answer::Session(Taken::Taken(record) | Taken::Other(record))) => record,
-            Ok(Answer::Session(Taken::Nothing { store, .. })) => {
-                // While sessions are written at another store than before, it may be yet to come.
-                let cluster = ctx.cluster.of(KeyOf::Session(&client));
-                return match cluster.settled && store == cluster.store {
-                    true => Session::IsOver,
-                    false => Session::Unknown,
-                };
-            }
-            _ => return Session::Unknown,
+        let Ok(Answer::Session(taken)) = result else {
+            return Session::Unknown;
+        };
+        // While sessions are written at another store than before, it may be yet to come.
+        if !is_the_newest(ctx.cluster.of(KeyOf::Session(&client)), &taken) {
+            return Session::Unknown;
+        }
+        let (Taken::Taken(record) | Taken::Other(record)) = taken else {
+            return Session::IsOver;
         };
         let saved = PackedSession::read(&record.value).ok();
         let is_in = saved.is_some_and(|it| it.memberships.iter().any(|it| *it.room == *self.name));
