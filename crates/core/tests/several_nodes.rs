@@ -235,6 +235,86 @@ fn a_join_on_its_way_to_a_home_that_dies_is_asked_again() {
     );
 }
 
+/// Somebody leaves, is not answered as the room's home is lost, and comes back on this node.
+fn leave_and_come_back(lose_home: fn(&mut Cluster), to: usize) {
+    let mut cluster = cluster(&[1, 2, 1]);
+    cluster.member(0, "r");
+    let ann = cluster.member(2, "r");
+    let (bob, token) = cluster.connect(1);
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    cluster.drop_all();
+    cluster.hold(1, 0);
+    cluster.say(bob, r#"{"type":"leave_room","room_id":"r"}"#);
+    lose_home(&mut cluster);
+    cluster.pass(100);
+    assert!(!cluster.is_open(bob));
+    let bob = cluster.come_back(to, &token, "r");
+    cluster.say(bob, r#"{"type":"leave_room","room_id":"r"}"#);
+    cluster.pass(2_000);
+    let got = cluster.messages(bob);
+    assert!(got.iter().all(|it| it["type"] != "joined"), "{got:#?}");
+    let seen = cluster.types(ann);
+    let left = seen.iter().filter(|it| *it == "player_left");
+    assert_eq!(left.count(), 1, "{seen:?}");
+    assert_eq!(cluster.total(ann, "r"), 2);
+    cluster.drop_all();
+    cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+    joined(&cluster.messages(bob));
+    assert_eq!(cluster.types(ann), ["player_joined"]);
+    assert_eq!(cluster.total(ann, "r"), 3);
+}
+
+#[test]
+fn who_leaves_while_the_home_dies_is_out_once_it_comes_back() {
+    for to in [1, 2] {
+        leave_and_come_back(|cluster| cluster.kill(0), to);
+        // Behind the home's back another one has taken the room: what is done there is not written.
+        let stolen = |cluster: &mut Cluster| {
+            cluster.steal("r", 0, 2);
+            cluster.let_go(1, 0);
+        };
+        leave_and_come_back(stolen, to);
+    }
+}
+
+#[test]
+fn who_leaves_and_has_lost_its_connection_leaves_once_and_hears_nothing_of_it() {
+    for (to, joins) in [(1, false), (2, false), (1, true), (2, true)] {
+        let mut cluster = cluster(&[1, 2, 1]);
+        let ann = cluster.member(0, "r");
+        let (bob, token) = cluster.connect(1);
+        cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+        cluster.drop_all();
+        cluster.hold(0, 1);
+        cluster.say(bob, r#"{"type":"leave_room","room_id":"r"}"#);
+        cluster.node(1).cut(bob.1);
+        cluster.let_go(0, 1);
+        let bob = cluster.come_back(to, &token, "other");
+        if joins {
+            cluster.say(bob, r#"{"type":"join_room","room_id":"r"}"#);
+        }
+        cluster.pass(100);
+        let mut seen = cluster.types(ann);
+        seen.retain(|it| it != "presence");
+        let (told, others) = match joins {
+            true => (
+                vec!["welcome", "joined"],
+                vec!["player_left", "player_joined"],
+            ),
+            false => (vec!["welcome"], vec!["player_left"]),
+        };
+        let mut got = cluster.types(bob);
+        got.retain(|it| it != "player_joined");
+        assert_eq!((got, seen), (owned(&told), owned(&others)));
+        cluster.pass(40_000);
+        assert_eq!(cluster.total(ann, "r"), 1 + u64::from(joins));
+    }
+}
+
+fn owned(types: &[&str]) -> Vec<String> {
+    types.iter().map(|it| (*it).to_owned()).collect()
+}
+
 #[test]
 fn who_asks_of_a_room_that_refused_its_join_comes_back_where_its_home_dies() {
     let mut cluster = cluster(&[1, 1]);

@@ -75,22 +75,7 @@ impl<S: Store> Edge<S> {
                 edge_room,
                 asked,
                 farewell,
-            } => {
-                if S::WAITS && self.is_told_in(conn, edge_room) {
-                    self.hold_until_saved(ctx, now, conn);
-                }
-                if let Some(farewell) = farewell {
-                    self.push_whole(ctx, now, conn, Lane::Event, farewell, EdgeRoomId::NONE, 0);
-                }
-                if mutated!("failed_room_stops_recovery") && !asked {
-                    self.wait_for_ever(conn, edge_room);
-                }
-                if self.rooms.get(edge_room).is_some() {
-                    self.out(ctx, conn, edge_room);
-                    self.answered(conn, edge_room, asked);
-                    self.ask_when_idle(ctx, now, conn);
-                }
-            }
+            } => self.left(ctx, now, (conn, edge_room), asked, farewell),
             ToEdge::Answer {
                 conn,
                 answer,
@@ -390,7 +375,7 @@ impl<S: Store> Edge<S> {
     }
 
     /// What the connection waited for has come. Where nothing of it was to be written, no write asks for the next.
-    fn ask_when_idle<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
+    pub(super) fn ask_when_idle<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: ConnId) {
         let idle = |conn: &Conn| conn.lanes.is_empty() && !conn.blocked;
         if self.conn(id).is_some_and(idle) {
             self.ask_next(ctx, now, id);
@@ -437,7 +422,7 @@ impl<S: Store> Edge<S> {
     }
 
     /// The connection gets no more of the room: its state, which events overtake, goes with it.
-    fn out<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, room: EdgeRoomId) {
+    pub(super) fn out<H: Host>(&mut self, ctx: &mut Context<H>, id: ConnId, room: EdgeRoomId) {
         let Edge {
             conns,
             rooms,
@@ -464,7 +449,7 @@ impl<S: Store> Edge<S> {
     }
 
     /// A fault for the simulation: a room is gone, and what the connection has asked of its log stays asked.
-    fn wait_for_ever(&mut self, id: ConnId, room: EdgeRoomId) {
+    pub(super) fn wait_for_ever(&mut self, id: ConnId, room: EdgeRoomId) {
         let membership = self.conn_mut(id).and_then(|conn| conn.membership(room));
         if let Some(membership) = membership
             && let Events::Behind(behind) = &mut membership.events
@@ -477,7 +462,7 @@ impl<S: Store> Edge<S> {
 
     /// The home has answered a `join_room` or `leave_room`, if it was `asked`. Who is not in the
     /// room and has nothing more to hear from it is done with it.
-    fn answered(&mut self, id: ConnId, room: EdgeRoomId, asked: bool) {
+    pub(super) fn answered(&mut self, id: ConnId, room: EdgeRoomId, asked: bool) {
         let Some(conn) = self.conn_mut(id) else {
             return;
         };

@@ -420,15 +420,7 @@ impl<S: Store> Edge<S> {
                 room.remove_receiver(id);
             }
         }
-        // Those that were left, but for the answer, are done with.
-        let rooms = &mut self.rooms;
-        session.memberships.retain(|membership| {
-            let staying = membership.stay.is_staying();
-            if !staying {
-                rooms.exit(membership.room);
-            }
-            staying
-        });
+        self.end_leaves(&mut session);
         ctx.stats.taken_over += 1;
         self.close_with(ctx, now, id, taken_code(is_newest));
         Some(session)
@@ -554,6 +546,11 @@ impl<S: Store> Edge<S> {
             let Some(room) = rooms.get(membership.room) else {
                 continue;
             };
+            if !membership.stay.is_staying() {
+                let leave = membership.leave_again(client_id, turn);
+                asked.push((room.reference(), membership.player, leave));
+                continue;
+            }
             let place = positions.iter().find(|(name, _)| **name == *room.name);
             let mut place = place.map_or_else(Place::default, |(_, place)| *place);
             place.since = membership.since(place.since);

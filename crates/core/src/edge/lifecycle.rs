@@ -104,7 +104,7 @@ impl<S: Store> Edge<S> {
         }
     }
 
-    /// Tells the rooms of a session that its connection is gone. One that was left, but for the answer, is done with.
+    /// Tells the rooms of a session that its connection is gone.
     fn let_rooms_wait<H: Host>(
         &mut self,
         ctx: &mut Context<H>,
@@ -112,6 +112,7 @@ impl<S: Store> Edge<S> {
         (id, encoding): (ConnId, Encoding),
         session: &mut Session,
     ) {
+        self.end_leaves(session);
         let memberships = std::mem::take(&mut session.memberships);
         for mut membership in memberships {
             let Some(room) = self.rooms.get_mut(membership.room) else {
@@ -121,7 +122,7 @@ impl<S: Store> Edge<S> {
                 room.remove_receiver(id);
             }
             if !membership.stay.is_staying() {
-                self.rooms.exit(membership.room);
+                session.memberships.push(membership);
                 continue;
             }
             let room = room.reference();

@@ -22,6 +22,8 @@ pub(super) struct Membership {
     /// It was given state while it was behind: perhaps of players of whom it had yet to hear. All since `seen` is told
     /// again when it has caught up.
     pub(super) retell: bool,
+    /// The first answer that is owed is to a leave of an earlier connection: its client is not told.
+    pub(super) unheard: bool,
     /// How much it has of the room's state, with what waits in the lane.
     pub(super) has: StatePosition,
     /// The version that it had when it fell behind.
@@ -86,6 +88,7 @@ impl Membership {
             state: State::Fresh,
             rights,
             retell: false,
+            unheard: false,
             has: StatePosition::default(),
             seen: 0,
             floor: 0,

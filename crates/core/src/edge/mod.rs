@@ -14,6 +14,7 @@ mod homes;
 mod identity;
 mod inbox;
 mod keeper;
+mod leaving;
 mod lifecycle;
 mod looking;
 mod losing;

@@ -384,6 +384,10 @@ impl<S: Store> Edge<S> {
             let Some(room) = rooms.get(membership.room) else {
                 return true;
             };
+            // It leaves already.
+            if !membership.stay.is_staying() {
+                return true;
+            }
             let of_session = admission.rights(&room.name);
             membership.rights.renew(of_session, now.unix_ms);
             let stays = membership.rights.allow(Rights::JOIN);

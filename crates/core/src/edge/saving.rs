@@ -236,14 +236,15 @@ impl<S: Store> Edge<S> {
             Some(id) => &self.conns.get(id)?.session,
             None => &self.parking.get(hash, client)?.session,
         };
-        let staying = session.memberships.iter();
-        let staying = staying.filter(|it| it.player != 0 && it.stay.is_staying());
-        let staying = staying.filter(|_| !mutated!("record_lacks_rooms"));
-        let rooms = staying.filter_map(|it| {
+        // Who leaves may be in it until that is answered.
+        let kept = session.memberships.iter();
+        let kept = kept.filter(|it| it.player != 0 || !it.stay.is_staying());
+        let kept = kept.filter(|_| !mutated!("record_lacks_rooms"));
+        let rooms = kept.filter_map(|it| {
             Some(PackedMembership {
                 room: (&*self.rooms.get(it.room)?.name).into(),
                 player: it.player,
-                leaves: false,
+                leaves: !it.stay.is_staying(),
                 of_room: it.rights.of_room(),
                 floor: it.floor,
             })

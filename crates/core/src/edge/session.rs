@@ -90,6 +90,8 @@ pub(super) struct Parking {
     /// When each ends: the microsecond, the slot, and which use of the slot it is.
     ends: BinaryHeap<Reverse<(u64, u32, u64)>>,
     uses: u64,
+    /// Those that have left a room without an answer, by the connection that it comes to.
+    leaving: BTreeMap<u64, u32>,
     /// How many each origin has. Ordered, because clients choose the keys.
     by_origin: BTreeMap<Origin, usize>,
 }
@@ -127,7 +129,13 @@ impl Parking {
         }
         self.uses += 1;
         let (until, hash) = (parked.until, parked.hash);
+        let leaves = parked.session.memberships.iter();
+        let leaves = leaves.filter(|it| !it.stay.is_staying()).count() > 0;
+        let conn = parked.conn.to_u64();
         let slot = self.parked.insert((self.uses, parked)) as u32;
+        if leaves {
+            self.leaving.insert(conn, slot);
+        }
         self.ends.push(Reverse((until, slot, self.uses)));
         let parked = &self.parked;
         let hash_of = |slot: &u32| parked.get(*slot as usize).map_or(0, |(_, it)| it.hash);
@@ -160,6 +168,12 @@ impl Parking {
 
     pub(super) fn get(&mut self, hash: u64, client: ClientId) -> Option<&mut Parked> {
         let slot = self.find(hash, client)?;
+        self.parked.get_mut(slot as usize).map(|(_, parked)| parked)
+    }
+
+    /// One that has left a room without an answer, by the connection that it had.
+    pub(super) fn leaving(&mut self, conn: ConnId) -> Option<&mut Parked> {
+        let slot = *self.leaving.get(&conn.to_u64())?;
         self.parked.get_mut(slot as usize).map(|(_, parked)| parked)
     }
 
@@ -208,6 +222,9 @@ impl Parking {
 
     fn remove(&mut self, slot: u32) -> Option<Parked> {
         let (_, parked) = self.parked.try_remove(slot as usize)?;
+        if !self.leaving.is_empty() {
+            self.leaving.remove(&parked.conn.to_u64());
+        }
         if let Ok(entry) = self
             .by_client
             .find_entry(parked.hash, |other| *other == slot)

@@ -402,7 +402,7 @@ impl<S: Store> Edge<S> {
             admission,
             ..Session::default()
         };
-        for packed in saved.memberships.iter().filter(|it| !it.leaves) {
+        for packed in &saved.memberships {
             let name = &*packed.room;
             let of_session = session.admission.rights(name);
             let (of_room, ends_at) = packed.of_room.unwrap_or_default();
@@ -410,6 +410,9 @@ impl<S: Store> Edge<S> {
             let room = self.rooms.enter(name, ctx.names.hash(name));
             let mut membership = Membership::new(room, rights);
             membership.rest();
+            if packed.leaves {
+                membership.stay.leave();
+            }
             (membership.player, membership.floor) = (packed.player, packed.floor);
             session.memberships.push(membership);
         }

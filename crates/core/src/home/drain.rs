@@ -74,8 +74,8 @@ impl<S: Store> Home<S> {
     /// The store has taken the room back, or has none to take.
     pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         if let Some(room) = self.rooms.get_mut(id) {
-            room.unsay(ctx);
-            room.tell_gone(ctx);
+            let unsaid = room.unsay(ctx);
+            room.tell_gone(ctx, unsaid);
         }
         self.drop_room(ctx, now, id);
     }

@@ -2,7 +2,7 @@
 
 use roomcast_protocol::mutated;
 
-use crate::address::NodeNumber;
+use crate::address::{NodeNumber, ShardAddress};
 use crate::context::Context;
 use crate::home::Home;
 use crate::home::publish::NOBODY;
@@ -41,11 +41,13 @@ impl<S: Store> Home<S> {
 
 impl Room {
     /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order. Edges
-    /// with parked sessions too, which have no receivers.
-    pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>) {
+    /// with parked sessions too, which have no receivers. And those to which something is not said any more: who has left
+    /// last there has no seat, and the next home has to hear it.
+    pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>, unsaid: Vec<ShardAddress>) {
         let ends = self.gate.as_ref().is_some_and(|gate| gate.gives_up);
         let seats = self.members.iter().flat_map(|(_, it)| &it.seats);
-        let mut shards: Vec<_> = seats.map(|seat| seat.conn.shard).collect();
+        let mut shards = unsaid;
+        shards.extend(seats.map(|seat| seat.conn.shard));
         shards.sort_unstable();
         shards.dedup();
         shards.retain(|shard| *shard != NOBODY.shard);

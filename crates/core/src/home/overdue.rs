@@ -18,7 +18,7 @@ use crate::node::ClusterViews;
 use crate::player::PlayerNum;
 use crate::store::{Answer, KeyOf, NodeId, Request, Store, StoreError, Take, Taken, Ticket};
 use crate::time::{Now, micros};
-use crate::wire::session::{PackedSession, is_the_newest};
+use crate::wire::session::{PackedMembership, PackedSession, is_the_newest};
 
 /// Sessions that a shard asks about at once.
 const MOST_AT_ONCE: usize = 256;
@@ -163,8 +163,8 @@ impl Room {
             return Session::IsOver;
         };
         let saved = PackedSession::read(&record.value).ok();
-        let is_in = saved.is_some_and(|it| it.memberships.iter().any(|it| *it.room == *self.name));
-        match is_in {
+        let is_in = |it: &PackedMembership| *it.room == *self.name && !it.leaves;
+        match saved.is_some_and(|it| it.memberships.iter().any(is_in)) {
             true => Session::IsOn(record.node),
             false => Session::IsOver,
         }
