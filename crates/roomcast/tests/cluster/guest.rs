@@ -65,7 +65,8 @@ pub enum Came {
 /// What a guest was told of its room.
 #[derive(Default)]
 pub struct Diary {
-    pub others: Vec<(Instant, Came)>,
+    /// With their places in the log.
+    pub others: Vec<(Instant, u64, Came)>,
     /// Joins that did not go on from where the client was.
     pub begun: usize,
     /// It lost its room, or events of it.
@@ -232,17 +233,15 @@ fn note(
         diary.told.push_back(told);
     }
     match event {
-        RoomEvent::Message(message) => match message.content {
-            Content::PlayerJoined(member) => {
-                diary
-                    .others
-                    .push((Instant::now(), Came::Joined(member.player_id)));
-            }
-            Content::PlayerLeft { player_id, .. } => {
-                diary.others.push((Instant::now(), Came::Left(player_id)));
-            }
-            _ => {}
-        },
+        RoomEvent::Message(message) => {
+            let came = match message.content {
+                Content::PlayerJoined(member) => Came::Joined(member.player_id),
+                Content::PlayerLeft { player_id, .. } => Came::Left(player_id),
+                _ => return,
+            };
+            let offset = message.position.map_or(0, |it| it.offset);
+            diary.others.push((Instant::now(), offset, came));
+        }
         RoomEvent::Joined { recovered } => diary.begun += usize::from(!recovered),
         RoomEvent::Gap { .. } => diary.lost.push("was told of a gap".to_owned()),
         RoomEvent::Left(Some(error)) if error.code() != "room_full" => {

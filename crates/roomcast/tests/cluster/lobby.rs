@@ -8,6 +8,7 @@ use roomcast_client::session::JoinOptions;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::capacity::{Log, Stay, capacity};
 use crate::fleet::{Phase, token};
 use crate::found::{Found, Rule};
 use crate::guest::{Came, Ends, Guest, Numbers, Sign, Watched};
@@ -21,25 +22,6 @@ pub const CLIENTS: usize = 8;
 const LAST: [usize; PLACES] = [0, 1, SESSIONS];
 /// The first of the user's.
 const SESSIONS: usize = CLIENTS - 2;
-
-/// A time in the room.
-#[derive(Debug)]
-struct Stay {
-    asked: Instant,
-    joined: Instant,
-    /// When it began to leave, and when that was answered.
-    left: Option<(Instant, Instant)>,
-}
-
-/// What a client has done.
-#[derive(Debug, Default)]
-struct Log {
-    player: String,
-    stays: Vec<Stay>,
-    /// From the question to the answer that the room is full.
-    refused: Vec<(Instant, Instant)>,
-    others: Vec<(Instant, Came)>,
-}
 
 /// Until the test is over. Then what they did is compared.
 pub async fn visit(watched: Watched, number: usize, signs: Vec<Arc<Sign>>) {
@@ -143,6 +125,7 @@ async fn come(guest: &Guest, log: &mut Log) -> bool {
             log.stays.push(Stay {
                 asked,
                 joined,
+                offset: guest.room.position().map_or(0, |it| it.offset),
                 left: None,
             });
             return true;
@@ -164,69 +147,13 @@ async fn go(guest: &Guest, log: &mut Log) {
     }
 }
 
-/// A player is surely in from the answer to its join until it begins to leave. It may be in from when it asks until its
-/// leave is answered and who stays has seen it. So there are never more than [`PLACES`] that surely are, and nobody is
-/// refused where fewer may be.
-fn capacity(name: &str, logs: &[Log], found: &Found) {
-    let Some(stays) = logs.iter().find(|log| !log.others.is_empty()) else {
-        return;
-    };
-    let end = Instant::now();
-    let mut surely: Vec<(&str, Instant, Instant)> = Vec::new();
-    let mut maybe: Vec<(&str, Instant, Instant)> = Vec::new();
-    for log in logs {
-        for stay in &log.stays {
-            let (begins, left) = stay.left.unwrap_or((end, end));
-            surely.push((&log.player, stay.joined, begins));
-            let seen = stays.others.iter().find(|(at, came)| {
-                *at > stay.joined && matches!(came, Came::Left(player) if *player == log.player)
-            });
-            let seen = seen.map_or(end, |(at, _)| *at);
-            maybe.push((&log.player, stay.asked, left.max(seen)));
-        }
-    }
-    // Who stays has no stay of its own in its log.
-    let players = |of: &[(&str, Instant, Instant)], at: Instant| {
-        let there = of.iter().filter(|(_, from, to)| *from <= at && at < *to);
-        let mut there: Vec<&str> = there.map(|(player, ..)| *player).collect();
-        there.sort_unstable();
-        there.dedup();
-        there.len() + 1
-    };
-    for (player, at, _) in &surely {
-        let there = players(&surely, *at);
-        if there > PLACES {
-            found.broken(
-                Rule::Capacity,
-                format!("{name} had {there} players when {player} came"),
-            );
-        }
-    }
-    for log in logs {
-        for (asked, at) in &log.refused {
-            let within = maybe
-                .iter()
-                .map(|(_, from, _)| *from)
-                .filter(|from| from > asked && from < at);
-            let most = within.chain([*asked]).map(|at| players(&maybe, at)).max();
-            if most.unwrap_or(0) < PLACES {
-                let what = format!(
-                    "{name} refused {} with at most {most:?} players",
-                    log.player
-                );
-                found.broken(Rule::Capacity, what);
-            }
-        }
-    }
-}
-
-/// Who stays has seen each other player come, go and come, and come no more often than it did.
+/// Who stays has seen each other player come, go and come, and come no more often than it had asked to by then.
 fn each_once(name: &str, logs: &[Log], found: &Found) {
     let mut came: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
     let others = logs
         .iter()
         .flat_map(|log| log.others.iter().map(move |it| (log, it)));
-    for (stays, (_, event)) in others {
+    for (stays, (at, _, event)) in others {
         let (player, joins) = match event {
             Came::Joined(player) => (player, true),
             Came::Left(player) => (player, false),
@@ -242,15 +169,12 @@ fn each_once(name: &str, logs: &[Log], found: &Found) {
         }
         *is_in = joins;
         *joined += usize::from(joins);
-    }
-    for (player, (joined, _)) in came {
-        let stays: usize = logs
-            .iter()
-            .filter(|it| it.player == player)
-            .map(|it| it.stays.len())
-            .sum();
-        if joined > stays {
-            let what = format!("{name} saw {player} come {joined} times, which came {stays} times");
+        let stays = logs.iter().filter(|it| it.player == *player);
+        let asked = stays.flat_map(|it| &it.stays).filter(|it| it.asked <= *at);
+        let asked = asked.count();
+        if joins && *joined > asked {
+            let what =
+                format!("{name} saw {player} come {joined} times, which had asked {asked} times");
             found.broken(Rule::Members, what);
         }
     }

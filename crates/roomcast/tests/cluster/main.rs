@@ -18,6 +18,7 @@
 
 mod arena;
 mod balancer;
+mod capacity;
 mod checker;
 mod cluster;
 mod faults;
