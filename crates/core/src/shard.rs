@@ -313,7 +313,9 @@ impl<H: Host, S: Store> Shard<H, S> {
                 }
                 self.edge.apply(&mut self.ctx, now, from.node(), message);
             }
-            Letter::HomeGone { room, ends } => self.home.home_gone(from.node(), &room, ends),
+            Letter::HomeGone { room, ends } => {
+                self.home.home_gone(&mut self.ctx, from.node(), room, ends);
+            }
             Letter::Wanted(room) => self.home.wanted(&mut self.ctx, now, from.node(), room),
             Letter::Whose(whose) => {
                 let (room, home) = *whose;

@@ -120,6 +120,29 @@ fn what_a_member_says_while_its_room_moves_is_done_at_the_next_home() {
     assert!(got.iter().all(|it| it["type"] != "error"), "{got:#?}");
 }
 
+/// The next home may take longer than the node that has ended is remembered.
+#[test]
+fn who_waits_for_the_next_home_stays_when_the_last_one_has_ended() {
+    let mut cluster = cluster(&[1, 1]);
+    cluster.member(0, "r");
+    let bob = cluster.member(1, "r");
+    assert_eq!(cluster.home_of("r"), Some(0));
+    let claims = |request: &Request| matches!(request, Request::Claim(_));
+    cluster.late.set(Some((1, claims)));
+    cluster.drop_all();
+    drain(&mut cluster, 0);
+    // What is said meanwhile waits for the next home too.
+    chat(&mut cluster, bob, "r", "one", 1);
+    cluster.kill(0);
+    assert!(cluster.is_open(bob));
+    cluster.late.set(None);
+    cluster.pass(1_000);
+    assert_eq!(cluster.home_of("r"), Some(1));
+    let got = cluster.messages(bob);
+    assert_eq!(chats(&got).len(), 1, "{got:#?}");
+    assert!(got.iter().all(|it| it["type"] != "error"), "{got:#?}");
+}
+
 #[test]
 fn a_node_that_ends_claims_no_room() {
     let mut cluster = cluster(&[1, 1]);

@@ -9,10 +9,10 @@ mod ways_in;
 mod ways_out;
 mod withhold;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::address::ShardAddress;
+use crate::address::{NodeNumber, ShardAddress};
 use crate::chunk::ChunkPool;
 use crate::direct::InboxMemory;
 use crate::held::Sum;
@@ -40,6 +40,8 @@ pub(crate) struct Context<H> {
     pub(crate) kinds: Arc<Kinds>,
     /// The cluster as this node knows it: nothing of it where there is no store.
     pub(crate) cluster: ClusterViews,
+    /// Nodes that live and claim no room any more.
+    pub(crate) ending: BTreeSet<NodeNumber>,
     pub(crate) names: NameHash,
     pub(crate) host: H,
     pub(crate) pool: ChunkPool,
@@ -87,6 +89,7 @@ impl<H: Host> Context<H> {
             settings,
             kinds,
             cluster: ClusterViews::default(),
+            ending: BTreeSet::new(),
             names,
             host,
             pool: ChunkPool::new(),

@@ -104,6 +104,7 @@ impl<H> Context<H> {
     /// Nothing more goes to a node: the link to it is lost. What was on its way there is gone.
     pub(crate) fn forget_node(&mut self, node: NodeNumber) {
         let of_it = |to: &ShardAddress| to.node() == node;
+        self.ending.remove(&node);
         self.to_nodes.retain(|to, _| !of_it(to));
         self.to_gateways.retain(|to, _| !of_it(to));
         self.in_transit_to_nodes.retain(|to, _| !of_it(to));

@@ -36,9 +36,14 @@ impl<S: Store> Edge<S> {
         }
         self.miss_news(now);
         self.owe_look(node);
+        let rooms = &self.rooms;
+        let may_ask_there = |it: &Membership| {
+            let room = rooms.get(it.room);
+            it.stay != Stay::In && room.is_none_or(|room| room.given_up_by != node)
+        };
         let waits = |conn: &Conn| {
-            let mut stays = conn.session.memberships.iter().map(|it| it.stay);
-            conn.phase == Phase::Open && (conn.asks_of_left || stays.any(|it| it != Stay::In))
+            let mut memberships = conn.session.memberships.iter();
+            conn.phase == Phase::Open && (conn.asks_of_left || memberships.any(may_ask_there))
         };
         let conns = self.conns.rows_mut();
         let waiting: Vec<_> = conns
@@ -56,6 +61,10 @@ impl<S: Store> Edge<S> {
         let room = room.and_then(|room| self.rooms.get_mut(room));
         if let Some(room) = room.filter(|room| room.node == from) {
             room.lose_home();
+            // Gateways are told first, and ask that node for nothing then.
+            if ctx.ending.contains(&from) {
+                room.given_up_by = from;
+            }
             self.lost_homes = true;
         }
     }

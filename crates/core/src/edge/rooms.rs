@@ -23,6 +23,8 @@ pub(super) struct EdgeRoom {
     pub(super) node: NodeNumber,
     /// That home is gone, and who is in the room has not heard so yet.
     pub(super) is_lost: bool,
+    /// The node that was its home and has given it up as it ends: nothing asked of the room since then goes there.
+    pub(super) given_up_by: NodeNumber,
     /// The last event that who is up to date was given, where there is a store.
     pub(super) newest: Option<Since>,
     /// The connections that receive its events.
@@ -132,6 +134,7 @@ impl EdgeRooms {
             home: HomeRoomId::NONE,
             node: NodeNumber::NONE,
             is_lost: false,
+            given_up_by: NodeNumber::NONE,
             newest: None,
             receivers: Vec::new(),
             uses: 0,

@@ -71,8 +71,7 @@ impl<S: Store> Home<S> {
             return;
         }
         // One that ends would only say that it can't.
-        let ending = &self.relays.ending;
-        let first = cluster.first_elsewhere(&room.name, |node| !ending.contains(&node));
+        let first = cluster.first_elsewhere(&room.name, |node| !ctx.ending.contains(&node));
         let Some(home) = first.and_then(|first| ctx.home_on(first.number, room.hash)) else {
             return;
         };

@@ -3,7 +3,7 @@
 //! All operations of a node for a room come to one shard of it, so they keep their order on their way through here. What
 //! the home says goes straight to the connections' shards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roomcast_protocol::mutated;
@@ -36,8 +36,8 @@ struct Relay {
 #[derive(Debug, Default)]
 pub(super) struct Relays {
     nodes: BTreeMap<Arc<str>, Relay>,
-    /// Nodes that live and claim no room any more.
-    pub(super) ending: BTreeSet<NodeNumber>,
+    /// Rooms of which a node that claims none any more has said that it is not their home. A record that names it is old.
+    given_up: BTreeMap<Arc<str>, NodeNumber>,
     /// Rooms that have left this shard with members, and when, in microseconds: other shards' operations are on their way.
     lost: BTreeMap<Arc<str>, u64>,
     sweep_at: u64,
@@ -142,6 +142,10 @@ impl<S: Store> Home<S> {
         let key = self.rooms.get(id).and_then(|it| it.gate.as_ref());
         let slot = key.map_or_else(Slot::default, |gate| gate.slot);
         let living = ctx.cluster.at(slot).node(home.node).map(|it| it.number);
+        // What went to one that has given the room up would have no answer once it has ended.
+        let name = self.rooms.get(id).map(|room| &room.name);
+        let given_up = name.and_then(|name| self.relays.given_up.get(name).copied());
+        let living = living.filter(|node| given_up != Some(*node));
         let Some(node) = living.filter(|_| !mutated!("takes_from_the_living")) else {
             if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
                 // Since when it is named counts: a later look tells whether it lives.
@@ -191,20 +195,27 @@ impl<S: Store> Home<S> {
     }
 
     /// A node is a room's home no more, or never was. `ends`: it claims no room any more.
-    pub(crate) fn home_gone(&mut self, node: NodeNumber, room: &str, ends: bool) {
-        if ends {
-            self.relays.ending.insert(node);
-        }
-        let relay = self.relays.nodes.get(room);
+    pub(crate) fn home_gone<H>(
+        &mut self,
+        ctx: &mut Context<H>,
+        node: NodeNumber,
+        room: Arc<str>,
+        ends: bool,
+    ) {
+        let relay = self.relays.nodes.get(&room);
         if relay.is_some_and(|relay| relay.node == node) {
-            self.relays.nodes.remove(room);
+            self.relays.nodes.remove(&room);
+        }
+        if ends {
+            ctx.ending.insert(node);
+            self.relays.given_up.insert(room, node);
         }
     }
 
     /// The link to a node is lost.
     pub(crate) fn forget_relays_to(&mut self, node: NodeNumber) {
         let keeps = mutated!("relay_outlives_its_link");
-        self.relays.ending.remove(&node);
+        self.relays.given_up.retain(|_, by| *by != node);
         self.relays
             .nodes
             .retain(|_, relay| relay.node != node || keeps);
