@@ -97,6 +97,31 @@ fn rooms_of_a_node_that_ends_go_on_elsewhere_at_once() {
     assert_eq!(cluster.total(bob, "r"), 2);
 }
 
+/// So each has its next home before many others look for theirs.
+#[test]
+fn many_rooms_are_given_up_some_at_a_time() {
+    let mut cluster = cluster(&[1, 1]);
+    let rooms: Vec<_> = (0..100).map(|number| format!("r{number}")).collect();
+    for room in &rooms {
+        cluster.member(0, room);
+    }
+    let bob = cluster.member(1, &rooms[0]);
+    cluster.drop_all();
+    drain(&mut cluster, 0);
+    let mut left = cluster.node(0).shards[0].rooms().0;
+    assert!((50..100).contains(&left), "{left} rooms are left at once");
+    while left > 0 {
+        cluster.pass(10);
+        let before = std::mem::replace(&mut left, cluster.node(0).shards[0].rooms().0);
+        assert!((1..=50).contains(&(before - left)), "{before}, then {left}");
+    }
+    assert!(cluster.node(0).shards[0].is_quiet());
+    cluster.pass(100);
+    assert_eq!(cluster.home_of(&rooms[0]), Some(1));
+    chat(&mut cluster, bob, &rooms[0], "one", 1);
+    assert_eq!(chats(&cluster.messages(bob)).len(), 1);
+}
+
 /// It is read in the same turn as the word that the home is gone.
 #[test]
 fn what_a_member_says_while_its_room_moves_is_done_at_the_next_home() {

@@ -23,6 +23,23 @@ pub(super) enum Drain {
     Rooms,
 }
 
+/// Microseconds from when some rooms are given up until others are. All at once, their members would go on at their next
+/// homes at once, and each would wait for all.
+const PAUSE: u64 = 10_000;
+/// Rooms that are given up together, at least.
+const AT_ONCE: usize = 16;
+/// How often some are given up, at most: a shard takes a second for all that it has.
+const TIMES: usize = 100;
+
+/// Rooms that are yet to be given up.
+#[derive(Debug, Default)]
+pub(super) struct GivingUp {
+    rooms: Vec<HomeRoomId>,
+    at_once: usize,
+    /// Microseconds at which the next ones are.
+    at: u64,
+}
+
 impl<S: Store> Home<S> {
     /// From here on no room is claimed: who asks for one comes back, to another node.
     pub(crate) fn claim_nothing(&mut self) {
@@ -36,16 +53,43 @@ impl<S: Store> Home<S> {
         self.drain != Drain::No
     }
 
-    /// All rooms are given up, with those who are in them.
+    /// All rooms are given up, with those who are in them: some at once, the others in the next turns.
     pub(crate) fn give_up_rooms(&mut self) {
         self.drain = Drain::Rooms;
-        let ids: Vec<_> = self.rooms.numbers().collect();
-        for id in ids {
+        let rooms: Vec<_> = self.rooms.numbers().collect();
+        let at_once = rooms.len().div_ceil(TIMES).max(AT_ONCE);
+        self.giving_up = GivingUp {
+            rooms,
+            at_once,
+            at: 0,
+        };
+        self.give_up_some();
+    }
+
+    fn give_up_some(&mut self) {
+        let rooms = &mut self.giving_up.rooms;
+        let some = rooms.split_off(rooms.len().saturating_sub(self.giving_up.at_once));
+        for id in some {
             if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
                 gate.gives_up = true;
             }
             self.mark_unsealed(id);
         }
+    }
+
+    /// A turn begins: the next rooms are given up, if it is time.
+    pub(super) fn give_up_more(&mut self, now: Now) {
+        let GivingUp { rooms, at, .. } = &mut self.giving_up;
+        if !rooms.is_empty() && *at <= now.micros {
+            *at = now.micros.saturating_add(PAUSE);
+            self.give_up_some();
+        }
+    }
+
+    /// When the next rooms are given up.
+    pub(super) fn gives_up_at(&self) -> Option<u64> {
+        let GivingUp { rooms, at, .. } = &self.giving_up;
+        (!rooms.is_empty()).then_some(*at)
     }
 
     /// Whether no room is here any more, and no claim is under way.

@@ -77,7 +77,7 @@ use crate::table::{Number, Table};
 use crate::time::Now;
 use authorize::Inquiries;
 use backend::{answer_absent, failure_of, refuse_question, too_many_waiting};
-use drain::Drain;
+use drain::{Drain, GivingUp};
 use gate::shard_is_full;
 use gathering::Gathering;
 use line::Line;
@@ -122,6 +122,7 @@ pub(crate) struct Home<S> {
     /// Rooms that are at home on other nodes.
     relays: Relays,
     drain: Drain,
+    giving_up: GivingUp,
     gathering: Gathering,
     /// Rooms with operations that wait, in the order in which they are served. One that is shut comes back once the store
     /// has answered, or the cluster is another one.
@@ -158,6 +159,7 @@ impl<S: Store> Home<S> {
             in_order: BTreeMap::new(),
             relays: Relays::default(),
             drain: Drain::No,
+            giving_up: GivingUp::default(),
             gathering: Gathering::new(gather),
             active: VecDeque::new(),
             unsealed: Vec::new(),
@@ -250,6 +252,7 @@ impl<S: Store> Home<S> {
         self.logs.sweep(now);
         if S::WAITS {
             self.relays.sweep(now);
+            self.give_up_more(now);
             for id in self.gathering.begin_turn(now) {
                 if let Some(gate) = self.rooms.get_mut(id).and_then(|it| it.gate.as_mut()) {
                     gate.gathers = false;
@@ -459,6 +462,7 @@ impl<S: Store> Home<S> {
             self.store.next_wake(),
             self.inquiries.next_wake(),
             self.gathering.next_wake(),
+            self.gives_up_at(),
         ];
         timer.into_iter().chain(others.into_iter().flatten()).min()
     }
