@@ -74,7 +74,6 @@ caught! {
     slice_is_not_answered
     failed_room_stops_recovery
     letter_reaches_who_took_the_number
-    piece_is_of_who_took_the_number
     gate_lets_one_overtake
     ack_before_confirm
     append_repeated_with_another_n

@@ -6,7 +6,6 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 
 use hashbrown::HashTable;
-use roomcast_protocol::mutated;
 use smallvec::SmallVec;
 
 use crate::edge::admission::Admission;
@@ -16,7 +15,6 @@ use crate::host::Encoding;
 use crate::id::{ClientId, ConnId, EdgeRoomId};
 use crate::identity::{Identity, Origin};
 use crate::settings::Settings;
-use crate::table::Number;
 use crate::token::SessionKey;
 
 /// A client's rooms, its direct messages, and who it is.
@@ -34,11 +32,8 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn membership(&mut self, room: EdgeRoomId) -> Option<&mut Membership> {
-        self.memberships.iter_mut().find(|membership| {
-            membership.room == room
-                || mutated!("piece_is_of_who_took_the_number")
-                    && membership.room.place() == room.place()
-        })
+        let mut memberships = self.memberships.iter_mut();
+        memberships.find(|membership| membership.room == room)
     }
 
     /// Microseconds since which it is behind in a room because it reads slowly.
