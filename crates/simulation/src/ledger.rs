@@ -1,6 +1,6 @@
 //! What is true: each event that was ever put into a room's log, kept for as long as the schedule runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roomcast_core::log::{Epoch, EventLog, Logged, Retention};
 use roomcast_core::settings::Kind;
@@ -62,6 +62,8 @@ pub(crate) struct Ledger {
     pub(crate) came_back: bool,
     /// Drafts that there ever were.
     begun: u64,
+    /// Nodes that have given a room up, and have not loaded it since.
+    given_up: BTreeSet<(NodeId, String)>,
     /// Several nodes write logs, and true is what the store has confirmed: what each node has logged beyond what it has
     /// loaded, by the log.
     pub(crate) drafts: Option<BTreeMap<(NodeId, usize), Draft>>,
@@ -96,6 +98,7 @@ impl Ledger {
             has_lost: false,
             came_back: false,
             begun: 0,
+            given_up: BTreeSet::new(),
             drafts: None,
         }
     }
@@ -212,7 +215,13 @@ impl Ledger {
     /// Whether a node has this log in its memory.
     pub(crate) fn has_loaded(&self, node: NodeId, room: &str, epoch: &Epoch) -> bool {
         let newest = self.newest_draft(node, room);
-        newest.is_some_and(|(at, _)| self.logs[at].epoch == epoch.as_str())
+        let is_it = newest.is_some_and(|(at, _)| self.logs[at].epoch == epoch.as_str());
+        is_it && !self.given_up.contains(&(node, room.to_owned()))
+    }
+
+    /// The store has a room back from a node.
+    pub(crate) fn give_up(&mut self, node: NodeId, room: &str) {
+        self.given_up.insert((node, room.to_owned()));
     }
 
     /// What a node has logged last in a room, and which log it is.
@@ -238,13 +247,14 @@ impl Ledger {
         let follows = Some((log.epoch.clone(), last));
         let renamed = Log::new(room, epoch, &log.entries[..confirmed], follows);
         entries.shrink_to_fit();
-        self.begin_draft(node, self.logs.len(), after, entries);
         self.logs.push(renamed);
+        self.begin_draft(node, self.logs.len() - 1, after, entries);
     }
 
     /// A node logs in this log from here on.
     fn begin_draft(&mut self, node: NodeId, at: usize, after: u64, entries: Vec<Entry>) {
         self.begun += 1;
+        self.given_up.remove(&(node, self.logs[at].room.clone()));
         let draft = Draft {
             number: self.begun,
             after,

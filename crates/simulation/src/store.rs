@@ -355,6 +355,13 @@ impl Cloud {
                 }
             }
         }
+        if let (Request::Release(release), Ok(Answer::Done)) = (request, &answer)
+            && let Some(ledger) = &self.ledger
+        {
+            ledger
+                .borrow_mut()
+                .give_up(release.home.node, &release.room);
+        }
         self.note_session(request, &answer);
         if let Ok(Answer::Written(Written::Refused(_))) = &answer {
             self.refused += 1;
