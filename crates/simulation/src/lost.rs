@@ -39,10 +39,10 @@ impl Lost {
 
     /// A node has written it at the store that there is now.
     pub(crate) fn is_written(&mut self, name: &str, by: NodeId) {
-        if self.at_risk.get(name) == Some(&Some(by)) {
-            self.at_risk.remove(name);
+        if self.at_risk.get(name) != Some(&Some(by)) {
+            self.is_loaded(name);
         }
-        self.is_loaded(name);
+        self.at_risk.remove(name);
     }
 
     /// A node has loaded it from the store that there is now: what that lacks is gone.
