@@ -61,10 +61,8 @@ impl<S: Store> Edge<S> {
         };
         let (client, memberships) = (parked.client_id, &mut parked.session.memberships);
         let leaves = |it: &Membership| it.room == room && !it.stay.is_staying();
-        let Some(at) = memberships.iter().position(leaves) else {
-            return;
-        };
-        let Some(membership) = memberships.get_mut(at) else {
+        let mut all = memberships.iter_mut().enumerate();
+        let Some((at, membership)) = all.find(|(_, it)| leaves(it)) else {
             return;
         };
         membership.player = 0;

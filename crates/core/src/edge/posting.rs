@@ -264,7 +264,7 @@ impl<S: Store> Edge<S> {
         client: ClientId,
         message: DirectMessage,
     ) {
-        let look = Take::look(client, ctx.host.random());
+        let look = Take::look(client, None, ctx.host.random());
         self.search(ctx, now, message, Request::Take(look));
     }
 

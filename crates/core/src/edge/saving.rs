@@ -209,10 +209,8 @@ impl<S: Store> Edge<S> {
             return;
         }
         // One that this node has not met may have nothing of it yet, or an older record.
-        let look = Take {
-            store: Some(ctx.cluster.of(KeyOf::Session(&client)).store),
-            ..Take::look(client, ctx.host.random())
-        };
+        let store = ctx.cluster.of(KeyOf::Session(&client)).store;
+        let look = Take::look(client, Some(store), ctx.host.random());
         self.ask_of(client, Request::Take(look));
     }
 

@@ -124,8 +124,8 @@ impl Parking {
         }
         self.uses += 1;
         let (until, hash) = (parked.until, parked.hash);
-        let leaves = parked.session.memberships.iter();
-        let leaves = leaves.filter(|it| !it.stay.is_staying()).count() > 0;
+        let mut memberships = parked.session.memberships.iter();
+        let leaves = memberships.any(|it| !it.stay.is_staying());
         let conn = parked.conn.to_u64();
         let slot = self.parked.insert((self.uses, parked)) as u32;
         if leaves {

@@ -108,7 +108,7 @@ impl<S: Store> Edge<S> {
             Step::Add { dead, .. } => change(Some(client), dead),
             Step::Remove => change(None, &[client]),
             Step::Look { others, .. } => match others.last() {
-                Some(other) => Request::Take(Take::look(*other, attempt)),
+                Some(other) => Request::Take(Take::look(*other, None, attempt)),
                 None => return,
             },
         };

@@ -118,8 +118,7 @@ impl<S: Store> Home<S> {
     /// The store has taken the room back, or has none to take.
     pub(super) fn released<H: Host>(&mut self, ctx: &mut Context<H>, now: Now, id: HomeRoomId) {
         if let Some(room) = self.rooms.get_mut(id) {
-            let unsaid = room.unsay(ctx);
-            room.tell_gone(ctx, unsaid);
+            room.tell_gone(ctx);
         }
         self.drop_room(ctx, now, id);
     }

@@ -8,6 +8,7 @@ use crate::home::Home;
 use crate::home::publish::NOBODY;
 use crate::home::room::Room;
 use crate::host::Host;
+use crate::id::ConnRef;
 use crate::letter::ToEdge;
 use crate::store::Store;
 use crate::time::{Now, micros};
@@ -40,13 +41,13 @@ impl<S: Store> Home<S> {
 }
 
 impl Room {
-    /// The room is not at home here any more, though somebody is in it: gateways and edges are told, in this order. Edges
-    /// with parked sessions too, which have no receivers. And those to which something is not said any more: who has left
-    /// last there has no seat, and the next home has to hear it.
-    pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>, unsaid: Vec<ShardAddress>) {
+    /// The room is not at home here any more, though somebody is in it: what waits to be told is dropped, then gateways and
+    /// edges are told, in this order. Edges with parked sessions too, which have no receivers. And those to which something
+    /// is not said any more: who has left last there has no seat, and the next home has to hear it.
+    pub(super) fn tell_gone<H: Host>(&mut self, ctx: &mut Context<H>) {
+        let mut shards = self.unsay(ctx);
         let ends = self.gate.as_ref().is_some_and(|gate| gate.gives_up);
         let seats = self.members.iter().flat_map(|(_, it)| &it.seats);
-        let mut shards = unsaid;
         shards.extend(seats.map(|seat| seat.conn.shard));
         shards.sort_unstable();
         shards.dedup();
@@ -60,6 +61,19 @@ impl Room {
             let room = self.name.clone();
             ctx.send_edge(shard, ToEdge::HomeGone { room });
         }
+    }
+
+    /// What waits to be told was not done. Who was to be told alone comes back. Returns the shards to which it is not said.
+    fn unsay<H: Host>(&mut self, ctx: &mut Context<H>) -> Vec<ShardAddress> {
+        let waiting = self.gate.as_mut().map(|gate| gate.drop_all(ctx));
+        let mut conns = waiting.unwrap_or_default();
+        let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
+        conns.sort_unstable_by_key(key);
+        conns.dedup();
+        for ConnRef { shard, conn } in &conns {
+            ctx.send_edge(*shard, ToEdge::ComeBack { conn: *conn });
+        }
+        conns.into_iter().map(|it| it.shard).collect()
     }
 
     fn has_seats_on(&self, node: NodeNumber) -> bool {

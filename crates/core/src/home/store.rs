@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use roomcast_protocol::mutated;
 
-use crate::address::ShardAddress;
 use crate::context::{Context, Fault};
 use crate::home::Home;
 use crate::home::append::log_unavailable;
@@ -16,8 +15,8 @@ use crate::home::record::KEPT;
 use crate::home::refusals::{refuse_leave, refuse_op};
 use crate::home::room::Room;
 use crate::host::{Host, Notice};
-use crate::id::{ConnRef, HomeRoomId};
-use crate::letter::{Op, OpKind, RoomRef, ToEdge};
+use crate::id::HomeRoomId;
+use crate::letter::{Op, OpKind, RoomRef};
 use crate::log::Epoch;
 use crate::logs::{LogId, Logs, Opened};
 use crate::store::{
@@ -366,8 +365,7 @@ impl<S: Store> Home<S> {
         };
         room.forget_joins_of_gone();
         let pending = room.take_waiting();
-        let unsaid = room.unsay(ctx);
-        room.tell_gone(ctx, unsaid);
+        room.tell_gone(ctx);
         self.drop_room(ctx, now, id);
         for op in pending.into_iter().filter(|op| op.head.conn != NOBODY) {
             // Who has joined, and is gone since, is gone at the next home too.
@@ -448,19 +446,6 @@ fn claim_of<H: Host>(
 }
 
 impl Room {
-    /// What waits to be told was not done. Who was to be told alone comes back.
-    pub(super) fn unsay<H: Host>(&mut self, ctx: &mut Context<H>) -> Vec<ShardAddress> {
-        let waiting = self.gate.as_mut().map(|gate| gate.drop_all(ctx));
-        let mut conns = waiting.unwrap_or_default();
-        let key = |it: &ConnRef| (it.shard, it.conn.to_u64());
-        conns.sort_unstable_by_key(key);
-        conns.dedup();
-        for ConnRef { shard, conn } in &conns {
-            ctx.send_edge(*shard, ToEdge::ComeBack { conn: *conn });
-        }
-        conns.into_iter().map(|it| it.shard).collect()
-    }
-
     /// What it asks for to be at home here, as things are now.
     fn claim_now<H: Host>(
         &mut self,

@@ -33,12 +33,12 @@ pub struct Take {
 }
 
 impl Take {
-    /// Only looks at a session, at whichever store there is. `attempt`: a random number.
-    pub(crate) fn look(client: ClientId, attempt: u64) -> Take {
+    /// Only looks at a session. `attempt`: a random number.
+    pub(crate) fn look(client: ClientId, store: Option<StoreId>, attempt: u64) -> Take {
         Take {
             client,
             turn: Some(0),
-            store: None,
+            store,
             node: NodeId::default(),
             attempt,
         }

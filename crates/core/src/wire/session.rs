@@ -7,12 +7,10 @@
 
 use std::num::NonZeroU32;
 
-use roomcast_protocol::ErrorCode;
+use roomcast_protocol::{ErrorCode, mutated};
 
 use super::bytes::{Reader, WireError, Writer};
 use super::version::Version;
-use roomcast_protocol::mutated;
-
 use crate::identity::{Grant, Identity, Rights, Rooms};
 use crate::node::ClusterView;
 use crate::player::PlayerNum;
