@@ -107,7 +107,6 @@ impl World {
         }
         self.ledger.borrow_mut().came_back = true;
         if data != Data::Same {
-            self.ledger.borrow_mut().has_lost = true;
             self.facts.store_has_lost = true;
         }
         self.facts.store_restarts += 1;

@@ -56,8 +56,6 @@ pub(crate) struct Ledger {
     current: BTreeMap<String, usize>,
     /// What the store has come back without.
     pub(crate) lost: Lost,
-    /// The store has come back with less than it had: sessions and inboxes may be gone.
-    pub(crate) has_lost: bool,
     /// It has come back, with what it had or with less.
     pub(crate) came_back: bool,
     /// Drafts that there ever were.
@@ -95,7 +93,6 @@ impl Ledger {
             kept: kept.collect(),
             current: BTreeMap::new(),
             lost: Lost::default(),
-            has_lost: false,
             came_back: false,
             begun: 0,
             given_up: BTreeSet::new(),
