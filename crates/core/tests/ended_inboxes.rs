@@ -6,20 +6,12 @@ mod cluster;
 mod common;
 
 use cluster::{At, Cluster};
-use common::{relay, text};
-use roomcast_core::settings::Settings;
+use common::text;
 use serde_json::{Value, json};
 
 /// Ann at the first of two nodes and Bob at the second, with his name and his token.
 fn begun() -> (Cluster, At, At, [String; 2]) {
-    let settings = Settings {
-        messages_per_second: 0,
-        max_offences: 0,
-        ping_interval: 0,
-        pong_timeout: 0,
-        ..Settings::default()
-    };
-    let mut cluster = Cluster::new(&[1, 1], &settings, &[relay("default")]);
+    let mut cluster = Cluster::relays(&[1, 1]);
     let (ann, _) = cluster.connect(0);
     let bob = (1, cluster.node(1).connect());
     let welcome = hello(&mut cluster, bob, "");

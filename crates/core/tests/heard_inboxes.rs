@@ -6,21 +6,13 @@ mod cluster;
 mod common;
 
 use cluster::{At, Cluster};
-use common::{Got, relay, text};
-use roomcast_core::settings::Settings;
+use common::{Got, text};
 use roomcast_core::store::Request;
 use serde_json::{Value, json};
 
 /// Ann at the first of two nodes.
 fn begun() -> (Cluster, At) {
-    let settings = Settings {
-        messages_per_second: 0,
-        max_offences: 0,
-        ping_interval: 0,
-        pong_timeout: 0,
-        ..Settings::default()
-    };
-    let mut cluster = Cluster::new(&[1, 1], &settings, &[relay("default")]);
+    let mut cluster = Cluster::relays(&[1, 1]);
     let (ann, _) = cluster.connect(0);
     (cluster, ann)
 }

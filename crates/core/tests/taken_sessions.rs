@@ -6,20 +6,12 @@ mod cluster;
 mod common;
 
 use cluster::{At, Cluster};
-use common::{Got, relay};
-use roomcast_core::settings::Settings;
+use common::Got;
 use serde_json::json;
 
 /// Two nodes, a client of the second, and its token.
 fn begun() -> (Cluster, At, String) {
-    let settings = Settings {
-        messages_per_second: 0,
-        max_offences: 0,
-        ping_interval: 0,
-        pong_timeout: 0,
-        ..Settings::default()
-    };
-    let mut cluster = Cluster::new(&[1, 1], &settings, &[relay("default")]);
+    let mut cluster = Cluster::relays(&[1, 1]);
     let (ann, token) = cluster.connect(1);
     (cluster, ann, token)
 }

@@ -21,7 +21,7 @@ use roomcast_core::{ForNode, LogicFactory, NodeNumber, Now, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
 
-use crate::common::{Client, Node, node_with_key, text};
+use crate::common::{Client, Node, node_with_key, relay, text};
 
 type Answered = (Ticket, Result<Answer, StoreError>);
 
@@ -130,6 +130,18 @@ impl Cluster {
     }
 
     /// The same, where kinds may have logic of their own.
+    /// Nodes whose rooms pass on what is said, without limits and pings.
+    pub fn relays(shards: &[u16]) -> Cluster {
+        let settings = Settings {
+            messages_per_second: 0,
+            max_offences: 0,
+            ping_interval: 0,
+            pong_timeout: 0,
+            ..Settings::default()
+        };
+        Cluster::new(shards, &settings, &[relay("default")])
+    }
+
     pub fn with_logic(
         shards: &[u16],
         settings: &Settings,
