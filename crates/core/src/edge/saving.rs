@@ -417,7 +417,7 @@ impl<S: Store> Edge<S> {
             let client = match about {
                 About::Session(client) => client,
                 About::User(client) => {
-                    self.look_at_user(now, client);
+                    self.look_at_user(ctx, now, client);
                     continue;
                 }
                 About::Inbox(client) => {

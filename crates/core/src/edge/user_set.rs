@@ -3,13 +3,14 @@
 use crate::context::Context;
 use crate::edge::Edge;
 use crate::edge::keeper::{About, Asked};
-use crate::edge::saving::RECORD_ENDS;
+use crate::edge::saving::{NO_LEASE, RECORD_ENDS};
 use crate::host::Host;
 use crate::id::ClientId;
 use crate::store::{
-    Answer, KeyOf, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
+    Answer, Cause, KeyOf, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
 };
 use crate::time::Now;
+use crate::wire::session::is_the_newest;
 
 /// A session that is put into the set of its user, or taken out.
 #[derive(Debug)]
@@ -108,7 +109,11 @@ impl<S: Store> Edge<S> {
             Step::Add { dead, .. } => change(Some(client), dead),
             Step::Remove => change(None, &[client]),
             Step::Look { others, .. } => match others.last() {
-                Some(other) => Request::Take(Take::look(*other, None, attempt)),
+                Some(other) => {
+                    // One that this node has not met may lack it, or have an older record.
+                    let store = ctx.cluster.of(KeyOf::Session(other)).store;
+                    Request::Take(Take::look(*other, Some(store), attempt))
+                }
                 None => return,
             },
         };
@@ -135,14 +140,28 @@ impl<S: Store> Edge<S> {
         let Some(mut asked) = of_user.asked.clone().filter(|it| it.is(ticket)) else {
             return;
         };
-        let (Ok(Answer::Clients(..)) | Ok(Answer::Session(_))) = &result else {
+        // It is looked for at the store that there is by then.
+        if result == Err(StoreError::Again(Cause::OtherStore)) {
+            of_user.asked = None;
+            let again = now.micros + NO_LEASE;
+            return self.keeper.look_at(About::User(client), again);
+        }
+        let is_answered = match (&of_user.step, &result) {
+            // A node that lives may have yet to write it at this store.
+            (Step::Look { others, .. }, Ok(Answer::Session(taken))) => others
+                .last()
+                .is_some_and(|it| is_the_newest(ctx.cluster.of(KeyOf::Session(it)), taken)),
+            (_, Ok(Answer::Clients(..))) => true,
+            _ => false,
+        };
+        if !is_answered {
             let about = About::User(client);
             self.keeper.pause(about, &mut asked, now.micros, random);
             if let Some(of_user) = self.keeper.of_users.get_mut(&client) {
                 of_user.asked = Some(asked);
             }
             return;
-        };
+        }
         of_user.asked = None;
         let next = match (std::mem::replace(&mut of_user.step, Step::Remove), result) {
             (Step::Add { looked, .. }, Ok(Answer::Clients(_, there)))
@@ -208,7 +227,12 @@ impl<S: Store> Edge<S> {
     }
 
     /// The time to ask again has come.
-    pub(super) fn look_at_user(&mut self, now: Now, client: ClientId) {
+    pub(super) fn look_at_user<H: Host>(
+        &mut self,
+        ctx: &mut Context<H>,
+        now: Now,
+        client: ClientId,
+    ) {
         let of_user = self.keeper.of_users.get(&client);
         if let Some(mut asked) = of_user.and_then(|it| it.asked.clone()) {
             let about = About::User(client);
@@ -217,5 +241,6 @@ impl<S: Store> Edge<S> {
                 of_user.asked = Some(asked);
             }
         }
+        self.ask_of_user(ctx, client);
     }
 }
