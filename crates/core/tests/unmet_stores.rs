@@ -82,3 +82,25 @@ fn a_session_that_lives_stays_in_its_users_set() {
     cluster.say(ann, &chat.to_string());
     assert_eq!(payloads(&cluster.messages(bob)), ["x"]);
 }
+
+#[test]
+fn an_ephemeral_message_waits_for_who_has_its_recipient() {
+    let (mut cluster, bob, name) = with_older_data();
+    let ann = hello(&mut cluster, 1, &json!({"token": "ann all:x"}));
+    assert_eq!(cluster.types(ann), ["welcome"]);
+    let chat =
+        json!({"type": "chat", "to_client_id": name, "ephemeral": true, "payload": "typing"});
+    cluster.say(ann, &chat.to_string());
+    cluster.pass(500);
+    meet(&mut cluster);
+    cluster.tell(1);
+    cluster.pass(500);
+    assert!(cluster.messages(ann).is_empty(), "he may be anywhere");
+    cluster.tell(0);
+    cluster.pass(500);
+    cluster.settled = true;
+    cluster.tell_all();
+    cluster.pass(2_000);
+    assert_eq!(payloads(&cluster.messages(bob)), ["typing"]);
+    assert!(cluster.messages(ann).is_empty());
+}

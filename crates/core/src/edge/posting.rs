@@ -9,16 +9,17 @@ use crate::edge::fan_out::Part;
 use crate::edge::inbox::{BYTES, MESSAGES};
 use crate::edge::keeper::About;
 use crate::edge::mail::{Mailing, Search};
-use crate::edge::saving::patience_of;
+use crate::edge::saving::{NO_LEASE, patience_of};
 use crate::host::Host;
 use crate::id::{ClientId, NameHash};
 use crate::letter::{DirectMessage, Letter, News, Receipt, Recipient};
 use crate::store::{
-    Answer, InboxAppend, InboxAppended, KeyOf, NodeId, Request, Store, StoreError, StoreId, Take,
-    Taken, Ticket, UserChange,
+    Answer, Cause, InboxAppend, InboxAppended, KeyOf, NodeId, Request, Store, StoreError, StoreId,
+    Take, Taken, Ticket, UserChange,
 };
 use crate::time::Now;
 use crate::wire;
+use crate::wire::session::is_the_newest;
 
 /// Numbers of messages that have none begin here: no client counts so far.
 const UNNUMBERED: u64 = 1 << 53;
@@ -264,8 +265,8 @@ impl<S: Store> Edge<S> {
         client: ClientId,
         message: DirectMessage,
     ) {
-        let look = Take::look(client, None, ctx.host.random());
-        self.search(ctx, now, message, Request::Take(look));
+        let look = look_for(ctx, client);
+        self.search(ctx, now, message, look);
     }
 
     /// Looks at something when its patience ends, if it does.
@@ -310,14 +311,23 @@ impl<S: Store> Edge<S> {
         if !searching.asked.as_ref().is_some_and(|it| it.is(ticket)) {
             return;
         }
+        let about = About::Search(number);
+        // Its session is looked for at the store that there is by then.
+        if result == Err(StoreError::Again(Cause::OtherStore)) {
+            searching.asked = None;
+            return self.keeper.look_at(about, now.micros + NO_LEASE);
+        }
         // While sessions are written at another store than before, some may be yet to come.
         let cluster = ctx.cluster.of(KeyOf::User(&searching.message.body.to_user));
         let all_there = |store: StoreId| cluster.settled && store == cluster.store;
+        let sought = searching.message.to.first();
+        let is_newest = |taken: &Taken| {
+            sought.is_some_and(|it| is_the_newest(ctx.cluster.of(KeyOf::Session(&it)), taken))
+        };
         let answer = match result {
             Ok(answer @ Answer::Clients(store, _)) if all_there(store) => answer,
-            Ok(answer @ Answer::Session(_)) => answer,
+            Ok(Answer::Session(taken)) if is_newest(&taken) => Answer::Session(taken),
             _ => {
-                let about = About::Search(number);
                 return self.keeper.pause_about(about, now.micros, random);
             }
         };
@@ -432,11 +442,7 @@ impl<S: Store> Edge<S> {
             Taken::Nothing { .. } => None,
             Taken::Taken(record) | Taken::Other(record) => Some(record.node),
         };
-        let client = match &message.to {
-            Recipient::Clients(clients) => clients.first().copied(),
-            Recipient::User => None,
-        };
-        let home = match (node, client) {
+        let home = match (node, message.to.first()) {
             (Some(node), Some(client)) => self.shard_at(ctx, node, client),
             _ => None,
         };
@@ -489,7 +495,19 @@ impl<S: Store> Edge<S> {
             return self.go_on_with(ctx, now, behind);
         }
         let (until, about) = (search.until, About::Search(number));
+        let not_asked = search.message.to.first().filter(|_| search.asked.is_none());
         self.look_at_end(about, until);
+        if let Some(client) = not_asked {
+            let look = look_for(ctx, client);
+            return self.keeper.ask_about(about, look);
+        }
         self.keeper.repeat_about(about, now.micros);
     }
+}
+
+/// Asks who has a session.
+fn look_for<H: Host>(ctx: &mut Context<H>, client: ClientId) -> Request {
+    // A store that this node has not met may lack it, or say that it is where it was.
+    let store = ctx.cluster.of(KeyOf::Session(&client)).store;
+    Request::Take(Take::look(client, Some(store), ctx.host.random()))
 }

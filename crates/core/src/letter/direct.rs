@@ -46,6 +46,14 @@ impl Recipient {
     pub(crate) fn client(client: ClientId) -> Recipient {
         Recipient::Clients(SmallVec::from_slice(&[client]))
     }
+
+    /// The first client, where it names clients.
+    pub(crate) fn first(&self) -> Option<ClientId> {
+        match self {
+            Recipient::Clients(clients) => clients.first().copied(),
+            Recipient::User => None,
+        }
+    }
 }
 
 /// What became of a direct message that its sender had numbered.
