@@ -19,7 +19,6 @@ use crate::store::{
 };
 use crate::time::Now;
 use crate::wire;
-use crate::wire::session::is_the_newest;
 
 /// Numbers of messages that have none begin here: no client counts so far.
 const UNNUMBERED: u64 = 1 << 53;
@@ -322,7 +321,7 @@ impl<S: Store> Edge<S> {
         let all_there = |store: StoreId| cluster.settled && store == cluster.store;
         let sought = searching.message.to.first();
         let is_newest = |taken: &Taken| {
-            sought.is_some_and(|it| is_the_newest(ctx.cluster.of(KeyOf::Session(&it)), taken))
+            sought.is_some_and(|it| ctx.cluster.of(KeyOf::Session(&it)).is_newest(taken))
         };
         let answer = match result {
             Ok(answer @ Answer::Clients(store, _)) if all_there(store) => answer,

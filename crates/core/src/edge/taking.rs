@@ -28,7 +28,7 @@ use crate::store::{
 };
 use crate::time::{Now, micros};
 use crate::token::ResumeToken;
-use crate::wire::session::{PackedSession, is_the_newest};
+use crate::wire::session::PackedSession;
 
 impl<S: Store> Edge<S> {
     /// A connection has shown a good token. It waits while the store is asked for the session.
@@ -160,7 +160,7 @@ impl<S: Store> Edge<S> {
         let cluster = ctx.cluster.of(KeyOf::Session(&client));
         let is_here = self.keeper.copy(client).is_some();
         let taken = match result {
-            Ok(Answer::Session(taken)) if is_here || is_the_newest(cluster, &taken) => taken,
+            Ok(Answer::Session(taken)) if is_here || cluster.is_newest(&taken) => taken,
             // There is no answer, or a node that lives may have yet to write it at this store.
             _ => {
                 self.keeper.pause(client, &mut asked, now.micros, random);

@@ -10,7 +10,6 @@ use crate::store::{
     Answer, Cause, KeyOf, Request, Slot, Store, StoreError, Take, Taken, Ticket, UserChange,
 };
 use crate::time::Now;
-use crate::wire::session::is_the_newest;
 
 /// A session that is put into the set of its user, or taken out.
 #[derive(Debug)]
@@ -150,7 +149,7 @@ impl<S: Store> Edge<S> {
             // A node that lives may have yet to write it at this store.
             (Step::Look { others, .. }, Ok(Answer::Session(taken))) => others
                 .last()
-                .is_some_and(|it| is_the_newest(ctx.cluster.of(KeyOf::Session(it)), taken)),
+                .is_some_and(|it| ctx.cluster.of(KeyOf::Session(it)).is_newest(taken)),
             (_, Ok(Answer::Clients(..))) => true,
             _ => false,
         };

@@ -18,7 +18,7 @@ use crate::node::ClusterViews;
 use crate::player::PlayerNum;
 use crate::store::{Answer, KeyOf, NodeId, Request, Store, StoreError, Take, Taken, Ticket};
 use crate::time::{Now, micros};
-use crate::wire::session::{PackedMembership, PackedSession, is_the_newest};
+use crate::wire::session::{PackedMembership, PackedSession};
 
 /// Sessions that a shard asks about at once.
 const MOST_AT_ONCE: usize = 256;
@@ -153,7 +153,7 @@ impl Room {
             return Session::Unknown;
         };
         // While sessions are written at another store than before, it may be yet to come.
-        if !is_the_newest(ctx.cluster.of(KeyOf::Session(&client)), &taken) {
+        if !ctx.cluster.of(KeyOf::Session(&client)).is_newest(&taken) {
             return Session::Unknown;
         }
         let (Taken::Taken(record) | Taken::Other(record)) = taken else {

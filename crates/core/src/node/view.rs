@@ -1,9 +1,12 @@
 //! What a node's shards know of the cluster.
 
+use roomcast_protocol::mutated;
+
 use super::rank::first;
 use crate::address::NodeNumber;
-use crate::store::{HomeName, NodeId, StoreId};
+use crate::store::{HomeName, NodeId, StoreId, Taken};
 use crate::wire::VERSION;
+use crate::wire::session::PackedSession;
 
 /// The cluster as a node knows it. It is made anew when something changes; who has one keeps it as long as it likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +103,20 @@ impl ClusterView {
         let lives = self.node(home.node).is_some();
         let looked_since = self.asked_at > named_at;
         !lives && (self.dead.contains(&home) || looked_since)
+    }
+
+    /// Whether no living node can have a session as it is later than the store says: what another store had, or nothing, is
+    /// the newest once all nodes have written what they have.
+    pub(crate) fn is_newest(&self, taken: &Taken) -> bool {
+        match taken {
+            Taken::Nothing { store, .. } => self.settled && *store == self.store,
+            Taken::Other(_) if mutated!("older_session_is_the_newest") => true,
+            Taken::Other(record) => {
+                let is_of_it = |it: PackedSession| it.is_of(self.store);
+                self.settled || PackedSession::read(&record.value).is_ok_and(is_of_it)
+            }
+            Taken::Taken(_) => true,
+        }
     }
 
     /// The node that claims a room that nobody has, where that is another one than this. `claims`: whether one does.

@@ -7,14 +7,13 @@
 
 use std::num::NonZeroU32;
 
-use roomcast_protocol::{ErrorCode, mutated};
+use roomcast_protocol::ErrorCode;
 
 use super::bytes::{Reader, WireError, Writer};
 use super::version::Version;
 use crate::identity::{Grant, Identity, Rights, Rooms};
-use crate::node::ClusterView;
 use crate::player::PlayerNum;
-use crate::store::{StoreId, Taken};
+use crate::store::StoreId;
 use crate::token::SessionKey;
 
 /// The format of sessions.
@@ -293,20 +292,6 @@ fn read_identity(bytes: &mut Reader<'_>) -> Result<Identity, WireError> {
         direct,
         expires_at,
     })
-}
-
-/// Whether no living node can have a session as it is later than the store says: what another store had, or nothing, is the
-/// newest once all nodes have written what they have.
-pub(crate) fn is_the_newest(cluster: &ClusterView, taken: &Taken) -> bool {
-    match taken {
-        Taken::Nothing { store, .. } => cluster.settled && *store == cluster.store,
-        Taken::Other(_) if mutated!("older_session_is_the_newest") => true,
-        Taken::Other(record) => {
-            let saved = PackedSession::read(&record.value);
-            cluster.settled || saved.is_ok_and(|it| it.is_of(cluster.store))
-        }
-        Taken::Taken(_) => true,
-    }
 }
 
 #[cfg(test)]
