@@ -11,18 +11,6 @@ use crate::id::HomeRoomId;
 use crate::store::Store;
 use crate::time::Now;
 
-/// What a home still does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Drain {
-    /// All.
-    #[default]
-    No,
-    /// It claims nothing.
-    Begun,
-    /// It has given up its rooms, or is about to.
-    Rooms,
-}
-
 /// Microseconds from when some rooms are given up until others are. All at once, their members would go on at their next
 /// homes at once, and each would wait for all.
 const PAUSE: u64 = 10_000;
@@ -43,19 +31,17 @@ pub(super) struct GivingUp {
 impl<S: Store> Home<S> {
     /// From here on no room is claimed: who asks for one comes back, to another node.
     pub(crate) fn claim_nothing(&mut self) {
-        if self.drain == Drain::No {
-            self.drain = Drain::Begun;
-        }
+        self.drains = true;
     }
 
     /// Whether the node is about to end.
     pub(crate) fn is_draining(&self) -> bool {
-        self.drain != Drain::No
+        self.drains
     }
 
     /// All rooms are given up, with those who are in them: some at once, the others in the next turns.
     pub(crate) fn give_up_rooms(&mut self) {
-        self.drain = Drain::Rooms;
+        self.drains = true;
         let rooms: Vec<_> = self.rooms.numbers().collect();
         let at_once = rooms.len().div_ceil(TIMES).max(AT_ONCE);
         self.giving_up = GivingUp {
@@ -99,7 +85,7 @@ impl<S: Store> Home<S> {
 
     /// Whether a room that is not here may be claimed.
     pub(super) fn claims(&self) -> bool {
-        self.drain == Drain::No
+        !self.drains
     }
 
     /// A room that was never opened is forgotten; what waited for it is asked for elsewhere.

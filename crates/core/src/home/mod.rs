@@ -77,7 +77,7 @@ use crate::table::{Number, Table};
 use crate::time::Now;
 use authorize::Inquiries;
 use backend::{answer_absent, failure_of, refuse_question, too_many_waiting};
-use drain::{Drain, GivingUp};
+use drain::GivingUp;
 use gate::shard_is_full;
 use gathering::Gathering;
 use line::Line;
@@ -121,7 +121,8 @@ pub(crate) struct Home<S> {
     in_order: BTreeMap<Arc<str>, HomeRoomId>,
     /// Rooms that are at home on other nodes.
     relays: Relays,
-    drain: Drain,
+    /// The node is about to end: nothing is claimed any more.
+    drains: bool,
     giving_up: GivingUp,
     gathering: Gathering,
     /// Rooms with operations that wait, in the order in which they are served. One that is shut comes back once the store
@@ -158,7 +159,7 @@ impl<S: Store> Home<S> {
             by_name: HashTable::new(),
             in_order: BTreeMap::new(),
             relays: Relays::default(),
-            drain: Drain::No,
+            drains: false,
             giving_up: GivingUp::default(),
             gathering: Gathering::new(gather),
             active: VecDeque::new(),
