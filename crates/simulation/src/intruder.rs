@@ -98,7 +98,9 @@ impl World {
                 let (own, whole) = match &intruder.token {
                     Token::Stale { victim, wire } => {
                         let own = self.peers[*victim].session.client_id();
-                        (own, self.is_alive(*victim, *wire))
+                        // What its store and its node have lost together, an old token begins anew as the newest does.
+                        let is_lost = self.ledger.borrow().lost.has_lost(own);
+                        (own, !is_lost && self.is_alive(*victim, *wire))
                     }
                     Token::OfOther(name) => (&**name, true),
                 };
