@@ -1,6 +1,6 @@
 //! Somebody with a resume token that was good once, as from a log or a stolen disk, or with that of another user.
 
-use roomcast_core::Access;
+use roomcast_core::{Access, ClientId};
 use roomcast_protocol::client::{ServerBody, decode_server, encode_request};
 use roomcast_protocol::{Format, Hello, Incoming, Request, VERSION};
 
@@ -98,9 +98,13 @@ impl World {
                 let (own, whole) = match &intruder.token {
                     Token::Stale { victim, wire } => {
                         let own = self.peers[*victim].session.client_id();
-                        // What its store and its node have lost together, an old token begins anew as the newest does.
-                        let is_lost = self.ledger.borrow().lost.has_lost(own);
-                        (own, !is_lost && self.is_alive(*victim, *wire))
+                        // A session that its store and its node have lost together, or that has ended on another node
+                        // while its own stood still, an old token begins anew as the newest does.
+                        let ledger = self.ledger.borrow();
+                        let client = ClientId::parse(own);
+                        let has_ended = client.is_some_and(|it| ledger.ended.contains(&it));
+                        let is_over = has_ended || ledger.lost.has_lost(own);
+                        (own, !is_over && self.is_alive(*victim, *wire))
                     }
                     Token::OfOther(name) => (&**name, true),
                 };

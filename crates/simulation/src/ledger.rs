@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roomcast_core::log::{Epoch, EventLog, Logged, Retention};
 use roomcast_core::settings::Kind;
 use roomcast_core::store::{Epochs, NodeId};
-use roomcast_core::{LogNews, Now, kind_name};
+use roomcast_core::{ClientId, LogNews, Now, kind_name};
 use roomcast_protocol::MessageType;
 
 use crate::lost::Lost;
@@ -56,6 +56,8 @@ pub(crate) struct Ledger {
     current: BTreeMap<String, usize>,
     /// What the store has come back without.
     pub(crate) lost: Lost,
+    /// Clients whose session a node has ended in the store, where it has not gone on since.
+    pub(crate) ended: BTreeSet<ClientId>,
     /// It has come back, with what it had or with less.
     pub(crate) came_back: bool,
     /// Drafts that there ever were.
@@ -93,6 +95,7 @@ impl Ledger {
             kept: kept.collect(),
             current: BTreeMap::new(),
             lost: Lost::default(),
+            ended: BTreeSet::new(),
             came_back: false,
             begun: 0,
             given_up: BTreeSet::new(),

@@ -387,6 +387,15 @@ impl Cloud {
                     ledger
                         .lost
                         .is_written(save.client.as_str(), save.record.node);
+                    // Without a record that it follows it is a new one, whose token may be an old one's.
+                    if save.known.is_some() {
+                        ledger.ended.remove(&save.client);
+                    }
+                }
+            }
+            (Request::End(end), Ok(Answer::Turn(true))) => {
+                if let Some(ledger) = &self.ledger {
+                    ledger.borrow_mut().ended.insert(end.client);
                 }
             }
             _ => {}
