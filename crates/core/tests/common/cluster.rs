@@ -5,6 +5,9 @@
     reason = "each test uses its part of the harness"
 )]
 
+#[path = "at_once.rs"]
+mod at_once;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -13,74 +16,14 @@ use std::sync::Arc;
 use roomcast_core::log::Epoch;
 use roomcast_core::node::{ClusterView, LivingNode, Own};
 use roomcast_core::settings::{Kind, Settings};
-use roomcast_core::store::{
-    Answer, Cause, Claim, Claimed, HomeName, NodeId, Request, Store, StoreError, StoreId, Ticket,
-};
+use roomcast_core::store::{Answer, Claim, Claimed, HomeName, NodeId, Request, StoreId};
 use roomcast_core::wire::VERSION;
-use roomcast_core::{ForNode, LogicFactory, NodeNumber, Now, ShardAddress};
+use roomcast_core::{ForNode, LogicFactory, NodeNumber, ShardAddress};
 use roomcast_engine::model::Model;
 use serde_json::Value;
 
 use crate::common::{Client, Node, node_with_key, relay, text};
-
-type Answered = (Ticket, Result<Answer, StoreError>);
-
-/// Requests of one node whose answers are late.
-pub type Late = Option<(usize, fn(&Request) -> bool)>;
-
-/// The store of one shard: what is asked is done at once.
-pub struct AtOnce {
-    model: Rc<RefCell<Model>>,
-    unanswered: Rc<Cell<usize>>,
-    unread: Rc<Cell<bool>>,
-    answers: VecDeque<Answered>,
-    node: usize,
-    late: Rc<Cell<Late>>,
-    late_answers: Vec<Answered>,
-    /// How often what was late until then was answered, and the same as of this store.
-    caught_up: Rc<Cell<u64>>,
-    caught: u64,
-}
-
-impl AtOnce {
-    fn is_late(&self) -> bool {
-        self.late.get().is_some_and(|(node, _)| node == self.node)
-    }
-}
-
-impl Store for AtOnce {
-    const WAITS: bool = true;
-
-    fn submit(&mut self, now: Now, ticket: Ticket, request: Request) {
-        let unanswered = self.unanswered.get();
-        let is_unread = self.unread.get() && matches!(request, Request::InboxRead(_));
-        let answer = match unanswered {
-            0 if !is_unread => self.model.borrow_mut().apply(now.unix_ms as u64, &request),
-            _ => Err(StoreError::Again(Cause::Timeout)),
-        };
-        self.unanswered.set(unanswered.saturating_sub(1));
-        match self.late.get() {
-            Some((node, is_late)) if node == self.node && is_late(&request) => {
-                self.late_answers.push((ticket, answer));
-            }
-            _ => self.answers.push_back((ticket, answer)),
-        }
-    }
-
-    fn poll(&mut self, _: Now) -> Option<Answered> {
-        let caught = std::mem::replace(&mut self.caught, self.caught_up.get());
-        if !self.is_late() || caught < self.caught {
-            self.answers.extend(self.late_answers.drain(..));
-        }
-        self.answers.pop_front()
-    }
-
-    fn next_wake(&self) -> Option<u64> {
-        let may_answer = !self.is_late() || self.caught < self.caught_up.get();
-        let waits = !self.answers.is_empty() || may_answer && !self.late_answers.is_empty();
-        waits.then_some(0)
-    }
-}
+pub use at_once::{Alone, AtOnce, Late};
 
 pub const STORE: StoreId = StoreId(7);
 
@@ -98,6 +41,7 @@ pub struct Cluster {
     pub unread: Rc<Cell<bool>>,
     /// What is done at once and answered later.
     pub late: Rc<Cell<Late>>,
+    alone: Alone,
     caught_up: Rc<Cell<u64>>,
     /// `None`: it is dead.
     pub nodes: Vec<Option<Node<AtOnce>>>,
@@ -129,7 +73,6 @@ impl Cluster {
         Cluster::with_logic(shards, settings, &kinds)
     }
 
-    /// The same, where kinds may have logic of their own.
     /// Nodes whose rooms pass on what is said, without limits and pings.
     pub fn relays(shards: &[u16]) -> Cluster {
         let settings = Settings {
@@ -142,6 +85,7 @@ impl Cluster {
         Cluster::new(shards, &settings, &[relay("default")])
     }
 
+    /// Nodes with so many shards each, and kinds that may have logic of their own.
     pub fn with_logic(
         shards: &[u16],
         settings: &Settings,
@@ -150,6 +94,7 @@ impl Cluster {
         let model = Rc::new(RefCell::new(Model::new(STORE)));
         let (unanswered, unread) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let late = Rc::<Cell<Late>>::default();
+        let alone = Alone::default();
         let caught_up = Rc::<Cell<u64>>::default();
         let node = |(number, count): (usize, &u16)| {
             let kinds = kinds.to_vec();
@@ -159,6 +104,7 @@ impl Cluster {
                 unread: unread.clone(),
                 answers: VecDeque::new(),
                 node: number,
+                alone: alone.clone(),
                 late: late.clone(),
                 late_answers: Vec::new(),
                 caught_up: caught_up.clone(),
@@ -180,6 +126,7 @@ impl Cluster {
             unanswered,
             unread,
             late,
+            alone,
             caught_up,
             nodes,
             shards: shards.into(),
@@ -261,7 +208,13 @@ impl Cluster {
 
     fn view(&self, one: usize) -> Arc<ClusterView> {
         let now = self.nodes[one].as_ref().map(|it| it.now.micros);
+        let alone = self.alone.borrow().as_ref().map(|it| it.0);
+        let is_alone = alone == Some(one);
         let others = self.living().into_iter().filter(|other| *other != one);
+        let (others, parted): (Vec<_>, Vec<_>) =
+            others.partition(|other| !is_alone && alone != Some(*other));
+        let others = others.into_iter();
+        let parted = parted.into_iter().map(|other| self.home(other));
         // A node that is cut off hears of nothing.
         let is_cut_off = self.cut_off.contains(&one);
         let others = others.filter(|other| is_cut_off || !self.cut_off.contains(other));
@@ -279,10 +232,10 @@ impl Cluster {
                 links: 0,
                 until: if is_cut_off { 0 } else { u64::MAX },
             }),
-            store: self.store,
-            settled: self.settled,
+            store: if is_alone { STORE } else { self.store },
+            settled: is_alone || self.settled,
             living: living.collect(),
-            dead: self.dead.clone(),
+            dead: self.dead.iter().copied().chain(parted).collect(),
             asked_at: now.unwrap_or(0),
             rank_key: self.rank_key,
             version: self.version,
@@ -452,6 +405,39 @@ impl Cluster {
         }
         self.tell_all();
         self.settle();
+    }
+
+    /// The network parts. One node goes on with the store that there was. The others have a copy of that, as another store,
+    /// and a lease has passed since. Each side takes the other one for dead.
+    pub fn part(&mut self, alone: usize, store: StoreId) {
+        let copy = self.model.borrow().clone().restarted(store);
+        let before = self.model.replace(copy);
+        *self.alone.borrow_mut() = Some((alone, before));
+        self.store = store;
+        for other in self.living().into_iter().filter(|it| *it != alone) {
+            self.hold(alone, other);
+            self.hold(other, alone);
+            self.lose_end(alone, other);
+            self.lose_end(other, alone);
+        }
+        self.meet();
+    }
+
+    /// The network is whole again. The node that was alone meets the store of the others.
+    pub fn join_again(&mut self) {
+        let alone = self.alone.borrow_mut().take();
+        let (node, _) = alone.expect("one is alone");
+        self.come_to_itself(node);
+        self.meet();
+    }
+
+    /// All write at another store what they have.
+    fn meet(&mut self) {
+        for settled in [false, true] {
+            self.settled = settled;
+            self.tell_all();
+            self.pass(500);
+        }
     }
 
     /// A client of a node, which has said `hello`. And its resume token.
