@@ -168,7 +168,6 @@ mod restarts {
 
     caught! {
         |seed| { run_restarts(seed, false); };
-        older_session_is_the_newest
         renewal_lacks_senders
         room_time_steps_back
     }
