@@ -384,13 +384,13 @@ impl Cloud {
                 self.held.insert(save.client);
                 if let Some(ledger) = &self.ledger {
                     let mut ledger = ledger.borrow_mut();
-                    ledger
-                        .lost
-                        .is_written(save.client.as_str(), save.record.node);
-                    // Without a record that it follows it is a new one, whose token may be an old one's.
-                    if save.known.is_some() {
-                        ledger.ended.remove(&save.client);
+                    let client = save.client.as_str();
+                    // Without a record that it follows it is a new one: the one before is not written by that.
+                    match save.known {
+                        Some(_) => _ = ledger.ended.remove(&save.client),
+                        None => ledger.lost.is_loaded(client),
                     }
+                    ledger.lost.is_written(client, save.record.node);
                 }
             }
             (Request::End(end), Ok(Answer::Turn(true))) => {
