@@ -508,5 +508,5 @@ impl<S: Store> Edge<S> {
 fn look_for<H: Host>(ctx: &mut Context<H>, client: ClientId) -> Request {
     // A store that this node has not met may lack it, or say that it is where it was.
     let store = ctx.cluster.of(KeyOf::Session(&client)).store;
-    Request::Take(Take::look(client, Some(store), ctx.host.random()))
+    Request::Take(Take::look(client, store, ctx.host.random()))
 }

@@ -210,7 +210,7 @@ impl<S: Store> Edge<S> {
         }
         // One that this node has not met may have nothing of it yet, or an older record.
         let store = ctx.cluster.of(KeyOf::Session(&client)).store;
-        let look = Take::look(client, Some(store), ctx.host.random());
+        let look = Take::look(client, store, ctx.host.random());
         self.ask_of(client, Request::Take(look));
     }
 

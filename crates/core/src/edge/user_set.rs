@@ -111,7 +111,7 @@ impl<S: Store> Edge<S> {
                 Some(other) => {
                     // One that this node has not met may lack it, or have an older record.
                     let store = ctx.cluster.of(KeyOf::Session(other)).store;
-                    Request::Take(Take::look(*other, Some(store), attempt))
+                    Request::Take(Take::look(*other, store, attempt))
                 }
                 None => return,
             },

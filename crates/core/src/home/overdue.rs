@@ -73,7 +73,7 @@ impl<S: Store> Home<S> {
                     .put_off(client, now.micros.saturating_add(micros(SOON)));
                 continue;
             }
-            let look = Take::look(client, Some(store), ctx.host.random());
+            let look = Take::look(client, store, ctx.host.random());
             let ticket = Ticket(self.next_ticket);
             self.next_ticket += 1;
             gate.orphans.note_asked(client, ticket);

@@ -33,12 +33,12 @@ pub struct Take {
 }
 
 impl Take {
-    /// Only looks at a session. `attempt`: a random number.
-    pub(crate) fn look(client: ClientId, store: Option<StoreId>, attempt: u64) -> Take {
+    /// Only looks at a session, at this store alone: another one may have an older record. `attempt`: a random number.
+    pub(crate) fn look(client: ClientId, store: StoreId, attempt: u64) -> Take {
         Take {
             client,
             turn: Some(0),
-            store,
+            store: Some(store),
             node: NodeId::default(),
             attempt,
         }
